@@ -1,0 +1,7 @@
+"""``python -m hashfed``."""
+
+import sys
+
+from hashfed.cli.main import main
+
+sys.exit(main())

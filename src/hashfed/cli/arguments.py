@@ -1,0 +1,66 @@
+"""Command-line arguments made from the configuration's fields."""
+
+import argparse
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Literal, NoReturn, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from hashfed.config import Config, bounds
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a mistake as one line and ends with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake, and the argument that may have been meant."""
+        known = [option for action in self._actions for option in action.option_strings]
+        words = message.removeprefix("unrecognized arguments: ").split()
+        if message.startswith("unrecognized arguments: "):
+            close = get_close_matches(words[0].split("=")[0], known, n=1)
+            message = f"{words[0]}: no such option"
+            message += f"; did you mean {close[0]}?" if close else f" (see {self.prog} --help)"
+        self.exit(2, f"hashfed: {message}\n")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """One option ``--group.field`` for each field of ``Config``, by group."""
+    group = parser.add_argument_group("settings of the run")
+    for name, field in Config.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            title = f"settings of {name}: {(inner.__doc__ or '').strip().splitlines()[0]}"
+            section = parser.add_argument_group(title)
+            for leaf, leaf_field in inner.model_fields.items():
+                _add(section, f"{name}.{leaf}", leaf_field)
+        else:
+            _add(group, name, field)
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, str]:
+    """The settings given on the command line, by dotted name."""
+    given = vars(arguments)
+    return {name: given[name] for name in _names() if given.get(name) is not None}
+
+
+def _names() -> Iterator[str]:
+    for name, field in Config.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from (f"{name}.{leaf}" for leaf in inner.model_fields)
+        else:
+            yield name
+
+
+def _add(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    text = " ".join((field.description or "").split())
+    default = "none" if field.default is None else str(field.default).lower()
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    allowed = ", ".join(map(str, choices)) or bounds(field)
+    notes = "; ".join(filter(None, [f"default {default}", allowed]))
+    metavar = name.rpartition(".")[2].upper()
+    group.add_argument(
+        f"--{name}", dest=name, metavar=metavar, help=f"{text} [{notes}]".replace("%", "%%")
+    )

@@ -1,0 +1,79 @@
+"""What each command does with its parsed arguments."""
+
+import argparse
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from hashfed import experiments
+from hashfed.cli.arguments import overrides
+from hashfed.config import load_config
+from hashfed.experiments.predict import predict_words
+from hashfed.experiments.train import describe
+from hashfed.report import print_table, write_page
+
+
+class ProgressBar:
+    """A bar with time left and the newest metrics; silent where the output is not a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._shown: dict[str, str] = {}
+
+    def start(self, done: int, rounds: int) -> None:
+        """Show the bar."""
+        self._bar = tqdm(total=rounds, initial=done, unit="round", disable=None, dynamic_ncols=True)
+
+    def round(self, metrics: dict[str, Any]) -> None:
+        """Advance."""
+        if self._bar is None:
+            return
+        self._shown["loss"] = f"{metrics['train_loss']:.3f}"
+        if "evaluation" in metrics:
+            self._shown["accuracy"] = f"{metrics['evaluation']['accuracy']:.2%}"
+            self._shown["nll"] = f"{metrics['evaluation']['nll']:.3f}"
+        self._bar.set_postfix(self._shown, refresh=False)
+        self._bar.update()
+
+    def finish(self) -> None:
+        """Leave the line as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """``hashfed train``."""
+    config = load_config(arguments.config, overrides(arguments))
+    folder = config.folder()
+    print(f"run folder: {folder}", file=sys.stderr)
+    experiments.train(config, ProgressBar())
+    print_table([experiments.RunFolder(folder)], sys.stdout)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """``hashfed compare``."""
+    runs = [experiments.RunFolder(path) for path in arguments.runs]
+    print_table(runs, sys.stdout)
+    write_page(runs, arguments.output)
+    print(f"page: {arguments.output}")
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """``hashfed predict``."""
+    run = experiments.RunFolder(arguments.run_folder)
+    for word, probability in predict_words(run, arguments.text, arguments.top):
+        print(f"{probability:8.2%}  {word}")
+
+
+def describe_data(arguments: argparse.Namespace) -> None:
+    """``hashfed data describe``."""
+    config = load_config(arguments.config, overrides(arguments))
+    facts = describe(experiments.load_data(config))
+    floors = facts.pop("floors")
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):30s} {value:>12,.0f}")
+    print(f"{'held-out out-of-vocabulary':30s} {floors['oov_rate']:>12.2%}")
+    print(f"\nfloors on {floors['targets']:,} held-out words    accuracy       nll")
+    for name in ("unigram", "bigram"):
+        print(f"{name:30s} {floors[f'{name}_accuracy']:>12.2%} {floors[f'{name}_nll']:>9.3f}")

@@ -1,0 +1,111 @@
+"""``hashfed train | compare | predict | data describe``."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hashfed import __version__
+from hashfed.cli.arguments import Parser, add_settings
+from hashfed.cli.commands import compare, describe_data, predict, train
+from hashfed.engines import Interrupted
+from hashfed.errors import HashfedError
+
+CONFIG_HELP = "YAML file with settings; those given as options come on top"
+
+
+def build_parser() -> Parser:
+    """The parser of all commands; each sets ``run``, a function of the parsed arguments."""
+    parser = Parser(
+        prog="hashfed",
+        description="Federated learning of models whose output layer is huge.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"hashfed {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    command = commands.add_parser(
+        "train",
+        help="train a model, or go on with a run that was stopped",
+        description="Train in simulation. The run is kept in a folder; the same command resumes it.",
+        allow_abbrev=False,
+    )
+    command.add_argument("config", nargs="?", type=Path, help=CONFIG_HELP)
+    add_settings(command)
+    command.set_defaults(run=train)
+
+    command = commands.add_parser(
+        "compare",
+        help="tables and plots of several runs as one page",
+        description="Write a self-contained HTML page, and print its table.",
+        allow_abbrev=False,
+    )
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
+    command.add_argument(
+        "--output", type=Path, default=Path("comparison.html"), help="the page [default %(default)s]"
+    )
+    command.set_defaults(run=compare)
+
+    command = commands.add_parser(
+        "predict",
+        help="the likeliest next words of a trained run",
+        description="Print the likeliest next words after some words.",
+        allow_abbrev=False,
+    )
+    command.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a run")
+    command.add_argument("text", metavar="WORDS", help="the words so far, such as 'how are'")
+    command.add_argument("--top", type=int, default=5, help="how many words [default %(default)s]")
+    command.set_defaults(run=predict)
+
+    data = commands.add_parser("data", help="look at a data set", allow_abbrev=False)
+    actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    command = actions.add_parser(
+        "describe",
+        help="clients, words and the floors to beat",
+        description="Print sizes of a data set, what clients need of the vocabulary, and the floors.",
+        allow_abbrev=False,
+    )
+    command.add_argument("config", nargs="?", type=Path, help=CONFIG_HELP)
+    add_settings(command)
+    command.set_defaults(run=describe_data)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    parser = build_parser()
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _refuse(parser, sys.argv[1:] if arguments is None else arguments, unknown)
+    try:
+        parsed.run(parsed)
+        sys.stdout.flush()
+        return 0
+    except HashfedError as error:
+        print(f"hashfed: {error}", file=sys.stderr)
+        return 2
+    except Interrupted:
+        print("hashfed: stopped and saved; the same command goes on from here", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("hashfed: stopped; finished rounds are saved", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left; nothing more can be said, and Python must not try at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _refuse(parser: Parser, arguments: Sequence[str], unknown: list[str]) -> None:
+    """Report unknown arguments through the command they were given to, which knows its options."""
+    command: argparse.ArgumentParser = parser
+    for word in arguments:
+        for action in command._actions:
+            if isinstance(action, argparse._SubParsersAction) and word in action.choices:
+                command = action.choices[word]
+    command.error(f"unrecognized arguments: {' '.join(unknown)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""The configuration of a run: one typed tree, read from YAML, changed by dotted names, saved with the run."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from hashfed.errors import HashfedError
+from hashfed.federated.settings import ClientSettings, ServerSettings
+from hashfed.retrieval import RetrievalSettings, SelectionSettings
+from hashfed.settings import Settings
+
+
+class DataSettings(Settings):
+    """The federated text."""
+
+    source: str = "chitchat"
+    """chitchat, or the path of a JSON Lines file (.jsonl, .jsonl.gz) or a folder of texts."""
+    vocabulary: int = Field(10_000, ge=1)
+    """V, number of words; the model has V + 4 rows."""
+    sentence_length: int = Field(20, ge=1, le=1024)
+    """Words per sentence."""
+    tokens_per_client: int = Field(5000, ge=1)
+    """At most this many words of one client."""
+    long_texts: Literal["truncate", "split"] = "truncate"
+    """Texts longer than a sentence: keep the beginning (as the Stack Overflow task), or cut into sentences."""
+
+
+class ModelSettings(Settings):
+    """The model and its sizes."""
+
+    name: Literal["transformer"] = "transformer"
+    """The paper's tied transformer."""
+    embedding: int = Field(96, ge=1)
+    """d, width of rows and hidden vectors."""
+    attention: int = Field(96, ge=1)
+    """Width of queries, keys and values, all heads together."""
+    heads: int = Field(8, ge=1)
+    """Attention heads; must divide the attention width."""
+    ffn: int = Field(1536, ge=1)
+    """Width of the feed-forward layer."""
+    blocks: int = Field(3, ge=1)
+    """Number of blocks."""
+
+
+class EvaluationSettings(Settings):
+    """What is measured on clients that are never trained on."""
+
+    every: int = Field(25, ge=1)
+    """Evaluate after each so many rounds, and after the last."""
+    clients: Literal["test", "validation"] = "test"
+    """validation: leave the test clients alone (for choosing settings)."""
+    sentences: int | None = Field(4000, ge=1)
+    """While training, evaluate on a fixed random sample of this size; none: on all, as after the last round."""
+
+
+class Config(Settings):
+    """Everything that decides a run's numbers, and where it is kept."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    selection: SelectionSettings = SelectionSettings()
+    client: ClientSettings = ClientSettings()
+    server: ServerSettings = ServerSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    rounds: int = Field(200, ge=1)
+    """Rounds in all; may be raised to continue a finished run."""
+    cohort: int = Field(16, ge=1)
+    """Clients per round, drawn without replacement."""
+    seed: int = Field(0, ge=0)
+    """The one seed."""
+    workers: int | None = Field(None, ge=1, le=256)
+    """Processes that simulate clients; none: one per core. Changes no number."""
+    checkpoint_every: int = Field(1, ge=1)
+    """Save the server's state after each so many rounds, after the last, and at Ctrl-C."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs hashfed[tensorboard])."""
+    output: str | None = None
+    """Folder of the run; none: runs/<source>-<method>-<budget>-seed<seed>."""
+
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        if self.output is not None:
+            return Path(self.output)
+        source = Path(self.data.source).name.split(".")[0]
+        method = self.retrieval.method
+        budget = "" if method == "full" else f"-{self.selection.budget * 100:g}%"
+        return Path("runs") / f"{source}-{method}{budget}-seed{self.seed}"
+
+    def to_yaml(self) -> str:
+        """YAML that ``load_config`` reads back."""
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+
+
+CHANGEABLE = ("rounds", "workers", "checkpoint_every", "tensorboard", "output")
+"""Fields in which a resumed run may differ: they change no number of the rounds already done."""
+
+
+def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
+    """Defaults, then the YAML file, then overrides such as ``{"client.learning_rate": "0.1"}``.
+
+    Raises:
+        HashfedError: one line naming the field, the value and what is allowed.
+    """
+    tree: dict[str, Any] = {} if path is None else _read_yaml(path)
+    for name, text in (overrides or {}).items():
+        at = tree
+        *parents, last = name.split(".")
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        try:
+            at[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            at[last] = text
+    return make_config(tree, where="" if path is None else f"{path}: ")
+
+
+def make_config(tree: Mapping[str, Any], where: str = "") -> Config:
+    """A checked configuration from nested dictionaries.
+
+    Raises:
+        HashfedError: as ``load_config``.
+    """
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise HashfedError(where + _explain(error)) from None
+    if config.model.attention % config.model.heads:
+        raise HashfedError(
+            f"{where}model.heads = {config.model.heads}: must divide model.attention = "
+            f"{config.model.attention}"
+        )
+    return config
+
+
+def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
+    """Fields that differ, those in ``CHANGEABLE`` left out: (dotted name, value, other value)."""
+    left, right = dict(_leaves(one.model_dump())), dict(_leaves(other.model_dump()))
+    return [
+        (name, value, right[name])
+        for name, value in left.items()
+        if value != right[name] and name not in CHANGEABLE
+    ]
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HashfedError(f"{path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise HashfedError(f"{path}: not YAML ({reason})") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise HashfedError(f"{path}: must hold settings by name, not a {type(tree).__name__}")
+    return tree
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem as ``field = value: what is allowed``."""
+    problem = error.errors()[0]
+    path = [str(part) for part in problem["loc"]]
+    name = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        parent = _find(path[:-1])
+        known = list(parent.model_fields) if parent else []
+        close = get_close_matches(path[-1], known, n=1)
+        prefix = "".join(f"{part}." for part in path[:-1])
+        hint = f"did you mean {prefix}{close[0]}?" if close else f"known here: {', '.join(known)}"
+        return f"{name}: no such setting; {hint}"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    field = _field(path)
+    allowed = bounds(field) if field else ""
+    if problem["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"{name} = {problem['input']!r}: {message}" + (f" (allowed: {allowed})" if allowed else "")
+
+
+def _find(path: list[str]) -> type[BaseModel] | None:
+    """The group of settings at a dotted path."""
+    model: type[BaseModel] = Config
+    for part in path:
+        if part not in model.model_fields:
+            return None
+        inner = model.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return None
+        model = inner
+    return model
+
+
+def _field(path: list[str]) -> FieldInfo | None:
+    """The field at a dotted path."""
+    parent = _find(path[:-1]) if path else None
+    return parent.model_fields.get(path[-1]) if parent else None
+
+
+_SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+
+
+def bounds(field: FieldInfo) -> str:
+    """Such as ``> 0 and ≤ 1``."""
+    parts = [
+        f"{sign} {getattr(item, name):g}"
+        for name, sign in _SIGNS.items()
+        for item in field.metadata
+        if getattr(item, name, None) is not None
+    ]
+    return " and ".join(parts)

@@ -1,0 +1,22 @@
+"""Federated text: readers, tokenizer, vocabulary and clients."""
+
+from hashfed.data.clients import Client, FederatedText, build_federated_text
+from hashfed.data.floors import Floors, measure_floors
+from hashfed.data.readers import ClientTexts, read_texts
+from hashfed.data.vocabulary import BOS, EOS, OOV, PAD, SPECIAL, Vocabulary
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "OOV",
+    "PAD",
+    "SPECIAL",
+    "Client",
+    "ClientTexts",
+    "FederatedText",
+    "Floors",
+    "Vocabulary",
+    "build_federated_text",
+    "measure_floors",
+    "read_texts",
+]

@@ -1,0 +1,77 @@
+"""The words that have a row, ranked by frequency, after four special symbols."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hashfed.errors import HashfedError
+
+PAD, OOV, BOS, EOS = range(4)
+SPECIAL = ("<pad>", "<oov>", "<bos>", "<eos>")
+"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """V words and four special symbols: n = V + 4 rows.
+
+    Attributes:
+        words: V distinct words, most frequent first.
+    """
+
+    words: tuple[str, ...]
+    ids: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ids = {word: len(SPECIAL) + rank for rank, word in enumerate(self.words)}
+        object.__setattr__(self, "ids", ids)
+
+    @classmethod
+    def most_frequent(cls, texts: Iterable[Sequence[str]], size: int) -> "Vocabulary":
+        """The ``size`` most frequent words; equal counts in alphabetical order.
+
+        Raises:
+            HashfedError: where the texts have fewer distinct words.
+        """
+        counts: Counter[str] = Counter()
+        for words in texts:
+            counts.update(words)
+        if size > len(counts):
+            raise HashfedError(
+                f"data.vocabulary = {size}: the training clients have only {len(counts)} distinct words"
+            )
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return cls(tuple(word for word, _ in ranked[:size]))
+
+    def __len__(self) -> int:
+        """n, the number of rows: words and special symbols."""
+        return len(SPECIAL) + len(self.words)
+
+    def encode(self, words: Sequence[str]) -> list[int]:
+        """Ids of words; OOV for those without a row."""
+        return [self.ids.get(word, OOV) for word in words]
+
+    def word(self, id: int) -> str:
+        """The word or special symbol of an id."""
+        return SPECIAL[id] if id < len(SPECIAL) else self.words[id - len(SPECIAL)]
+
+    def to_json(self) -> str:
+        """A JSON list of the words."""
+        return json.dumps(self.words, ensure_ascii=False, indent=0)
+
+    @classmethod
+    def load(cls, path: Path) -> "Vocabulary":
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            HashfedError: where the file is missing or is no list of words.
+        """
+        try:
+            words = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise HashfedError(f"{path}: no readable vocabulary ({error})") from None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise HashfedError(f"{path}: must be a JSON list of words")
+        return cls(tuple(words))

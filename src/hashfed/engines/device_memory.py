@@ -1,0 +1,111 @@
+"""Peak memory of a client, measured in a fresh process that holds only what a client holds.
+
+Run as a module it is that process: it reads the messages the client receives, hashes, trains, and prints
+its memory as JSON.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from hashfed.config import Config, load_config
+from hashfed.data import FederatedText
+from hashfed.data.sentences import Sentences
+from hashfed.engines.allocator import keep_memory
+from hashfed.engines.exchange import build_model, draw_sentences, play_round
+from hashfed.errors import HashfedError
+from hashfed.federated import client as client_side
+from hashfed.federated import wire
+from hashfed.federated.messages import Message, SelectedRows, Welcome
+from hashfed.models import Model, Parameters
+from hashfed.randomness import stream
+from hashfed.retrieval import build_index
+
+PROBED_ROUND = 1
+
+
+def measure_device_memory(
+    config: Config, model: Model, data: FederatedText, parameters: Parameters
+) -> dict[str, int]:
+    """Memory of the training client with the most sentences.
+
+    Returns:
+        ``memory_peak``: peak resident bytes of the process; ``memory_baseline``: those of the same
+        process once Python, torch and hashfed are loaded and before the first message.
+
+    Raises:
+        HashfedError: where the process fails.
+    """
+    client = max(data.train, key=lambda client: len(client.sentences))
+    index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
+    with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
+        folder = Path(name)
+
+        def keep(message: Message) -> None:
+            if isinstance(message, Welcome | SelectedRows):
+                (folder / message.kind).write_bytes(wire.encode(message))
+
+        play_round(config, model, parameters, index, client, PROBED_ROUND, keep)
+        sentences = draw_sentences(config, client, PROBED_ROUND, len(parameters.rows))
+        arrays = {"inputs": sentences.inputs, "targets": sentences.targets}
+        save_file(arrays, folder / "sentences")
+        (folder / "config.yaml").write_text(config.to_yaml())
+        done = subprocess.run(
+            [sys.executable, "-m", "hashfed.engines.device_memory", name, client.name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise HashfedError(f"the process that measures a client's memory failed: {reason}")
+    return {name: int(value) for name, value in json.loads(done.stdout).items()}
+
+
+def resident_peak() -> int:
+    """Peak resident bytes of this process.
+
+    Linux keeps ``ru_maxrss`` across exec, so a child would report its parent's peak; VmHWM starts anew.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _client_process(folder: Path, name: str) -> dict[str, int]:
+    keep_memory()
+    torch.set_num_threads(1)
+    config = load_config(folder / "config.yaml")
+    model = build_model(config)
+    arrays = load_file(folder / "sentences")
+    sentences = Sentences(arrays["inputs"], arrays["targets"])
+    baseline = resident_peak()
+    welcome = wire.decode((folder / "welcome").read_bytes())
+    assert isinstance(welcome, Welcome)
+    own = sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
+    if welcome.encoder != "none" and len(own):
+        client_side.hash_queries(model, welcome, own, sentences)
+    selected = wire.decode((folder / "rows").read_bytes())
+    assert isinstance(selected, SelectedRows)
+    local = client_side.join_rows(welcome, own, selected)
+    budget = selected.budget
+    del welcome, selected
+    local = client_side.drop_rows(model, local, own, sentences, budget)
+    rng = stream(config.seed, "train", PROBED_ROUND, name)
+    wire.encode(client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng))
+    return {"memory_baseline": baseline, "memory_peak": resident_peak()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_client_process(Path(sys.argv[1]), sys.argv[2])))

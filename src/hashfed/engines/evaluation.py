@@ -1,0 +1,53 @@
+"""The model on clients that were never trained on, with the softmax over all rows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hashfed.data import OOV, PAD, SPECIAL, Client
+from hashfed.data.sentences import Sentences
+from hashfed.models import Model, Parameters, PredictionSums, evaluate_logits
+from hashfed.randomness import stream
+
+BATCH = 32
+"""Sentences whose logits over all rows are held at a time."""
+CHUNK = 256
+"""Sentences per unit of work; sums are added in order of the chunks."""
+
+
+def held_out_sentences(clients: Sequence[Client], most: int | None, seed: int) -> Sentences:
+    """All sentences of the clients, or a fixed random sample of ``most``, longest first.
+
+    Sorting by length keeps a batch's sentences alike; it changes no sum's meaning.
+    """
+    inputs = np.concatenate([client.sentences.inputs for client in clients])
+    targets = np.concatenate([client.sentences.targets for client in clients])
+    if most is not None and most < len(inputs):
+        index = np.sort(stream(seed, "evaluation").choice(len(inputs), most, replace=False))
+        inputs, targets = inputs[index], targets[index]
+    order = np.argsort(-(targets != PAD).sum(1), kind="stable")
+    return Sentences(inputs[order], targets[order])
+
+
+def evaluate_chunk(
+    model: Model, parameters: Parameters, sentences: Sentences, chunk: int
+) -> PredictionSums:
+    """Sums over the sentences of one chunk."""
+    total = PredictionSums()
+    end = min(len(sentences), (chunk + 1) * CHUNK)
+    with torch.no_grad():
+        for start in range(chunk * CHUNK, end, BATCH):
+            part = sentences.take(np.arange(start, min(start + BATCH, end)))
+            predicted = torch.from_numpy(part.targets != PAD)
+            targets = torch.from_numpy(part.targets.astype(np.int64))[predicted]
+            inputs = torch.from_numpy(part.inputs.astype(np.int64))
+            queries = model.queries(parameters.body, parameters.rows, inputs, predicted)
+            logits = queries @ parameters.rows.T
+            total += evaluate_logits(logits, targets, len(SPECIAL), OOV)
+    return total
+
+
+def chunks(sentences: Sentences) -> int:
+    """Number of chunks."""
+    return -(-len(sentences) // CHUNK)

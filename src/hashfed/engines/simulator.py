@@ -1,0 +1,163 @@
+"""Federated rounds on one machine (paper, section 3.2)."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from hashfed.config import Config
+from hashfed.data import FederatedText
+from hashfed.engines.evaluation import chunks, held_out_sentences
+from hashfed.engines.exchange import ClientReport, build_model
+from hashfed.engines.state import ServerState
+from hashfed.engines.workers import (
+    EvaluateChunk,
+    InProcess,
+    Interrupted,
+    PlayClient,
+    Task,
+    WorkerPool,
+    Workbench,
+)
+from hashfed.errors import HashfedError
+from hashfed.federated.aggregate import aggregate
+from hashfed.federated.messages import Update
+from hashfed.federated.optimizers import step
+from hashfed.models import Parameters, PredictionSums
+from hashfed.randomness import stream
+
+__all__ = ["Interrupted", "RoundRecord", "Simulation"]
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A finished round.
+
+    Attributes:
+        round: its number, from 1.
+        loss: mean training loss of the cohort (over the rows each client held), nats.
+        reports: what each client's round cost, in order of names.
+    """
+
+    round: int
+    loss: float
+    reports: list[ClientReport]
+
+
+class Simulation:
+    """A server and its clients in one machine; a context manager that ends its workers.
+
+    Attributes:
+        state: the server's state after the last finished round.
+    """
+
+    def __init__(
+        self, config: Config, data: FederatedText, stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Set up round 0.
+
+        Args:
+            config: of the run.
+            data: the clients.
+            stop: asked now and then; once true, ``run_round`` and ``evaluate`` raise ``Interrupted``.
+
+        Raises:
+            HashfedError: where the cohort exceeds the training clients.
+        """
+        if config.cohort > len(data.train):
+            raise HashfedError(
+                f"cohort = {config.cohort}: must be at most the number of training clients, "
+                f"{len(data.train)}"
+            )
+        self.config, self.data = config, data
+        self.model = build_model(config)
+        self.state = ServerState.fresh(
+            self.model, len(data.vocabulary), config.server, config.seed
+        )
+        held_out = held_out_sentences(data.held_out, config.evaluation.sentences, config.seed)
+        everything = held_out_sentences(data.held_out, None, config.seed)
+        self._chunks = {False: chunks(held_out), True: chunks(everything)}
+        share(self.state.parameters)
+        bench = Workbench(
+            config, self.model, data, {False: held_out, True: everything}, self.state.parameters
+        )
+        count = config.workers or os.cpu_count() or 1
+        self._executor = InProcess(bench, stop) if count == 1 else WorkerPool(bench, count, stop)
+
+    def __enter__(self) -> "Simulation":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._executor.close()
+
+    def run_round(self) -> RoundRecord:
+        """One round; the state changes only once every client has answered.
+
+        Raises:
+            Interrupted: on a stop; the state is as before.
+            HashfedError: where a client's update is not finite, or a worker died.
+        """
+        config, number = self.config, self.state.round + 1
+        rng = stream(config.seed, "cohort", number)
+        cohort = sorted(rng.choice(len(self.data.train), config.cohort, replace=False).tolist())
+        # Large clients start first, so that no worker is left with one at the end.
+        sizes = {c: min(len(self.data.train[c].sentences), config.client.sentences) for c in cohort}
+        by_size = sorted(cohort, key=lambda c: (-sizes[c], c))
+        tasks: list[Task] = [PlayClient(number, c) for c in by_size]
+        answers: dict[int, tuple[Update, ClientReport]] = {}
+        with single_thread():
+            for position, (update, report) in self._executor.run(tasks):
+                update.check_finite(report.client)
+                answers[by_size[position]] = (update, report)
+            gradient = aggregate(
+                (answers[c][0] for c in cohort),
+                len(self.data.vocabulary),
+                config.server.row_average,
+                self.state.shares,
+                config.server.weighting == "uniform",
+            )
+            step(self.state.parameters, gradient, self.state.optimizer, config.server)
+        self.state.round = number
+        return RoundRecord(number, gradient.loss, [answers[c][1] for c in cohort])
+
+    def evaluate(self, everything: bool = False) -> dict[str, float]:
+        """Metrics of the current model on the held-out clients (``PredictionSums.metrics``).
+
+        Args:
+            everything: on all their sentences instead of ``config.evaluation.sentences`` of them.
+
+        Raises:
+            Interrupted: on a stop.
+        """
+        tasks: list[Task] = [
+            EvaluateChunk(chunk, everything) for chunk in range(self._chunks[everything])
+        ]
+        with single_thread():
+            sums: dict[int, Any] = dict(self._executor.run(tasks))
+        total = sum((sums[chunk] for chunk in range(len(tasks))), start=PredictionSums())
+        return total.metrics()
+
+
+def share(parameters: Parameters) -> None:
+    """Move the parameters to shared memory, in place."""
+    for value in parameters.named().values():
+        value.share_memory_()
+
+
+class single_thread:
+    """Within this block torch uses one thread: sums have one order, and cores are left to the workers."""
+
+    def __enter__(self) -> None:
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self._threads)

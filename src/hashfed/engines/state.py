@@ -1,0 +1,78 @@
+"""All that a run must remember from one round to the next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hashfed.errors import HashfedError
+from hashfed.federated.aggregate import RowShares
+from hashfed.federated.optimizers import OptimizerState, init_optimizer
+from hashfed.federated.settings import ServerSettings
+from hashfed.models import Model, Parameters
+from hashfed.randomness import stream
+
+
+@dataclass
+class ServerState:
+    """The server after ``round`` rounds.
+
+    Attributes:
+        round: rounds done.
+        parameters: the model.
+        optimizer: the server optimizer's moments.
+        shares: who held which row so far.
+    """
+
+    round: int
+    parameters: Parameters
+    optimizer: OptimizerState
+    shares: RowShares
+
+    @classmethod
+    def fresh(cls, model: Model, size: int, settings: ServerSettings, seed: int) -> "ServerState":
+        """Before the first round."""
+        parameters = model.init(size, stream(seed, "init"))
+        return cls(0, parameters, init_optimizer(parameters, settings), RowShares(np.zeros(size)))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every array by name, for a checkpoint."""
+        return {
+            **{f"parameters.{name}": value for name, value in self.parameters.named().items()},
+            **{f"first.{name}": value for name, value in self.optimizer.first.items()},
+            **{f"second.{name}": value for name, value in self.optimizer.second.items()},
+            "touched": torch.from_numpy(self.optimizer.touched),
+            "held": torch.from_numpy(self.shares.held),
+        }
+
+    def numbers(self) -> dict[str, float]:
+        """Every other value by name, for a checkpoint."""
+        return {
+            "round": self.round,
+            "steps": self.optimizer.steps,
+            "total_weight": self.shares.total,
+        }
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]) -> None:
+        """Overwrite this state, in place, with what a checkpoint holds.
+
+        Raises:
+            HashfedError: where names, shapes or types do not match this model.
+        """
+        own = self.tensors()
+        if set(own) != set(tensors):
+            odd = sorted(set(own) ^ set(tensors))[0]
+            raise HashfedError(f"checkpoint: tensor {odd} is in only one of it and this configuration")
+        for name, value in own.items():
+            found = tensors[name]
+            if found.shape != value.shape or found.dtype != value.dtype:
+                raise HashfedError(
+                    f"checkpoint: tensor {name} is {tuple(found.shape)} {found.dtype}, but this configuration has "
+                    f"{tuple(value.shape)} {value.dtype}"
+                )
+        for name, value in own.items():
+            value.copy_(tensors[name])
+        self.round = int(numbers["round"])
+        self.optimizer.steps = int(numbers["steps"])
+        self.shares.total = float(numbers["total_weight"])

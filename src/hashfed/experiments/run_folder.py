@@ -1,0 +1,141 @@
+"""A run's folder.
+
+    config.yaml       the whole configuration
+    vocabulary.json   the words, in order of their rows
+    data.json         sizes of the data and the floors of the held-out clients
+    metrics.jsonl     a line per round; the same bytes for the same configuration
+    timings.jsonl     a line per round; wall-clock seconds
+    checkpoint/       the server's state after the last saved round
+    summary.json      the result, once all rounds are done
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from hashfed.config import Config, differences, load_config
+from hashfed.data import Vocabulary
+from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
+from hashfed.engines.state import ServerState
+from hashfed.errors import HashfedError
+from hashfed.files import write_atomically
+
+
+class RunFolder:
+    """Reads and writes the files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[bytes] | None = None
+
+    def open(self, config: Config) -> None:
+        """Take the folder for a run of ``config``; a new one is made.
+
+        Raises:
+            HashfedError: where the folder holds a run of another configuration or something else, is
+                in use, or cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / ".lock").open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HashfedError(f"output = {self.path}: another process is working on this run") from None
+        except OSError as error:
+            raise HashfedError(f"output = {self.path}: {error.strerror or error}") from None
+        if (self.path / "config.yaml").exists():
+            changed = differences(self.config(), config)
+            if changed:
+                name, there, asked = changed[0]
+                more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+                raise HashfedError(
+                    f"output = {self.path}: holds a run of another configuration ({name} is {there!r} "
+                    f"there, {asked!r} here{more}); choose another --output, or delete that folder"
+                )
+        elif any(item.name != ".lock" for item in self.path.iterdir()):
+            raise HashfedError(f"output = {self.path}: not empty, and not a run (it has no config.yaml)")
+        write_atomically(self.path / "config.yaml", config.to_yaml().encode())
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def config(self) -> Config:
+        """The saved configuration.
+
+        Raises:
+            HashfedError: where this is no run.
+        """
+        if not (self.path / "config.yaml").is_file():
+            raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
+        return load_config(self.path / "config.yaml")
+
+    def vocabulary(self) -> Vocabulary:
+        """The saved vocabulary."""
+        return Vocabulary.load(self.path / "vocabulary.json")
+
+    def write_json(self, name: str, value: object) -> None:
+        """Replace a JSON file."""
+        write_atomically(self.path / name, (json.dumps(value, indent=1) + "\n").encode())
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file's content, None where there is none.
+
+        Raises:
+            HashfedError: where it is damaged.
+        """
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise HashfedError(f"{path}: damaged ({error})") from None
+
+    def append(self, name: str, line: dict[str, Any]) -> None:
+        """Add a line to a JSON Lines file and flush it to disk.
+
+        Raises:
+            HashfedError: where the disk is full.
+        """
+        path = self.path / name
+        try:
+            with path.open("ab") as file:
+                file.write((json.dumps(line) + "\n").encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise HashfedError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """The lines of a JSON Lines file; what a dying process left half-written at the end is ignored."""
+        path = self.path / name
+        if not path.exists():
+            return []
+        found = []
+        for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                rest = path.read_bytes().split(b"\n")[number:]
+                if any(part.strip() for part in rest):
+                    raise HashfedError(f"{path}, line {number}: damaged") from None
+        return found
+
+    def restore(self, state: ServerState) -> bool:
+        """Load the last checkpoint, if any, and forget the lines of later rounds."""
+        found = load_checkpoint(self.path / "checkpoint", state)
+        for name in ("metrics.jsonl", "timings.jsonl"):
+            kept = [line for line in self.lines(name) if line["round"] <= state.round]
+            text = "".join(json.dumps(line) + "\n" for line in kept)
+            write_atomically(self.path / name, text.encode())
+        return found
+
+    def save(self, state: ServerState) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(self.path / "checkpoint", state)

@@ -1,0 +1,249 @@
+"""One run from its configuration: set up or resume, rounds, evaluation, summary."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+
+from hashfed.config import Config
+from hashfed.data import FederatedText, Vocabulary, build_federated_text, measure_floors, read_texts
+from hashfed.engines import Interrupted, RoundRecord, Simulation
+from hashfed.engines.allocator import keep_memory
+from hashfed.engines.device_memory import measure_device_memory
+from hashfed.experiments.events import Events
+from hashfed.experiments.run_folder import RunFolder
+from hashfed.files import write_atomically
+
+
+class Progress(Protocol):
+    """What is told about a run while it goes on."""
+
+    def start(self, done: int, rounds: int) -> None:
+        """The run begins after round ``done``."""
+        ...
+
+    def round(self, metrics: dict[str, Any]) -> None:
+        """A round is finished: its line of ``metrics.jsonl``."""
+        ...
+
+    def finish(self) -> None:
+        """No round follows."""
+        ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def start(self, done: int, rounds: int) -> None:
+        """Nothing."""
+
+    def round(self, metrics: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+def load_data(config: Config, vocabulary: Vocabulary | None = None) -> FederatedText:
+    """The clients that the configuration names.
+
+    Raises:
+        HashfedError: where the source cannot be read, or the vocabulary exceeds it.
+    """
+    data = config.data
+    return build_federated_text(
+        read_texts(data.source),
+        data.vocabulary,
+        data.sentence_length,
+        data.tokens_per_client,
+        data.long_texts == "split",
+        config.evaluation.clients,
+        vocabulary,
+    )
+
+
+def train(config: Config, progress: Progress | None = None) -> dict[str, Any]:
+    """Train to ``config.rounds`` in ``config.folder()``, going on where an earlier call ended.
+
+    Ctrl-C (SIGINT) ends the run after the work in hand is dropped and the last finished round saved.
+
+    Returns:
+        What ``summary.json`` holds.
+
+    Raises:
+        HashfedError: for a mistake of the user or a full disk; the last checkpoint stays good.
+        Interrupted: after Ctrl-C.
+    """
+    progress = progress or Silent()
+    folder = RunFolder(config.folder())
+    keep_memory()
+    data = load_data(config)
+    folder.open(config)
+    try:
+        with _stop_on_interrupt() as stop, Simulation(config, data, stop) as simulation:
+            folder.restore(simulation.state)
+            write_atomically(folder.path / "vocabulary.json", data.vocabulary.to_json().encode())
+            if folder.read_json("data.json") is None:
+                folder.write_json("data.json", describe(data))
+            if simulation.state.round > config.rounds:
+                config = config.model_copy(update={"rounds": simulation.state.round})
+            progress.start(simulation.state.round, config.rounds)
+            try:
+                _rounds(simulation, config, folder, progress)
+                summary = _finish(simulation, config, folder)
+            finally:
+                progress.finish()
+            return summary
+    finally:
+        folder.close()
+
+
+def describe(data: FederatedText) -> dict[str, Any]:
+    """Sizes and floors, for ``data.json``."""
+    own = np.array([len(client.sentences.own_rows()) for client in data.train])
+    return {
+        "rows": len(data.vocabulary),
+        "train_clients": len(data.train),
+        "train_sentences": sum(len(client.sentences) for client in data.train),
+        "train_predictions": sum(client.sentences.predictions for client in data.train),
+        "held_out_clients": len(data.held_out),
+        "held_out_sentences": sum(len(client.sentences) for client in data.held_out),
+        "own_rows_median": float(np.median(own)),
+        "own_rows_90th_percentile": float(np.percentile(own, 90)),
+        "own_rows_max": int(own.max()),
+        "floors": measure_floors(data).to_dict(),
+    }
+
+
+def _rounds(simulation: Simulation, config: Config, folder: RunFolder, progress: Progress) -> None:
+    state = simulation.state
+    events = Events(folder.path, state.round) if config.tensorboard else None
+    saved = state.round
+    try:
+        while state.round < config.rounds:
+            start = time.perf_counter()
+            record = simulation.run_round()
+            metrics = round_metrics(record)
+            played = time.perf_counter()
+            if record.round % config.evaluation.every == 0 or record.round == config.rounds:
+                metrics["evaluation"] = simulation.evaluate()
+            evaluated = time.perf_counter()
+            folder.append("metrics.jsonl", metrics)
+            if record.round % config.checkpoint_every == 0 or record.round == config.rounds:
+                folder.save(state)
+                saved = state.round
+            timings = {"round": record.round, "play": played - start, "evaluate": evaluated - played}
+            timings["save"] = time.perf_counter() - evaluated
+            timings |= client_seconds(record)
+            folder.append("timings.jsonl", timings)
+            if events is not None:
+                events.write(metrics)
+            progress.round(metrics)
+    except Interrupted:
+        # A stop during evaluation: that round's line is not written, so its state is not saved.
+        lines = folder.lines("metrics.jsonl")
+        if saved < state.round and lines and lines[-1]["round"] == state.round:
+            folder.save(state)
+        raise
+    finally:
+        if events is not None:
+            events.close()
+
+
+def _finish(simulation: Simulation, config: Config, folder: RunFolder) -> dict[str, Any]:
+    """Evaluate on all held-out sentences and write the summary, unless that was done before."""
+    summary: dict[str, Any] | None = folder.read_json("summary.json")
+    if summary is not None and summary["rounds"] == config.rounds:
+        return summary
+    lines = folder.lines("metrics.jsonl")
+    seconds = [line["play"] for line in folder.lines("timings.jsonl")]
+    summary = {
+        "rounds": config.rounds,
+        "method": config.retrieval.method,
+        "budget": 1.0 if config.retrieval.method == "full" else config.selection.budget,
+        "evaluation": simulation.evaluate(everything=True),
+        "floors": folder.read_json("data.json")["floors"],
+        "device": device_cost(lines)
+        | measure_device_memory(config, simulation.model, simulation.data, simulation.state.parameters),
+        "seconds_per_round": float(np.median(seconds)) if seconds else None,
+    }
+    folder.write_json("summary.json", summary)
+    return summary
+
+
+def round_metrics(record: RoundRecord) -> dict[str, Any]:
+    """A line of ``metrics.jsonl``: nothing in it depends on the clock."""
+    reports = record.reports
+    total: dict[str, int] = {}
+    for report in reports:
+        for kind, count in report.bytes.items():
+            total[kind] = total.get(kind, 0) + count
+    return {
+        "round": record.round,
+        "train_loss": record.loss,
+        "clients": len(reports),
+        "predictions": sum(report.predictions for report in reports),
+        "own_rows": float(np.mean([report.own_rows for report in reports])),
+        "own_rows_max": max(report.own_rows for report in reports),
+        "rows": float(np.mean([report.rows for report in reports])),
+        "rows_max": max(report.rows for report in reports),
+        "parameters": float(np.mean([report.parameters for report in reports])),
+        "flops": sum(report.flops for report in reports),
+        "bytes": total,
+    }
+
+
+def client_seconds(record: RoundRecord) -> dict[str, float]:
+    """Seconds of hashing, retrieval and training, added up over the cohort."""
+    total: dict[str, float] = {}
+    for report in record.reports:
+        for name, value in report.seconds.items():
+            total[name] = total.get(name, 0.0) + value
+    return total
+
+
+DOWN, UP = ("welcome", "rows"), ("declare", "keys", "update")
+
+
+def device_cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means per client and round over a run's metrics lines."""
+    clients = sum(line["clients"] for line in lines)
+    by_kind = {
+        kind: sum(line["bytes"].get(kind, 0) for line in lines) / clients for kind in (*DOWN, *UP)
+    }
+    return {
+        "rows": float(np.mean([line["rows"] for line in lines])),
+        "parameters": float(np.mean([line["parameters"] for line in lines])),
+        "flops": sum(line["flops"] for line in lines) / clients,
+        "bytes": by_kind,
+        "bytes_down": sum(by_kind[kind] for kind in DOWN),
+        "bytes_up": sum(by_kind[kind] for kind in UP),
+    }
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Any]:
+    """Turn the first Ctrl-C into a request to stop; a second one has its usual effect.
+
+    Outside the main thread signals cannot be caught, and Ctrl-C does not arrive there.
+    """
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,111 @@
+"""Updates of a cohort to one pseudo-gradient (paper, section 3.2, step 6)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from hashfed.federated.messages import Update
+
+RowAverage = Literal["cohort", "holders", "fedsubavg"]
+
+
+@dataclass(frozen=True)
+class PseudoGradient:
+    """The cohort's mean change.
+
+    Attributes:
+        body: mean change by name.
+        ids: (k,) int64 ascending: rows that at least one client held.
+        rows: (k, d) their mean change.
+        held_weight: (k,) float64 summed weight of the clients that held each.
+        weight: summed weight of the cohort.
+        loss: mean training loss, weighted by predictions, nats.
+    """
+
+    body: dict[str, torch.Tensor]
+    ids: np.ndarray
+    rows: torch.Tensor
+    held_weight: np.ndarray
+    weight: float
+    loss: float
+
+
+@dataclass
+class RowShares:
+    """What share of all weight so far held each row (for ``fedsubavg``).
+
+    Attributes:
+        held: (n,) float64 summed weight of the clients that held a row.
+        total: summed weight of all clients.
+    """
+
+    held: np.ndarray
+    total: float = 0.0
+
+    def add(self, ids: np.ndarray, weight: np.ndarray, total: float) -> None:
+        """Count one round."""
+        self.held[ids] += weight
+        self.total += total
+
+    def of(self, ids: np.ndarray) -> np.ndarray:
+        """Expected share (k,) in (0, 1] of rows that have been held at least once."""
+        return np.asarray(self.held[ids] / self.total)
+
+
+def aggregate(
+    updates: Iterable[Update],
+    size: int,
+    rule: RowAverage,
+    shares: RowShares,
+    uniform: bool = False,
+) -> PseudoGradient:
+    """Weighted mean of the updates, added up in the order given, one at a time.
+
+    For a row, the weighted sum of the changes is divided by the weight of the whole cohort
+    (``cohort``), of the clients that held the row (``holders``), or by the cohort's weight times the
+    row's share of holders over all rounds (``fedsubavg``, after Ding et al. 2022), which ``shares``
+    keeps and this call updates.
+
+    Args:
+        updates: at least one; callers give them in order of the clients' names, so that sums do not
+            depend on who answered first.
+        size: n.
+        rule: how rows are averaged.
+        shares: of all rounds before.
+        uniform: weigh every client 1 instead of its number of predictions.
+    """
+    body: dict[str, torch.Tensor] = {}
+    rows: torch.Tensor | None = None
+    held = np.zeros(size)
+    weight, loss, predictions = 0.0, 0.0, 0
+    for update in updates:
+        w = 1.0 if uniform else float(update.weight)
+        for name, change in update.body.items():
+            body.setdefault(name, torch.zeros_like(change)).add_(change, alpha=w)
+        if rows is None:
+            rows = torch.zeros(size, update.rows.shape[1])
+        if update.ids is None:
+            rows.add_(update.rows, alpha=w)
+            held += w
+        else:
+            rows.index_add_(0, torch.from_numpy(update.ids), update.rows, alpha=w)
+            held[update.ids] += w
+        weight += w
+        loss += update.loss * update.weight
+        predictions += update.weight
+    assert rows is not None, "a cohort has at least one update"
+    for change in body.values():
+        change.div_(weight)
+    ids = np.flatnonzero(held)
+    shares.add(ids, held[ids], weight)
+    divisor = {
+        "cohort": lambda: np.full(len(ids), weight),
+        "holders": lambda: held[ids],
+        "fedsubavg": lambda: weight * shares.of(ids),
+    }[rule]()
+    touched = rows if len(ids) == size else rows[torch.from_numpy(ids)]
+    mean = touched.div_(torch.from_numpy(divisor.astype(np.float32))[:, None])
+    return PseudoGradient(body, ids, mean, held[ids], weight, loss / predictions)

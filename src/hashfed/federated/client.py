@@ -1,0 +1,186 @@
+"""A client's part of a round (paper, section 3.2, steps 2, 3 and 5)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hashfed.data.sentences import Sentences
+from hashfed.data.vocabulary import PAD
+from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
+from hashfed.federated.settings import ClientSettings
+from hashfed.models import Model, selected_loss
+from hashfed.retrieval import make_encoder
+
+HASH_BATCH = 64
+"""Sentences per forward pass when queries are computed."""
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """All that a client holds: never anything of size n.
+
+    Attributes:
+        ids: (m,) int64 ascending, or None where it holds all rows, in order.
+        rows: (m, d).
+        log_weight: (m,) float32, or None.
+        body: all other parameters.
+    """
+
+    ids: np.ndarray | None
+    rows: torch.Tensor
+    log_weight: torch.Tensor | None
+    body: dict[str, torch.Tensor]
+
+
+def sample_sentences(
+    sentences: Sentences,
+    settings: ClientSettings,
+    budget: int,
+    rng: np.random.Generator,
+) -> Sentences:
+    """The data of this round: at most ``settings.sentences`` of them, drawn without replacement.
+
+    With ``own_rows: truncate`` the drawn sentences end before the first whose rows would make the own
+    rows exceed ``budget`` (the first sentence always stays).
+    """
+    count = min(len(sentences), settings.sentences)
+    drawn = sentences.take(rng.choice(len(sentences), count, replace=False))
+    if settings.own_rows == "keep":
+        return drawn
+    known: set[int] = set()
+    for index in range(len(drawn)):
+        known.update(drawn.take(np.array([index])).own_rows().tolist())
+        if index > 0 and len(known) > budget:
+            return drawn.take(np.arange(index))
+    return drawn
+
+
+def declare(sentences: Sentences, round: int) -> Declare:
+    """Step 2: the rows that the client's inputs and labels need."""
+    return Declare(round, sentences.own_rows().astype(np.int32))
+
+
+def hash_queries(
+    model: Model, welcome: Welcome, own: np.ndarray, sentences: Sentences
+) -> ClientKeys:
+    """Step 3: embed the data with the body and the own rows, hash, and name the buckets.
+
+    Args:
+        model: the model's functions.
+        welcome: what the server sent.
+        own: (o,) ids, ascending, whose rows ``welcome`` holds.
+        sentences: of this round.
+    """
+    encoder = make_encoder(welcome.encoder, welcome.encoder_numbers)
+    local = LocalModel(own.astype(np.int64), welcome.own_rows, None, welcome.body)
+    with torch.no_grad():
+        queries = _queries(model, local, sentences)
+    return ClientKeys(welcome.round, dict(encoder.encode(queries)))
+
+
+def join_rows(welcome: Welcome, own: np.ndarray, selected: SelectedRows) -> LocalModel:
+    """Own rows and received rows as one table in order of ids, whatever order they came in."""
+    if selected.ids is None:
+        return LocalModel(None, selected.rows, selected.log_weight, welcome.body)
+    unsorted = np.concatenate([own, selected.ids]).astype(np.int64)
+    order = np.argsort(unsorted, kind="stable")
+    permutation = torch.from_numpy(order)
+    rows = torch.cat([welcome.own_rows, selected.rows])[permutation]
+    log_weight = None
+    if selected.log_weight is not None:
+        weights = torch.cat([torch.zeros(len(own)), selected.log_weight])
+        log_weight = weights[permutation]
+    return LocalModel(unsorted[order], rows, log_weight, welcome.body)
+
+
+def drop_rows(
+    model: Model, local: LocalModel, own: np.ndarray, sentences: Sentences, budget: int
+) -> LocalModel:
+    """Keep ``budget`` rows: the own ones, the uniform tail, and those with the largest activations.
+
+    The paper (section 3.2) suggests it for a server that finds more rows than the client may hold. A
+    row's activation is its softmax mass over the client's queries, among the rows at hand. Rows of the
+    tail (log_weight > 0) stay, for they stand for all rows that were not sent.
+    """
+    if local.ids is None or len(local.ids) <= budget:
+        return local
+    fixed = np.isin(local.ids, own)
+    if local.log_weight is not None:
+        fixed |= local.log_weight.numpy() > 0
+    with torch.no_grad():
+        mass = torch.zeros(len(local.ids))
+        for start in range(0, len(sentences), HASH_BATCH):
+            part = sentences.take(np.arange(start, min(start + HASH_BATCH, len(sentences))))
+            logits = _queries(model, local, part) @ local.rows.T
+            mass += torch.softmax(logits, dim=1).sum(0)
+    score = np.where(fixed, np.inf, mass.numpy())
+    kept = np.sort(np.argsort(-score, kind="stable")[: max(budget, int(fixed.sum()))])
+    index = torch.from_numpy(kept)
+    log_weight = None if local.log_weight is None else local.log_weight[index]
+    return LocalModel(local.ids[kept], local.rows[index], log_weight, local.body)
+
+
+def train(
+    model: Model,
+    local: LocalModel,
+    sentences: Sentences,
+    settings: ClientSettings,
+    round: int,
+    rng: np.random.Generator,
+) -> Update:
+    """Step 5: E epochs of SGD on body and selected rows; returns what changed.
+
+    ``local`` is left as it was.
+    """
+    rows = local.rows.clone().requires_grad_()
+    body = {name: value.clone().requires_grad_() for name, value in local.body.items()}
+    parameters = [rows, *body.values()]
+    optimizer = torch.optim.SGD(parameters, lr=settings.learning_rate)
+    inputs, targets, predicted = _remap(local, sentences)
+    total_loss, total_predictions = 0.0, 0
+    for _ in range(settings.epochs):
+        order = torch.from_numpy(rng.permutation(len(sentences)))
+        for batch in order.split(settings.batch_size):
+            used = predicted[batch]
+            labels = targets[batch][used]
+            queries = model.queries(body, rows, inputs[batch], used)
+            loss = selected_loss(queries, rows, local.log_weight, labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            if settings.clip is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+            optimizer.step()
+            total_loss += loss.item() * len(labels)
+            total_predictions += len(labels)
+    with torch.no_grad():
+        return Update(
+            round=round,
+            weight=sentences.predictions,
+            loss=total_loss / total_predictions,
+            body={name: value.detach().sub_(local.body[name]) for name, value in body.items()},
+            ids=None if local.ids is None else local.ids.astype(np.int32),
+            rows=rows.detach().sub_(local.rows),
+        )
+
+
+def _remap(
+    local: LocalModel, sentences: Sentences
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Inputs and targets as positions in the client's rows, and which positions are predicted."""
+    predicted = sentences.targets != PAD
+    if local.ids is None:
+        inputs, targets = sentences.inputs.astype(np.int64), sentences.targets.astype(np.int64)
+    else:
+        inputs = np.searchsorted(local.ids, sentences.inputs)
+        targets = np.searchsorted(local.ids, sentences.targets)
+    return torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(predicted)
+
+
+def _queries(model: Model, local: LocalModel, sentences: Sentences) -> torch.Tensor:
+    inputs, _, predicted = _remap(local, sentences)
+    parts = [
+        model.queries(local.body, local.rows, *batch)
+        for batch in zip(inputs.split(HASH_BATCH), predicted.split(HASH_BATCH), strict=True)
+    ]
+    return torch.cat(parts)

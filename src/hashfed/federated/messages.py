@@ -1,0 +1,227 @@
+"""The five messages of a round.
+
+    client → server   Declare         which rows its data needs
+    server → client   Welcome         body, those rows, encoder
+    client → server   ClientKeys      keys of its queries
+    server → client   SelectedRows    the other rows of its selection
+    client → server   Update          changes of body and rows
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from hashfed.errors import HashfedError
+
+
+@dataclass(frozen=True)
+class Declare:
+    """A client names its own rows.
+
+    Attributes:
+        round: of the exchange.
+        own: (o,) int32, ascending, distinct.
+    """
+
+    round: int
+    own: np.ndarray
+    kind: ClassVar[str] = "declare"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays to send."""
+        return {"own": torch.from_numpy(self.own)}
+
+    def numbers(self) -> dict[str, str]:
+        """The other fields to send."""
+        return {"round": str(self.round)}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Declare":
+        """The message from what was received."""
+        return cls(int(numbers["round"]), tensors["own"].numpy())
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """What a client needs to compute its queries.
+
+    Attributes:
+        round: of the exchange.
+        body: all parameters below the output layer.
+        own_rows: (o, d), in the order that the client declared.
+        encoder: kind of the index's encoder.
+        encoder_numbers: its parameters.
+    """
+
+    round: int
+    body: dict[str, torch.Tensor]
+    own_rows: torch.Tensor
+    encoder: str
+    encoder_numbers: dict[str, int]
+    kind: ClassVar[str] = "welcome"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays to send."""
+        return {"own_rows": self.own_rows} | _prefixed(self.body)
+
+    def numbers(self) -> dict[str, str]:
+        """The other fields to send."""
+        encoder = {f"encoder.{name}": str(value) for name, value in self.encoder_numbers.items()}
+        return {"round": str(self.round), "encoder": self.encoder} | encoder
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Welcome":
+        """The message from what was received."""
+        encoder = {
+            name.removeprefix("encoder."): int(value)
+            for name, value in numbers.items()
+            if name.startswith("encoder.")
+        }
+        body = _unprefixed(tensors)
+        return cls(int(numbers["round"]), body, tensors["own_rows"], numbers["encoder"], encoder)
+
+
+@dataclass(frozen=True)
+class ClientKeys:
+    """A client's keys (``retrieval.protocol.Keys``)."""
+
+    round: int
+    keys: dict[str, np.ndarray]
+    kind: ClassVar[str] = "keys"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays to send."""
+        return {name: torch.from_numpy(value) for name, value in self.keys.items()}
+
+    def numbers(self) -> dict[str, str]:
+        """The other fields to send."""
+        return {"round": str(self.round)}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "ClientKeys":
+        """The message from what was received."""
+        keys = {name: value.numpy() for name, value in tensors.items()}
+        return cls(int(numbers["round"]), keys)
+
+
+@dataclass(frozen=True)
+class SelectedRows:
+    """The rows of the selection that the client does not hold yet.
+
+    Attributes:
+        round: of the exchange.
+        budget: rows the client may hold; it drops the rest (``client.drop_rows``).
+        ids: (k,) int32, ascending, none of them declared; None where all n rows are sent.
+        rows: (k, d).
+        log_weight: (k,) float32, or None where no logit is corrected.
+    """
+
+    round: int
+    budget: int
+    ids: np.ndarray | None
+    rows: torch.Tensor
+    log_weight: torch.Tensor | None
+    kind: ClassVar[str] = "rows"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays to send."""
+        tensors = {"rows": self.rows}
+        if self.ids is not None:
+            tensors["ids"] = torch.from_numpy(self.ids)
+        if self.log_weight is not None:
+            tensors["log_weight"] = self.log_weight
+        return tensors
+
+    def numbers(self) -> dict[str, str]:
+        """The other fields to send."""
+        return {"round": str(self.round), "budget": str(self.budget)}
+
+    @classmethod
+    def read(
+        cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]
+    ) -> "SelectedRows":
+        """The message from what was received."""
+        ids = tensors["ids"].numpy() if "ids" in tensors else None
+        return cls(
+            int(numbers["round"]),
+            int(numbers["budget"]),
+            ids,
+            tensors["rows"],
+            tensors.get("log_weight"),
+        )
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a client's training changed.
+
+    Attributes:
+        round: of the exchange.
+        weight: number of predicted positions trained on per epoch.
+        loss: mean training loss over its steps, weighted by predictions, nats.
+        body: new minus old, by name.
+        ids: (m,) int32 ascending: the rows trained on; None for all n.
+        rows: (m, d), new minus old.
+    """
+
+    round: int
+    weight: int
+    loss: float
+    body: dict[str, torch.Tensor]
+    ids: np.ndarray | None
+    rows: torch.Tensor
+    kind: ClassVar[str] = "update"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays to send."""
+        ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
+        return {"rows": self.rows} | ids | _prefixed(self.body)
+
+    def numbers(self) -> dict[str, str]:
+        """The other fields to send."""
+        return {"round": str(self.round), "weight": str(self.weight), "loss": repr(self.loss)}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Update":
+        """The message from what was received."""
+        return cls(
+            int(numbers["round"]),
+            int(numbers["weight"]),
+            float(numbers["loss"]),
+            _unprefixed(tensors),
+            tensors["ids"].numpy() if "ids" in tensors else None,
+            tensors["rows"],
+        )
+
+    def check_finite(self, client: str) -> None:
+        """Refuse an update that would ruin the model.
+
+        Raises:
+            HashfedError: where a value is NaN or infinite.
+        """
+        for name, value in self.tensors().items():
+            # A sum is not finite if any value is not; no boolean copy of the tensor is made.
+            if value.is_floating_point() and not bool(torch.isfinite(value.sum())):
+                raise HashfedError(
+                    f"round {self.round}: client {client} returned a change of {name} that is not finite; "
+                    "the training diverged: lower client.learning_rate or server.learning_rate, "
+                    "or set client.clip"
+                )
+
+
+Message = Declare | Welcome | ClientKeys | SelectedRows | Update
+
+
+def _prefixed(body: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"body.{name}": value for name, value in body.items()}
+
+
+def _unprefixed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix("body."): value
+        for name, value in tensors.items()
+        if name.startswith("body.")
+    }

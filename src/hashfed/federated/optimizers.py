@@ -1,0 +1,147 @@
+"""Server optimizers of Reddi et al. 2021 (FedOpt), with dense or lazy moments for the rows.
+
+A pseudo-gradient Δ is the mean change that clients made, so the step is *added*:
+
+    m ← β₁ m + (1 − β₁) Δ
+    v ← β₂ v + (1 − β₂) Δ²                  fedadam
+    v ← v − (1 − β₂) Δ² sign(v − Δ²)        fedyogi
+    v ← v + Δ²                              fedadagrad
+    x ← x + η m / (√v + ε)
+
+``fedavg`` is x ← x + η Δ; ``fedavgm`` is m ← β₁ m + Δ, x ← x + η m.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hashfed.federated.aggregate import PseudoGradient
+from hashfed.federated.settings import ServerSettings
+from hashfed.models import Parameters
+
+
+@dataclass
+class OptimizerState:
+    """Moments by parameter name (``rows``, ``body.…``), and how many steps were made.
+
+    Attributes:
+        steps: rounds so far.
+        first: m, where the optimizer has one.
+        second: v, where the optimizer has one.
+        touched: (n,) int64, the last step that moved each row (lazy rows).
+    """
+
+    steps: int
+    first: dict[str, torch.Tensor]
+    second: dict[str, torch.Tensor]
+    touched: np.ndarray
+
+
+def init_optimizer(parameters: Parameters, settings: ServerSettings) -> OptimizerState:
+    """Moments before the first round: m = 0; v = 0 with bias correction, else ε² (Reddi et al.)."""
+    named = parameters.named()
+    first = second = False
+    if settings.optimizer != "fedavg":
+        first = True
+        second = settings.optimizer != "fedavgm"
+    start = 0.0 if _corrects(settings) else settings.epsilon**2
+    return OptimizerState(
+        steps=0,
+        first={name: torch.zeros_like(value) for name, value in named.items() if first},
+        second={name: torch.full_like(value, start) for name, value in named.items() if second},
+        touched=np.zeros(len(parameters.rows), np.int64),
+    )
+
+
+def step(
+    parameters: Parameters,
+    gradient: PseudoGradient,
+    state: OptimizerState,
+    settings: ServerSettings,
+) -> None:
+    """One server step; parameters and state are changed in place."""
+    state.steps += 1
+    for name, value in parameters.body.items():
+        key = f"body.{name}"
+        _move(
+            value,
+            gradient.body[name],
+            state.first.get(key),
+            state.second.get(key),
+            state.steps,
+            settings,
+        )
+    first, second = state.first.get("rows"), state.second.get("rows")
+    rows, changes = parameters.rows, gradient.rows
+    if len(gradient.ids) == len(rows):
+        gap = state.steps - state.touched
+        if settings.row_moments == "lazy":
+            _decay(first, second, gap, settings)
+        _move(rows, changes, first, second, state.steps, settings)
+    elif settings.row_moments == "dense" and settings.optimizer != "fedavg":
+        dense = torch.zeros_like(rows)
+        dense[torch.from_numpy(gradient.ids)] = changes
+        _move(rows, dense, first, second, state.steps, settings)
+    else:
+        index = torch.from_numpy(gradient.ids)
+        part = rows[index]
+        part_first = None if first is None else first[index]
+        part_second = None if second is None else second[index]
+        _decay(part_first, part_second, state.steps - state.touched[gradient.ids], settings)
+        _move(part, changes, part_first, part_second, state.steps, settings)
+        rows[index] = part
+        if first is not None and part_first is not None:
+            first[index] = part_first
+        if second is not None and part_second is not None:
+            second[index] = part_second
+    state.touched[gradient.ids] = state.steps
+
+
+def _corrects(settings: ServerSettings) -> bool:
+    return settings.optimizer == "fedadam" and settings.bias_correction
+
+
+def _decay(
+    first: torch.Tensor | None,
+    second: torch.Tensor | None,
+    gap: np.ndarray,
+    settings: ServerSettings,
+) -> None:
+    """Make up for the ``gap`` − 1 steps in which these rows (k, d) saw a zero pseudo-gradient."""
+    missed = torch.from_numpy(gap.astype(np.float64) - 1)[:, None]
+    if first is not None:
+        first.mul_((settings.beta1**missed).float())
+    if second is not None and settings.optimizer == "fedadam":
+        second.mul_((settings.beta2**missed).float())
+
+
+def _move(
+    value: torch.Tensor,
+    change: torch.Tensor,
+    first: torch.Tensor | None,
+    second: torch.Tensor | None,
+    steps: int,
+    settings: ServerSettings,
+) -> None:
+    """The update of the module's docstring on one tensor, in place."""
+    if first is None:
+        value.add_(change, alpha=settings.learning_rate)
+        return
+    if second is None:
+        first.mul_(settings.beta1).add_(change)
+        value.add_(first, alpha=settings.learning_rate)
+        return
+    first.mul_(settings.beta1).add_(change, alpha=1 - settings.beta1)
+    if settings.optimizer == "fedadam":
+        second.mul_(settings.beta2).addcmul_(change, change, value=1 - settings.beta2)
+    elif settings.optimizer == "fedyogi":
+        square = change * change
+        second.sub_(square * torch.sign(second - square), alpha=1 - settings.beta2)
+    else:
+        second.addcmul_(change, change)
+    rate, scale = settings.learning_rate, 1.0
+    if _corrects(settings):
+        rate /= 1 - settings.beta1**steps
+        scale = (1 - settings.beta2**steps) ** 0.5
+    value.addcdiv_(first, second.sqrt().div_(scale).add_(settings.epsilon), value=rate)

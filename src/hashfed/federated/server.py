@@ -1,0 +1,52 @@
+"""The server's answers within a round (paper, section 3.2, steps 2 and 4)."""
+
+import numpy as np
+import torch
+
+from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Welcome
+from hashfed.models import Parameters
+from hashfed.retrieval import Index, Selection, SelectionSettings, budget_rows, select
+
+
+def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
+    """Step 2: the body, the rows the client declared, and the hash function."""
+    own_rows = parameters.rows[torch.from_numpy(message.own)]
+    encoder = index.encoder
+    return Welcome(message.round, parameters.body, own_rows, encoder.kind, encoder.numbers())
+
+
+def retrieve(
+    index: Index,
+    keys: ClientKeys,
+    own: np.ndarray,
+    size: int,
+    settings: SelectionSettings,
+    rng: np.random.Generator,
+) -> Selection:
+    """Step 4: keys to candidates, cut or padded to what is sent (the budget times ``oversample``)."""
+    budget = budget_rows(settings.budget, size)
+    sent = min(size, round(budget * settings.oversample))
+    return select(
+        own.astype(np.int64),
+        index.lookup(keys.keys),
+        size,
+        sent,
+        settings.tail * budget / sent,
+        settings.correction == "tail",
+        rng,
+    )
+
+
+def send_rows(
+    parameters: Parameters, selection: Selection, own: np.ndarray, budget: int, round: int
+) -> SelectedRows:
+    """The selected rows that the client did not declare; all of them for a full selection."""
+    size = len(parameters.rows)
+    if len(selection.ids) == size and len(own) == 0:
+        return SelectedRows(round, size, None, parameters.rows, None)
+    new = ~np.isin(selection.ids, own, assume_unique=True)
+    ids = selection.ids[new]
+    weights = selection.log_weight[new]
+    log_weight = torch.from_numpy(weights) if weights.any() else None
+    rows = parameters.rows[torch.from_numpy(ids)]
+    return SelectedRows(round, budget, ids.astype(np.int32), rows, log_weight)

@@ -1,0 +1,48 @@
+"""What can be chosen about clients and server."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from hashfed.settings import Settings
+
+
+class ClientSettings(Settings):
+    """Local training."""
+
+    learning_rate: float = Field(0.3, gt=0)
+    """Of the clients' SGD."""
+    batch_size: int = Field(16, ge=1)
+    """Sentences per step."""
+    epochs: int = Field(1, ge=1)
+    """Passes over the sentences of a round."""
+    sentences: int = Field(64, ge=1)
+    """At most this many sentences, drawn anew each round."""
+    clip: float | None = Field(None, gt=0)
+    """Largest norm of a step's gradient, if any."""
+    own_rows: Literal["keep", "truncate"] = "keep"
+    """Where a client's own rows exceed the budget: keep them all, or train on fewer sentences."""
+
+
+class ServerSettings(Settings):
+    """Aggregation and the server optimizer (Reddi et al. 2021)."""
+
+    optimizer: Literal["fedadam", "fedyogi", "fedadagrad", "fedavg", "fedavgm"] = "fedadam"
+    """Applied to the mean update."""
+    learning_rate: float = Field(0.01, gt=0)
+    """Of the server optimizer."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the first moment; the momentum of fedavgm."""
+    beta2: float = Field(0.99, ge=0, lt=1)
+    """Decay of the second moment (fedadam, fedyogi)."""
+    epsilon: float = Field(1e-3, gt=0)
+    """Added to the root of the second moment (τ in Reddi et al.)."""
+    bias_correction: bool = True
+    """Divide the moments by 1 − βᵗ, as Adam does and Reddi et al.'s algorithm 2 does not (fedadam)."""
+    row_moments: Literal["dense", "lazy"] = "dense"
+    """dense: rows that no client held still move by momentum; lazy: they wait, their moments decay later."""
+    row_average: Literal["cohort", "holders", "fedsubavg"] = "cohort"
+    """Divide a row's summed update by the weight of the cohort, of the clients that held it, or rescale the
+    cohort's mean by the row's expected share of holders."""
+    weighting: Literal["predictions", "uniform"] = "predictions"
+    """A client's weight: its number of predicted positions, or one."""

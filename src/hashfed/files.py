@@ -1,0 +1,27 @@
+"""Files that are either the old or the new ones, never halves."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from hashfed.errors import HashfedError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data``: written beside it, flushed to disk, then renamed over it.
+
+    Raises:
+        HashfedError: where the disk is full or the folder not writable; ``path`` is then as it was.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise HashfedError(f"{path}: cannot be written ({error.strerror or error})") from None

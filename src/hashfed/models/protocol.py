@@ -1,0 +1,68 @@
+"""What a model is to hashfed: rows, a body, and a function from data to queries."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """All parameters of a model.
+
+    Attributes:
+        rows: (n, d) float32, the output layer; with tied embeddings also the input table.
+        body: every other parameter by name, float32.
+    """
+
+    rows: torch.Tensor
+    body: dict[str, torch.Tensor]
+
+    def clone(self) -> "Parameters":
+        """A copy that shares no memory."""
+        return Parameters(self.rows.clone(), {name: value.clone() for name, value in self.body.items()})
+
+    def named(self) -> dict[str, torch.Tensor]:
+        """All tensors by name: ``rows`` and ``body.…``."""
+        return {"rows": self.rows} | {f"body.{name}": value for name, value in self.body.items()}
+
+
+class Model(Protocol):
+    """A pair of pure functions, ``init`` and ``queries``; it holds sizes, never parameters.
+
+    The logits are ``queries @ rows.T``.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """d, the length of rows and queries."""
+        ...
+
+    def init(self, size: int, rng: np.random.Generator) -> Parameters:
+        """Fresh parameters with ``size`` rows."""
+        ...
+
+    def queries(
+        self,
+        body: dict[str, torch.Tensor],
+        rows: torch.Tensor,
+        inputs: torch.Tensor,
+        predicted: torch.Tensor,
+    ) -> torch.Tensor:
+        """Queries at the predicted positions.
+
+        Args:
+            body: as ``Parameters.body``.
+            rows: (m, d), the rows at hand: all n, or a client's selection.
+            inputs: (s, T) int64 positions in ``rows``, not ids; anything in range where not predicted.
+            predicted: (s, T) bool, true on a prefix of each sentence.
+
+        Returns:
+            (p, d): one query for each true position, in row-major order.
+        """
+        ...
+
+    def body_flops(self, positions: int, sentences: int, length: int) -> int:
+        """Floating-point operations of one forward pass of the body (a multiply-add counts two)."""
+        ...

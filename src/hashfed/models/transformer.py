@@ -1,0 +1,123 @@
+"""The paper's next-word model: a small transformer whose input and output layer share their rows.
+
+With d = 96, FFN 1536, 3 blocks: 331,776 weights and 2,400 biases and gains per block, 960,384 at
+n = 10,004 rows (Table 1 of the paper).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from hashfed.models.protocol import Parameters
+
+Body = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Causal transformer with layer norm before each sublayer, fixed sinusoidal positions, tied rows.
+
+    Attributes:
+        embedding: d, width of the residual stream and of the rows.
+        attention: width of queries, keys and values together over all heads.
+        heads: number of heads; divides ``attention``.
+        ffn: width of the feed-forward layer.
+        blocks: number of blocks.
+    """
+
+    embedding: int = 96
+    attention: int = 96
+    heads: int = 8
+    ffn: int = 1536
+    blocks: int = 3
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return self.embedding
+
+    def init(self, size: int, rng: np.random.Generator) -> Parameters:
+        """Normal weights of variance 1/fan-in, smaller where they write to the residual stream."""
+        d, a, f = self.embedding, self.attention, self.ffn
+        body: Body = {}
+
+        def linear(name: str, outputs: int, inputs: int, scale: float = 1.0) -> None:
+            weight = rng.standard_normal((outputs, inputs), dtype=np.float32)
+            body[f"{name}.weight"] = torch.from_numpy(weight * np.float32(scale / math.sqrt(inputs)))
+            body[f"{name}.bias"] = torch.zeros(outputs)
+
+        def norm(name: str) -> None:
+            body[f"{name}.weight"] = torch.ones(d)
+            body[f"{name}.bias"] = torch.zeros(d)
+
+        residual = 1 / math.sqrt(2 * self.blocks)
+        rows = rng.standard_normal((size, d), dtype=np.float32) / np.float32(math.sqrt(d))
+        for block in range(self.blocks):
+            norm(f"blocks.{block}.attention.norm")
+            linear(f"blocks.{block}.attention.qkv", 3 * a, d)
+            linear(f"blocks.{block}.attention.out", d, a, residual)
+            norm(f"blocks.{block}.ffn.norm")
+            linear(f"blocks.{block}.ffn.in", f, d)
+            linear(f"blocks.{block}.ffn.out", d, f, residual)
+        norm("norm")
+        return Parameters(torch.from_numpy(rows), body)
+
+    def queries(
+        self, body: Body, rows: torch.Tensor, inputs: torch.Tensor, predicted: torch.Tensor
+    ) -> torch.Tensor:
+        """Hidden vectors after the last norm (see ``Model.queries``).
+
+        Only predicted positions are computed: a batch of sentences is packed to a (p, d) matrix, and
+        unpacked to (s, T) for attention alone. Padding sits at the end of a sentence, so under the
+        causal mask no predicted position attends to it.
+        """
+        sentences, length = inputs.shape
+        packed = predicted.flatten().nonzero().squeeze(1)
+        positions = _sinusoids(length, self.embedding)[packed % length]
+        embedded = functional.embedding(inputs.flatten()[packed], rows)
+        x = embedded * math.sqrt(self.embedding) + positions
+        for block in range(self.blocks):
+            x = x + self._attention(body, f"blocks.{block}.attention", x, packed, sentences, length)
+            x = x + _feed_forward(body, f"blocks.{block}.ffn", x)
+        return _norm(body, "norm", x)
+
+    def _attention(
+        self, body: Body, name: str, x: torch.Tensor, packed: torch.Tensor, sentences: int, length: int
+    ) -> torch.Tensor:
+        qkv = _linear(body, f"{name}.qkv", _norm(body, f"{name}.norm", x))
+        grid = qkv.new_zeros(sentences * length, 3 * self.attention).index_copy(0, packed, qkv)
+        q, k, v = grid.view(sentences, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        flat = mixed.transpose(1, 2).reshape(sentences * length, self.attention)
+        return _linear(body, f"{name}.out", flat[packed])
+
+    def body_flops(self, positions: int, sentences: int, length: int) -> int:
+        """2 per weight and position, and 4·T²·attention per sentence and block for attention itself."""
+        weights = 4 * self.embedding * self.attention + 2 * self.embedding * self.ffn
+        scores = 4 * sentences * length * length * self.attention
+        return self.blocks * (2 * weights * positions + scores)
+
+
+def _linear(body: Body, name: str, x: torch.Tensor) -> torch.Tensor:
+    return functional.linear(x, body[f"{name}.weight"], body[f"{name}.bias"])
+
+
+def _norm(body: Body, name: str, x: torch.Tensor) -> torch.Tensor:
+    weight = body[f"{name}.weight"]
+    return functional.layer_norm(x, weight.shape, weight, body[f"{name}.bias"])
+
+
+def _feed_forward(body: Body, name: str, x: torch.Tensor) -> torch.Tensor:
+    hidden = torch.relu(_linear(body, f"{name}.in", _norm(body, f"{name}.norm", x)))
+    return _linear(body, f"{name}.out", hidden)
+
+
+def _sinusoids(length: int, dimension: int) -> torch.Tensor:
+    """Sine and cosine positions (length, dimension) of Vaswani et al. 2017, section 3.5."""
+    half = (dimension + 1) // 2
+    frequency = torch.exp(-math.log(10000.0) / half * torch.arange(half))
+    angle = torch.arange(length)[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :dimension]

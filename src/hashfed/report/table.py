@@ -1,0 +1,45 @@
+"""Runs side by side as plain text."""
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from hashfed.experiments.run_folder import RunFolder
+from hashfed.report.results import RunResult, read_result
+
+HEADER = ("run", "rows", "accuracy", "top-3", "nll", "down MB", "up MB", "GFLOP", "memory MB")
+
+
+def row(result: RunResult) -> tuple[str, ...]:
+    """The cells of one run."""
+    device, evaluation = result.device, result.evaluation
+    return (
+        result.name,
+        f"{result.share:.0%}",
+        f"{evaluation['accuracy']:.2%}",
+        f"{evaluation['top3_accuracy']:.2%}",
+        f"{evaluation['nll']:.3f}",
+        f"{device['bytes_down'] / 1e6:.2f}",
+        f"{device['bytes_up'] / 1e6:.2f}",
+        f"{device['flops'] / 1e9:.1f}",
+        f"{result.memory / 1e6:.0f}",
+    )
+
+
+def print_table(runs: Sequence[RunFolder], file: TextIO) -> None:
+    """Print final metrics, cost per client and round, and the floors.
+
+    Raises:
+        HashfedError: where a folder is no finished run.
+    """
+    results = [read_result(run) for run in runs]
+    lines = [HEADER, *(row(result) for result in results)]
+    for name, floors in {result.data_name: result.floors for result in results}.items():
+        for floor in ("unigram", "bigram"):
+            label = f"({floor} floor, {name})"
+            accuracy, nll = floors[f"{floor}_accuracy"], floors[f"{floor}_nll"]
+            lines.append((label, "", f"{accuracy:.2%}", "", f"{nll:.3f}", "", "", "", ""))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        print("  ".join(cells).rstrip(), file=file)

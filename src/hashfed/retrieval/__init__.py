@@ -1,0 +1,22 @@
+"""Which rows to send: encoders and indexes behind one protocol, and the budgeted selection."""
+
+from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys, NoEncoder
+from hashfed.retrieval.registry import METHODS, build_index, make_encoder
+from hashfed.retrieval.select import Selection, budget_rows, select
+from hashfed.retrieval.settings import RetrievalSettings, SelectionSettings
+
+__all__ = [
+    "METHODS",
+    "Candidates",
+    "Encoder",
+    "Index",
+    "Keys",
+    "NoEncoder",
+    "RetrievalSettings",
+    "Selection",
+    "SelectionSettings",
+    "budget_rows",
+    "build_index",
+    "make_encoder",
+    "select",
+]

@@ -1,0 +1,63 @@
+"""The best that any index could do: score all rows against the queries themselves.
+
+Clients send their queries, which is more traffic and far more private than bucket numbers: a yardstick,
+not a method to deploy.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from hashfed.errors import HashfedError
+from hashfed.retrieval.protocol import Candidates, Keys
+from hashfed.retrieval.settings import RetrievalSettings
+
+CHUNK = 256
+"""Queries scored at a time: bounds the memory at CHUNK·n floats."""
+
+
+@dataclass(frozen=True)
+class ExactEncoder:
+    """Sends the queries as they are."""
+
+    kind: ClassVar[str] = "exact"
+
+    def encode(self, queries: torch.Tensor) -> Keys:
+        """``queries`` (count, d) float32."""
+        return {"queries": queries.numpy()}
+
+    def numbers(self) -> dict[str, int]:
+        """No parameters."""
+        return {}
+
+
+@dataclass(frozen=True)
+class ExactIndex:
+    """Scores = the softmax mass that falls on a row, summed over the client's queries."""
+
+    rows: torch.Tensor
+    encoder: ExactEncoder = field(default_factory=ExactEncoder)
+
+    @classmethod
+    def build(
+        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
+    ) -> "ExactIndex":
+        """Keeps ``rows`` (n, d) by reference."""
+        return cls(rows)
+
+    def lookup(self, keys: Keys) -> Candidates:
+        """All n rows with their expected mass: the optimum for coverage of the softmax mass."""
+        dimension = self.rows.shape[1]
+        if set(keys) != {"queries"} or keys["queries"].ndim != 2:
+            raise HashfedError(f"keys {sorted(keys)}: an exact index needs 'queries' of shape (count, d)")
+        queries = torch.from_numpy(keys["queries"])
+        if queries.shape[1] != dimension:
+            raise HashfedError(
+                f"queries of length {queries.shape[1]}: the rows of this index have length {dimension}"
+            )
+        mass = torch.zeros(len(self.rows), dtype=torch.float64)
+        for part in queries.split(CHUNK):
+            mass += torch.softmax(part @ self.rows.T, dim=-1).sum(0, dtype=torch.float64)
+        return Candidates(np.arange(len(mass)), mass.numpy())

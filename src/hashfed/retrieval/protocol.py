@@ -1,0 +1,89 @@
+"""What every retrieval method has: an index on the server, its encoder on the clients.
+
+    index = build(rows)                        # the server, every round
+    keys = index.encoder.encode(queries)       # a client, on its own data
+    candidates = index.lookup(keys)            # the server
+
+The encoder travels to clients and the keys come back, so both are made of plain arrays and numbers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+
+Keys = Mapping[str, np.ndarray]
+"""What a client sends instead of its data: named arrays. Empty where the method needs none."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """An index's answer: row ids with a score (higher = send first).
+
+    Attributes:
+        ids: (k,) int64, distinct.
+        scores: (k,) float64. Equal scores are cut at random.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+
+    @classmethod
+    def none(cls) -> "Candidates":
+        """No preference: the budget is filled at random."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.float64))
+
+    @classmethod
+    def positive(cls, scores: np.ndarray) -> "Candidates":
+        """The rows with a score above zero, given one score for each of the n rows."""
+        ids = np.flatnonzero(scores > 0)
+        return cls(ids, scores[ids])
+
+
+class Encoder(Protocol):
+    """The part of an index that a client receives: turns queries into keys."""
+
+    kind: ClassVar[str]
+    """The name under which a client finds the class again."""
+
+    def encode(self, queries: torch.Tensor) -> Keys:
+        """Keys for queries (count, d), float32."""
+        ...
+
+    def numbers(self) -> dict[str, int]:
+        """The parameters to send to a client."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoEncoder:
+    """For methods that ask a client nothing beyond its own rows."""
+
+    kind: ClassVar[str] = "none"
+
+    def encode(self, queries: torch.Tensor) -> Keys:
+        """No keys."""
+        return {}
+
+    def numbers(self) -> dict[str, int]:
+        """No parameters."""
+        return {}
+
+
+class Index(Protocol):
+    """The server's side of a retrieval method, valid for one state of the rows."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """What clients receive."""
+        ...
+
+    def lookup(self, keys: Keys) -> Candidates:
+        """Candidates for one client's keys.
+
+        Raises:
+            HashfedError: where the keys do not fit this index.
+        """
+        ...

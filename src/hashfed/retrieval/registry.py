@@ -1,0 +1,64 @@
+"""Retrieval methods and encoders by name: a new method adds its file and one line here."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from hashfed.errors import HashfedError
+from hashfed.retrieval.exact import ExactEncoder, ExactIndex
+from hashfed.retrieval.frequency import FrequencyIndex
+from hashfed.retrieval.full import FullIndex
+from hashfed.retrieval.protocol import Encoder, Index, NoEncoder
+from hashfed.retrieval.random import RandomIndex
+from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
+from hashfed.retrieval.simhash_encoder import SimHashEncoder
+from hashfed.retrieval.simhash_union import SimHashUnionIndex
+
+Build = Callable[[torch.Tensor, RetrievalSettings, np.ndarray, int], Index]
+"""``build(rows, settings, prior, seed)``: rows (n, d) float32, prior (n,) public counts of the labels."""
+
+METHODS: dict[str, Build] = {
+    "full": FullIndex.build,
+    "random": RandomIndex.build,
+    "frequency": FrequencyIndex.build,
+    "exact": ExactIndex.build,
+    "simhash-union": SimHashUnionIndex.build,
+    "simhash-collisions": SimHashCollisionsIndex.build,
+}
+
+ENCODERS: dict[str, Callable[..., Encoder]] = {
+    NoEncoder.kind: NoEncoder,
+    ExactEncoder.kind: ExactEncoder,
+    SimHashEncoder.kind: SimHashEncoder.from_numbers,
+}
+
+
+def build_index(
+    rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
+) -> Index:
+    """The index of ``settings.method`` over ``rows`` (paper, section 3.2, step 1).
+
+    Args:
+        rows: (n, d) float32.
+        settings: the method and its parameters.
+        prior: (n,) public counts of how often each row is a label.
+        seed: the run's, for the hash functions.
+    """
+    return METHODS[settings.method](rows, settings, prior, seed)
+
+
+def make_encoder(kind: str, numbers: Mapping[str, Any]) -> Encoder:
+    """The encoder that a client received, from its kind and parameters.
+
+    Raises:
+        HashfedError: for an unknown kind or wrong parameters.
+    """
+    if kind not in ENCODERS:
+        raise HashfedError(f"encoder {kind!r}: must be one of {', '.join(ENCODERS)}")
+    try:
+        return ENCODERS[kind](**numbers)
+    except TypeError as error:
+        raise HashfedError(f"encoder {kind!r} with parameters {sorted(numbers)}: {error}") from None

@@ -1,0 +1,95 @@
+"""Cut or pad candidates to the budget: the rows a client trains on, and the estimator's correction.
+
+A selection is A ∪ T. A is included with certainty: the client's own rows and the best candidates. T is
+a uniform tail of t rows drawn from the n − |A| others. With log_weight 0 on A and log((n − |A|)/t) on
+T, Σ exp(logit + log_weight) is an unbiased estimate of the full layer's partition function (Bengio &
+Senécal 2008; Rastogi & Van Durme 2015). The paper's estimator leaves the logits as they are.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from hashfed.retrieval.protocol import Candidates
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows that one client trains on.
+
+    Attributes:
+        ids: (m,) int64, ascending, distinct.
+        log_weight: (m,) float32, added to the logits.
+    """
+
+    ids: np.ndarray
+    log_weight: np.ndarray
+
+    @classmethod
+    def all(cls, size: int) -> "Selection":
+        """All ``size`` rows, without correction."""
+        return cls(np.arange(size), np.zeros(size, np.float32))
+
+
+def budget_rows(budget: float, size: int) -> int:
+    """The budget in rows: the fraction ``budget`` of ``size`` rows, rounded, at least 1."""
+    return max(1, round(budget * size))
+
+
+def select(
+    own: np.ndarray,
+    candidates: Candidates,
+    size: int,
+    budget: int,
+    tail: float,
+    corrected: bool,
+    rng: np.random.Generator,
+) -> Selection:
+    """Own rows, then the best candidates, then uniform rows up to the budget.
+
+    Args:
+        own: (o,) int64 distinct ids that the client's data needs; always selected. Where they exceed
+            the budget the selection is just these.
+        candidates: the index's answer. Equal scores are cut at random, so a union of buckets is
+            subsampled uniformly (paper, section 3.1).
+        size: n, the number of rows.
+        budget: rows to select, from 1 to n.
+        tail: share of the budget kept for the uniform tail, in [0, 1]. Where the candidates do not
+            fill the rest, the tail takes that too (the paper's padding).
+        corrected: raise the tail's logits (see above), or leave them (the paper's estimator).
+        rng: this client's stream for this round.
+    """
+    if budget >= size:
+        return Selection.all(size)
+    certain = np.zeros(size, bool)
+    certain[own] = True
+    room = budget - round(tail * budget) - len(own)
+    if room > 0:
+        certain[_best(candidates, certain, room, rng)] = True
+    sure = int(np.count_nonzero(certain))
+    chosen = certain.copy()
+    drawn = budget - sure
+    if drawn > 0:
+        others = np.flatnonzero(~certain)
+        chosen[rng.choice(others, drawn, replace=False, shuffle=False)] = True
+    ids = np.flatnonzero(chosen)
+    log_weight = np.zeros(len(ids), np.float32)
+    if corrected and drawn > 0:
+        log_weight[~certain[ids]] = math.log((size - sure) / drawn)
+    return Selection(ids, log_weight)
+
+
+def _best(
+    candidates: Candidates, taken: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """The ``count`` best candidates that are not ``taken`` (fewer if there are fewer)."""
+    free = ~taken[candidates.ids]
+    ids, scores = candidates.ids[free], candidates.scores[free]
+    if len(ids) <= count:
+        return ids
+    threshold = np.partition(scores, len(scores) - count)[len(scores) - count]
+    above = ids[scores > threshold]
+    ties = ids[scores == threshold]
+    drawn = rng.choice(ties, count - len(above), replace=False, shuffle=False)
+    return np.concatenate([above, drawn])

@@ -1,0 +1,39 @@
+"""Rows ranked by how often they share a bucket with a client's queries.
+
+The paper's union keeps one bit per row: found or not. At K = L = 8 the union over a client's queries
+is nearly all rows of a 10K vocabulary, so subsampling it is random selection. The number of collisions,
+over tables and queries, is for the same keys an estimate of Σ_q L·(1 − θ_q/π)^K: rows near many queries
+come first.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hashfed.hashing import HashTables
+from hashfed.retrieval.protocol import Candidates, Keys
+from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.simhash_encoder import SimHashEncoder
+from hashfed.retrieval.simhash_tables import build_tables
+
+
+@dataclass(frozen=True)
+class SimHashCollisionsIndex:
+    """Scores = collisions × (public frequency + 1)^prior."""
+
+    encoder: SimHashEncoder
+    tables: HashTables
+    weight: np.ndarray
+
+    @classmethod
+    def build(
+        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
+    ) -> "SimHashCollisionsIndex":
+        """Hash ``rows`` (n, d); ``prior`` (n,) are public counts of how often each row is a label."""
+        return cls(*build_tables(rows, settings, seed), (prior + 1.0) ** settings.prior)
+
+    def lookup(self, keys: Keys) -> Candidates:
+        """Every row with at least one collision, and its score."""
+        buckets, counts = self.encoder.check(keys)
+        return Candidates.positive(self.tables.collisions(buckets, counts) * self.weight)
