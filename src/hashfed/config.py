@@ -27,7 +27,7 @@ class DataSettings(Settings):
     tokens_per_client: int = Field(5000, ge=1)
     """At most this many words of one client."""
     long_texts: Literal["truncate", "split"] = "truncate"
-    """Texts longer than a sentence: keep the beginning (as the Stack Overflow task), or cut into sentences."""
+    """Texts longer than a sentence: keep the beginning (as Stack Overflow), or cut them into sentences."""
 
 
 class ModelSettings(Settings):
@@ -55,7 +55,7 @@ class EvaluationSettings(Settings):
     clients: Literal["test", "validation"] = "test"
     """validation: leave the test clients alone (for choosing settings)."""
     sentences: int | None = Field(4000, ge=1)
-    """While training, evaluate on a fixed random sample of this size; none: on all, as after the last round."""
+    """While training, evaluate on a fixed random sample of this size; none: on all, as at the end."""
 
 
 class Config(Settings):
@@ -106,6 +106,7 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
 
     Raises:
         HashfedError: one line naming the field, the value and what is allowed.
+
     """
     tree: dict[str, Any] = {} if path is None else _read_yaml(path)
     for name, text in (overrides or {}).items():
@@ -125,6 +126,7 @@ def make_config(tree: Mapping[str, Any], where: str = "") -> Config:
 
     Raises:
         HashfedError: as ``load_config``.
+
     """
     try:
         config = Config.model_validate(tree)

@@ -12,6 +12,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises:
         HashfedError: where the disk is full or the folder not writable; ``path`` is then as it was.
+
     """
     beside = path.with_name(f".{path.name}.new")
     try:

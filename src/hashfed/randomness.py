@@ -23,6 +23,7 @@ def stream(seed: int, purpose: str, round: int = 0, client: str = "") -> np.rand
         purpose: what the numbers are for, such as ``"cohort"``.
         round: the round's number, ≥ 0 (0 for what happens once).
         client: the client's name ("" for what the server draws for all).
+
     """
     key = (*_words(purpose), round, *_words(client))
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))

@@ -61,6 +61,4 @@ def _add(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
     allowed = ", ".join(map(str, choices)) or bounds(field)
     notes = "; ".join(filter(None, [f"default {default}", allowed]))
     metavar = name.rpartition(".")[2].upper()
-    group.add_argument(
-        f"--{name}", dest=name, metavar=metavar, help=f"{text} [{notes}]".replace("%", "%%")
-    )
+    group.add_argument(f"--{name}", dest=name, metavar=metavar, help=f"{text} [{notes}]".replace("%", "%%"))

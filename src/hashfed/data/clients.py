@@ -33,6 +33,7 @@ class FederatedText:
         train: clients that may be drawn into a cohort.
         held_out: clients that are only evaluated on.
         label_counts: (n,) int64: how often each row is a label among ``train``; the public frequency.
+
     """
 
     vocabulary: Vocabulary
@@ -70,10 +71,9 @@ def build_federated_text(
 
     Raises:
         HashfedError: where a side of the split has no client, or the vocabulary exceeds the data.
+
     """
-    texts = {
-        item.client: list(cap_texts(map(tokenize, item.texts), tokens_per_client)) for item in clients
-    }
+    texts = {item.client: list(cap_texts(map(tokenize, item.texts), tokens_per_client)) for item in clients}
     if vocabulary is None:
         known = (words for name in texts if group_of(name) != "test" for words in texts[name])
         vocabulary = Vocabulary.most_frequent(known, vocabulary_size)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from hashfed.data.clients import Client, FederatedText, label_counts
-from hashfed.data.vocabulary import PAD, SPECIAL
+from hashfed.data.vocabulary import OOV, PAD, SPECIAL
 
 DISCOUNT = 0.75
 """Absolute discounting of the bigram counts."""
@@ -40,13 +40,12 @@ def measure_floors(data: FederatedText) -> Floors:
     The bigram probability is max(c(w₁w₂) − 0.75, 0)/c(w₁) + 0.75·types(w₁)/c(w₁) · unigram(w₂).
     """
     size = len(data.vocabulary)
-    unigram = label_counts(data.train, size) + SMOOTHING
+    unigram = label_counts(data.train, size).astype(np.float64) + SMOOTHING
     unigram /= unigram.sum()
     previous, following = _pairs(data.held_out)
-    oov_rate = 1.0 - np.count_nonzero(following >= len(SPECIAL)) / max(
-        1, np.count_nonzero((following >= len(SPECIAL)) | (following == 1))
-    )
     known = following >= len(SPECIAL)
+    unknown = int(np.sum(following == OOV))
+    oov_rate = unknown / max(1, unknown + int(np.sum(known)))
     previous, following = previous[known], following[known]
 
     first, second = _pairs(data.train)
@@ -60,9 +59,7 @@ def measure_floors(data: FederatedText) -> Floors:
     with np.errstate(divide="ignore", invalid="ignore"):
         discounted = np.maximum(seen - DISCOUNT, 0) / total
         backoff = DISCOUNT * context_types[previous] / total
-    bigram = np.where(
-        total > 0, discounted + backoff * unigram[following], unigram[following]
-    )
+    bigram = np.where(total > 0, discounted + backoff * unigram[following], unigram[following])
 
     best_word = len(SPECIAL) + int(np.argmax(unigram[len(SPECIAL) :]))
     best_successor = np.full(size, best_word)
@@ -77,7 +74,7 @@ def measure_floors(data: FederatedText) -> Floors:
         bigram_accuracy=float(np.mean(best_successor[previous] == following)),
         bigram_nll=float(-np.log(bigram).mean()),
         targets=len(following),
-        oov_rate=float(oov_rate),
+        oov_rate=oov_rate,
     )
 
 

@@ -30,6 +30,7 @@ def read_texts(source: str) -> list[ClientTexts]:
 
     Raises:
         HashfedError: where the source is missing, damaged or empty, naming file and line.
+
     """
     if source in NAMED:
         clients = NAMED[source]()
@@ -104,10 +105,9 @@ def _read_folder(folder: Path) -> Iterator[ClientTexts]:
 
 
 def _read_jsonl(path: Path) -> Iterator[ClientTexts]:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
     number = 0
     try:
-        with opened as file:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     yield _parse_line(line, f"{path}, line {number}")

@@ -15,6 +15,7 @@ class Sentences:
     Attributes:
         inputs: (s, T) int32.
         targets: (s, T) int32, PAD from the sentence's end on.
+
     """
 
     inputs: np.ndarray
@@ -39,9 +40,7 @@ class Sentences:
         return np.unique(np.concatenate([self.inputs[used], self.targets[used]])).astype(np.int64)
 
 
-def cap_texts(
-    texts: Iterable[Sequence[str]], most_tokens: int
-) -> Iterator[Sequence[str]]:
+def cap_texts(texts: Iterable[Sequence[str]], most_tokens: int) -> Iterator[Sequence[str]]:
     """Whole texts in order, up to the first that would exceed ``most_tokens`` words in all."""
     total = 0
     for words in texts:
@@ -58,9 +57,7 @@ def cut_text(words: Sequence[str], length: int, split: bool) -> list[Sequence[st
     return [words[start : start + length] for start in range(0, len(words), length)]
 
 
-def encode_sentences(
-    sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, length: int
-) -> Sentences:
+def encode_sentences(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, length: int) -> Sentences:
     """Sentences of at most ``length`` words as ids.
 
     BOS before each; EOS only after those shorter than ``length``; padded to ``length`` + 1 (the

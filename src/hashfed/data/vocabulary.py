@@ -19,6 +19,7 @@ class Vocabulary:
 
     Attributes:
         words: V distinct words, most frequent first.
+
     """
 
     words: tuple[str, ...]
@@ -34,6 +35,7 @@ class Vocabulary:
 
         Raises:
             HashfedError: where the texts have fewer distinct words.
+
         """
         counts: Counter[str] = Counter()
         for words in texts:
@@ -67,6 +69,7 @@ class Vocabulary:
 
         Raises:
             HashfedError: where the file is missing or is no list of words.
+
         """
         try:
             words = json.loads(path.read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ def save_checkpoint(folder: Path, state: ServerState) -> None:
 
     Raises:
         HashfedError: where the disk is full or the folder not writable; the last checkpoint stays.
+
     """
     data = save(state.tensors())
     name = f"round-{state.round:06d}.safetensors"
@@ -39,6 +40,7 @@ def load_checkpoint(folder: Path, state: ServerState) -> bool:
 
     Raises:
         HashfedError: where the checkpoint is damaged or belongs to another model.
+
     """
     latest = folder / LATEST
     if not latest.exists():

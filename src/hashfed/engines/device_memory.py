@@ -42,6 +42,7 @@ def measure_device_memory(
 
     Raises:
         HashfedError: where the process fails.
+
     """
     client = max(data.train, key=lambda client: len(client.sentences))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)

@@ -30,9 +30,7 @@ def held_out_sentences(clients: Sequence[Client], most: int | None, seed: int) -
     return Sentences(inputs[order], targets[order])
 
 
-def evaluate_chunk(
-    model: Model, parameters: Parameters, sentences: Sentences, chunk: int
-) -> PredictionSums:
+def evaluate_chunk(model: Model, parameters: Parameters, sentences: Sentences, chunk: int) -> PredictionSums:
     """Sums over the sentences of one chunk."""
     total = PredictionSums()
     end = min(len(sentences), (chunk + 1) * CHUNK)

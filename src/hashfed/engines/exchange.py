@@ -17,6 +17,7 @@ from hashfed.federated.messages import ClientKeys, Declare, Message, Update
 from hashfed.models import Model, Parameters, make_model
 from hashfed.randomness import stream
 from hashfed.retrieval import Index, NoEncoder, Selection, budget_rows
+from hashfed.retrieval.full import FullIndex
 
 
 @dataclass
@@ -32,6 +33,7 @@ class ClientReport:
         predictions: positions trained on per epoch.
         flops: of hashing and training, analytic; a backward pass counts as two forward passes.
         seconds: for ``hash``, ``retrieve`` and ``train``.
+
     """
 
     client: str
@@ -98,6 +100,7 @@ def play_round(
 
     sentences = draw_sentences(config, client, round, size)
     if full:
+        index = FullIndex(size)
         declared = Declare(round, np.empty(0, np.int32))
     else:
         declared = client_side.declare(sentences, round)

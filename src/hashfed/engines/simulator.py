@@ -19,8 +19,8 @@ from hashfed.engines.workers import (
     Interrupted,
     PlayClient,
     Task,
-    WorkerPool,
     Workbench,
+    WorkerPool,
 )
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
@@ -40,6 +40,7 @@ class RoundRecord:
         round: its number, from 1.
         loss: mean training loss of the cohort (over the rows each client held), nats.
         reports: what each client's round cost, in order of names.
+
     """
 
     round: int
@@ -52,11 +53,10 @@ class Simulation:
 
     Attributes:
         state: the server's state after the last finished round.
+
     """
 
-    def __init__(
-        self, config: Config, data: FederatedText, stop: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, config: Config, data: FederatedText, stop: Callable[[], bool] = lambda: False) -> None:
         """Set up round 0.
 
         Args:
@@ -66,17 +66,15 @@ class Simulation:
 
         Raises:
             HashfedError: where the cohort exceeds the training clients.
+
         """
         if config.cohort > len(data.train):
             raise HashfedError(
-                f"cohort = {config.cohort}: must be at most the number of training clients, "
-                f"{len(data.train)}"
+                f"cohort = {config.cohort}: must be at most the number of training clients, {len(data.train)}"
             )
         self.config, self.data = config, data
         self.model = build_model(config)
-        self.state = ServerState.fresh(
-            self.model, len(data.vocabulary), config.server, config.seed
-        )
+        self.state = ServerState.fresh(self.model, len(data.vocabulary), config.server, config.seed)
         held_out = held_out_sentences(data.held_out, config.evaluation.sentences, config.seed)
         everything = held_out_sentences(data.held_out, None, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}
@@ -104,6 +102,7 @@ class Simulation:
         Raises:
             Interrupted: on a stop; the state is as before.
             HashfedError: where a client's update is not finite, or a worker died.
+
         """
         config, number = self.config, self.state.round + 1
         rng = stream(config.seed, "cohort", number)
@@ -136,10 +135,9 @@ class Simulation:
 
         Raises:
             Interrupted: on a stop.
+
         """
-        tasks: list[Task] = [
-            EvaluateChunk(chunk, everything) for chunk in range(self._chunks[everything])
-        ]
+        tasks: list[Task] = [EvaluateChunk(chunk, everything) for chunk in range(self._chunks[everything])]
         with single_thread():
             sums: dict[int, Any] = dict(self._executor.run(tasks))
         total = sum((sums[chunk] for chunk in range(len(tasks))), start=PredictionSums())

@@ -23,6 +23,7 @@ class ServerState:
         parameters: the model.
         optimizer: the server optimizer's moments.
         shares: who held which row so far.
+
     """
 
     round: int
@@ -59,6 +60,7 @@ class ServerState:
 
         Raises:
             HashfedError: where names, shapes or types do not match this model.
+
         """
         own = self.tensors()
         if set(own) != set(tensors):
@@ -68,8 +70,8 @@ class ServerState:
             found = tensors[name]
             if found.shape != value.shape or found.dtype != value.dtype:
                 raise HashfedError(
-                    f"checkpoint: tensor {name} is {tuple(found.shape)} {found.dtype}, but this configuration has "
-                    f"{tuple(value.shape)} {value.dtype}"
+                    f"checkpoint: tensor {name} is {tuple(found.shape)} {found.dtype}, but this "
+                    f"configuration has {tuple(value.shape)} {value.dtype}"
                 )
         for name, value in own.items():
             value.copy_(tensors[name])

@@ -33,7 +33,7 @@ POLL_SECONDS = 0.1
 """How often a wait for workers looks whether the run was interrupted."""
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 (no error: the user asked for it)
     """The run was asked to stop; the server's state is that of the last finished round."""
 
 
@@ -93,6 +93,7 @@ class InProcess:
 
         Raises:
             Interrupted: between two tasks, where a stop was asked for.
+
         """
         for position, task in enumerate(tasks):
             if self._stop():
@@ -137,6 +138,7 @@ class WorkerPool:
         Raises:
             Interrupted: where a stop was asked for.
             HashfedError: where a worker reports one, or died.
+
         """
         waiting = iter(enumerate(tasks))
         busy: dict[Connection, int] = {}
@@ -146,8 +148,7 @@ class WorkerPool:
             ready = multiprocessing.connection.wait(list(busy), POLL_SECONDS)
             if self._stop():
                 raise Interrupted
-            for connection in ready:
-                assert isinstance(connection, Connection)
+            for connection in [item for item in busy if item in ready]:
                 position = busy.pop(connection)
                 result = self._receive(connection)
                 self._give(connection, waiting, busy)

@@ -17,17 +17,17 @@ class Events:
             raise HashfedError(
                 "tensorboard = true: needs the package tensorboard (pip install 'hashfed[tensorboard]')"
             ) from None
-        self._writer = SummaryWriter(str(folder / "events"), purge_step=done + 1)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder / "events"), purge_step=done + 1)
 
     def write(self, metrics: dict[str, Any]) -> None:
         """All numbers of one round."""
         for name, value in metrics.items():
             if isinstance(value, dict):
                 for inner, number in value.items():
-                    self._writer.add_scalar(f"{name}/{inner}", number, metrics["round"])  # type: ignore[no-untyped-call]
+                    self._writer.add_scalar(f"{name}/{inner}", number, metrics["round"])
             elif name != "round":
-                self._writer.add_scalar(f"train/{name}", value, metrics["round"])  # type: ignore[no-untyped-call]
+                self._writer.add_scalar(f"train/{name}", value, metrics["round"])
 
     def close(self) -> None:
         """Flush and close."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

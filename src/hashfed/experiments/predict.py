@@ -21,6 +21,7 @@ def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, floa
 
     Raises:
         HashfedError: where the folder is no run with a checkpoint, or ``count`` is out of range.
+
     """
     config = run.config()
     vocabulary = run.vocabulary()

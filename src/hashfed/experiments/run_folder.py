@@ -1,12 +1,12 @@
 """A run's folder.
 
-    config.yaml       the whole configuration
-    vocabulary.json   the words, in order of their rows
-    data.json         sizes of the data and the floors of the held-out clients
-    metrics.jsonl     a line per round; the same bytes for the same configuration
-    timings.jsonl     a line per round; wall-clock seconds
-    checkpoint/       the server's state after the last saved round
-    summary.json      the result, once all rounds are done
+config.yaml       the whole configuration
+vocabulary.json   the words, in order of their rows
+data.json         sizes of the data and the floors of the held-out clients
+metrics.jsonl     a line per round; the same bytes for the same configuration
+timings.jsonl     a line per round; wall-clock seconds
+checkpoint/       the server's state after the last saved round
+summary.json      the result, once all rounds are done
 """
 
 import fcntl
@@ -36,6 +36,7 @@ class RunFolder:
         Raises:
             HashfedError: where the folder holds a run of another configuration or something else, is
                 in use, or cannot be written.
+
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -68,6 +69,7 @@ class RunFolder:
 
         Raises:
             HashfedError: where this is no run.
+
         """
         if not (self.path / "config.yaml").is_file():
             raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
@@ -86,6 +88,7 @@ class RunFolder:
 
         Raises:
             HashfedError: where it is damaged.
+
         """
         path = self.path / name
         if not path.exists():
@@ -100,6 +103,7 @@ class RunFolder:
 
         Raises:
             HashfedError: where the disk is full.
+
         """
         path = self.path / name
         try:

@@ -53,6 +53,7 @@ def load_data(config: Config, vocabulary: Vocabulary | None = None) -> Federated
 
     Raises:
         HashfedError: where the source cannot be read, or the vocabulary exceeds it.
+
     """
     data = config.data
     return build_federated_text(
@@ -77,6 +78,7 @@ def train(config: Config, progress: Progress | None = None) -> dict[str, Any]:
     Raises:
         HashfedError: for a mistake of the user or a full disk; the last checkpoint stays good.
         Interrupted: after Ctrl-C.
+
     """
     progress = progress or Silent()
     folder = RunFolder(config.folder())
@@ -212,9 +214,7 @@ DOWN, UP = ("welcome", "rows"), ("declare", "keys", "update")
 def device_cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Means per client and round over a run's metrics lines."""
     clients = sum(line["clients"] for line in lines)
-    by_kind = {
-        kind: sum(line["bytes"].get(kind, 0) for line in lines) / clients for kind in (*DOWN, *UP)
-    }
+    by_kind = {kind: sum(line["bytes"].get(kind, 0) for line in lines) / clients for kind in (*DOWN, *UP)}
     return {
         "rows": float(np.mean([line["rows"] for line in lines])),
         "parameters": float(np.mean([line["parameters"] for line in lines])),

@@ -23,6 +23,7 @@ class PseudoGradient:
         held_weight: (k,) float64 summed weight of the clients that held each.
         weight: summed weight of the cohort.
         loss: mean training loss, weighted by predictions, nats.
+
     """
 
     body: dict[str, torch.Tensor]
@@ -40,6 +41,7 @@ class RowShares:
     Attributes:
         held: (n,) float64 summed weight of the clients that held a row.
         total: summed weight of all clients.
+
     """
 
     held: np.ndarray
@@ -76,6 +78,7 @@ def aggregate(
         rule: how rows are averaged.
         shares: of all rounds before.
         uniform: weigh every client 1 instead of its number of predictions.
+
     """
     body: dict[str, torch.Tensor] = {}
     rows: torch.Tensor | None = None
@@ -101,11 +104,12 @@ def aggregate(
         change.div_(weight)
     ids = np.flatnonzero(held)
     shares.add(ids, held[ids], weight)
-    divisor = {
-        "cohort": lambda: np.full(len(ids), weight),
-        "holders": lambda: held[ids],
-        "fedsubavg": lambda: weight * shares.of(ids),
-    }[rule]()
+    if rule == "cohort":
+        divisor = np.full(len(ids), weight)
+    elif rule == "holders":
+        divisor = held[ids]
+    else:
+        divisor = weight * shares.of(ids)
     touched = rows if len(ids) == size else rows[torch.from_numpy(ids)]
     mean = touched.div_(torch.from_numpy(divisor.astype(np.float32))[:, None])
     return PseudoGradient(body, ids, mean, held[ids], weight, loss / predictions)

@@ -25,6 +25,7 @@ class LocalModel:
         rows: (m, d).
         log_weight: (m,) float32, or None.
         body: all other parameters.
+
     """
 
     ids: np.ndarray | None
@@ -61,9 +62,7 @@ def declare(sentences: Sentences, round: int) -> Declare:
     return Declare(round, sentences.own_rows().astype(np.int32))
 
 
-def hash_queries(
-    model: Model, welcome: Welcome, own: np.ndarray, sentences: Sentences
-) -> ClientKeys:
+def hash_queries(model: Model, welcome: Welcome, own: np.ndarray, sentences: Sentences) -> ClientKeys:
     """Step 3: embed the data with the body and the own rows, hash, and name the buckets.
 
     Args:
@@ -71,6 +70,7 @@ def hash_queries(
         welcome: what the server sent.
         own: (o,) ids, ascending, whose rows ``welcome`` holds.
         sentences: of this round.
+
     """
     encoder = make_encoder(welcome.encoder, welcome.encoder_numbers)
     local = LocalModel(own.astype(np.int64), welcome.own_rows, None, welcome.body)
@@ -147,7 +147,7 @@ def train(
             queries = model.queries(body, rows, inputs[batch], used)
             loss = selected_loss(queries, rows, local.log_weight, labels)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             if settings.clip is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
             optimizer.step()
@@ -164,9 +164,7 @@ def train(
         )
 
 
-def _remap(
-    local: LocalModel, sentences: Sentences
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _remap(local: LocalModel, sentences: Sentences) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Inputs and targets as positions in the client's rows, and which positions are predicted."""
     predicted = sentences.targets != PAD
     if local.ids is None:

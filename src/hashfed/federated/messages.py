@@ -1,10 +1,10 @@
 """The five messages of a round.
 
-    client → server   Declare         which rows its data needs
-    server → client   Welcome         body, those rows, encoder
-    client → server   ClientKeys      keys of its queries
-    server → client   SelectedRows    the other rows of its selection
-    client → server   Update          changes of body and rows
+client → server   Declare         which rows its data needs
+server → client   Welcome         body, those rows, encoder
+client → server   ClientKeys      keys of its queries
+server → client   SelectedRows    the other rows of its selection
+client → server   Update          changes of body and rows
 """
 
 from collections.abc import Mapping
@@ -24,6 +24,7 @@ class Declare:
     Attributes:
         round: of the exchange.
         own: (o,) int32, ascending, distinct.
+
     """
 
     round: int
@@ -54,6 +55,7 @@ class Welcome:
         own_rows: (o, d), in the order that the client declared.
         encoder: kind of the index's encoder.
         encoder_numbers: its parameters.
+
     """
 
     round: int
@@ -117,6 +119,7 @@ class SelectedRows:
         ids: (k,) int32, ascending, none of them declared; None where all n rows are sent.
         rows: (k, d).
         log_weight: (k,) float32, or None where no logit is corrected.
+
     """
 
     round: int
@@ -140,9 +143,7 @@ class SelectedRows:
         return {"round": str(self.round), "budget": str(self.budget)}
 
     @classmethod
-    def read(
-        cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]
-    ) -> "SelectedRows":
+    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "SelectedRows":
         """The message from what was received."""
         ids = tensors["ids"].numpy() if "ids" in tensors else None
         return cls(
@@ -165,6 +166,7 @@ class Update:
         body: new minus old, by name.
         ids: (m,) int32 ascending: the rows trained on; None for all n.
         rows: (m, d), new minus old.
+
     """
 
     round: int
@@ -201,6 +203,7 @@ class Update:
 
         Raises:
             HashfedError: where a value is NaN or infinite.
+
         """
         for name, value in self.tensors().items():
             # A sum is not finite if any value is not; no boolean copy of the tensor is made.
@@ -220,8 +223,4 @@ def _prefixed(body: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _unprefixed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix("body."): value
-        for name, value in tensors.items()
-        if name.startswith("body.")
-    }
+    return {name.removeprefix("body."): value for name, value in tensors.items() if name.startswith("body.")}

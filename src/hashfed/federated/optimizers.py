@@ -30,6 +30,7 @@ class OptimizerState:
         first: m, where the optimizer has one.
         second: v, where the optimizer has one.
         touched: (n,) int64, the last step that moved each row (lazy rows).
+
     """
 
     steps: int

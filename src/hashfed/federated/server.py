@@ -23,17 +23,17 @@ def retrieve(
     settings: SelectionSettings,
     rng: np.random.Generator,
 ) -> Selection:
-    """Step 4: keys to candidates, cut or padded to what is sent (the budget times ``oversample``)."""
+    """Step 4: keys to candidates, cut or padded to the budget, and more candidates if oversampled."""
     budget = budget_rows(settings.budget, size)
-    sent = min(size, round(budget * settings.oversample))
     return select(
         own.astype(np.int64),
         index.lookup(keys.keys),
         size,
-        sent,
-        settings.tail * budget / sent,
+        budget,
+        settings.tail,
         settings.correction == "tail",
         rng,
+        extra=round((settings.oversample - 1) * budget),
     )
 
 

@@ -35,7 +35,7 @@ class ServerSettings(Settings):
     """Decay of the first moment; the momentum of fedavgm."""
     beta2: float = Field(0.99, ge=0, lt=1)
     """Decay of the second moment (fedadam, fedyogi)."""
-    epsilon: float = Field(1e-3, gt=0)
+    epsilon: float = Field(1e-5, gt=0)
     """Added to the root of the second moment (τ in Reddi et al.)."""
     bias_correction: bool = True
     """Divide the moments by 1 − βᵗ, as Adam does and Reddi et al.'s algorithm 2 does not (fedadam)."""

@@ -17,7 +17,8 @@ from hashfed.federated.messages import (
 )
 
 _CLASSES = {cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update)}
-_DTYPES = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64"}
+_DTYPES = {torch.int32: "I32", torch.float32: "F32", torch.int64: "I64"}
+"""In the order in which safetensors ranks them."""
 
 
 def encode(message: Message) -> bytes:
@@ -30,6 +31,7 @@ def decode(data: bytes) -> Message:
 
     Raises:
         HashfedError: where the bytes are no message of hashfed.
+
     """
     try:
         tensors = load(data)
@@ -46,11 +48,10 @@ def size(message: Message) -> int:
     """Bytes of ``encode(message)``, without copying the arrays.
 
     A safetensors file is 8 bytes, a JSON header padded to a multiple of 8, and the arrays, ordered by
-    falling alignment and then by name.
+    falling rank of their type and then by name.
     """
-    tensors = sorted(
-        message.tensors().items(), key=lambda item: (-item[1].element_size(), item[0])
-    )
+    rank = {dtype: position for position, dtype in enumerate(_DTYPES)}
+    tensors = sorted(message.tensors().items(), key=lambda item: (-rank[item[1].dtype], item[0]))
     header: dict[str, object] = {"__metadata__": {"kind": message.kind} | message.numbers()}
     end = 0
     for name, value in tensors:

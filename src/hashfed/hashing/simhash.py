@@ -30,6 +30,7 @@ class SimHash:
 
     Raises:
         HashfedError: where K, L or K·L is out of range.
+
     """
 
     bits: int

@@ -16,6 +16,7 @@ class HashTables:
         members: (L·n,) int32 row ids, grouped by key, ascending within a bucket.
         starts: (L·2^K + 1,) int64.
         size: n, number of rows.
+
     """
 
     members: np.ndarray
@@ -33,9 +34,7 @@ class HashTables:
         narrow = np.ascontiguousarray(codes.T.astype(np.uint16))
         for table in range(tables):
             members[table * count : (table + 1) * count] = np.argsort(narrow[table], kind="stable")
-            sizes[table * buckets : (table + 1) * buckets] = np.bincount(
-                narrow[table], minlength=buckets
-            )
+            sizes[table * buckets : (table + 1) * buckets] = np.bincount(narrow[table], minlength=buckets)
         starts = np.zeros(tables * buckets + 1, np.int64)
         np.cumsum(sizes, out=starts[1:])
         return cls(members, starts, count)
@@ -57,6 +56,7 @@ class HashTables:
 
         Returns:
             (n,) float64: over all keys whose bucket holds the row, the sum of ``counts``.
+
         """
         first = self.starts[keys]
         lengths = self.starts[keys + 1] - first

@@ -19,6 +19,7 @@ def selected_loss(
         rows: (m, d).
         log_weight: (m,) added to the logits, or None for nothing (``retrieval.select``).
         targets: (p,) int64 positions in ``rows``.
+
     """
     return functional.cross_entropy(functional.linear(queries, rows, log_weight), targets)
 
@@ -35,6 +36,7 @@ class PredictionSums:
         oov: predictions whose target is out of the vocabulary.
         predictions: all, end of sentence and out of vocabulary included.
         all_nll: summed negative log-likelihood of all.
+
     """
 
     words: int = 0
@@ -69,9 +71,7 @@ class PredictionSums:
         }
 
 
-def evaluate_logits(
-    logits: torch.Tensor, targets: torch.Tensor, special: int, oov: int
-) -> PredictionSums:
+def evaluate_logits(logits: torch.Tensor, targets: torch.Tensor, special: int, oov: int) -> PredictionSums:
     """Sums for one batch.
 
     Args:
@@ -79,6 +79,7 @@ def evaluate_logits(
         targets: (p,) int64 ids, padding left out.
         special: ids below this are special symbols, not words.
         oov: id of the out-of-vocabulary symbol.
+
     """
     chosen = logits.gather(1, targets[:, None])
     nll = torch.logsumexp(logits, dim=1) - chosen.squeeze(1)

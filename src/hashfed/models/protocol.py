@@ -14,6 +14,7 @@ class Parameters:
     Attributes:
         rows: (n, d) float32, the output layer; with tied embeddings also the input table.
         body: every other parameter by name, float32.
+
     """
 
     rows: torch.Tensor
@@ -60,6 +61,7 @@ class Model(Protocol):
 
         Returns:
             (p, d): one query for each true position, in row-major order.
+
         """
         ...
 

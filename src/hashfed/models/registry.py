@@ -15,6 +15,7 @@ def make_model(name: str, **sizes: Any) -> Model:
 
     Raises:
         HashfedError: for an unknown name.
+
     """
     if name not in MODELS:
         raise HashfedError(f"model.name = {name}: must be one of {', '.join(MODELS)}")

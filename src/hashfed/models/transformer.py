@@ -26,6 +26,7 @@ class Transformer:
         heads: number of heads; divides ``attention``.
         ffn: width of the feed-forward layer.
         blocks: number of blocks.
+
     """
 
     embedding: int = 96
@@ -36,7 +37,7 @@ class Transformer:
 
     @property
     def dimension(self) -> int:
-        """d."""
+        """D."""
         return self.embedding
 
     def init(self, size: int, rng: np.random.Generator) -> Parameters:

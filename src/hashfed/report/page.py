@@ -1,1 +1,458 @@
-def write_page(runs, output): pass
+"""Runs side by side as one HTML page that needs nothing else."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hashfed.config import Config, differences
+from hashfed.errors import HashfedError
+from hashfed.experiments.run_folder import RunFolder
+from hashfed.experiments.train import DOWN
+from hashfed.files import write_atomically
+from hashfed.report.curves import (
+    ACCURACY,
+    NLL,
+    SYMBOLS,
+    Drawn,
+    Plot,
+    Style,
+    bytes_plot,
+    method_symbols,
+    round_plot,
+    run_style,
+    share_plot,
+)
+from hashfed.report.results import RunResult, read_result
+
+NONE = "–"
+"""What a table shows where there is no value."""
+MESSAGES = ("declare", "welcome", "keys", "rows", "update")
+"""In the order in which a round sends them."""
+DATA_SETTINGS = ("data.vocabulary", "data.sentence_length", "data.tokens_per_client", "data.long_texts")
+DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
+METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")
+"""In these a run may differ from the full run that it is compared with."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run on the page.
+
+    Attributes:
+        position: among the runs of the page; decides the colour.
+        result: the run, by a name that no other run of the page has.
+        config: its configuration.
+        data: its ``data.json``.
+        seconds: median wall-clock seconds of a round on the server, where known.
+
+    """
+
+    position: int
+    result: RunResult
+    config: Config
+    data: dict[str, Any]
+    seconds: float | None
+
+    @property
+    def name(self) -> str:
+        """The run's name on the page."""
+        return self.result.name
+
+    @property
+    def style(self) -> Style:
+        """Colour and dash."""
+        return run_style(self.position)
+
+
+def write_page(runs: Sequence[RunFolder], output: Path) -> None:
+    """Write a page with tables and plots about finished runs; a folder given twice is shown once.
+
+    Raises:
+        HashfedError: where a folder is no finished run, a package is missing, or ``output`` cannot be
+            written.
+
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise HashfedError(
+            "hashfed compare: needs the packages plotly and jinja2 (pip install 'hashfed[report]')"
+        ) from None
+    content = page_content(read_entries(runs))
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html.j2").render(content, plotly=Markup(get_plotlyjs()))
+    write_atomically(output, page.encode())
+
+
+def read_entries(runs: Sequence[RunFolder]) -> list[Entry]:
+    """The runs, each folder once, in the order given.
+
+    Raises:
+        HashfedError: where a folder is no finished run, or none is given.
+
+    """
+    unique = list({run.path.resolve(): run for run in runs}.values())
+    if not unique:
+        raise HashfedError("hashfed compare: needs at least one run folder")
+    results = [read_result(run) for run in unique]
+    names = unique_names([run.path for run in unique])
+    return [
+        Entry(
+            position=position,
+            result=dataclasses.replace(result, name=name),
+            config=run.config(),
+            data=run.read_json("data.json"),
+            seconds=run.read_json("summary.json")["seconds_per_round"],
+        )
+        for position, (run, result, name) in enumerate(zip(unique, results, names, strict=True))
+    ]
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Folder names; where several are the same, with as many parents as it takes to tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+
+    def name(of: tuple[str, ...]) -> str:
+        alike = [other for other in parts if other[-1] == of[-1]]
+        for length in range(1, len(of)):
+            if sum(other[-length:] == of[-length:] for other in alike) == 1:
+                return "/".join(of[-length:])
+        return str(Path(*of))
+
+    return [name(of) for of in parts]
+
+
+def page_content(entries: Sequence[Entry]) -> dict[str, Any]:
+    """What the template shows."""
+    groups = data_groups(entries)
+    if len(groups) == 1:
+        labelled = {"": groups[0]}
+    else:
+        labelled = {f"Data {number}": group for number, group in enumerate(groups, start=1)}
+    return {
+        "count": len(entries),
+        "banner": data_differences(labelled) if len(groups) > 1 else [],
+        "sections": [
+            section(label, group, f"data{number}") for number, (label, group) in enumerate(labelled.items())
+        ],
+    }
+
+
+def section(label: str, entries: Sequence[Entry], id: str) -> dict[str, Any]:
+    """Tables and plots of runs on the same data."""
+    return {
+        "id": id,
+        "label": label,
+        "about": about(entries),
+        "runs": [{"position": entry.position, "name": entry.name, "style": entry.style} for entry in entries],
+        "results": [result_row(entry, reference(entry, entries)) for entry in entries],
+        "gaps": any(reference(entry, entries) for entry in entries),
+        "floors": floor_rows(entries[0].result.floors),
+        "messages": [f"{kind}\u00a0{'↓' if kind in DOWN else '↑'}" for kind in MESSAGES],
+        "costs": [cost_row(entry, reference(entry, entries)) for entry in entries],
+        "references": reference_notes(entries),
+        "settings": setting_rows(entries),
+        "sample": sample_note(entries),
+        "symbols": [
+            f"{SYMBOLS[symbol]} {method}" for method, symbol in method_symbols(drawn(entries)).items()
+        ],
+        "plots": plots(entries),
+    }
+
+
+# Data
+
+
+def data_groups(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Runs on the same data together, in order of their first run."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(repr(data_facts(entry)), []).append(entry)
+    return list(groups.values())
+
+
+def data_facts(entry: Entry) -> dict[str, Any]:
+    """What must agree for results to be comparable.
+
+    Of a source's path only the last part counts, and of floors six digits: the rest depends on the machine.
+    """
+    settings = {name: setting(entry.config, name) for name in DATA_SETTINGS}
+    sizes = {name.replace("_", " "): entry.data.get(name) for name in DATA_SIZES}
+    floors = {
+        name.replace("_", " "): float(f"{value:.6g}") for name, value in sorted(entry.result.floors.items())
+    }
+    return {
+        "data.source": Path(entry.config.data.source).name,
+        **settings,
+        "evaluation.clients": entry.config.evaluation.clients,
+        **sizes,
+        **floors,
+    }
+
+
+def data_differences(groups: Mapping[str, Sequence[Entry]]) -> list[str]:
+    """In what the data of labelled groups differ; what follows from differing settings is left out."""
+    facts = {label: data_facts(group[0]) for label, group in groups.items()}
+    names = [name for name in next(iter(facts.values())) if len(_values(facts, [name])) > 1]
+    chosen = [name for name in names if "." in name]
+    if len(_values(facts, chosen)) < len(groups):
+        chosen = names
+    return [
+        f"{name}: " + "; ".join(f"{shown(fact[name])} ({label})" for label, fact in facts.items())
+        for name in chosen
+    ]
+
+
+def _values(facts: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> set[str]:
+    return {repr([fact[name] for name in names]) for fact in facts.values()}
+
+
+def about(entries: Sequence[Entry]) -> dict[str, str]:
+    """The data in words."""
+    first = entries[0]
+    return {
+        "source": first.config.data.source,
+        "words": f"{first.config.data.vocabulary:,}",
+        "rows": f"{first.result.total_rows:,}",
+        "clients": f"{first.data['held_out_clients']:,}",
+        "kind": first.config.evaluation.clients,
+        "targets": f"{int(first.result.floors['targets']):,}",
+        "oov": f"{first.result.floors['oov_rate']:.2%}",
+        "train_clients": f"{first.data['train_clients']:,}",
+    }
+
+
+def sample_note(entries: Sequence[Entry]) -> str:
+    """On which sentences the curves are measured."""
+    total = int(entries[0].data["held_out_sentences"])
+    sizes = {min(total, entry.config.evaluation.sentences or total) for entry in entries}
+    if sizes == {total}:
+        return f"The curves are measured on all {total:,} held-out sentences, as the results table."
+    sample = " or ".join(f"{size:,}" for size in sorted(sizes))
+    note = (
+        f"The curves are measured on a fixed random sample of {sample} of the {total:,} held-out sentences; "
+        "the floors and the results table are on all, so the last points differ a little from the table."
+    )
+    if len(sizes) > 1 or len({entry.config.seed for entry in entries}) > 1:
+        note += " The runs do not share one sample: small differences between their curves mean nothing."
+    return note
+
+
+# Settings
+
+
+def setting(config: Config, name: str) -> Any:
+    """A setting by its dotted name."""
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def setting_differences(one: Config, other: Config) -> list[str]:
+    """Names of settings that differ and change numbers."""
+    names = [name for name, _, _ in differences(one, other)]
+    return names + (["rounds"] if one.rounds != other.rounds else [])
+
+
+def setting_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Settings in which the runs differ; a full run has none of how rows are found."""
+    names = [name for entry in entries for name in setting_differences(entries[0].config, entry.config)]
+    return [
+        {"name": name, "values": [_setting_value(entry, name) for entry in entries]}
+        for name in dict.fromkeys(names)
+    ]
+
+
+def _setting_value(entry: Entry, name: str) -> str:
+    unused = entry.result.method == "full" and name.startswith(("retrieval.", "selection."))
+    return NONE if unused and name != "retrieval.method" else shown(setting(entry.config, name))
+
+
+def reference(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
+    """The full run with the most similar settings, the first of equals; none for a full run itself."""
+    if entry.result.method == "full":
+        return None
+    full = [other for other in entries if other.result.method == "full"]
+    return min(full, key=lambda other: len(_apart(entry, other)), default=None)
+
+
+def _apart(entry: Entry, full: Entry) -> list[str]:
+    """Settings that differ although method and budget do not explain it."""
+    names = setting_differences(entry.config, full.config)
+    return [name for name in names if not name.startswith(METHOD_SETTINGS)]
+
+
+def reference_notes(entries: Sequence[Entry]) -> list[str]:
+    """To which full run gaps and ratios are, and in what else it differs."""
+    notes: dict[tuple[str, str], list[str]] = {}
+    for entry in entries:
+        full = reference(entry, entries)
+        if full is not None:
+            notes.setdefault((full.name, ", ".join(_apart(entry, full))), []).append(entry.name)
+    sentences = []
+    for (full_name, apart), names in notes.items():
+        whose = "" if len(notes) == 1 else f" of {', '.join(names)}"
+        also = f", which also differs in {apart}" if apart else ""
+        sentences.append(f"Gaps and ratios{whose} are to {full_name}{also}.")
+    return sentences
+
+
+# Tables
+
+
+def result_row(entry: Entry, full: Entry | None) -> dict[str, Any]:
+    """The final metrics of a run."""
+    found = entry.result.evaluation
+    gaps = [NONE, NONE]
+    if full is not None:
+        goal = full.result.evaluation
+        gaps = [
+            signed(100 * (found["accuracy"] - goal["accuracy"]), 2),
+            signed(found["nll"] - goal["nll"], 3),
+        ]
+    return {
+        "name": entry.name,
+        "style": entry.style,
+        "cells": [
+            entry.result.method,
+            percent_of_rows(entry.result.share),
+            f"{entry.config.rounds:,}",
+            f"{found['accuracy']:.2%}",
+            f"{found['accuracy_with_oov']:.2%}",
+            f"{found['top3_accuracy']:.2%}",
+            f"{found['nll']:.3f}",
+        ],
+        "gaps": gaps,
+    }
+
+
+def floor_rows(floors: Mapping[str, float]) -> list[dict[str, Any]]:
+    """What tables of counts achieve; they never predict OOV, so that an OOV target is always wrong."""
+    return [
+        {
+            "name": f"{floor} floor",
+            "cells": [
+                NONE,
+                NONE,
+                NONE,
+                f"{floors[f'{floor}_accuracy']:.2%}",
+                f"{floors[f'{floor}_accuracy'] * (1 - floors['oov_rate']):.2%}",
+                NONE,
+                f"{floors[f'{floor}_nll']:.3f}",
+            ],
+            "gaps": [NONE, NONE],
+        }
+        for floor in ("unigram", "bigram")
+    ]
+
+
+def cost_row(entry: Entry, full: Entry | None) -> dict[str, Any]:
+    """The cost of a run, each cell with its ratio to the full run's."""
+
+    def cell(value: Callable[[Entry], float | None], show: Callable[[float], str]) -> dict[str, str]:
+        own, base = value(entry), None if full is None else value(full)
+        ratio = f"{times(own / base)} full" if own is not None and base else ""
+        return {"text": NONE if own is None else show(own), "ratio": ratio}
+
+    by_message = [
+        {"text": byte_count(entry.result.device["bytes"].get(kind, 0)), "ratio": ""} for kind in MESSAGES
+    ]
+    return {
+        "name": entry.name,
+        "style": entry.style,
+        "cells": [
+            cell(lambda run: run.result.device["parameters"], lambda value: f"{value:,.0f}"),
+            cell(lambda run: run.result.device["rows"], lambda value: f"{value:,.0f}"),
+            cell(lambda run: run.result.device["bytes_down"], byte_count),
+            cell(lambda run: run.result.device["bytes_up"], byte_count),
+            *by_message,
+            cell(lambda run: run.result.device["flops"] / 1e9, lambda value: f"{value:.2f}"),
+            cell(lambda run: run.result.memory if run.result.memory > 0 else None, byte_count),
+            cell(lambda run: run.seconds, lambda value: f"{value:.2f}"),
+        ],
+    }
+
+
+def byte_count(count: float) -> str:
+    """A number of bytes in the unit that suits it (powers of 1000)."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit, size in (("kB", 1e3), ("MB", 1e6), ("GB", 1e9)):
+        if count < 999.5 * size or unit == "GB":
+            return f"{count / size:#.3g}".rstrip(".") + f" {unit}"
+    raise AssertionError
+
+
+def times(ratio: float) -> str:
+    """Such as ``0.56×``; small ratios with two significant digits."""
+    return f"{ratio:.2f}×" if ratio >= 0.095 else f"{ratio:.2g}×"
+
+
+def percent_of_rows(share: float) -> str:
+    """Such as ``10.0%``; small shares with two significant digits."""
+    percent = 100 * share
+    return f"{percent:.1f}%" if percent >= 1 else f"{percent:.2g}%"
+
+
+def signed(value: float, digits: int) -> str:
+    """With a sign, and a minus as long as a plus; what rounds to zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def shown(value: object) -> str:
+    """A value as it would be written in YAML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value)
+
+
+# Plots
+
+
+def drawn(entries: Sequence[Entry]) -> list[Drawn]:
+    """The runs as the plots take them."""
+    return [Drawn(entry.position, entry.result, _family(entry.config)) for entry in entries]
+
+
+def plots(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Pairs of plots, accuracy and likelihood, with a heading each."""
+    pairs = (
+        ("Against rounds", "curve", round_plot),
+        ("Against bytes moved, down and up, by all clients", "curve", bytes_plot),
+        ("Against computed output parameters", "final", share_plot),
+    )
+    return [
+        {
+            "title": title,
+            "kind": kind,
+            "figures": [_figure(make(drawn(entries), measure)) for measure in (ACCURACY, NLL)],
+        }
+        for title, kind, make in pairs
+    ]
+
+
+def _figure(plot: Plot) -> dict[str, Any]:
+    return {
+        "heading": plot.heading,
+        "remark": plot.remark,
+        "json": {"data": plot.data, "layout": plot.layout},
+    }
+
+
+def _family(config: Config) -> str:
+    """All that decides numbers, the budget left out."""
+    tree = config.model_dump(exclude={"workers", "checkpoint_every", "tensorboard", "output", "evaluation"})
+    del tree["selection"]["budget"]
+    return repr(tree)

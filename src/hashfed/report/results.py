@@ -21,6 +21,7 @@ class RunResult:
         device: mean cost of a client and round.
         lines: of ``metrics.jsonl``.
         total_rows: n.
+
     """
 
     name: str
@@ -44,6 +45,7 @@ def read_result(run: RunFolder) -> RunResult:
 
     Raises:
         HashfedError: where the folder is no run, or one that is not finished.
+
     """
     config = run.config()
     summary, data = run.read_json("summary.json"), run.read_json("data.json")

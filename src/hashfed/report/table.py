@@ -30,6 +30,7 @@ def print_table(runs: Sequence[RunFolder], file: TextIO) -> None:
 
     Raises:
         HashfedError: where a folder is no finished run.
+
     """
     results = [read_result(run) for run in runs]
     lines = [HEADER, *(row(result) for result in results)]

@@ -25,6 +25,7 @@ class Candidates:
     Attributes:
         ids: (k,) int64, distinct.
         scores: (k,) float64. Equal scores are cut at random.
+
     """
 
     ids: np.ndarray
@@ -85,5 +86,6 @@ class Index(Protocol):
 
         Raises:
             HashfedError: where the keys do not fit this index.
+
         """
         ...

@@ -36,9 +36,7 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
 }
 
 
-def build_index(
-    rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-) -> Index:
+def build_index(rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int) -> Index:
     """The index of ``settings.method`` over ``rows`` (paper, section 3.2, step 1).
 
     Args:
@@ -46,6 +44,7 @@ def build_index(
         settings: the method and its parameters.
         prior: (n,) public counts of how often each row is a label.
         seed: the run's, for the hash functions.
+
     """
     return METHODS[settings.method](rows, settings, prior, seed)
 
@@ -55,6 +54,7 @@ def make_encoder(kind: str, numbers: Mapping[str, Any]) -> Encoder:
 
     Raises:
         HashfedError: for an unknown kind or wrong parameters.
+
     """
     if kind not in ENCODERS:
         raise HashfedError(f"encoder {kind!r}: must be one of {', '.join(ENCODERS)}")

@@ -21,6 +21,7 @@ class Selection:
     Attributes:
         ids: (m,) int64, ascending, distinct.
         log_weight: (m,) float32, added to the logits.
+
     """
 
     ids: np.ndarray
@@ -45,6 +46,7 @@ def select(
     tail: float,
     corrected: bool,
     rng: np.random.Generator,
+    extra: int = 0,
 ) -> Selection:
     """Own rows, then the best candidates, then uniform rows up to the budget.
 
@@ -59,17 +61,19 @@ def select(
             fill the rest, the tail takes that too (the paper's padding).
         corrected: raise the tail's logits (see above), or leave them (the paper's estimator).
         rng: this client's stream for this round.
+        extra: candidates to send beyond the budget, for a client that drops some of them.
+
     """
     if budget >= size:
         return Selection.all(size)
     certain = np.zeros(size, bool)
     certain[own] = True
-    room = budget - round(tail * budget) - len(own)
-    if room > 0:
-        certain[_best(candidates, certain, room, rng)] = True
+    room = max(0, budget - round(tail * budget) - len(own))
+    best = _best(candidates, certain, room + extra, rng) if room > 0 else np.empty(0, np.int64)
+    certain[best] = True
     sure = int(np.count_nonzero(certain))
     chosen = certain.copy()
-    drawn = budget - sure
+    drawn = min(budget - len(own) - min(len(best), room), size - sure)
     if drawn > 0:
         others = np.flatnonzero(~certain)
         chosen[rng.choice(others, drawn, replace=False, shuffle=False)] = True
@@ -80,16 +84,15 @@ def select(
     return Selection(ids, log_weight)
 
 
-def _best(
-    candidates: Candidates, taken: np.ndarray, count: int, rng: np.random.Generator
-) -> np.ndarray:
+def _best(candidates: Candidates, taken: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """The ``count`` best candidates that are not ``taken`` (fewer if there are fewer)."""
     free = ~taken[candidates.ids]
-    ids, scores = candidates.ids[free], candidates.scores[free]
+    ids: np.ndarray = candidates.ids[free]
+    scores = candidates.scores[free]
     if len(ids) <= count:
         return ids
     threshold = np.partition(scores, len(scores) - count)[len(scores) - count]
     above = ids[scores > threshold]
     ties = ids[scores == threshold]
     drawn = rng.choice(ties, count - len(above), replace=False, shuffle=False)
-    return np.concatenate([above, drawn])
+    return np.asarray(np.concatenate([above, drawn]))

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hashfed.data import PAD
+from hashfed.engines import Simulation, build_model, evaluation
+from hashfed.engines.evaluation import held_out_sentences
+from hashfed.models import evaluate_logits
+from hashfed.randomness import stream
+from small import small_config, small_data
+
+
+def test_evaluation_equals_all_logits_at_once(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "BATCH", 3)
+    monkeypatch.setattr(evaluation, "CHUNK", 7)
+    data, config = small_data(texts), small_config(texts)
+    with Simulation(config, data) as simulation:
+        found = simulation.evaluate()
+    model = build_model(config)
+    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    inputs = np.concatenate([client.sentences.inputs for client in data.held_out]).astype(np.int64)
+    targets = np.concatenate([client.sentences.targets for client in data.held_out]).astype(np.int64)
+    predicted = torch.from_numpy(targets != PAD)
+    queries = model.queries(parameters.body, parameters.rows, torch.from_numpy(inputs), predicted)
+    logits = queries @ parameters.rows.T
+    expected = evaluate_logits(logits, torch.from_numpy(targets)[predicted], special=4, oov=1).metrics()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_sample_is_fixed_and_of_the_size_asked_for(texts: Path) -> None:
+    clients = small_data(texts).held_out
+    one, two = (held_out_sentences(clients, 5, seed=3) for _ in range(2))
+    assert len(one) == 5
+    assert np.array_equal(one.inputs, two.inputs)
+    assert len(held_out_sentences(clients, None, 3)) == sum(len(c.sentences) for c in clients)
+    assert len(held_out_sentences(clients, 10**6, 3)) == sum(len(c.sentences) for c in clients)

@@ -1,0 +1,181 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hashfed.config import Config
+from hashfed.data.vocabulary import PAD
+from hashfed.engines import Interrupted, Simulation, build_model
+from hashfed.engines.simulator import single_thread
+from hashfed.errors import HashfedError
+from hashfed.experiments.train import round_metrics
+from hashfed.models import Parameters
+from hashfed.randomness import stream
+from small import small_config, small_data
+
+METHODS = ["full", "random", "frequency", "exact", "simhash-union", "simhash-collisions"]
+
+
+def outcome(config: Config, data: Any, rounds: int = 2) -> tuple[list[Any], dict[str, float], Parameters]:
+    """Metrics lines, evaluation and parameters after some rounds."""
+    with Simulation(config, data) as simulation:
+        lines = [round_metrics(simulation.run_round()) for _ in range(rounds)]
+        return lines, simulation.evaluate(), simulation.state.parameters.clone()
+
+
+def assert_same(one: tuple[Any, ...], two: tuple[Any, ...]) -> None:
+    assert one[0] == two[0]
+    assert one[1] == two[1]
+    assert all(torch.equal(one[2].named()[name], value) for name, value in two[2].named().items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains(texts: Path, method: str) -> None:
+    config = small_config(texts, retrieval={"method": method}, client={"learning_rate": 0.5})
+    data = small_data(texts)
+    with Simulation(config, data) as simulation:
+        before = simulation.evaluate()["nll"]
+        for _ in range(25):
+            record = simulation.run_round()
+        after = simulation.evaluate()
+    assert after["nll"] < before - 0.1
+    budget = len(data.vocabulary) if method == "full" else round(0.6 * len(data.vocabulary))
+    assert all(report.rows == max(budget, report.own_rows) for report in record.reports)
+
+
+def test_selecting_all_rows_equals_the_full_model(texts: Path) -> None:
+    data = small_data(texts)
+    full = outcome(small_config(texts, retrieval={"method": "full"}), data)
+    # Budget 1 sends everything; a budget just below 1 goes through declare, select, gather and join.
+    whole = outcome(small_config(texts, selection={"budget": 1.0}), data)
+    path = outcome(small_config(texts, selection={"budget": 0.999}), data)
+    assert_same(full, whole)
+    assert path[1] == full[1]
+    assert all(torch.equal(path[2].named()[name], value) for name, value in full[2].named().items())
+    assert path[0][0]["bytes"]["declare"] > 0
+    assert "declare" not in full[0][0]["bytes"]
+
+
+def test_full_through_the_selection_path_equals_a_plain_dense_loop(texts: Path) -> None:
+    """FedAdam over dense clients, written with torch's own modules and optimizers."""
+    data = small_data(texts)
+    config = small_config(texts, selection={"budget": 0.999}, client={"epochs": 2}, server={"epsilon": 1e-3})
+    found = outcome(config, data, rounds=3)[2]
+
+    model = build_model(config)
+    start = model.init(len(data.vocabulary), stream(config.seed, "init"))
+    server = {name: value.clone().requires_grad_() for name, value in start.named().items()}
+    rates = config.server
+    adam = torch.optim.Adam(
+        server.values(), lr=rates.learning_rate, betas=(rates.beta1, rates.beta2), eps=rates.epsilon
+    )
+    with single_thread():
+        for round in range(1, 4):
+            chosen = stream(config.seed, "cohort", round).choice(len(data.train), 5, replace=False)
+            total = {name: torch.zeros_like(value) for name, value in server.items()}
+            weight = 0
+            for position in sorted(chosen.tolist()):
+                client = data.train[position]
+                rng = stream(config.seed, "sample", round, client.name)
+                count = min(6, len(client.sentences))
+                part = client.sentences.take(rng.choice(len(client.sentences), count, replace=False))
+                inputs = torch.from_numpy(part.inputs.astype(np.int64))
+                targets = torch.from_numpy(part.targets.astype(np.int64))
+                local = {name: value.detach().clone().requires_grad_() for name, value in server.items()}
+                body = {name[5:]: value for name, value in local.items() if name != "rows"}
+                sgd = torch.optim.SGD(local.values(), lr=config.client.learning_rate)
+                rng = stream(config.seed, "train", round, client.name)
+                for _ in range(2):
+                    for batch in torch.from_numpy(rng.permutation(count)).split(2):
+                        used = targets[batch] != PAD
+                        queries = model.queries(body, local["rows"], inputs[batch], used)
+                        logits = torch.nn.functional.linear(queries, local["rows"])
+                        loss = torch.nn.functional.cross_entropy(logits, targets[batch][used])
+                        sgd.zero_grad()
+                        loss.backward()
+                        sgd.step()
+                predictions = int((targets != PAD).sum())
+                weight += predictions
+                for name, value in local.items():
+                    total[name] += predictions * (value.detach() - server[name].detach())
+            for name, value in server.items():
+                value.grad = -total[name] / weight
+            adam.step()
+    for name, value in found.named().items():
+        torch.testing.assert_close(value, server[name].detach(), rtol=2e-5, atol=2e-6)
+
+
+def test_the_number_of_workers_changes_no_number(texts: Path) -> None:
+    data = small_data(texts)
+    one = outcome(small_config(texts, workers=1), data)
+    three = outcome(small_config(texts, workers=3), data)
+    assert_same(one, three)
+
+
+def test_the_order_of_the_clients_in_the_file_changes_nothing(texts: Path, tmp_path: Path) -> None:
+    lines = texts.read_text().splitlines()
+    shuffled = tmp_path / "shuffled.jsonl"
+    shuffled.write_text("\n".join(reversed(lines)))
+    assert_same(
+        outcome(small_config(texts), small_data(texts)),
+        outcome(small_config(shuffled), small_data(shuffled)),
+    )
+
+
+def test_another_seed_gives_other_numbers(texts: Path) -> None:
+    data = small_data(texts)
+    one, two = outcome(small_config(texts), data, 1), outcome(small_config(texts, seed=1), data, 1)
+    assert one[0][0]["train_loss"] != two[0][0]["train_loss"]
+
+
+def test_a_stop_leaves_the_state_of_the_last_round(texts: Path) -> None:
+    asked = False
+    data = small_data(texts)
+    with Simulation(small_config(texts), data, lambda: asked) as simulation:
+        simulation.run_round()
+        before = simulation.state.parameters.clone()
+        asked = True
+        with pytest.raises(Interrupted):
+            simulation.run_round()
+        assert simulation.state.round == 1
+        after = simulation.state.parameters.named()
+        assert all(torch.equal(after[name], value) for name, value in before.named().items())
+
+
+def test_a_diverging_run_stops_before_the_model_is_ruined(texts: Path) -> None:
+    config = small_config(texts, client={"learning_rate": 1e30})
+    with Simulation(config, small_data(texts)) as simulation:
+        before = simulation.state.parameters.clone()
+        with pytest.raises(HashfedError, match=r"round 1: client c\d+ returned a change"):
+            simulation.run_round()
+        assert torch.equal(simulation.state.parameters.rows, before.rows)
+
+
+def test_a_cohort_larger_than_the_clients_is_refused(texts: Path) -> None:
+    with pytest.raises(HashfedError, match=r"cohort = 500: must be at most .* \d+"):
+        Simulation(small_config(texts, cohort=500), small_data(texts))
+
+
+def test_a_dead_worker_is_reported(texts: Path) -> None:
+    with Simulation(small_config(texts, workers=2), small_data(texts)) as simulation:
+        simulation.run_round()
+        for process in simulation._executor._processes:  # type: ignore[union-attr]
+            process.kill()
+            process.join()
+        with pytest.raises(HashfedError, match="exit code -9"):
+            simulation.run_round()
+
+
+def test_oversampled_rows_are_dropped_on_the_device(texts: Path) -> None:
+    data = small_data(texts)
+    config = small_config(texts, selection={"budget": 0.6, "tail": 0.1, "oversample": 1.5})
+    with Simulation(config, data) as simulation:
+        reports = simulation.run_round().reports
+    budget = round(0.6 * len(data.vocabulary))
+    assert all(report.rows == max(budget, report.own_rows) for report in reports)
+    plain = small_config(texts, selection={"budget": 0.6, "tail": 0.1})
+    with Simulation(plain, data) as simulation:
+        fewer = simulation.run_round().reports
+    assert sum(r.bytes["rows"] for r in reports) > sum(r.bytes["rows"] for r in fewer)

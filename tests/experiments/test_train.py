@@ -1,0 +1,233 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hashfed import HashfedError, Interrupted, RunFolder, train
+from hashfed.config import Config
+from hashfed.experiments.predict import predict_words
+from hashfed.experiments.train import Silent
+from small import small_config
+
+MEASURED = {"memory_baseline": 1, "memory_peak": 2}
+
+
+@pytest.fixture
+def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the fresh process that measures a client's memory (one test keeps it)."""
+    module = sys.modules["hashfed.experiments.train"]
+    monkeypatch.setattr(module, "measure_device_memory", lambda *_: MEASURED)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What must not depend on how often the run was interrupted."""
+    latest = json.loads((folder / "checkpoint" / "latest.json").read_text())
+    names = ["metrics.jsonl", "vocabulary.json", "data.json", f"checkpoint/{latest['file']}"]
+    found = {name: (folder / name).read_bytes() for name in names}
+    summary = json.loads((folder / "summary.json").read_text())
+    found["evaluation"] = json.dumps(summary["evaluation"]).encode()
+    return found
+
+
+def in_folder(config: Config, folder: Path, **changes: Any) -> Config:
+    return config.model_copy(update={"output": str(folder), **changes})
+
+
+def test_a_run_leaves_its_files(texts: Path, tmp_path: Path) -> None:
+    config = in_folder(small_config(texts), tmp_path / "run")
+    summary = train(config)
+    lines = RunFolder(tmp_path / "run").lines("metrics.jsonl")
+    assert [line["round"] for line in lines] == [1, 2, 3, 4]
+    assert ["evaluation" in line for line in lines] == [False, True, False, True]
+    assert RunFolder(tmp_path / "run").config() == config
+    assert summary["rounds"] == 4
+    assert set(summary["device"]["bytes"]) == {"declare", "welcome", "keys", "rows", "update"}
+    assert summary["device"]["memory_peak"] > summary["device"]["memory_baseline"]
+    assert summary["evaluation"] == lines[-1]["evaluation"]
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_the_same_command_on_a_finished_run_changes_nothing(texts: Path, tmp_path: Path) -> None:
+    config = in_folder(small_config(texts), tmp_path)
+    first = train(config)
+    before = files(tmp_path)
+    assert train(config) == first
+    assert files(tmp_path) == before
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_more_rounds_continue_a_finished_run(texts: Path, tmp_path: Path) -> None:
+    config = small_config(texts)
+    train(in_folder(config, tmp_path / "parts", rounds=2))
+    train(in_folder(config, tmp_path / "parts"))
+    train(in_folder(config, tmp_path / "whole"))
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("no_probe")
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_stop_after_any_round_and_a_resume_equal_the_whole_run(
+    texts: Path, tmp_path: Path, every: int
+) -> None:
+    config = small_config(texts, checkpoint_every=every, server={"row_average": "fedsubavg"})
+    train(in_folder(config, tmp_path / "whole"))
+
+    class Stop(Silent):
+        def round(self, metrics: dict[str, Any]) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    for _ in range(3):
+        with pytest.raises(Interrupted):
+            train(in_folder(config, tmp_path / "parts"), Stop())
+    train(in_folder(config, tmp_path / "parts"))
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def command(config: Config, folder: Path) -> list[str]:
+    path = folder.with_suffix(".yaml")
+    path.write_text(config.to_yaml())
+    return [sys.executable, "-m", "hashfed", "train", str(path), "--output", str(folder)]
+
+
+def test_a_killed_run_resumes_bit_for_bit(texts: Path, tmp_path: Path) -> None:
+    """SIGKILL at random moments, until it is done; workers must end by themselves."""
+    config = small_config(texts, rounds=40, workers=2, evaluation={"every": 10})
+    train(in_folder(config, tmp_path / "whole", workers=1))
+    folder = tmp_path / "killed"
+    rng = random.Random()  # the moments differ from run to run; the result must not
+    kills = 0
+    while kills < 4:
+        process = subprocess.Popen(
+            command(config, folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        done = len(RunFolder(folder).lines("metrics.jsonl"))
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(RunFolder(folder).lines("metrics.jsonl")) > done:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.random() * 0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    finish = subprocess.run(command(config, folder), capture_output=True, text=True, check=False)
+    assert finish.returncode == 0, finish.stderr
+    assert files(folder) == files(tmp_path / "whole")
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(texts: Path, tmp_path: Path) -> None:
+    config = small_config(texts, rounds=10_000, workers=2, checkpoint_every=10_000)
+    folder = tmp_path / "run"
+    process = subprocess.Popen(command(config, folder), stderr=subprocess.PIPE, text=True)
+    while len(RunFolder(folder).lines("metrics.jsonl")) < 3:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "hashfed: stopped and saved; the same command goes on from here"
+    assert "Traceback" not in error
+    latest = json.loads((folder / "checkpoint" / "latest.json").read_text())
+    assert latest["round"] == len(RunFolder(folder).lines("metrics.jsonl")) >= 3
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_a_run_folder_of_another_configuration_is_refused(texts: Path, tmp_path: Path) -> None:
+    config = small_config(texts, rounds=1)
+    train(in_folder(config, tmp_path))
+    before = files(tmp_path)
+    other = small_config(texts, rounds=1, client={"learning_rate": 0.07})
+    with pytest.raises(HashfedError, match=r"client.learning_rate is 0.3 there, 0.07 here"):
+        train(in_folder(other, tmp_path))
+    assert files(tmp_path) == before
+
+
+def test_a_folder_with_other_things_is_left_alone(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(HashfedError, match="not empty, and not a run"):
+        train(in_folder(small_config(texts), tmp_path))
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_run_in_use_is_refused(texts: Path, tmp_path: Path) -> None:
+    config = in_folder(small_config(texts), tmp_path)
+    holder = RunFolder(tmp_path)
+    holder.open(config)
+    with pytest.raises(HashfedError, match="another process is working on this run"):
+        train(config)
+    holder.close()
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_a_half_written_last_line_is_forgotten_on_resume(texts: Path, tmp_path: Path) -> None:
+    config = small_config(texts)
+    train(in_folder(config, tmp_path / "whole"))
+    train(in_folder(config, tmp_path / "cut", rounds=2))
+    with (tmp_path / "cut" / "metrics.jsonl").open("a") as file:
+        file.write('{"round": 3, "train_l')
+    train(in_folder(config, tmp_path / "cut"))
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_a_disk_that_fills_up_keeps_the_run(texts: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    config = small_config(texts)
+    train(in_folder(config, tmp_path / "whole"))
+    real, calls = os.fsync, 0
+
+    def full_after_a_while(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 14:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", full_after_a_while)
+    with pytest.raises(HashfedError, match=r"cannot be written .No space left on device"):
+        train(in_folder(config, tmp_path / "full"))
+    monkeypatch.undo()
+    assert RunFolder(tmp_path / "full").lines("metrics.jsonl")
+    train(in_folder(config, tmp_path / "full"))
+    assert files(tmp_path / "full") == files(tmp_path / "whole")
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_tensorboard_events(texts: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(in_folder(small_config(texts, tensorboard=True), tmp_path))
+    events = EventAccumulator(str(tmp_path / "events"))
+    events.Reload()
+    lines = RunFolder(tmp_path).lines("metrics.jsonl")
+    found = [event.value for event in events.Scalars("train/train_loss")]
+    assert found == pytest.approx([line["train_loss"] for line in lines], rel=1e-6)
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_predictions_are_probabilities_in_falling_order(texts: Path, tmp_path: Path) -> None:
+    config = small_config(texts, rounds=60, retrieval={"method": "full"}, server={"learning_rate": 0.03})
+    train(in_folder(config, tmp_path))
+    found = predict_words(RunFolder(tmp_path), "w2 W3", 10)
+    values = [value for _, value in found]
+    assert values == sorted(values, reverse=True)
+    assert 0 < sum(values) <= 1
+    assert len({word for word, _ in found}) == 10
+    # In these texts w4 follows w3 in seven cases of ten.
+    assert found[0][0] == "w4"
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_yaml_of_a_run_is_the_configuration(texts: Path, tmp_path: Path) -> None:
+    config = in_folder(small_config(texts, rounds=1), tmp_path)
+    train(config)
+    tree = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert tree["selection"]["budget"] == 0.6

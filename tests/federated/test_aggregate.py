@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashfed.federated.aggregate import RowShares, aggregate
+from hashfed.federated.messages import Update
+
+
+def update(ids: list[int] | None, rows: list[list[float]], weight: int, body: float = 0.0) -> Update:
+    array = None if ids is None else np.array(ids, np.int32)
+    return Update(1, weight, float(weight), {"b": torch.tensor([body])}, array, torch.tensor(rows))
+
+
+def test_the_three_row_averages_by_hand() -> None:
+    # Row 0 is held by both clients (weights 1 and 3), row 2 by the second alone, row 1 by none.
+    updates = [update([0], [[4.0]], 1, 8.0), update([0, 2], [[8.0], [2.0]], 3, 4.0)]
+    expected = {"cohort": [[7.0], [1.5]], "holders": [[7.0], [2.0]], "fedsubavg": [[7.0], [2.0]]}
+    for rule, rows in expected.items():
+        result = aggregate(updates, 3, rule, RowShares(np.zeros(3)))  # type: ignore[arg-type]
+        assert result.ids.tolist() == [0, 2]
+        assert result.rows.tolist() == rows
+        assert result.body["b"].tolist() == [5.0]
+        assert result.loss == (1 * 1 + 3 * 3) / 4
+        assert result.held_weight.tolist() == [4.0, 3.0]
+
+
+def test_fedsubavg_divides_by_the_share_over_all_rounds() -> None:
+    shares = RowShares(np.zeros(3))
+    aggregate([update([0, 2], [[1.0], [1.0]], 1)], 3, "fedsubavg", shares)
+    second = aggregate([update([0], [[6.0]], 1), update([2], [[6.0]], 2)], 3, "fedsubavg", shares)
+    # Row 0: held by weight 2 of 4, sum 6, cohort 3. Row 2: held by weight 3 of 4, sum 12, cohort 3.
+    assert shares.total == 4
+    np.testing.assert_allclose(second.rows.numpy(), [[6 / (3 * 0.5)], [12 / (3 * 0.75)]], rtol=1e-6)
+
+
+def test_uniform_weights() -> None:
+    updates = [update([0], [[4.0]], 1), update([0], [[8.0]], 3)]
+    assert aggregate(updates, 1, "cohort", RowShares(np.zeros(1)), uniform=True).rows.tolist() == [[6.0]]
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 12), st.sampled_from(["cohort", "holders"])
+)
+def test_sparse_equals_dense_aggregation_of_the_scattered_changes(
+    seed: int, clients: int, size: int, rule: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    updates, dense, held, total = [], torch.zeros(size, 3), np.zeros(size), 0.0
+    for _ in range(clients):
+        ids = np.sort(rng.choice(size, rng.integers(1, size + 1), replace=False))
+        rows = torch.from_numpy(rng.standard_normal((len(ids), 3)).astype(np.float32))
+        weight = int(rng.integers(1, 9))
+        updates.append(Update(1, weight, 0.0, {}, ids.astype(np.int32), rows))
+        scattered = torch.zeros(size, 3)
+        scattered[torch.from_numpy(ids)] = rows
+        dense += weight * scattered
+        held[ids] += weight
+        total += weight
+    result = aggregate(updates, size, rule, RowShares(np.zeros(size)))  # type: ignore[arg-type]
+    divisor = np.full(size, total) if rule == "cohort" else np.maximum(held, 1)
+    expected = dense / torch.from_numpy(divisor.astype(np.float32))[:, None]
+    assert result.ids.tolist() == np.flatnonzero(held).tolist()
+    torch.testing.assert_close(result.rows, expected[torch.from_numpy(result.ids)], rtol=1e-6, atol=1e-7)
+
+
+def test_a_full_update_without_ids_equals_one_that_names_all() -> None:
+    rows = [[1.0], [2.0]]
+    one = aggregate([update(None, rows, 2)], 2, "cohort", RowShares(np.zeros(2)))
+    two = aggregate([update([0, 1], rows, 2)], 2, "cohort", RowShares(np.zeros(2)))
+    assert torch.equal(one.rows, two.rows)
+    assert one.ids.tolist() == two.ids.tolist()
+
+
+def test_an_unheld_table_is_never_returned_whole() -> None:
+    result = aggregate([update([5], [[1.0]], 1)], 1000, "cohort", RowShares(np.zeros(1000)))
+    assert result.rows.shape == (1, 1)
+
+
+@pytest.mark.parametrize("rule", ["cohort", "holders", "fedsubavg"])
+def test_one_client_gets_its_own_change(rule: str) -> None:
+    result = aggregate([update([0, 1], [[3.0], [4.0]], 7)], 2, rule, RowShares(np.zeros(2)))  # type: ignore[arg-type]
+    np.testing.assert_allclose(result.rows.numpy(), [[3.0], [4.0]], rtol=1e-6)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hashfed.errors import HashfedError
+from hashfed.federated import wire
+from hashfed.federated.messages import ClientKeys, Declare, Message, SelectedRows, Update, Welcome
+
+
+def examples(rows: int, dimension: int, seed: int) -> list[Message]:
+    """One message of each kind with ``rows`` rows."""
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(rows, dimension, generator=generator)
+    body = {"norm.weight": torch.randn(dimension, generator=generator), "é": torch.ones(2, 3)}
+    ids = np.arange(rows, dtype=np.int32) * 3
+    keys = {"buckets": ids, "counts": np.ones(rows, np.int32)}
+    numbers = {"bits": 3, "seed": seed}
+    return [
+        Declare(seed, ids),
+        Welcome(seed, body, table, "simhash", numbers),
+        ClientKeys(seed, keys),
+        ClientKeys(seed, {}),
+        SelectedRows(seed, rows, ids, table, torch.zeros(rows)),
+        SelectedRows(seed, rows, None, table, None),
+        Update(seed, 17, 1 / 3, body, ids, table),
+        Update(seed, 17, 1e-30, body, None, table),
+    ]
+
+
+@given(st.integers(0, 50), st.integers(1, 9), st.integers(0, 10**6))
+def test_claimed_size_is_the_size_of_the_bytes(rows: int, dimension: int, seed: int) -> None:
+    for message in examples(rows, dimension, seed):
+        assert wire.size(message) == len(wire.encode(message))
+
+
+@pytest.mark.parametrize("position", range(8))
+def test_a_message_survives_the_wire(position: int) -> None:
+    message = examples(4, 3, 5)[position]
+    received = wire.decode(wire.encode(message))
+    assert type(received) is type(message)
+    assert received.numbers() == message.numbers()
+    sent, found = message.tensors(), received.tensors()
+    assert set(sent) == set(found)
+    for name, value in sent.items():
+        assert torch.equal(found[name], value)
+        assert found[name].dtype == value.dtype
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 40, b"\x80\x04K\x01."])
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(HashfedError, match="not a hashfed message"):
+        wire.decode(data)
+
+
+def test_a_cut_message_is_refused() -> None:
+    data = wire.encode(examples(4, 3, 5)[1])
+    with pytest.raises(HashfedError, match="not a hashfed message"):
+        wire.decode(data[:-1])
+
+
+def test_an_update_that_is_not_finite_is_refused() -> None:
+    rows = torch.zeros(2, 3)
+    rows[1, 2] = torch.nan
+    update = Update(7, 1, 1.0, {}, np.array([1, 2], np.int32), rows)
+    with pytest.raises(HashfedError, match=r"round 7: client ann returned a change of rows"):
+        update.check_finite("ann")

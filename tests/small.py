@@ -1,0 +1,55 @@
+"""Small federated texts with words that follow each other, for tests that train."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from hashfed.config import Config, make_config
+from hashfed.data import FederatedText, build_federated_text, read_texts
+
+WORDS = [f"w{rank}" for rank in range(60)]
+
+
+def write_texts(path: Path, clients: int = 24, seed: int = 1) -> Path:
+    """Texts in which word i is often followed by word i + 1, by client."""
+    rng = np.random.default_rng(seed)
+    frequency = 1 / np.arange(1, len(WORDS) + 1)
+    frequency /= frequency.sum()
+    with path.open("w") as file:
+        for client in range(clients):
+            texts = []
+            for _ in range(int(rng.integers(3, 12))):
+                word = int(rng.choice(len(WORDS), p=frequency))
+                words = []
+                for _ in range(int(rng.integers(1, 9))):
+                    words.append(WORDS[word])
+                    follow = rng.random() < 0.7
+                    word = (word + 1) % len(WORDS) if follow else int(rng.choice(len(WORDS), p=frequency))
+                texts.append(" ".join(words))
+            file.write(json.dumps({"client": f"c{client}", "texts": texts}) + "\n")
+    return path
+
+
+def small_config(texts: Path, **groups: object) -> Config:
+    """A tiny model on ``texts``; ``groups`` replace or extend whole groups of settings."""
+    tree: dict[str, object] = {
+        "data": {"source": str(texts), "vocabulary": 40, "sentence_length": 6},
+        "model": {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 2},
+        "retrieval": {"bits": 3, "tables": 6},
+        "selection": {"budget": 0.6},
+        "client": {"sentences": 6, "batch_size": 2},
+        "evaluation": {"every": 2},
+        "rounds": 4,
+        "cohort": 5,
+        "workers": 1,
+    }
+    for name, value in groups.items():
+        base = tree.get(name)
+        tree[name] = base | value if isinstance(base, dict) and isinstance(value, dict) else value
+    return make_config(tree)
+
+
+def small_data(texts: Path) -> FederatedText:
+    """The clients of ``texts`` with the vocabulary of ``small_config``."""
+    return build_federated_text(read_texts(str(texts)), 40, sentence_length=6)
