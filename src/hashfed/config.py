@@ -114,11 +114,18 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
         *parents, last = name.split(".")
         for parent in parents:
             at = at.setdefault(parent, {})
-        try:
-            at[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            at[last] = text
+            if not isinstance(at, dict):
+                raise HashfedError(f"{path}: {parent} = {at!r}: must hold settings by name")
+        at[last] = _parse(text)
     return make_config(tree, where="" if path is None else f"{path}: ")
+
+
+def _parse(text: str) -> Any:
+    """A value from the command line, written as in YAML; ``none`` is no value."""
+    try:
+        return None if text.lower() == "none" else yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def make_config(tree: Mapping[str, Any], where: str = "") -> Config:

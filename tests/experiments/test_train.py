@@ -231,3 +231,15 @@ def test_yaml_of_a_run_is_the_configuration(texts: Path, tmp_path: Path) -> None
     train(config)
     tree = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert tree["selection"]["budget"] == 0.6
+
+
+def test_a_refused_start_leaves_the_folder_free(texts: Path, tmp_path: Path) -> None:
+    with pytest.raises(HashfedError, match="cohort = 500"):
+        train(in_folder(small_config(texts, cohort=500), tmp_path))
+    assert [item.name for item in tmp_path.iterdir()] == [".lock"]
+    RunFolder(tmp_path).open(small_config(texts))
+
+
+def test_a_run_without_a_checkpoint_may_begin_with_other_settings(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(small_config(texts, seed=5).to_yaml())
+    RunFolder(tmp_path).open(small_config(texts, seed=6))

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from hashfed import experiments
 from hashfed.cli.arguments import overrides
 from hashfed.config import load_config
+from hashfed.engines.allocator import keep_memory
 from hashfed.experiments.predict import predict_words
 from hashfed.experiments.train import describe
 from hashfed.report import print_table, write_page
@@ -47,6 +48,7 @@ def train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, overrides(arguments))
     folder = config.folder()
     print(f"run folder: {folder}", file=sys.stderr)
+    keep_memory()
     experiments.train(config, ProgressBar())
     print_table([experiments.RunFolder(folder)], sys.stdout)
 

@@ -8,8 +8,10 @@ seed, the round and its name alone.
 import multiprocessing.connection
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -115,9 +117,7 @@ class WorkerPool:
         context = torch.multiprocessing.get_context("spawn")
         self._connections: list[Connection] = []
         self._processes = []
-        threads = {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-        os.environ.update(dict.fromkeys(threads, "1"))
-        try:
+        with _child_environment():
             for _ in range(count):
                 here, there = context.Pipe()
                 process = context.Process(target=_work, args=(there, bench), daemon=True)
@@ -125,12 +125,6 @@ class WorkerPool:
                 there.close()
                 self._connections.append(here)
                 self._processes.append(process)
-        finally:
-            for name, value in threads.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         """Yield (position of the task, its result) as results come; tasks start in the order given.
@@ -195,6 +189,26 @@ class WorkerPool:
         for process in self._processes:
             process.terminate()
             process.join()
+
+
+@contextmanager
+def _child_environment() -> Iterator[None]:
+    """What child processes inherit: one thread each, and no Ctrl-C, which the main process answers."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _work(connection: Connection, bench: Workbench) -> None:

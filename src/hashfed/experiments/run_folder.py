@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from hashfed.config import Config, differences, load_config
 from hashfed.data import Vocabulary
-from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
+from hashfed.engines.checkpoint import LATEST, load_checkpoint, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
@@ -31,7 +31,7 @@ class RunFolder:
         self._lock: IO[bytes] | None = None
 
     def open(self, config: Config) -> None:
-        """Take the folder for a run of ``config``; a new one is made.
+        """Take the folder for a run of ``config``; a new one is made. Nothing in it is changed.
 
         Raises:
             HashfedError: where the folder holds a run of another configuration or something else, is
@@ -47,7 +47,9 @@ class RunFolder:
         except OSError as error:
             raise HashfedError(f"output = {self.path}: {error.strerror or error}") from None
         if (self.path / "config.yaml").exists():
-            changed = differences(self.config(), config)
+            # A run without a checkpoint has nothing to lose: any configuration may begin it anew.
+            begun = (self.path / "checkpoint" / LATEST).exists()
+            changed = differences(self.config(), config) if begun else []
             if changed:
                 name, there, asked = changed[0]
                 more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -57,7 +59,17 @@ class RunFolder:
                 )
         elif any(item.name != ".lock" for item in self.path.iterdir()):
             raise HashfedError(f"output = {self.path}: not empty, and not a run (it has no config.yaml)")
+
+    def describe(self, config: Config, vocabulary: Vocabulary, data: dict[str, Any]) -> None:
+        """Write what stays the same over the run.
+
+        Raises:
+            HashfedError: where the disk is full.
+
+        """
         write_atomically(self.path / "config.yaml", config.to_yaml().encode())
+        write_atomically(self.path / "vocabulary.json", vocabulary.to_json().encode())
+        self.write_json("data.json", data)
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -12,11 +12,9 @@ import numpy as np
 from hashfed.config import Config
 from hashfed.data import FederatedText, Vocabulary, build_federated_text, measure_floors, read_texts
 from hashfed.engines import Interrupted, RoundRecord, Simulation
-from hashfed.engines.allocator import keep_memory
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.experiments.events import Events
 from hashfed.experiments.run_folder import RunFolder
-from hashfed.files import write_atomically
 
 
 class Progress(Protocol):
@@ -82,15 +80,12 @@ def train(config: Config, progress: Progress | None = None) -> dict[str, Any]:
     """
     progress = progress or Silent()
     folder = RunFolder(config.folder())
-    keep_memory()
     data = load_data(config)
     folder.open(config)
     try:
         with _stop_on_interrupt() as stop, Simulation(config, data, stop) as simulation:
             folder.restore(simulation.state)
-            write_atomically(folder.path / "vocabulary.json", data.vocabulary.to_json().encode())
-            if folder.read_json("data.json") is None:
-                folder.write_json("data.json", describe(data))
+            folder.describe(config, data.vocabulary, describe(data))
             if simulation.state.round > config.rounds:
                 config = config.model_copy(update={"rounds": simulation.state.round})
             progress.start(simulation.state.round, config.rounds)

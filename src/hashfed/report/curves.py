@@ -1,7 +1,8 @@
 """The plots of a page as plain data that plotly draws; colours of text and grid are the page's."""
 
 import html
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, cycle
 from typing import Any
@@ -95,6 +96,11 @@ class Measure:
     hover: str
     shown: str
 
+    def height(self, evaluation: Mapping[str, float]) -> float | None:
+        """Where an evaluation lies on the axis; nowhere if training diverged."""
+        value = evaluation[self.key] * self.scale
+        return value if math.isfinite(value) else None
+
     @property
     def in_text(self) -> str:
         """The short name within a sentence."""
@@ -184,13 +190,13 @@ def share_plot(runs: Sequence[Drawn], measure: Measure) -> Plot:
 
 def _near(floors: Sequence[float], heights: Sequence[float]) -> list[float]:
     """Floors that are no further from the heights than these are apart; all where these are alike."""
-    low, high = min(heights), max(heights)
-    span = high - low or float("inf")
+    low, high = min(heights, default=0.0), max(heights, default=0.0)
+    span = high - low or math.inf
     return [floor for floor in floors if low - span <= floor <= high + span]
 
 
 def _heights(traces: Sequence[dict[str, Any]]) -> list[float]:
-    return [float(height) for trace in traces for height in trace["y"]]
+    return [float(height) for trace in traces for height in trace["y"] if height is not None]
 
 
 def _floor_heights(runs: Sequence[Drawn], measure: Measure) -> list[float]:
@@ -211,7 +217,7 @@ def _curve(run: Drawn, measure: Measure, across: str, where: str) -> dict[str, A
         "type": "scatter",
         "mode": "lines+markers",
         "x": [point[across] for point in points],
-        "y": [point[measure.key] * measure.scale for point in points],
+        "y": [measure.height(point) for point in points],
         "line": {"color": run.style.colour, "dash": run.style.dash, "width": 2},
         "marker": {"size": 5},
         **_named(run, f"{where}: {measure.hover}"),
@@ -223,7 +229,7 @@ def _point(run: Drawn, measure: Measure, symbol: str) -> dict[str, Any]:
         "type": "scatter",
         "mode": "markers",
         "x": [100 * run.result.share],
-        "y": [run.result.evaluation[measure.key] * measure.scale],
+        "y": [measure.height(run.result.evaluation)],
         "marker": {
             "symbol": symbol + ("-open" if run.style.hollow else ""),
             "size": 10,
@@ -235,7 +241,7 @@ def _point(run: Drawn, measure: Measure, symbol: str) -> dict[str, Any]:
 
 
 def _full_line(run: Drawn, measure: Measure, end: float, label: str) -> dict[str, Any]:
-    value = run.result.evaluation[measure.key] * measure.scale
+    value = measure.height(run.result.evaluation)
     return {
         "type": "scatter",
         "mode": "lines+text",
@@ -258,7 +264,7 @@ def _families(partial: Sequence[Drawn], measure: Measure) -> list[dict[str, Any]
                 "type": "scatter",
                 "mode": "lines",
                 "x": [100 * run.result.share for run in members],
-                "y": [run.result.evaluation[measure.key] * measure.scale for run in members],
+                "y": [measure.height(run.result.evaluation) for run in members],
                 "line": {"color": GREY, "width": 1},
                 "hoverinfo": "skip",
                 "meta": {"runs": [run.position for run in members]},
@@ -303,12 +309,12 @@ def _floor_lines(heights: Sequence[float]) -> list[dict[str, Any]]:
     return [
         {
             "type": "line",
-            "xref": "paper",
+            "xref": "x domain",
             "x0": 0,
             "x1": 1,
             "y0": height,
             "y1": height,
-            "layer": "below",
+            "layer": "between",
             "line": {"color": GREY, "dash": "6px,4px", "width": 1.5},
         }
         for height in heights

@@ -32,6 +32,7 @@ MESSAGES = ("declare", "welcome", "keys", "rows", "update")
 """In the order in which a round sends them."""
 DATA_SETTINGS = ("data.vocabulary", "data.sentence_length", "data.tokens_per_client", "data.long_texts")
 DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
+UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")
 """In these a run may differ from the full run that it is compared with."""
 
@@ -104,18 +105,31 @@ def read_entries(runs: Sequence[RunFolder]) -> list[Entry]:
     unique = list({run.path.resolve(): run for run in runs}.values())
     if not unique:
         raise HashfedError("hashfed compare: needs at least one run folder")
-    results = [read_result(run) for run in unique]
     names = unique_names([run.path for run in unique])
     return [
-        Entry(
-            position=position,
-            result=dataclasses.replace(result, name=name),
-            config=run.config(),
-            data=run.read_json("data.json"),
-            seconds=run.read_json("summary.json")["seconds_per_round"],
-        )
-        for position, (run, result, name) in enumerate(zip(unique, results, names, strict=True))
+        read_entry(position, run, name)
+        for position, (run, name) in enumerate(zip(unique, names, strict=True))
     ]
+
+
+def read_entry(position: int, run: RunFolder, name: str) -> Entry:
+    """A run as the page shows it, by the name given.
+
+    Raises:
+        HashfedError: where the folder is no run, or its summary is not of the last round.
+
+    """
+    result = dataclasses.replace(read_result(run), name=name)
+    summary = run.read_json("summary.json")
+    if not result.lines or result.lines[-1]["round"] != summary["rounds"]:
+        raise HashfedError(f"{run.path}: not finished; its last round is not that of summary.json")
+    return Entry(
+        position=position,
+        result=result,
+        config=run.config().model_copy(update={"rounds": summary["rounds"]}),
+        data=run.read_json("data.json"),
+        seconds=summary["seconds_per_round"],
+    )
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -386,12 +400,10 @@ def cost_row(entry: Entry, full: Entry | None) -> dict[str, Any]:
 
 def byte_count(count: float) -> str:
     """A number of bytes in the unit that suits it (powers of 1000)."""
-    if count < 1000:
+    if count < 999.5:
         return f"{count:.0f} B"
-    for unit, size in (("kB", 1e3), ("MB", 1e6), ("GB", 1e9)):
-        if count < 999.5 * size or unit == "GB":
-            return f"{count / size:#.3g}".rstrip(".") + f" {unit}"
-    raise AssertionError
+    unit, size = next((unit, size) for unit, size in UNITS if count < 999.5 * size or unit == "GB")
+    return f"{count / size:#.3g}".rstrip(".") + f" {unit}"
 
 
 def times(ratio: float) -> str:
