@@ -20,13 +20,21 @@ def row_codes(draw: st.DrawFn) -> tuple[np.ndarray, int]:
 
 def test_a_hand_computed_example() -> None:
     tables = HashTables.build(np.array([[0, 1], [1, 1], [0, 0], [1, 1]], np.int32), bits=1)
-    # Table 0: bucket 0 has rows 0 and 2, bucket 1 rows 1 and 3. Table 1: bucket 0 has row 2, bucket 1 the rest.
+    # Table 0: rows 0 and 2 in bucket 0, rows 1 and 3 in bucket 1. Table 1: row 2 in bucket 0, the rest in 1.
     assert tables.members.tolist() == [0, 2, 1, 3, 2, 0, 1, 3]
     assert tables.starts.tolist() == [0, 2, 4, 5, 8]
     assert tables.size == 4
     assert [tables.bucket(key).tolist() for key in range(4)] == [[0, 2], [1, 3], [2], [0, 1, 3]]
     assert tables.members.dtype == np.int32
     assert tables.starts.dtype == np.int64
+
+
+def test_collisions_by_hand() -> None:
+    tables = HashTables.build(np.array([[0, 1], [1, 1], [0, 0], [1, 1]], np.int32), bits=1)
+    # Key 1 (rows 1 and 3) twice, key 3 (rows 0, 1 and 3) five times.
+    found = tables.collisions(np.array([1, 3], np.int32), np.array([2, 5], np.int32))
+    assert found.tolist() == [5, 7, 0, 7]
+    assert found.dtype == np.float64
 
 
 def test_empty_buckets_have_no_rows() -> None:
@@ -77,7 +85,6 @@ def test_collisions_are_the_brute_force_count(case: tuple[np.ndarray, int], data
     tables = HashTables.build(codes, bits)
     found = tables.collisions(np.array(keys, np.int32), np.array(counts, np.int32))
     assert found.tolist() == expected
-    assert found.dtype == np.float64
 
 
 @pytest.mark.parametrize("bits", [1, 8, 16])

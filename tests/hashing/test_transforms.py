@@ -18,9 +18,7 @@ def test_centring_keeps_the_order_of_inner_products(data: st.DataObject, size: i
     torch.testing.assert_close(
         after[:, None] - after[None, :], before[:, None] - before[None, :], rtol=0, atol=1e-8
     )
-    torch.testing.assert_close(
-        before - after, (query @ rows.mean(0)).expand(size).clone(), rtol=0, atol=1e-8
-    )
+    torch.testing.assert_close(before - after, (query @ rows.mean(0)).expand(size).clone(), rtol=0, atol=1e-8)
 
 
 def test_centred_rows_have_mean_zero() -> None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -33,10 +33,7 @@ def estimates(budget: int, tail: float, corrected: bool, draws: int = 4000) -> n
     logits, own, candidates = example()
     streams = (np.random.default_rng(seed) for seed in range(draws))
     return np.array(
-        [
-            partition(logits, select(own, candidates, SIZE, budget, tail, corrected, rng))
-            for rng in streams
-        ]
+        [partition(logits, select(own, candidates, SIZE, budget, tail, corrected, rng)) for rng in streams]
     )
 
 
@@ -80,12 +77,15 @@ class Enumerated:
         return np.array(subsets[self.path[step] if step < len(self.path) else 0], np.int64)
 
 
-def all_selections(*arguments: Any) -> Iterator[tuple[float, Selection]]:
-    """Every selection that ``select`` can make, with its chance."""
+def all_selections(
+    own: np.ndarray, candidates: Candidates, size: int, budget: int, tail: float
+) -> Iterator[tuple[float, Selection]]:
+    """Every corrected selection that ``select`` can make, with its chance."""
     path: list[int] = []
     while True:
         draws = Enumerated(path)
-        selection = select(*arguments, rng=cast(np.random.Generator, draws))
+        rng = cast(np.random.Generator, draws)
+        selection = select(own, candidates, size, budget, tail, True, rng)
         yield 1 / math.prod(draws.branches), selection
         path += [0] * (len(draws.branches) - len(path))
         while path and path[-1] == draws.branches[len(path) - 1] - 1:
@@ -111,7 +111,7 @@ def test_over_all_possible_draws_the_mean_is_exact(
     logits = np.random.default_rng(size).normal(0, 2, size)
     candidates = Candidates(np.arange(size), np.array([2.0, 1.0, 1.0, 1.0, 3.0, 1.0][:size]))
     chances, values, weighted = [], [], False
-    for chance, selection in all_selections(np.array(own, np.int64), candidates, size, budget, tail, True):
+    for chance, selection in all_selections(np.array(own, np.int64), candidates, size, budget, tail):
         chances.append(chance)
         values.append(partition(logits, selection))
         weighted |= bool(selection.log_weight.any())

@@ -1,6 +1,7 @@
 """What each command does with its parsed arguments."""
 
 import argparse
+import importlib.util
 import sys
 from typing import Any
 
@@ -50,7 +51,10 @@ def train(arguments: argparse.Namespace) -> None:
     print(f"run folder: {folder}", file=sys.stderr)
     keep_memory()
     experiments.train(config, ProgressBar())
-    print_table([experiments.RunFolder(folder)], sys.stdout)
+    run = experiments.RunFolder(folder)
+    print_table([run], sys.stdout)
+    if importlib.util.find_spec("plotly") and importlib.util.find_spec("jinja2"):
+        write_page([run], folder / "report.html")
 
 
 def compare(arguments: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ metrics.jsonl     a line per round; the same bytes for the same configuration
 timings.jsonl     a line per round; wall-clock seconds
 checkpoint/       the server's state after the last saved round
 summary.json      the result, once all rounds are done
+report.html       the page of this run alone (``hashfed train``, with the extra ``report``)
+events/           TensorBoard events, where asked for
 """
 
 import fcntl

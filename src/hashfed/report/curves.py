@@ -309,12 +309,12 @@ def _floor_lines(heights: Sequence[float]) -> list[dict[str, Any]]:
     return [
         {
             "type": "line",
-            "xref": "x domain",
+            "xref": "paper",
             "x0": 0,
             "x1": 1,
             "y0": height,
             "y1": height,
-            "layer": "between",
+            "layer": "above",
             "line": {"color": GREY, "dash": "6px,4px", "width": 1.5},
         }
         for height in heights

@@ -22,7 +22,7 @@ class RetrievalSettings(Settings):
     """L, number of hash tables (SimHash)."""
     center: bool = True
     """Hash the rows minus their mean (SimHash)."""
-    prior: float = Field(0.5, ge=0, le=4)
+    prior: float = Field(1.0, ge=0, le=4)
     """Exponent of the public label counts that multiply the collisions (simhash-collisions)."""
 
     @model_validator(mode="after")

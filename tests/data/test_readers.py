@@ -1,0 +1,193 @@
+import gzip
+import importlib.resources
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from hashfed.data import ClientTexts, read_texts, readers
+from hashfed.errors import HashfedError
+
+GOOD = b'{"client": "a", "texts": ["Hi there", "bye"]}\n{"client": "b", "texts": ["caf\xc3\xa9"]}\n'
+PEOPLE = [ClientTexts("a", ["Hi there", "bye"]), ClientTexts("b", ["café"])]
+
+needs_chitchat = pytest.mark.skipif(
+    importlib.util.find_spec("chitchat_dataset") is None, reason="needs the package chitchat-dataset"
+)
+
+
+def problem(source: Path | str) -> str:
+    """The one line with which a source is refused."""
+    with pytest.raises(HashfedError) as caught:
+        read_texts(str(source))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["people.jsonl", "people.jsonl.gz"])
+def test_json_lines(name: str, tmp_path: Path) -> None:
+    assert read_texts(str(write(tmp_path / name, GOOD))) == PEOPLE
+
+
+@pytest.mark.parametrize("content", [GOOD.rstrip(b"\n"), GOOD.replace(b"\n", b"\r\n"), b"\n" + GOOD + b" \n"])
+def test_line_ends_and_blank_lines_do_not_matter(content: bytes, tmp_path: Path) -> None:
+    assert read_texts(str(write(tmp_path / "people.jsonl", content))) == PEOPLE
+
+
+def test_other_fields_of_a_line_are_ignored(tmp_path: Path) -> None:
+    line = b'{"id": 7, "client": "a", "texts": ["x"], "more": {"deep": [1]}}'
+    assert read_texts(str(write(tmp_path / "p.jsonl", line))) == [ClientTexts("a", ["x"])]
+
+
+def test_a_client_on_several_lines_is_one_client(tmp_path: Path) -> None:
+    lines = [("a", ["1"]), ("b", ["2"]), ("a", ["3", "4"]), ("none", [])]
+    content = "".join(json.dumps({"client": client, "texts": texts}) + "\n" for client, texts in lines)
+    found = read_texts(str(write(tmp_path / "p.jsonl", content.encode())))
+    assert found == [ClientTexts("a", ["1", "3", "4"]), ClientTexts("b", ["2"])]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"{", "not JSON"),
+        (b"nonsense", "not JSON"),
+        (b'{"client": "c", "texts": ["\xe9"]}', "not JSON ('utf-8' codec can't decode byte 0xe9"),
+        (b"[]", 'needs an object with "client", a string, and "texts", a list'),
+        (b'"text"', 'needs an object with "client", a string, and "texts", a list'),
+        (b'{"texts": ["x"]}', 'needs an object with "client", a string, and "texts", a list'),
+        (b'{"client": 3, "texts": []}', 'needs an object with "client", a string, and "texts", a list'),
+        (b'{"client": "c"}', "\"texts\" of client 'c' must be a list of strings"),
+        (b'{"client": "c", "texts": "x"}', "\"texts\" of client 'c' must be a list of strings"),
+        (b'{"client": "c", "texts": ["x", 1]}', "\"texts\" of client 'c' must be a list of strings"),
+        (b'{"client": "c", "texts": [null]}', "\"texts\" of client 'c' must be a list of strings"),
+    ],
+)
+@pytest.mark.parametrize("name", ["p.jsonl", "p.jsonl.gz"])
+def test_a_wrong_line_is_named(name: str, line: bytes, expected: str, tmp_path: Path) -> None:
+    path = write(tmp_path / name, GOOD + b"\n" + line + b"\n" + GOOD)
+    assert problem(path).startswith(f"{path}, line 4: {expected}")
+
+
+def test_a_truncated_gzip_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl.gz"
+    whole = gzip.compress(GOOD * 500)
+    path.write_bytes(whole[:-4])
+    assert problem(path).startswith(f"{path}: damaged after line 1000 (")
+    path.write_bytes(whole[:12])
+    assert problem(path).startswith(f"{path}: damaged after line 0 (")
+
+
+def test_a_gzip_file_with_changed_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl.gz"
+    whole = bytearray(gzip.compress(GOOD * 500))
+    whole[-6] ^= 255
+    path.write_bytes(whole)
+    assert problem(path).startswith(f"{path}: damaged after line 1000 (")
+    whole[20:28] = b"\xff" * 8
+    path.write_bytes(whole)
+    assert problem(path).startswith(f"{path}: damaged after line 0 (")
+
+
+def test_a_file_that_only_claims_to_be_gzip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl.gz"
+    path.write_bytes(GOOD)
+    assert problem(path).startswith(f"{path}: damaged after line 0 (Not a gzipped file")
+
+
+def test_a_missing_source_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "none.jsonl"
+    assert problem(path) == f"data.source = {path}: no such file or folder, nor one of: chitchat"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b'{"client": "a", "texts": []}\n'])
+@pytest.mark.parametrize("name", ["p.jsonl", "p.jsonl.gz"])
+def test_a_source_without_a_text_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path / name, content)
+    assert problem(path) == f"data.source = {path}: holds no client with a text"
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "readme.md", b"no data")
+    assert problem(tmp_path) == f"data.source = {tmp_path}: holds no client with a text"
+
+
+def test_a_folder_of_texts(tmp_path: Path) -> None:
+    write(tmp_path / "zoe.txt", b"first\n\n  \nsecond caf\xc3\xa9\n")
+    write(tmp_path / "team" / "ann.txt", b"one")
+    write(tmp_path / "team" / "deep" / "ann.b.txt", b"two\r\nthree\r\n")
+    write(tmp_path / "blank.txt", b" \n")
+    write(tmp_path / "notes.md", b"ignored\n")
+    write(tmp_path / "team" / "more.jsonl", GOOD)
+    write(tmp_path / "zipped.jsonl.gz", b'{"client": "a", "texts": ["again"]}\n')
+    found = {item.client: item.texts for item in read_texts(str(tmp_path))}
+    assert found == {
+        "zoe": ["first", "second café"],
+        "team/ann": ["one"],
+        "team/deep/ann.b": ["two", "three"],
+        "a": ["Hi there", "bye", "again"],
+        "b": ["café"],
+    }
+
+
+def test_a_folder_is_read_in_the_same_order_every_time(tmp_path: Path) -> None:
+    for name in ("m", "z", "a"):
+        write(tmp_path / f"{name}.txt", b"text\n")
+    assert [item.client for item in read_texts(str(tmp_path))] == ["a", "m", "z"]
+
+
+def test_a_text_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "team" / "ann.txt", b"caf\xe9\n")
+    assert problem(tmp_path) == f"{path}: not UTF-8 text (byte 3)"
+
+
+def test_a_wrong_line_in_a_folder_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "team" / "p.jsonl", GOOD + b"{}\n")
+    assert problem(tmp_path).startswith(f"{path}, line 3: ")
+
+
+def test_a_new_data_set_is_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(readers.NAMED, "mine", lambda: [ClientTexts("a", ["x"]), ClientTexts("b", [])])
+    assert read_texts("mine") == [ClientTexts("a", ["x"])]
+
+
+def test_without_the_package_chitchat_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(importlib.resources, "files", missing)
+    assert problem("chitchat") == (
+        "data.source = chitchat: needs the package chitchat-dataset (pip install 'hashfed[chitchat]')"
+    )
+
+
+@needs_chitchat
+def test_chitchat() -> None:
+    clients = read_texts("chitchat")
+    assert len(clients) == len({item.client for item in clients}) == 1315
+    assert sum(len(item.texts) for item in clients) == 258_112
+    assert all(text.strip() for item in clients for text in item.texts)
+    raw = json.loads((importlib.resources.files("chitchat_dataset") / "dataset.json").read_text("utf-8"))
+    messages = [m for talk in raw.values() for turn in talk["messages"] for m in turn if m["text"].strip()]
+    assert len(messages) == 258_112
+    sent: dict[str, list[tuple[str, str]]] = {}
+    for message in messages:
+        sent.setdefault(message["sender"], []).append((message["timestamp"], message["text"]))
+    changed = 0
+    for item in clients:
+        expected = [text for _, text in sorted(sent[item.client], key=lambda pair: pair[0])]
+        assert len(item.texts) == len(expected)
+        for text, original in zip(item.texts, expected, strict=True):
+            if text != original:
+                assert "@" in original
+                assert "<email>" in text
+                assert "@" not in text
+                changed += 1
+    assert changed == 2

@@ -1,0 +1,342 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from hashfed.config import CHANGEABLE, Config, differences, load_config, make_config
+from hashfed.errors import HashfedError
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def nested(name: str, value: object) -> dict[str, Any]:
+    """A tree with one value at a dotted name."""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def fields(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and field of every setting."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from fields(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field
+
+
+def problem(tree: dict[str, Any]) -> str:
+    """The one line with which a configuration is refused."""
+    with pytest.raises(HashfedError) as caught:
+        make_config(tree)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults() -> None:
+    config = load_config(None)
+    assert config == Config() == make_config({})
+    assert (config.data.source, config.data.vocabulary, config.data.sentence_length) == (
+        "chitchat",
+        10_000,
+        20,
+    )
+    assert (config.retrieval.method, config.retrieval.bits, config.retrieval.tables) == (
+        "simhash-collisions",
+        8,
+        64,
+    )
+    assert (config.selection.budget, config.selection.tail, config.selection.correction) == (0.1, 0.5, "tail")
+    assert (config.rounds, config.cohort, config.seed, config.workers) == (200, 16, 0, None)
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "{}\n"])
+def test_an_empty_file_is_the_defaults(text: str, tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, text)) == Config()
+
+
+def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, "rounds: 7\nselection:\n  budget: 0.25\n"))
+    assert config.rounds == 7
+    assert config.selection.budget == 0.25
+    assert differences(config, Config()) == [("selection.budget", 0.25, 0.1)]
+
+
+def test_overrides_come_on_top_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "rounds: 7\nclient:\n  learning_rate: 0.5\n  epochs: 3\n")
+    config = load_config(path, {"client.learning_rate": "0.125", "selection.tail": "1", "seed": "4"})
+    assert config.client.learning_rate == 0.125
+    assert config.client.epochs == 3
+    assert config.rounds == 7
+    assert config.selection.tail == 1
+    assert config.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("client.learning_rate", "1e-3", 0.001),
+        ("client.learning_rate", "2", 2.0),
+        ("client.clip", "null", None),
+        ("client.clip", "none", None),
+        ("evaluation.sentences", "None", None),
+        ("client.clip", "0.5", 0.5),
+        ("workers", "3", 3),
+        ("tensorboard", "true", True),
+        ("retrieval.center", "false", False),
+        ("retrieval.method", "simhash-union", "simhash-union"),
+        ("data.source", "some/folder", "some/folder"),
+        ("output", "runs/my run", "runs/my run"),
+    ],
+)
+def test_an_override_is_read_as_yaml(name: str, text: str, value: object) -> None:
+    found: Any = load_config(None, {name: text})
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_yaml_round_trip(tmp_path: Path) -> None:
+    config = make_config(
+        {
+            "data": {"source": "données/été.jsonl"},
+            "server": {"epsilon": 1e-9},
+            "client": {"clip": 0.1},
+            "evaluation": {"sentences": None},
+            "output": "runs/a: b # c",
+        }
+    )
+    assert load_config(write(tmp_path, config.to_yaml())) == config
+    assert load_config(write(tmp_path, Config().to_yaml())) == Config()
+
+
+@given(
+    source=st.text(),
+    output=st.none() | st.text(),
+    rate=st.floats(0, 1e308, exclude_min=True),
+    budget=st.floats(0, 1, exclude_min=True),
+    clip=st.none() | st.floats(0, 1e308, exclude_min=True),
+    seed=st.integers(0, 2**80),
+)
+def test_every_configuration_comes_back_from_its_yaml(
+    source: str, output: str | None, rate: float, budget: float, clip: float | None, seed: int
+) -> None:
+    config = make_config(
+        {
+            "data": {"source": source},
+            "client": {"learning_rate": rate, "clip": clip},
+            "selection": {"budget": budget},
+            "seed": seed,
+            "output": output,
+        }
+    )
+    assert make_config(yaml.safe_load(config.to_yaml().encode())) == config
+
+
+def test_yaml_names_every_setting() -> None:
+    tree = yaml.safe_load(Config().to_yaml())
+    for name, _ in fields():
+        at = tree
+        for part in name.split("."):
+            assert part in at, name
+            at = at[part]
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ({"retrieval": {"metod": 1}}, "retrieval.metod: no such setting; did you mean retrieval.method?"),
+        ({"round": 3}, "round: no such setting; did you mean rounds?"),
+        ({"serve": {}}, "serve: no such setting; did you mean server?"),
+        (
+            {"client": {"zzz": 1}},
+            "client.zzz: no such setting; known here: learning_rate, batch_size, epochs",
+        ),
+        ({"zzz": {"deep": 1}}, "zzz: no such setting; known here: data, model, retrieval"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
+    tree: dict[str, Any], expected: str
+) -> None:
+    assert problem(tree).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("selection.budget", 0, "(allowed: > 0 and ≤ 1)"),
+        ("selection.budget", 1.5, "(allowed: > 0 and ≤ 1)"),
+        ("selection.budget", -1, "(allowed: > 0 and ≤ 1)"),
+        ("selection.budget", float("nan"), "(allowed: > 0 and ≤ 1)"),
+        ("selection.budget", "much", "(allowed: > 0 and ≤ 1)"),
+        ("selection.budget", None, "(allowed: > 0 and ≤ 1)"),
+        ("selection.tail", 1.01, "(allowed: ≥ 0 and ≤ 1)"),
+        ("selection.oversample", 0.5, "(allowed: ≥ 1 and ≤ 10)"),
+        ("selection.correction", "some", "'tail' or 'none'"),
+        ("retrieval.bits", 17, "(allowed: ≥ 1 and ≤ 16)"),
+        ("retrieval.bits", 0, "(allowed: ≥ 1 and ≤ 16)"),
+        ("retrieval.bits", 2.5, "integer"),
+        ("retrieval.tables", 0, "(allowed: ≥ 1 and ≤ 8192)"),
+        ("retrieval.method", "lsh", "'full', 'random', 'frequency', 'exact', 'simhash-union' or"),
+        ("client.learning_rate", 0, "(allowed: > 0)"),
+        ("client.learning_rate", float("inf"), "finite"),
+        ("client.clip", 0, "(allowed: > 0)"),
+        ("server.beta1", 1, "(allowed: ≥ 0 and < 1)"),
+        ("data.vocabulary", 0, "(allowed: ≥ 1)"),
+        ("data.vocabulary", "many", "integer"),
+        ("data.sentence_length", 1025, "(allowed: ≥ 1 and ≤ 1024)"),
+        ("data.source", ["a", "b"], "string"),
+        ("evaluation.sentences", 0, "(allowed: ≥ 1)"),
+        ("rounds", -3, "(allowed: ≥ 1)"),
+        ("seed", -1, "(allowed: ≥ 0)"),
+        ("workers", 257, "(allowed: ≥ 1 and ≤ 256)"),
+        ("tensorboard", "perhaps", "boolean"),
+        ("model", 3, "dictionary"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: object, allowed: str) -> None:
+    message = problem(nested(name, value))
+    assert message.startswith(f"{name} = {value!r}: ")
+    assert allowed in message
+
+
+@pytest.mark.parametrize(("bits", "tables"), [(16, 513), (2, 8192)])
+def test_too_many_projections_are_refused(bits: int, tables: int) -> None:
+    message = problem({"retrieval": {"bits": bits, "tables": tables}})
+    assert message == f"retrieval: bits × tables = {bits * tables}: K·L must be at most 8192"
+
+
+def test_the_largest_sizes_are_accepted() -> None:
+    make_config({"retrieval": {"bits": 16, "tables": 512}})
+    make_config({"retrieval": {"bits": 1, "tables": 8192}})
+    make_config({"selection": {"budget": 1, "tail": 1, "oversample": 10}})
+
+
+def test_heads_must_divide_the_attention_width() -> None:
+    message = problem({"model": {"attention": 96, "heads": 7}})
+    assert message == "model.heads = 7: must divide model.attention = 96"
+    assert make_config({"model": {"attention": 98, "heads": 7}}).model.heads == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- 1\n- 2\n", "must hold settings by name, not a list"),
+        ("just text\n", "must hold settings by name, not a str"),
+        ("3\n", "must hold settings by name, not a int"),
+        ("rounds: [1\n", "not YAML ("),
+        ("rounds: 1\n  seed: 2\n", "not YAML ("),
+        ("rounds: !!python/name:os.system\n", "not YAML ("),
+        ("rounds: 0\n", "rounds = 0: "),
+        ("selection: {budgt: 0.1}\n", "selection.budgt: no such setting; did you mean selection.budget?"),
+        ("model: {heads: 5}\n", "model.heads = 5: must divide model.attention = 96"),
+    ],
+)
+def test_a_mistake_in_a_file_names_the_file(text: str, expected: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(HashfedError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: {expected}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(b"output: caf\xe9\n")
+    with pytest.raises(HashfedError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: not YAML (")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HashfedError) as caught:
+        load_config(tmp_path / "none.yaml")
+    assert str(caught.value) == f"{tmp_path / 'none.yaml'}: No such file or directory"
+
+
+@pytest.mark.parametrize("name", ["selection.budgt", "nothing.here", "nothing"])
+def test_an_unknown_override_is_refused(name: str) -> None:
+    with pytest.raises(HashfedError, match=r"no such setting"):
+        load_config(None, {name: "1"})
+
+
+@pytest.mark.parametrize(("text", "shown"), [("retrieval: 3\n", "3"), ("retrieval:\n", "None")])
+def test_an_override_inside_something_that_is_no_group(text: str, shown: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(HashfedError) as caught:
+        load_config(path, {"retrieval.bits": "4"})
+    assert str(caught.value).startswith(f"{path}: retrieval = {shown}: ")
+
+
+def test_a_mistake_in_an_override_of_a_good_file_names_the_field(tmp_path: Path) -> None:
+    with pytest.raises(HashfedError, match=r"selection\.budget = 2: .*\(allowed: > 0 and ≤ 1\)"):
+        load_config(write(tmp_path, "rounds: 3\n"), {"selection.budget": "2"})
+
+
+def test_differences_name_fields_and_both_values() -> None:
+    one = make_config({"client": {"clip": 0.5}, "seed": 1, "rounds": 5})
+    other = make_config({"retrieval": {"method": "full"}, "seed": 2, "rounds": 9})
+    assert differences(one, other) == [
+        ("retrieval.method", "simhash-collisions", "full"),
+        ("client.clip", 0.5, None),
+        ("seed", 1, 2),
+    ]
+    assert differences(one, one) == []
+
+
+def test_fields_that_a_resumed_run_may_change_are_no_differences() -> None:
+    changed = {"rounds": 9, "workers": 2, "checkpoint_every": 5, "tensorboard": True, "output": "x"}
+    assert set(changed) == set(CHANGEABLE)
+    assert differences(Config(), make_config(changed)) == []
+
+
+@pytest.mark.parametrize(
+    ("tree", "folder"),
+    [
+        ({}, "runs/chitchat-simhash-collisions-10%-seed0"),
+        ({"retrieval": {"method": "full"}, "seed": 3}, "runs/chitchat-full-seed3"),
+        (
+            {
+                "data": {"source": "my/texts.jsonl.gz"},
+                "retrieval": {"method": "random"},
+                "selection": {"budget": 0.025},
+            },
+            "runs/texts-random-2.5%-seed0",
+        ),
+        ({"output": "elsewhere/run"}, "elsewhere/run"),
+    ],
+)
+def test_the_folder_says_what_is_in_it(tree: dict[str, Any], folder: str) -> None:
+    assert make_config(tree).folder() == Path(folder)
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Config().seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Config().client.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in fields()])
+def test_every_setting_has_a_description(name: str) -> None:
+    assert dict(fields())[name].description
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[1].glob("configs/*.yaml")), ids=lambda p: p.name
+)
+def test_the_configurations_of_this_repository_are_good(path: Path) -> None:
+    load_config(path)
