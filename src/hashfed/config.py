@@ -190,7 +190,12 @@ def _explain(error: ValidationError) -> str:
         known = list(parent.model_fields) if parent else []
         close = get_close_matches(path[-1], known, n=1)
         prefix = "".join(f"{part}." for part in path[:-1])
-        hint = f"did you mean {prefix}{close[0]}?" if close else f"known here: {', '.join(known)}"
+        leaves = {full.rpartition(".")[2]: full for full, _ in _leaves(Config().model_dump())}
+        elsewhere = [leaves[name] for name in get_close_matches(path[-1], leaves, n=1)]
+        if close or elsewhere:
+            hint = f"did you mean {prefix + close[0] if close else elsewhere[0]}?"
+        else:
+            hint = f"known here: {', '.join(known)}"
         return f"{name}: no such setting; {hint}"
     message = problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
