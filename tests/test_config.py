@@ -216,7 +216,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: object, a
 @pytest.mark.parametrize(("bits", "tables"), [(16, 513), (2, 8192)])
 def test_too_many_projections_are_refused(bits: int, tables: int) -> None:
     message = problem({"retrieval": {"bits": bits, "tables": tables}})
-    assert message == f"retrieval: bits × tables = {bits * tables}: K·L must be at most 8192"
+    assert message == f"retrieval.bits × tables = {bits * tables}: K·L must be at most 8192"
 
 
 def test_the_largest_sizes_are_accepted() -> None:
@@ -340,3 +340,15 @@ def test_every_setting_has_a_description(name: str) -> None:
 )
 def test_the_configurations_of_this_repository_are_good(path: Path) -> None:
     load_config(path)
+
+
+@pytest.mark.parametrize("text", ["2024-01-01", "a: b", "yes", "2024-13-45", "7"])
+def test_text_settings_are_taken_as_they_are(text: str) -> None:
+    assert load_config(None, {"output": text}).output == text
+    assert load_config(None, {"data.source": text}).data.source == text
+
+
+def test_none_is_no_value() -> None:
+    config = load_config(None, {"output": "none", "evaluation.sentences": "none"})
+    assert config.output is None
+    assert config.evaluation.sentences is None

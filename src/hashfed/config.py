@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from hashfed.errors import HashfedError
@@ -45,6 +45,12 @@ class ModelSettings(Settings):
     """Width of the feed-forward layer."""
     blocks: int = Field(3, ge=1)
     """Number of blocks."""
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "ModelSettings":
+        if self.attention % self.heads:
+            raise ValueError(f"heads = {self.heads}: must divide model.attention = {self.attention}")
+        return self
 
 
 class EvaluationSettings(Settings):
@@ -87,7 +93,7 @@ class Config(Settings):
         """Where the run is kept."""
         if self.output is not None:
             return Path(self.output)
-        source = Path(self.data.source).name.split(".")[0]
+        source = Path(self.data.source).name.strip(".").split(".")[0] or "data"
         method = self.retrieval.method
         budget = "" if method == "full" else f"-{self.selection.budget * 100:g}%"
         return Path("runs") / f"{source}-{method}{budget}-seed{self.seed}"
@@ -116,7 +122,8 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
             at = at.setdefault(parent, {})
             if not isinstance(at, dict):
                 raise HashfedError(f"{path}: {parent} = {at!r}: must hold settings by name")
-        at[last] = _parse(text)
+        field = _field([*parents, last])
+        at[last] = text if field and _is_text(field) and text != "none" else _parse(text)
     return make_config(tree, where="" if path is None else f"{path}: ")
 
 
@@ -124,8 +131,13 @@ def _parse(text: str) -> Any:
     """A value from the command line, written as in YAML; ``none`` is no value."""
     try:
         return None if text.lower() == "none" else yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
+
+
+def _is_text(field: FieldInfo) -> bool:
+    """Whether a setting is free text, to be taken as it is."""
+    return field.annotation is str or str in get_args(field.annotation)
 
 
 def make_config(tree: Mapping[str, Any], where: str = "") -> Config:
@@ -136,15 +148,9 @@ def make_config(tree: Mapping[str, Any], where: str = "") -> Config:
 
     """
     try:
-        config = Config.model_validate(tree)
+        return Config.model_validate(tree)
     except ValidationError as error:
-        raise HashfedError(where + _explain(error)) from None
-    if config.model.attention % config.model.heads:
-        raise HashfedError(
-            f"{where}model.heads = {config.model.heads}: must divide model.attention = "
-            f"{config.model.attention}"
-        )
-    return config
+        raise HashfedError(where + " ".join(_explain(error).split())) from None
 
 
 def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
@@ -170,7 +176,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise HashfedError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise HashfedError(f"{path}: not YAML ({reason})") from None
     if tree is None:
@@ -202,7 +208,8 @@ def _explain(error: ValidationError) -> str:
     field = _field(path)
     allowed = bounds(field) if field else ""
     if problem["type"] == "value_error":
-        return f"{name}: {message}" if name else message
+        # A group's own check begins its message with the field's name.
+        return f"{name}.{message}"
     return f"{name} = {problem['input']!r}: {message}" + (f" (allowed: {allowed})" if allowed else "")
 
 

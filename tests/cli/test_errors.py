@@ -109,7 +109,7 @@ def test_a_command_that_is_not_complete(arguments: list[str], expected: str, mis
         ("selection.budget", "-1", "selection.budget = -1: "),
         ("selection.budget", "much", "selection.budget = 'much': "),
         ("retrieval.bits", "17", "retrieval.bits = 17: "),
-        ("retrieval.tables", "5000", "retrieval: bits × tables = 40000: "),
+        ("retrieval.tables", "5000", "retrieval.bits × tables = 40000: "),
         ("retrieval.method", "lsh", "retrieval.method = 'lsh': "),
         ("model.heads", "7", "model.heads = 7: must divide model.attention = 96"),
         ("rounds", "0", "rounds = 0: "),

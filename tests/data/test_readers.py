@@ -191,3 +191,34 @@ def test_chitchat() -> None:
                 assert "@" not in text
                 changed += 1
     assert changed == 2
+
+
+def test_half_an_emoji_becomes_a_question_mark(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jsonl"
+    path.write_text('{"client": "c\\ud83d", "texts": ["hi \\ud83d", "\\ud83d\\ude00"]}\n')
+    assert read_texts(str(path)) == [ClientTexts("c?", ["hi ?", "😀"])]
+
+
+def test_a_folder_called_like_a_text_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "x.txt").mkdir()
+    with pytest.raises(HashfedError, match=r"x.txt: Is a directory"):
+        read_texts(str(tmp_path))
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "9" * 5000])
+def test_json_beyond_the_parser_is_a_clear_error(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text(line)
+    with pytest.raises(HashfedError, match=r"odd.jsonl, line 1: not JSON"):
+        read_texts(str(path))
+
+
+def test_a_byte_order_mark_is_no_word(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffhi".encode())
+    assert read_texts(str(tmp_path)) == [ClientTexts("a", ["hi"])]
+
+
+@pytest.mark.parametrize("source", ["", "x" * 5000])
+def test_a_path_that_cannot_be_is_a_clear_error(source: str) -> None:
+    with pytest.raises(HashfedError, match=r"data.source = "):
+        read_texts(source)

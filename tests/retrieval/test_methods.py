@@ -291,3 +291,20 @@ def test_wrong_parameters_of_an_encoder_are_refused(kind: str, numbers: dict[str
 def test_sizes_of_a_received_encoder_are_checked() -> None:
     with pytest.raises(HashfedError, match="K must be from 1 to 16"):
         make_encoder("simhash", {"bits": 17, "tables": 2, "dimension": 2, "seed": 0})
+
+
+@pytest.mark.parametrize(
+    ("buckets", "counts"),
+    [([0.5], [1]), ([0], [1.5]), ([2, 1], [1, 1]), ([1, 1], [1, 1]), ([1], [0])],
+)
+def test_keys_that_no_encoder_makes_are_refused(buckets: list[float], counts: list[float]) -> None:
+    settings = RetrievalSettings(method="simhash-collisions", bits=2, tables=2)
+    index = build_index(torch.randn(5, 3), settings, np.ones(5), 0)
+    with pytest.raises(HashfedError, match="keys"):
+        index.lookup({"buckets": np.array(buckets), "counts": np.array(counts)})
+
+
+def test_exact_refuses_queries_that_are_not_finite() -> None:
+    index = build_index(torch.randn(5, 3), RetrievalSettings(method="exact"), np.ones(5), 0)
+    with pytest.raises(HashfedError, match="not finite"):
+        index.lookup({"queries": np.full((1, 3), np.nan, np.float32)})

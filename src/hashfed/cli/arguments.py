@@ -20,7 +20,8 @@ class Parser(argparse.ArgumentParser):
         words = message.removeprefix("unrecognized arguments: ").split()
         if message.startswith("unrecognized arguments: "):
             close = get_close_matches(words[0].split("=")[0], known, n=1)
-            message = f"{words[0]}: no such option"
+            what = "no such option" if words[0].startswith("-") else "one argument too many"
+            message = f"{words[0]}: {what}"
             message += f"; did you mean {close[0]}?" if close else f" (see {self.prog} --help)"
         self.exit(2, f"hashfed: {message}\n")
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from hashfed.data.clients import Client, FederatedText, label_counts
 from hashfed.data.vocabulary import OOV, PAD, SPECIAL
+from hashfed.errors import HashfedError
 
 DISCOUNT = 0.75
 """Absolute discounting of the bigram counts."""
@@ -37,7 +38,11 @@ class Floors:
 def measure_floors(data: FederatedText) -> Floors:
     """Unigram and bigram counts of the training clients, scored on the held-out clients.
 
+    Raises:
+        HashfedError: where no held-out word is in the vocabulary.
+
     The bigram probability is max(c(w₁w₂) − 0.75, 0)/c(w₁) + 0.75·types(w₁)/c(w₁) · unigram(w₂).
+
     """
     size = len(data.vocabulary)
     unigram = label_counts(data.train, size).astype(np.float64) + SMOOTHING
@@ -47,6 +52,8 @@ def measure_floors(data: FederatedText) -> Floors:
     unknown = int(np.sum(following == OOV))
     oov_rate = unknown / max(1, unknown + int(np.sum(known)))
     previous, following = previous[known], following[known]
+    if not len(following):
+        raise HashfedError("data.source: no word of the held-out clients is in the vocabulary")
 
     first, second = _pairs(data.train)
     codes, counts = np.unique(first * size + second, return_counts=True)

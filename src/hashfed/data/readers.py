@@ -36,13 +36,14 @@ def read_texts(source: str) -> list[ClientTexts]:
         clients = NAMED[source]()
     else:
         path = Path(source)
-        if path.is_dir():
-            clients = list(_read_folder(path))
-        elif path.is_file():
-            clients = list(_read_jsonl(path))
-        else:
+        try:
+            exists, is_folder = path.exists(), path.is_dir()
+        except (OSError, ValueError) as error:
+            raise HashfedError(f"data.source = {source}: no usable path ({error})") from None
+        if not source or not exists:
             names = ", ".join(NAMED)
             raise HashfedError(f"data.source = {source}: no such file or folder, nor one of: {names}")
+        clients = list(_read_folder(path) if is_folder else _read_jsonl(path))
     clients = _merge(clients)
     if not clients:
         raise HashfedError(f"data.source = {source}: holds no client with a text")
@@ -97,9 +98,11 @@ def _read_folder(folder: Path) -> Iterator[ClientTexts]:
             yield from _read_jsonl(path)
         elif path.suffix == ".txt":
             try:
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = path.read_text(encoding="utf-8-sig").splitlines()
             except UnicodeDecodeError as error:
                 raise HashfedError(f"{path}: not UTF-8 text (byte {error.start})") from None
+            except OSError as error:
+                raise HashfedError(f"{path}: {error.strerror or error}") from None
             name = path.relative_to(folder).with_suffix("").as_posix()
             yield ClientTexts(name, [line for line in lines if line.strip()])
 
@@ -118,11 +121,16 @@ def _read_jsonl(path: Path) -> Iterator[ClientTexts]:
 def _parse_line(line: bytes, where: str) -> ClientTexts:
     try:
         item = json.loads(line)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise HashfedError(f"{where}: not JSON ({error})") from None
     if not isinstance(item, dict) or not isinstance(item.get("client"), str):
         raise HashfedError(f'{where}: needs an object with "client", a string, and "texts", a list')
     texts = item.get("texts")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise HashfedError(f'{where}: "texts" of client {item["client"]!r} must be a list of strings')
-    return ClientTexts(item["client"], texts)
+    return ClientTexts(_well_formed(item["client"]), [_well_formed(text) for text in texts])
+
+
+def _well_formed(text: str) -> str:
+    """Half surrogate pairs, as cut emoji leave them in dumps, become question marks: they have no UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -42,6 +42,9 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            used = any(item.name != ".lock" for item in self.path.iterdir())
+            if used and not (self.path / "config.yaml").exists():
+                raise HashfedError(f"output = {self.path}: not empty, and not a run (it has no config.yaml)")
             self._lock = (self.path / ".lock").open("wb")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -59,8 +62,6 @@ class RunFolder:
                     f"output = {self.path}: holds a run of another configuration ({name} is {there!r} "
                     f"there, {asked!r} here{more}); choose another --output, or delete that folder"
                 )
-        elif any(item.name != ".lock" for item in self.path.iterdir()):
-            raise HashfedError(f"output = {self.path}: not empty, and not a run (it has no config.yaml)")
 
     def describe(self, config: Config, vocabulary: Vocabulary, data: dict[str, Any]) -> None:
         """Write what stays the same over the run.

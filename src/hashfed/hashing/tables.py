@@ -64,7 +64,8 @@ class HashTables:
         # Positions of all members of all these buckets, without a loop over buckets.
         shift = np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
         rows = self.members[np.arange(total) + shift]
-        return np.bincount(rows, weights=np.repeat(counts, lengths), minlength=self.size)
+        weights = np.repeat(counts, lengths)
+        return np.bincount(rows, weights=weights, minlength=self.size).astype(np.float64, copy=False)
 
 
 def bucket_keys(codes: np.ndarray, buckets: int) -> np.ndarray:

@@ -52,6 +52,8 @@ class ExactIndex:
         dimension = self.rows.shape[1]
         if set(keys) != {"queries"} or keys["queries"].ndim != 2:
             raise HashfedError(f"keys {sorted(keys)}: an exact index needs 'queries' of shape (count, d)")
+        if keys["queries"].dtype != np.float32:
+            raise HashfedError(f"queries of type {keys['queries'].dtype}: must be float32")
         queries = torch.from_numpy(keys["queries"])
         if queries.shape[1] != dimension:
             raise HashfedError(
@@ -60,4 +62,6 @@ class ExactIndex:
         mass = torch.zeros(len(self.rows), dtype=torch.float64)
         for part in queries.split(CHUNK):
             mass += torch.softmax(part @ self.rows.T, dim=-1).sum(0, dtype=torch.float64)
+        if not bool(torch.isfinite(mass.sum())):
+            raise HashfedError("the softmax of a client's queries is not finite: the training diverged")
         return Candidates(np.arange(len(mass)), mass.numpy())

@@ -60,5 +60,5 @@ def make_encoder(kind: str, numbers: Mapping[str, Any]) -> Encoder:
         raise HashfedError(f"encoder {kind!r}: must be one of {', '.join(ENCODERS)}")
     try:
         return ENCODERS[kind](**numbers)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise HashfedError(f"encoder {kind!r} with parameters {sorted(numbers)}: {error}") from None

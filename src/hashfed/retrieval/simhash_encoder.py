@@ -55,6 +55,10 @@ class SimHashEncoder:
             raise HashfedError(
                 f"keys of shape {buckets.shape} with counts of shape {counts.shape}: need two equal lists"
             )
+        if buckets.dtype.kind not in "iu" or counts.dtype.kind not in "iu":
+            raise HashfedError(f"keys of types {buckets.dtype} and {counts.dtype}: need integers")
+        if (np.diff(buckets) <= 0).any() or (counts < 1).any():
+            raise HashfedError("keys: buckets must ascend without repetition, with counts of at least 1")
         if len(buckets) and (buckets.min() < 0 or buckets.max() >= total):
             raise HashfedError(
                 f"keys from {buckets.min()} to {buckets.max()}: this index has buckets 0 to {total - 1}"
