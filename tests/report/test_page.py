@@ -10,7 +10,8 @@ import pytest
 from hashfed import HashfedError, RunFolder, make_config
 from hashfed.report import write_page
 from hashfed.report.curves import ACCURACY, COLOURS, NLL, Drawn, evaluated, run_style, share_plot
-from hashfed.report.page import byte_count, percent_of_rows, read_entries, signed, times, unique_names
+from hashfed.report.page import byte_count, percent_of_rows, read_entries, signed, times
+from hashfed.report.results import unique_names
 
 pytest.importorskip("jinja2")
 plotly = pytest.importorskip("plotly.offline")

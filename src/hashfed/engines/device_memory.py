@@ -22,9 +22,10 @@ from hashfed.engines.allocator import keep_memory
 from hashfed.engines.exchange import build_model, draw_sentences, play_round
 from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
+from hashfed.federated import server as server_side
 from hashfed.federated import wire
-from hashfed.federated.messages import Message, SelectedRows, Welcome
-from hashfed.models import Model, Parameters
+from hashfed.federated.messages import Declare, Message, SelectedRows, Welcome
+from hashfed.models import Model, Parameters, Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 
@@ -38,7 +39,9 @@ def measure_device_memory(
 
     Returns:
         ``memory_peak``: peak resident bytes of the process; ``memory_baseline``: those of the same
-        process once Python, torch and hashfed are loaded and before the first message.
+        process before the first message, once Python, torch and hashfed are loaded and have trained a
+        model of a few numbers, so that the code and the work space of the libraries are not counted as
+        the client's.
 
     Raises:
         HashfedError: where the process fails.
@@ -91,6 +94,7 @@ def _client_process(folder: Path, name: str) -> dict[str, int]:
     model = build_model(config)
     arrays = load_file(folder / "sentences")
     sentences = Sentences(arrays["inputs"], arrays["targets"])
+    _train_toy(config)
     baseline = resident_peak()
     welcome = wire.decode((folder / "welcome").read_bytes())
     assert isinstance(welcome, Welcome)
@@ -106,6 +110,20 @@ def _client_process(folder: Path, name: str) -> dict[str, int]:
     rng = stream(config.seed, "train", PROBED_ROUND, name)
     wire.encode(client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng))
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
+
+
+def _train_toy(config: Config) -> None:
+    """Hash and train once with 8 rows and a width of 4."""
+    model = Transformer(embedding=4, attention=4, heads=1, ffn=4, blocks=1)
+    parameters = model.init(8, stream(0, "toy"))
+    ids = np.arange(2, 8, dtype=np.int32)[None]
+    sentences = Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+    index = build_index(parameters.rows, config.retrieval, np.ones(8), 0)
+    own = sentences.own_rows().astype(np.int32)
+    welcome = server_side.welcome(parameters, index, Declare(1, own))
+    client_side.hash_queries(model, welcome, own, sentences)
+    local = client_side.LocalModel(None, parameters.rows, None, parameters.body)
+    client_side.train(model, local, sentences, config.client, 1, stream(0, "toy"))
 
 
 if __name__ == "__main__":

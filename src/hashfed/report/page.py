@@ -24,7 +24,7 @@ from hashfed.report.curves import (
     run_style,
     share_plot,
 )
-from hashfed.report.results import RunResult, read_result
+from hashfed.report.results import RunResult, read_result, unique_names
 
 NONE = "–"
 """What a table shows where there is no value."""
@@ -116,13 +116,11 @@ def read_entry(position: int, run: RunFolder, name: str) -> Entry:
     """A run as the page shows it, by the name given.
 
     Raises:
-        HashfedError: where the folder is no run, or its summary is not of the last round.
+        HashfedError: where the folder is no finished run.
 
     """
     result = dataclasses.replace(read_result(run), name=name)
     summary = run.read_json("summary.json")
-    if not result.lines or result.lines[-1]["round"] != summary["rounds"]:
-        raise HashfedError(f"{run.path}: not finished; its last round is not that of summary.json")
     return Entry(
         position=position,
         result=result,
@@ -130,20 +128,6 @@ def read_entry(position: int, run: RunFolder, name: str) -> Entry:
         data=run.read_json("data.json"),
         seconds=summary["seconds_per_round"],
     )
-
-
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Folder names; where several are the same, with as many parents as it takes to tell them apart."""
-    parts = [path.resolve().parts for path in paths]
-
-    def name(of: tuple[str, ...]) -> str:
-        alike = [other for other in parts if other[-1] == of[-1]]
-        for length in range(1, len(of)):
-            if sum(other[-length:] == of[-length:] for other in alike) == 1:
-                return "/".join(of[-length:])
-        return str(Path(*of))
-
-    return [name(of) for of in parts]
 
 
 def page_content(entries: Sequence[Entry]) -> dict[str, Any]:

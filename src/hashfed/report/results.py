@@ -1,6 +1,8 @@
 """What reports need of a finished run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hashfed.errors import HashfedError
@@ -49,7 +51,9 @@ def read_result(run: RunFolder) -> RunResult:
     """
     config = run.config()
     summary, data = run.read_json("summary.json"), run.read_json("data.json")
-    if summary is None or data is None:
+    lines = run.lines("metrics.jsonl")
+    # A finished run that was given more rounds and then stopped still has its old summary.
+    if summary is None or data is None or not lines or lines[-1]["round"] != summary["rounds"]:
         raise HashfedError(f"{run.path}: not finished; the hashfed train command that began it goes on")
     return RunResult(
         name=run.path.resolve().name,
@@ -59,6 +63,20 @@ def read_result(run: RunFolder) -> RunResult:
         evaluation=summary["evaluation"],
         floors=data["floors"],
         device=summary["device"],
-        lines=run.lines("metrics.jsonl"),
+        lines=lines,
         total_rows=data["rows"],
     )
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Folder names; where several are the same, with as many parents as it takes to tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+
+    def name(of: tuple[str, ...]) -> str:
+        alike = [other for other in parts if other[-1] == of[-1]]
+        for length in range(1, len(of)):
+            if sum(other[-length:] == of[-length:] for other in alike) == 1:
+                return "/".join(of[-length:])
+        return str(Path(*of))
+
+    return [name(of) for of in parts]

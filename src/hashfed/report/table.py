@@ -1,10 +1,11 @@
 """Runs side by side as plain text."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TextIO
 
 from hashfed.experiments.run_folder import RunFolder
-from hashfed.report.results import RunResult, read_result
+from hashfed.report.results import RunResult, read_result, unique_names
 
 HEADER = ("run", "rows", "accuracy", "top-3", "nll", "down MB", "up MB", "GFLOP", "memory MB")
 
@@ -32,7 +33,8 @@ def print_table(runs: Sequence[RunFolder], file: TextIO) -> None:
         HashfedError: where a folder is no finished run.
 
     """
-    results = [read_result(run) for run in runs]
+    names = unique_names([run.path for run in runs])
+    results = [replace(read_result(run), name=name) for run, name in zip(runs, names, strict=True)]
     lines = [HEADER, *(row(result) for result in results)]
     for name, floors in {result.data_name: result.floors for result in results}.items():
         for floor in ("unigram", "bigram"):
