@@ -35,7 +35,7 @@ PROBED_ROUND = 1
 def measure_device_memory(
     config: Config, model: Model, data: FederatedText, parameters: Parameters
 ) -> dict[str, int]:
-    """Memory of the training client with the most sentences.
+    """Memory of the training client with the most to predict.
 
     Returns:
         ``memory_peak``: peak resident bytes of the process; ``memory_baseline``: those of the same
@@ -47,7 +47,7 @@ def measure_device_memory(
         HashfedError: where the process fails.
 
     """
-    client = max(data.train, key=lambda client: len(client.sentences))
+    client = max(data.train, key=lambda client: client.sentences.predictions)
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
         folder = Path(name)
