@@ -18,7 +18,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines import build_model
 from hashfed.engines.allocator import keep_memory
-from hashfed.engines.device_memory import measure_device_memory
+from hashfed.engines.device_memory import PROBED_ROUND, busiest_client, measure_device_memory
 from hashfed.engines.exchange import play_round
 from hashfed.experiments.train import DOWN, UP
 from hashfed.models import Parameters
@@ -42,11 +42,11 @@ def measure(
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Exact figures of the client with the most to predict, and the seconds of each repeat."""
     model = build_model(config)
-    client = max(data.train, key=lambda client: client.sentences.predictions)
+    client = busiest_client(config, data)
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     seconds = []
     for _ in range(repeats):
-        _, report = play_round(config, model, parameters, index, client, 1)
+        _, report = play_round(config, model, parameters, index, client, PROBED_ROUND)
         seconds.append(report.seconds)
     figures: dict[str, Any] = {
         "rows": report.rows,

@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from hashfed.config import Config, load_config
-from hashfed.data import FederatedText
+from hashfed.data import Client, FederatedText
 from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.exchange import build_model, draw_sentences, play_round
@@ -35,7 +35,7 @@ PROBED_ROUND = 1
 def measure_device_memory(
     config: Config, model: Model, data: FederatedText, parameters: Parameters
 ) -> dict[str, int]:
-    """Memory of the training client with the most to predict.
+    """Memory of the training client that has the most to predict in a round.
 
     Returns:
         ``memory_peak``: peak resident bytes of the process; ``memory_baseline``: those of the same
@@ -47,7 +47,7 @@ def measure_device_memory(
         HashfedError: where the process fails.
 
     """
-    client = max(data.train, key=lambda client: client.sentences.predictions)
+    client = busiest_client(config, data)
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
         folder = Path(name)
@@ -71,6 +71,16 @@ def measure_device_memory(
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise HashfedError(f"the process that measures a client's memory failed: {reason}")
     return {name: int(value) for name, value in json.loads(done.stdout).items()}
+
+
+def busiest_client(config: Config, data: FederatedText) -> Client:
+    """The training client with the most predictions among its sentences of the probed round."""
+    size = len(data.vocabulary)
+
+    def predictions(client: Client) -> int:
+        return draw_sentences(config, client, PROBED_ROUND, size).predictions
+
+    return max(data.train, key=predictions)
 
 
 def resident_peak() -> int:
