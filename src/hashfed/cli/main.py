@@ -12,6 +12,7 @@ from hashfed.cli.commands import compare, describe_data, predict, train
 from hashfed.engines import Interrupted
 from hashfed.errors import HashfedError
 
+SETTINGS_USAGE = "[CONFIG] [--GROUP.FIELD VALUE ...]"
 CONFIG_HELP = "YAML file with settings; those given as options come on top"
 
 
@@ -29,9 +30,10 @@ def build_parser() -> Parser:
         "train",
         help="train a model, or go on with a run that was stopped",
         description="Train in simulation. The run is kept in a folder; the same command resumes it.",
+        usage=f"hashfed train {SETTINGS_USAGE}",
         allow_abbrev=False,
     )
-    command.add_argument("config", nargs="?", type=Path, help=CONFIG_HELP)
+    command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
     add_settings(command)
     command.set_defaults(run=train)
 
@@ -64,9 +66,10 @@ def build_parser() -> Parser:
         "describe",
         help="clients, words and the floors to beat",
         description="Print sizes of a data set, what clients need of the vocabulary, and the floors.",
+        usage=f"hashfed data describe {SETTINGS_USAGE}",
         allow_abbrev=False,
     )
-    command.add_argument("config", nargs="?", type=Path, help=CONFIG_HELP)
+    command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
     add_settings(command)
     command.set_defaults(run=describe_data)
     return parser
