@@ -32,7 +32,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     for name, field in Config.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            title = f"settings of {name}: {(inner.__doc__ or '').strip().splitlines()[0]}"
+            summary = (inner.__doc__ or "").strip().splitlines()[0].rstrip(".")
+            title = f"settings of {name} ({summary[0].lower()}{summary[1:]})"
             section = parser.add_argument_group(title)
             for leaf, leaf_field in inner.model_fields.items():
                 _add(section, f"{name}.{leaf}", leaf_field)
