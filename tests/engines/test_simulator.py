@@ -144,6 +144,26 @@ def test_a_stop_leaves_the_state_of_the_last_round(texts: Path) -> None:
         assert all(torch.equal(after[name], value) for name, value in before.named().items())
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_simulation_can_go_on_after_a_stop(texts: Path, workers: int) -> None:
+    """What workers were doing when the stop came is not mistaken for the next round's answers."""
+    data, asked = small_data(texts), False
+
+    with Simulation(small_config(texts, workers=workers), data, lambda: asked) as simulation:
+        simulation.run_round()
+        asked = True
+        with pytest.raises(Interrupted):
+            simulation.run_round()
+        asked = False
+        found = simulation.evaluate()
+        second = round_metrics(simulation.run_round())
+    lines, _, _ = outcome(small_config(texts), data)
+    with Simulation(small_config(texts), data) as simulation:
+        simulation.run_round()
+        assert simulation.evaluate() == found
+    assert second == lines[1]
+
+
 def test_a_diverging_run_stops_before_the_model_is_ruined(texts: Path) -> None:
     config = small_config(texts, client={"learning_rate": 1e30})
     with Simulation(config, small_data(texts)) as simulation:

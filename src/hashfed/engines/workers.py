@@ -116,6 +116,7 @@ class WorkerPool:
         self._stop = stop
         context = torch.multiprocessing.get_context("spawn")
         self._connections: list[Connection] = []
+        self._busy: dict[Connection, int] = {}
         self._processes = []
         with _child_environment():
             for _ in range(count):
@@ -134,30 +135,37 @@ class WorkerPool:
             HashfedError: where a worker reports one, or died.
 
         """
+        self._drain()
         waiting = iter(enumerate(tasks))
-        busy: dict[Connection, int] = {}
         for connection in self._connections:
-            self._give(connection, waiting, busy)
-        while busy:
-            ready = multiprocessing.connection.wait(list(busy), POLL_SECONDS)
+            self._give(connection, waiting)
+        while self._busy:
+            ready = multiprocessing.connection.wait(list(self._busy), POLL_SECONDS)
             if self._stop():
                 raise Interrupted
-            for connection in [item for item in busy if item in ready]:
-                position = busy.pop(connection)
+            for connection in [item for item in self._busy if item in ready]:
+                position = self._busy.pop(connection)
                 result = self._receive(connection)
-                self._give(connection, waiting, busy)
+                self._give(connection, waiting)
                 yield position, result
 
-    def _give(
-        self, connection: Connection, waiting: Iterator[tuple[int, Task]], busy: dict[Connection, int]
-    ) -> None:
+    def _drain(self) -> None:
+        """Wait for, and forget, what an earlier call that was stopped has left in the workers' hands."""
+        while self._busy:
+            connection, _ = self._busy.popitem()
+            try:
+                connection.recv_bytes()
+            except (EOFError, OSError):
+                raise self._died(connection) from None
+
+    def _give(self, connection: Connection, waiting: Iterator[tuple[int, Task]]) -> None:
         item = next(waiting, None)
         if item is not None:
             try:
                 connection.send(item[1])
             except OSError:
                 raise self._died(connection) from None
-            busy[connection] = item[0]
+            self._busy[connection] = item[0]
 
     def _receive(self, connection: Connection) -> Any:
         try:
