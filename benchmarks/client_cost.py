@@ -84,9 +84,7 @@ def main() -> None:
                 seconds[budget] += times
     for budget, config in configs.items():
         model = build_model(config)
-        peaks = [measure_device_memory(config, model, data, parameters) for _ in range(3)]
-        for name in peaks[0]:
-            found[budget][name] = statistics.median(peak[name] for peak in peaks)
+        found[budget] |= measure_device_memory(config, model, data, parameters)
         found[budget]["memory"] = found[budget]["memory_peak"] - found[budget]["memory_baseline"]
         for name in seconds[budget][0]:
             values = [item[name] for item in seconds[budget]]

@@ -167,7 +167,7 @@ def test_an_output_folder_that_is_no_run(mistake: Mistake) -> None:
     Path("run", "thesis.txt").write_text("years of work")
     options = [*small_data(), "--data.vocabulary", "2", "--cohort", "4"]
     line = mistake("train", *options, started=True)
-    assert line == "output = run: not empty, and not a run (it has no config.yaml)"
+    assert line == "output = run: not empty, and not a run that hashfed began there"
     assert Path("run", "thesis.txt").read_text() == "years of work"
     assert not Path("run", "config.yaml").exists()
 

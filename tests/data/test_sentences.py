@@ -78,8 +78,11 @@ def test_texts_are_capped_as_a_whole_and_in_order() -> None:
     assert list(cap_texts(texts, 7)) == texts[:2]
     assert list(cap_texts(texts, 6)) == texts[:2]
     assert list(cap_texts(texts, 5)) == texts[:1]
-    assert list(cap_texts(texts, 2)) == []
     assert list(cap_texts(texts, 11)) == texts
+
+
+def test_a_first_text_beyond_the_cap_is_cut() -> None:
+    assert list(cap_texts([w(1, 2, 3), w(4)], 2)) == [w(1, 2)]
 
 
 def test_no_text_is_read_after_the_cap() -> None:
@@ -94,6 +97,10 @@ def test_no_text_is_read_after_the_cap() -> None:
 @given(st.lists(st.lists(st.just("a"), max_size=5), max_size=8), st.integers(1, 20))
 def test_capped_texts_are_the_longest_prefix_that_fits(texts: list[list[str]], most: int) -> None:
     kept = list(cap_texts(texts, most))
+    first = next((text for text in texts if text), [])
+    if len(first) > most:
+        assert [text for text in kept if text] == [first[:most]]
+        return
     assert kept == texts[: len(kept)]
     assert sum(map(len, kept)) <= most
     if len(kept) < len(texts):

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,21 +104,21 @@ def test_a_killed_run_resumes_bit_for_bit(texts: Path, tmp_path: Path) -> None:
     train(in_folder(config, tmp_path / "whole", workers=1))
     folder = tmp_path / "killed"
     rng = random.Random()  # the moments differ from run to run; the result must not
-    kills = 0
-    while kills < 4:
+    codes = []
+    for after in ("launch", "launch", "line", "line"):
         process = subprocess.Popen(
             command(config, folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         done = len(RunFolder(folder).lines("metrics.jsonl"))
         deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
+        while after == "line" and process.poll() is None and time.monotonic() < deadline:
             if len(RunFolder(folder).lines("metrics.jsonl")) > done:
                 break
             time.sleep(0.01)
-        time.sleep(rng.random() * 0.3)
+        time.sleep(rng.random() * (4 if after == "launch" else 0.3))
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
+        codes.append(process.wait())
+    assert -signal.SIGKILL in codes
     finish = subprocess.run(command(config, folder), capture_output=True, text=True, check=False)
     assert finish.returncode == 0, finish.stderr
     assert files(folder) == files(tmp_path / "whole")
@@ -152,7 +153,7 @@ def test_a_run_folder_of_another_configuration_is_refused(texts: Path, tmp_path:
 
 def test_a_folder_with_other_things_is_left_alone(texts: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(HashfedError, match="not empty, and not a run"):
+    with pytest.raises(HashfedError, match="not empty, and not a run that hashfed began"):
         train(in_folder(small_config(texts), tmp_path))
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
@@ -160,7 +161,7 @@ def test_a_folder_with_other_things_is_left_alone(texts: Path, tmp_path: Path) -
 def test_a_run_in_use_is_refused(texts: Path, tmp_path: Path) -> None:
     config = in_folder(small_config(texts), tmp_path)
     holder = RunFolder(tmp_path)
-    holder.open(config)
+    holder.open(config, {"sha256": ""})
     with pytest.raises(HashfedError, match="another process is working on this run"):
         train(config)
     holder.close()
@@ -237,9 +238,39 @@ def test_a_refused_start_leaves_the_folder_free(texts: Path, tmp_path: Path) -> 
     with pytest.raises(HashfedError, match="cohort = 500"):
         train(in_folder(small_config(texts, cohort=500), tmp_path))
     assert [item.name for item in tmp_path.iterdir()] == [".lock"]
-    RunFolder(tmp_path).open(small_config(texts))
+    RunFolder(tmp_path).open(small_config(texts), {"sha256": ""})
 
 
 def test_a_run_without_a_checkpoint_may_begin_with_other_settings(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
     (tmp_path / "config.yaml").write_text(small_config(texts, seed=5).to_yaml())
-    RunFolder(tmp_path).open(small_config(texts, seed=6))
+    RunFolder(tmp_path).open(small_config(texts, seed=6), {"sha256": ""})
+
+
+def test_a_configuration_of_ones_own_is_not_taken_for_a_run(texts: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("# mine\n")
+    with pytest.raises(HashfedError, match="not a run that hashfed began"):
+        train(in_folder(small_config(texts), tmp_path))
+    assert (tmp_path / "config.yaml").read_text() == "# mine\n"
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_a_run_whose_texts_have_changed_is_refused(texts: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "texts.jsonl"
+    copy.write_text(texts.read_text())
+    config = in_folder(small_config(copy, rounds=1), tmp_path / "run")
+    train(config)
+    before = files(tmp_path / "run")
+    with copy.open("a") as file:
+        file.write('{"client": "new", "texts": ["w9 w9 w9 w9 w9"]}\n')
+    with pytest.raises(HashfedError, match="have changed since this run began"):
+        train(config)
+    assert files(tmp_path / "run") == before
+
+
+@pytest.mark.usefixtures("no_probe")
+def test_a_lost_checkpoint_does_not_leave_an_old_summary(texts: Path, tmp_path: Path) -> None:
+    config = in_folder(small_config(texts, rounds=1), tmp_path)
+    first = train(config)
+    shutil.rmtree(tmp_path / "checkpoint")
+    assert train(in_folder(small_config(texts, rounds=1, seed=9), tmp_path)) != first

@@ -77,6 +77,7 @@ def describe_data(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.config, overrides(arguments))
     facts = describe(experiments.load_data(config))
     floors = facts.pop("floors")
+    facts.pop("sha256")
     for name, value in facts.items():
         print(f"{name.replace('_', ' '):30s} {value:>12,.0f}")
     print(f"{'held-out out-of-vocabulary':30s} {floors['oov_rate']:>12.2%}")

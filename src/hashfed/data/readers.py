@@ -104,7 +104,7 @@ def _read_folder(folder: Path) -> Iterator[ClientTexts]:
             except OSError as error:
                 raise HashfedError(f"{path}: {error.strerror or error}") from None
             name = path.relative_to(folder).with_suffix("").as_posix()
-            yield ClientTexts(name, [line for line in lines if line.strip()])
+            yield ClientTexts(_well_formed(name), [line for line in lines if line.strip()])
 
 
 def _read_jsonl(path: Path) -> Iterator[ClientTexts]:

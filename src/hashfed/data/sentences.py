@@ -41,9 +41,15 @@ class Sentences:
 
 
 def cap_texts(texts: Iterable[Sequence[str]], most_tokens: int) -> Iterator[Sequence[str]]:
-    """Whole texts in order, up to the first that would exceed ``most_tokens`` words in all."""
+    """Whole texts in order, up to the first that would exceed ``most_tokens`` words in all.
+
+    A first text that is longer by itself is cut, so that no client is lost.
+    """
     total = 0
     for words in texts:
+        if total == 0 and len(words) > most_tokens:
+            yield words[:most_tokens]
+            return
         total += len(words)
         if total > most_tokens:
             return

@@ -6,6 +6,7 @@ its memory as JSON.
 
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hashfed.config import Config, load_config
@@ -25,11 +27,14 @@ from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.messages import Declare, Message, SelectedRows, Welcome
+from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters, Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 
 PROBED_ROUND = 1
+PROBES = 3
+"""Processes whose median is reported."""
 
 
 def measure_device_memory(
@@ -54,23 +59,34 @@ def measure_device_memory(
 
         def keep(message: Message) -> None:
             if isinstance(message, Welcome | SelectedRows):
-                (folder / message.kind).write_bytes(wire.encode(message))
+                write_atomically(folder / message.kind, wire.encode(message))
 
         play_round(config, model, parameters, index, client, PROBED_ROUND, keep)
         sentences = draw_sentences(config, client, PROBED_ROUND, len(parameters.rows))
         arrays = {"inputs": sentences.inputs, "targets": sentences.targets}
-        save_file(arrays, folder / "sentences")
-        (folder / "config.yaml").write_text(config.to_yaml())
-        done = subprocess.run(
-            [sys.executable, "-m", "hashfed.engines.device_memory", name, client.name],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            save_file(arrays, folder / "sentences")
+            (folder / "config.yaml").write_text(config.to_yaml())
+            (folder / "client").write_text(client.name)
+        except (OSError, SafetensorError) as error:
+            raise HashfedError(f"{name}: cannot be written ({error})") from None
+        found = [_probe(folder) for _ in range(PROBES)]
+    return {key: int(statistics.median(item[key] for item in found)) for key in found[0]}
+
+
+def _probe(folder: Path) -> dict[str, int]:
+    """One process; in a session of its own, so that a Ctrl-C for the run does not end it half-way."""
+    done = subprocess.run(
+        [sys.executable, "-m", "hashfed.engines.device_memory", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise HashfedError(f"the process that measures a client's memory failed: {reason}")
-    return {name: int(value) for name, value in json.loads(done.stdout).items()}
+    return {key: int(value) for key, value in json.loads(done.stdout).items()}
 
 
 def busiest_client(config: Config, data: FederatedText) -> Client:
@@ -97,7 +113,7 @@ def resident_peak() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _client_process(folder: Path, name: str) -> dict[str, int]:
+def _client_process(folder: Path) -> dict[str, int]:
     keep_memory()
     torch.set_num_threads(1)
     config = load_config(folder / "config.yaml")
@@ -117,7 +133,7 @@ def _client_process(folder: Path, name: str) -> dict[str, int]:
     budget = selected.budget
     del welcome, selected
     local = client_side.drop_rows(model, local, own, sentences, budget)
-    rng = stream(config.seed, "train", PROBED_ROUND, name)
+    rng = stream(config.seed, "train", PROBED_ROUND, (folder / "client").read_text())
     wire.encode(client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng))
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
 
@@ -128,7 +144,9 @@ def _train_toy(config: Config) -> None:
     parameters = model.init(8, stream(0, "toy"))
     ids = np.arange(2, 8, dtype=np.int32)[None]
     sentences = Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
-    index = build_index(parameters.rows, config.retrieval, np.ones(8), 0)
+    # The smallest index: the server's tables must not count into the client's baseline.
+    smallest = config.retrieval.model_copy(update={"bits": 1, "tables": 1})
+    index = build_index(parameters.rows, smallest, np.ones(8), 0)
     own = sentences.own_rows().astype(np.int32)
     welcome = server_side.welcome(parameters, index, Declare(1, own))
     client_side.hash_queries(model, welcome, own, sentences)
@@ -137,4 +155,4 @@ def _train_toy(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_client_process(Path(sys.argv[1]), sys.argv[2])))
+    print(json.dumps(_client_process(Path(sys.argv[1]))))

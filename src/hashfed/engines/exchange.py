@@ -29,7 +29,7 @@ class ClientReport:
         bytes: size of each message by kind.
         own_rows: rows its data needs.
         rows: rows it trained on.
-        parameters: numbers held on the device, body and rows.
+        parameters: numbers held on the device, body and rows, before rows are dropped.
         predictions: positions trained on per epoch.
         flops: of hashing and training, analytic; a backward pass counts as two forward passes.
         seconds: for ``hash``, ``retrieve`` and ``train``.
@@ -124,8 +124,8 @@ def play_round(
         selected = server_side.send_rows(parameters, selection, own, budget, round)
     send(selected)
     with report.timed("train"):
-        local = client_side.join_rows(welcome, own, selected)
-        local = client_side.drop_rows(model, local, own, sentences, budget)
+        received = client_side.join_rows(welcome, own, selected)
+        local = client_side.drop_rows(model, received, own, sentences, budget)
         rng = stream(config.seed, "train", round, client.name)
         update = client_side.train(model, local, sentences, config.client, round, rng)
     send(update)
@@ -133,8 +133,11 @@ def play_round(
     report.own_rows = len(sentences.own_rows())
     report.rows = len(local.rows)
     report.predictions = sentences.predictions
-    report.parameters = local.rows.numel() + sum(value.numel() for value in local.body.values())
+    report.parameters = received.rows.numel() + sum(value.numel() for value in local.body.values())
     body = model.body_flops(report.predictions, *sentences.inputs.shape)
-    logits = 2 * report.predictions * local.rows.numel()
-    report.flops = 3 * config.client.epochs * (body + logits) + (body if hashed else 0)
+    report.flops = 3 * config.client.epochs * (body + 2 * report.predictions * local.rows.numel())
+    if hashed:
+        report.flops += body + index.encoder.flops(report.predictions)
+    if len(received.rows) > len(local.rows):  # activations, to drop rows by
+        report.flops += body + 2 * report.predictions * received.rows.numel()
     return update, report

@@ -127,11 +127,12 @@ class Simulation:
         self.state.round = number
         return RoundRecord(number, gradient.loss, [answers[c][1] for c in cohort])
 
-    def evaluate(self, everything: bool = False) -> dict[str, float]:
+    def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
         """Metrics of the current model on the held-out clients (``PredictionSums.metrics``).
 
         Args:
             everything: on all their sentences instead of ``config.evaluation.sentences`` of them.
+            stoppable: whether a stop ends it early.
 
         Raises:
             Interrupted: on a stop.
@@ -139,7 +140,7 @@ class Simulation:
         """
         tasks: list[Task] = [EvaluateChunk(chunk, everything) for chunk in range(self._chunks[everything])]
         with single_thread():
-            sums: dict[int, Any] = dict(self._executor.run(tasks))
+            sums: dict[int, Any] = dict(self._executor.run(tasks, stoppable))
         total = sum((sums[chunk] for chunk in range(len(tasks))), start=PredictionSums())
         return total.metrics()
 

@@ -90,7 +90,7 @@ class InProcess:
     def __init__(self, bench: Workbench, stop: Callable[[], bool]) -> None:
         self._bench, self._stop = bench, stop
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+    def run(self, tasks: Sequence[Task], stoppable: bool = True) -> Iterator[tuple[int, Any]]:
         """Yield (position of the task, its result).
 
         Raises:
@@ -98,7 +98,7 @@ class InProcess:
 
         """
         for position, task in enumerate(tasks):
-            if self._stop():
+            if stoppable and self._stop():
                 raise Interrupted
             if isinstance(task, PlayClient):
                 yield position, self._bench.play(task)
@@ -121,13 +121,21 @@ class WorkerPool:
         with _child_environment():
             for _ in range(count):
                 here, there = context.Pipe()
-                process = context.Process(target=_work, args=(there, bench), daemon=True)
+                process = context.Process(target=_work, args=(there,), daemon=True)
                 process.start()
                 there.close()
                 self._connections.append(here)
                 self._processes.append(process)
+        # Sent once the pipe's far end is the worker's alone, so that its death is an error, not a wait.
+        for connection in self._connections:
+            try:
+                connection.send(bench)
+            except OSError:
+                error = self._died(connection)
+                self.close()
+                raise error from None
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+    def run(self, tasks: Sequence[Task], stoppable: bool = True) -> Iterator[tuple[int, Any]]:
         """Yield (position of the task, its result) as results come; tasks start in the order given.
 
         Raises:
@@ -141,7 +149,7 @@ class WorkerPool:
             self._give(connection, waiting)
         while self._busy:
             ready = multiprocessing.connection.wait(list(self._busy), POLL_SECONDS)
-            if self._stop():
+            if stoppable and self._stop():
                 raise Interrupted
             for connection in [item for item in self._busy if item in ready]:
                 position = self._busy.pop(connection)
@@ -187,7 +195,7 @@ class WorkerPool:
         process.join(timeout=5)
         return HashfedError(
             f"worker process {process.pid} ended with exit code {process.exitcode}; -9 often means that "
-            "memory ran out: lower workers. The run is saved: the same command goes on"
+            "memory ran out: lower workers. The same command goes on from the last saved round"
         )
 
     def close(self) -> None:
@@ -219,11 +227,15 @@ def _child_environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(connection: Connection, bench: Workbench) -> None:
+def _work(connection: Connection) -> None:
     """A worker's life: tasks until the pipe closes (also when the main process was killed)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory()
     torch.set_num_threads(1)
+    try:
+        bench: Workbench = connection.recv()
+    except (EOFError, OSError):
+        return
     while True:
         try:
             task = connection.recv()

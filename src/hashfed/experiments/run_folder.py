@@ -32,36 +32,51 @@ class RunFolder:
         self.path = path
         self._lock: IO[bytes] | None = None
 
-    def open(self, config: Config) -> None:
-        """Take the folder for a run of ``config``; a new one is made. Nothing in it is changed.
+    def open(self, config: Config, data: dict[str, Any]) -> None:
+        """Take the folder for a run of ``config`` on ``data``; a new one is made, nothing else changed.
 
         Raises:
-            HashfedError: where the folder holds a run of another configuration or something else, is
-                in use, or cannot be written.
+            HashfedError: where the folder holds a run of another configuration or of other data, or
+                something else, is in use, or cannot be written.
 
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            used = any(item.name != ".lock" for item in self.path.iterdir())
-            if used and not (self.path / "config.yaml").exists():
-                raise HashfedError(f"output = {self.path}: not empty, and not a run (it has no config.yaml)")
+            used = any(not item.name.startswith(".") for item in self.path.iterdir())
+            # A configuration alone may be the user's own; a run has left more.
+            traces = (".lock", "vocabulary.json", f"checkpoint/{LATEST}")
+            begun = self._is_run() and any((self.path / name).exists() for name in traces)
+            if used and not begun:
+                raise HashfedError(f"output = {self.path}: not empty, and not a run that hashfed began there")
             self._lock = (self.path / ".lock").open("wb")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise HashfedError(f"output = {self.path}: another process is working on this run") from None
-        except OSError as error:
-            raise HashfedError(f"output = {self.path}: {error.strerror or error}") from None
-        if (self.path / "config.yaml").exists():
-            # A run without a checkpoint has nothing to lose: any configuration may begin it anew.
-            begun = (self.path / "checkpoint" / LATEST).exists()
-            changed = differences(self.config(), config) if begun else []
-            if changed:
-                name, there, asked = changed[0]
-                more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-                raise HashfedError(
-                    f"output = {self.path}: holds a run of another configuration ({name} is {there!r} "
-                    f"there, {asked!r} here{more}); choose another --output, or delete that folder"
-                )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise HashfedError(f"output = {self.path}: {reason}") from None
+        # A run without a checkpoint has nothing to lose: any configuration may begin it anew.
+        if (self.path / "checkpoint" / LATEST).exists():
+            self._check_same(config, data)
+
+    def _is_run(self) -> bool:
+        return (self.path / "config.yaml").is_file()
+
+    def _check_same(self, config: Config, data: dict[str, Any]) -> None:
+        changed = differences(self.config(), config)
+        if changed:
+            name, there, asked = changed[0]
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise HashfedError(
+                f"output = {self.path}: holds a run of another configuration ({name} is {there!r} "
+                f"there, {asked!r} here{more}); choose another --output, or delete that folder"
+            )
+        before = self.read_json("data.json")
+        if before is not None and before.get("sha256") != data["sha256"]:
+            raise HashfedError(
+                f"output = {self.path}: the texts of {config.data.source} have changed since this run began; "
+                "choose another --output, or delete that folder"
+            )
 
     def describe(self, config: Config, vocabulary: Vocabulary, data: dict[str, Any]) -> None:
         """Write what stays the same over the run.
@@ -86,7 +101,7 @@ class RunFolder:
             HashfedError: where this is no run.
 
         """
-        if not (self.path / "config.yaml").is_file():
+        if not self._is_run():
             raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
         return load_config(self.path / "config.yaml")
 
@@ -147,8 +162,11 @@ class RunFolder:
         return found
 
     def restore(self, state: ServerState) -> bool:
-        """Load the last checkpoint, if any, and forget the lines of later rounds."""
+        """Load the last checkpoint, if any, and forget the lines of later rounds and older results."""
         found = load_checkpoint(self.path / "checkpoint", state)
+        if not found:
+            for name in ("summary.json", "report.html"):
+                (self.path / name).unlink(missing_ok=True)
         for name in ("metrics.jsonl", "timings.jsonl"):
             kept = [line for line in self.lines(name) if line["round"] <= state.round]
             text = "".join(json.dumps(line) + "\n" for line in kept)

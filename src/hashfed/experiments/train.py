@@ -1,5 +1,6 @@
 """One run from its configuration: set up or resume, rounds, evaluation, summary."""
 
+import hashlib
 import signal
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText, Vocabulary, build_federated_text, measure_floors, read_texts
 from hashfed.engines import Interrupted, RoundRecord, Simulation
 from hashfed.engines.device_memory import measure_device_memory
+from hashfed.errors import HashfedError
 from hashfed.experiments.events import Events
 from hashfed.experiments.run_folder import RunFolder
 
@@ -81,11 +83,12 @@ def train(config: Config, progress: Progress | None = None) -> dict[str, Any]:
     progress = progress or Silent()
     folder = RunFolder(config.folder())
     data = load_data(config)
-    folder.open(config)
+    facts = describe(data)
+    folder.open(config, facts)
     try:
         with _stop_on_interrupt() as stop, Simulation(config, data, stop) as simulation:
+            folder.describe(config, data.vocabulary, facts)
             folder.restore(simulation.state)
-            folder.describe(config, data.vocabulary, describe(data))
             if simulation.state.round > config.rounds:
                 config = config.model_copy(update={"rounds": simulation.state.round})
             progress.start(simulation.state.round, config.rounds)
@@ -113,7 +116,18 @@ def describe(data: FederatedText) -> dict[str, Any]:
         "own_rows_90th_percentile": float(np.percentile(own, 90)),
         "own_rows_max": int(own.max()),
         "floors": measure_floors(data).to_dict(),
+        "sha256": digest(data),
     }
+
+
+def digest(data: FederatedText) -> str:
+    """A checksum of the vocabulary and of every client's name and sentences."""
+    found = hashlib.sha256(data.vocabulary.to_json().encode())
+    for client in (*data.train, *data.held_out):
+        found.update(client.name.encode())
+        found.update(client.sentences.inputs.tobytes())
+        found.update(client.sentences.targets.tobytes())
+    return found.hexdigest()
 
 
 def _rounds(simulation: Simulation, config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -127,7 +141,8 @@ def _rounds(simulation: Simulation, config: Config, folder: RunFolder, progress:
             metrics = round_metrics(record)
             played = time.perf_counter()
             if record.round % config.evaluation.every == 0 or record.round == config.rounds:
-                metrics["evaluation"] = simulation.evaluate()
+                # Not stopped half-way: a round and its line in metrics.jsonl belong together.
+                metrics["evaluation"] = simulation.evaluate(stoppable=False)
             evaluated = time.perf_counter()
             folder.append("metrics.jsonl", metrics)
             if record.round % config.checkpoint_every == 0 or record.round == config.rounds:
@@ -140,8 +155,8 @@ def _rounds(simulation: Simulation, config: Config, folder: RunFolder, progress:
             if events is not None:
                 events.write(metrics)
             progress.round(metrics)
-    except Interrupted:
-        # A stop during evaluation: that round's line is not written, so its state is not saved.
+    except (Interrupted, HashfedError):
+        # Rounds since the last checkpoint are kept, if their lines are.
         lines = folder.lines("metrics.jsonl")
         if saved < state.round and lines and lines[-1]["round"] == state.round:
             folder.save(state)

@@ -55,9 +55,10 @@ def read_result(run: RunFolder) -> RunResult:
     # A finished run that was given more rounds and then stopped still has its old summary.
     if summary is None or data is None or not lines or lines[-1]["round"] != summary["rounds"]:
         raise HashfedError(f"{run.path}: not finished; the hashfed train command that began it goes on")
+    group = "" if config.evaluation.clients == "test" else f", {config.evaluation.clients} clients"
     return RunResult(
         name=run.path.resolve().name,
-        data_name=f"{config.data.source}, {config.data.vocabulary:,} words",
+        data_name=f"{config.data.source}, {config.data.vocabulary:,} words{group}",
         method=config.retrieval.method,
         share=summary["device"]["rows"] / data["rows"],
         evaluation=summary["evaluation"],

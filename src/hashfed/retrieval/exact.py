@@ -32,6 +32,10 @@ class ExactEncoder:
         """No parameters."""
         return {}
 
+    def flops(self, count: int) -> int:
+        """None."""
+        return 0
+
 
 @dataclass(frozen=True)
 class ExactIndex:

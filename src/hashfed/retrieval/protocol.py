@@ -57,6 +57,10 @@ class Encoder(Protocol):
         """The parameters to send to a client."""
         ...
 
+    def flops(self, count: int) -> int:
+        """Floating-point operations to encode ``count`` queries."""
+        ...
+
 
 @dataclass(frozen=True)
 class NoEncoder:
@@ -71,6 +75,10 @@ class NoEncoder:
     def numbers(self) -> dict[str, int]:
         """No parameters."""
         return {}
+
+    def flops(self, count: int) -> int:
+        """None."""
+        return 0
 
 
 class Index(Protocol):

@@ -45,4 +45,5 @@ class SelectionSettings(Settings):
     """tail: raise the logits of uniformly drawn rows so that the partition function is unbiased; none: the
     paper's estimator."""
     oversample: float = Field(1.0, ge=1, le=10)
-    """Send this many times the budget; the client keeps the rows with the largest activations."""
+    """Send this many times the budget; the client keeps the rows with the largest activations. What it drops
+    is missing from the partition function, also a corrected one."""

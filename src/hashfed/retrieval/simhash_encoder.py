@@ -38,6 +38,10 @@ class SimHashEncoder:
             "seed": hash.seed,
         }
 
+    def flops(self, count: int) -> int:
+        """K·L products of length d for each query."""
+        return 2 * count * self.simhash.projections.numel()
+
     def encode(self, queries: torch.Tensor) -> Keys:
         """Queries (count, d) to ``buckets`` (k,) int32 distinct ascending keys and ``counts`` (k,) int32."""
         codes = self.simhash.hash(queries)
