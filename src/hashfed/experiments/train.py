@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.data import FederatedText, Vocabulary, build_federated_text, measure_floors, read_texts
+from hashfed.data import FederatedText, build_federated_text, measure_floors, read_texts
 from hashfed.engines import Interrupted, RoundRecord, Simulation
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.errors import HashfedError
@@ -48,7 +48,7 @@ class Silent:
         """Nothing."""
 
 
-def load_data(config: Config, vocabulary: Vocabulary | None = None) -> FederatedText:
+def load_data(config: Config) -> FederatedText:
     """The clients that the configuration names.
 
     Raises:
@@ -63,7 +63,6 @@ def load_data(config: Config, vocabulary: Vocabulary | None = None) -> Federated
         data.tokens_per_client,
         data.long_texts == "split",
         config.evaluation.clients,
-        vocabulary,
     )
 
 

@@ -1,5 +1,6 @@
 """A client's part of a round (paper, section 3.2, steps 2, 3 and 5)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,10 +111,8 @@ def drop_rows(
         fixed |= local.log_weight.numpy() > 0
     with torch.no_grad():
         mass = torch.zeros(len(local.ids))
-        for start in range(0, len(sentences), HASH_BATCH):
-            part = sentences.take(np.arange(start, min(start + HASH_BATCH, len(sentences))))
-            logits = _queries(model, local, part) @ local.rows.T
-            mass += torch.softmax(logits, dim=1).sum(0)
+        for queries in _query_batches(model, local, sentences):
+            mass += torch.softmax(queries @ local.rows.T, dim=1).sum(0)
     score = np.where(fixed, np.inf, mass.numpy())
     kept = np.sort(np.argsort(-score, kind="stable")[: max(budget, int(fixed.sum()))])
     index = torch.from_numpy(kept)
@@ -176,9 +175,12 @@ def _remap(local: LocalModel, sentences: Sentences) -> tuple[torch.Tensor, torch
 
 
 def _queries(model: Model, local: LocalModel, sentences: Sentences) -> torch.Tensor:
+    """All queries of the sentences, (p, d)."""
+    return torch.cat(list(_query_batches(model, local, sentences)))
+
+
+def _query_batches(model: Model, local: LocalModel, sentences: Sentences) -> Iterator[torch.Tensor]:
+    """The same, ``HASH_BATCH`` sentences at a time."""
     inputs, _, predicted = _remap(local, sentences)
-    parts = [
-        model.queries(local.body, local.rows, *batch)
-        for batch in zip(inputs.split(HASH_BATCH), predicted.split(HASH_BATCH), strict=True)
-    ]
-    return torch.cat(parts)
+    for batch in zip(inputs.split(HASH_BATCH), predicted.split(HASH_BATCH), strict=True):
+        yield model.queries(local.body, local.rows, *batch)
