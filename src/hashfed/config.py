@@ -89,6 +89,16 @@ class Config(Settings):
     output: str | None = None
     """Folder of the run; none: runs/<source>-<method>-<budget>-seed<seed>."""
 
+    @model_validator(mode="after")
+    def _check_decay(self) -> "Config":
+        decay = self.server.decay_rounds
+        if decay is not None and decay < self.rounds:
+            raise ValueError(
+                f"server.decay_rounds = {decay}: must be at least rounds = {self.rounds}, "
+                "for the learning rate is zero afterwards"
+            )
+        return self
+
     def folder(self) -> Path:
         """Where the run is kept."""
         if self.output is not None:
@@ -209,7 +219,7 @@ def _explain(error: ValidationError) -> str:
     allowed = bounds(field) if field else ""
     if problem["type"] == "value_error":
         # A group's own check begins its message with the field's name.
-        return f"{name}.{message}"
+        return f"{name}.{message}" if name else message
     return f"{name} = {problem['input']!r}: {message}" + (f" (allowed: {allowed})" if allowed else "")
 
 

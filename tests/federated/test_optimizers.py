@@ -113,3 +113,16 @@ def test_rows_never_held_never_move(optimizer: Any, moments: Any) -> None:
     for _ in range(3):
         step(parameters, gradient([0, 2], torch.ones(2, 3), torch.ones(5)), state, settings)
     assert torch.equal(parameters.rows[3], before)
+
+
+def test_the_learning_rate_falls_linearly_over_decay_rounds() -> None:
+    settings = ServerSettings(optimizer="fedavg", learning_rate=0.4, decay_rounds=4)
+    parameters = Parameters(torch.zeros(1, 1), {"b": torch.zeros(1)})
+    state = init_optimizer(parameters, settings)
+    change = torch.ones(1, 1)
+    values = []
+    for _ in range(5):
+        step(parameters, gradient([0], change, change[0]), state, settings)
+        values.append(parameters.rows.item())
+    # 0.4, 0.3, 0.2, 0.1, then nothing.
+    np.testing.assert_allclose(values, [0.4, 0.7, 0.9, 1.0, 1.0], rtol=1e-6)

@@ -63,6 +63,7 @@ def step(
 ) -> None:
     """One server step; parameters and state are changed in place."""
     state.steps += 1
+    settings = settings.model_copy(update={"learning_rate": learning_rate(settings, state.steps)})
     for name, value in parameters.body.items():
         key = f"body.{name}"
         _move(
@@ -97,6 +98,13 @@ def step(
         if second is not None and part_second is not None:
             second[index] = part_second
     state.touched[gradient.ids] = state.steps
+
+
+def learning_rate(settings: ServerSettings, steps: int) -> float:
+    """Of step number ``steps``, from 1: constant, or falling linearly over ``decay_rounds``."""
+    if settings.decay_rounds is None:
+        return settings.learning_rate
+    return settings.learning_rate * max(0.0, 1 - (steps - 1) / settings.decay_rounds)
 
 
 def _corrects(settings: ServerSettings) -> bool:

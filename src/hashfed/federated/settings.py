@@ -31,6 +31,8 @@ class ServerSettings(Settings):
     """Applied to the mean update."""
     learning_rate: float = Field(0.01, gt=0)
     """Of the server optimizer."""
+    decay_rounds: int | None = Field(None, ge=1)
+    """The learning rate falls linearly, to reach zero after so many rounds; none: it stays."""
     beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of the first moment; the momentum of fedavgm."""
     beta2: float = Field(0.99, ge=0, lt=1)
