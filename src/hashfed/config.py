@@ -97,6 +97,8 @@ class Config(Settings):
                 f"server.decay_rounds = {decay}: must be at least rounds = {self.rounds}, "
                 "for the learning rate is zero afterwards"
             )
+        if decay is not None and decay <= self.server.decay_start:
+            raise ValueError(f"server.decay_start = {self.server.decay_start}: must be below {decay}")
         return self
 
     def folder(self) -> Path:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashfed.federated.aggregate import PseudoGradient
-from hashfed.federated.optimizers import OptimizerState, init_optimizer, step
+from hashfed.federated.optimizers import OptimizerState, init_optimizer, learning_rate, step
 from hashfed.federated.settings import ServerSettings
 from hashfed.models import Parameters
 
@@ -125,4 +125,6 @@ def test_the_learning_rate_falls_linearly_over_decay_rounds() -> None:
         step(parameters, gradient([0], change, change[0]), state, settings)
         values.append(parameters.rows.item())
     # 0.4, 0.3, 0.2, 0.1, then nothing.
+    late = ServerSettings(learning_rate=0.4, decay_rounds=4, decay_start=2)
+    np.testing.assert_allclose([learning_rate(late, t) for t in range(1, 6)], [0.4, 0.4, 0.4, 0.2, 0])
     np.testing.assert_allclose(values, [0.4, 0.7, 0.9, 1.0, 1.0], rtol=1e-6)

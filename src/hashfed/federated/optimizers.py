@@ -101,10 +101,11 @@ def step(
 
 
 def learning_rate(settings: ServerSettings, steps: int) -> float:
-    """Of step number ``steps``, from 1: constant, or falling linearly over ``decay_rounds``."""
+    """Of step number ``steps``, from 1: constant, or falling linearly to zero at ``decay_rounds``."""
     if settings.decay_rounds is None:
         return settings.learning_rate
-    return settings.learning_rate * max(0.0, 1 - (steps - 1) / settings.decay_rounds)
+    left = (settings.decay_rounds - steps + 1) / (settings.decay_rounds - settings.decay_start)
+    return settings.learning_rate * min(1.0, max(0.0, left))
 
 
 def _corrects(settings: ServerSettings) -> bool:

@@ -33,6 +33,8 @@ class ServerSettings(Settings):
     """Of the server optimizer."""
     decay_rounds: int | None = Field(None, ge=1)
     """The learning rate falls linearly, to reach zero after so many rounds; none: it stays."""
+    decay_start: int = Field(0, ge=0)
+    """Rounds before the learning rate begins to fall (with decay_rounds)."""
     beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of the first moment; the momentum of fedavgm."""
     beta2: float = Field(0.99, ge=0, lt=1)
