@@ -73,7 +73,7 @@ def hash_queries(model: Model, welcome: Welcome, own: np.ndarray, sentences: Sen
         sentences: of this round.
 
     """
-    encoder = make_encoder(welcome.encoder, welcome.encoder_numbers)
+    encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
     local = LocalModel(own.astype(np.int64), welcome.own_rows, None, welcome.body)
     with torch.no_grad():
         queries = _queries(model, local, sentences)

@@ -8,7 +8,7 @@ client → server   Update          changes of body and rows
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -54,7 +54,8 @@ class Welcome:
         body: all parameters below the output layer.
         own_rows: (o, d), in the order that the client declared.
         encoder: kind of the index's encoder.
-        encoder_numbers: its parameters.
+        encoder_numbers: its parameters that are integers.
+        encoder_arrays: its parameters that are arrays.
 
     """
 
@@ -63,11 +64,13 @@ class Welcome:
     own_rows: torch.Tensor
     encoder: str
     encoder_numbers: dict[str, int]
+    encoder_arrays: dict[str, np.ndarray] = field(default_factory=dict)
     kind: ClassVar[str] = "welcome"
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
-        return {"own_rows": self.own_rows} | _prefixed(self.body)
+        arrays = {name: torch.from_numpy(value) for name, value in self.encoder_arrays.items()}
+        return {"own_rows": self.own_rows} | _prefixed("body", self.body) | _prefixed("encoder", arrays)
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -77,13 +80,14 @@ class Welcome:
     @classmethod
     def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Welcome":
         """The message from what was received."""
-        encoder = {
+        integers = {
             name.removeprefix("encoder."): int(value)
             for name, value in numbers.items()
             if name.startswith("encoder.")
         }
-        body = _unprefixed(tensors)
-        return cls(int(numbers["round"]), body, tensors["own_rows"], numbers["encoder"], encoder)
+        arrays = {name: value.numpy() for name, value in _unprefixed("encoder", tensors).items()}
+        body = _unprefixed("body", tensors)
+        return cls(int(numbers["round"]), body, tensors["own_rows"], numbers["encoder"], integers, arrays)
 
 
 @dataclass(frozen=True)
@@ -180,7 +184,7 @@ class Update:
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
         ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
-        return {"rows": self.rows} | ids | _prefixed(self.body)
+        return {"rows": self.rows} | ids | _prefixed("body", self.body)
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -193,7 +197,7 @@ class Update:
             int(numbers["round"]),
             int(numbers["weight"]),
             float(numbers["loss"]),
-            _unprefixed(tensors),
+            _unprefixed("body", tensors),
             tensors["ids"].numpy() if "ids" in tensors else None,
             tensors["rows"],
         )
@@ -218,9 +222,10 @@ class Update:
 Message = Declare | Welcome | ClientKeys | SelectedRows | Update
 
 
-def _prefixed(body: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"body.{name}": value for name, value in body.items()}
+def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
-def _unprefixed(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("body."): value for name, value in tensors.items() if name.startswith("body.")}
+def _unprefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

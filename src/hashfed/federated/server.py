@@ -5,14 +5,16 @@ import torch
 
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Welcome
 from hashfed.models import Parameters
-from hashfed.retrieval import Index, Selection, SelectionSettings, budget_rows, select
+from hashfed.retrieval import Index, Selection, SelectionSettings, budget_rows, sample, select
 
 
 def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
     """Step 2: the body, the rows the client declared, and the hash function."""
     own_rows = parameters.rows[torch.from_numpy(message.own)]
     encoder = index.encoder
-    return Welcome(message.round, parameters.body, own_rows, encoder.kind, encoder.numbers())
+    return Welcome(
+        message.round, parameters.body, own_rows, encoder.kind, encoder.numbers(), encoder.arrays()
+    )
 
 
 def retrieve(
@@ -25,13 +27,17 @@ def retrieve(
 ) -> Selection:
     """Step 4: keys to candidates, cut or padded to the budget, and more candidates if oversampled."""
     budget = budget_rows(settings.budget, size)
+    candidates = index.lookup(keys.keys)
+    corrected = settings.correction == "tail"
+    if settings.sampling == "proportional":
+        return sample(own.astype(np.int64), candidates, size, budget, settings.tail, corrected, rng)
     return select(
         own.astype(np.int64),
-        index.lookup(keys.keys),
+        candidates,
         size,
         budget,
         settings.tail,
-        settings.correction == "tail",
+        corrected,
         rng,
         extra=round((settings.oversample - 1) * budget),
     )

@@ -17,7 +17,15 @@ from hashfed.federated.messages import (
 )
 
 _CLASSES = {cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update)}
-_DTYPES = {torch.int32: "I32", torch.float32: "F32", torch.int64: "I64"}
+_DTYPES = {
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.float16: "F16",
+    torch.int32: "I32",
+    torch.float32: "F32",
+    torch.int64: "I64",
+}
 """In the order in which safetensors ranks them."""
 
 

@@ -2,6 +2,7 @@
 
 from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys, NoEncoder
 from hashfed.retrieval.registry import METHODS, build_index, make_encoder
+from hashfed.retrieval.sample import sample
 from hashfed.retrieval.select import Selection, budget_rows, select
 from hashfed.retrieval.settings import RetrievalSettings, SelectionSettings
 
@@ -18,5 +19,6 @@ __all__ = [
     "budget_rows",
     "build_index",
     "make_encoder",
+    "sample",
     "select",
 ]

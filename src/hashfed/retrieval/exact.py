@@ -11,11 +11,9 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
+from hashfed.retrieval.evidence import softmax_mass
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.settings import RetrievalSettings
-
-CHUNK = 256
-"""Queries scored at a time: bounds the memory at CHUNK·n floats."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,10 @@ class ExactEncoder:
         return {"queries": queries.numpy()}
 
     def numbers(self) -> dict[str, int]:
+        """No parameters."""
+        return {}
+
+    def arrays(self) -> dict[str, np.ndarray]:
         """No parameters."""
         return {}
 
@@ -63,9 +65,5 @@ class ExactIndex:
             raise HashfedError(
                 f"queries of length {queries.shape[1]}: the rows of this index have length {dimension}"
             )
-        mass = torch.zeros(len(self.rows), dtype=torch.float64)
-        for part in queries.split(CHUNK):
-            mass += torch.softmax(part @ self.rows.T, dim=-1).sum(0, dtype=torch.float64)
-        if not bool(torch.isfinite(mass.sum())):
-            raise HashfedError("the softmax of a client's queries is not finite: the training diverged")
-        return Candidates(np.arange(len(mass)), mass.numpy())
+        mass = softmax_mass(self.rows, queries)
+        return Candidates(np.arange(len(mass)), mass)

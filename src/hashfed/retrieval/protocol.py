@@ -54,7 +54,11 @@ class Encoder(Protocol):
         ...
 
     def numbers(self) -> dict[str, int]:
-        """The parameters to send to a client."""
+        """The parameters to send to a client that are integers."""
+        ...
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The parameters to send to a client that are arrays, such as centroids."""
         ...
 
     def flops(self, count: int) -> int:
@@ -73,6 +77,10 @@ class NoEncoder:
         return {}
 
     def numbers(self) -> dict[str, int]:
+        """No parameters."""
+        return {}
+
+    def arrays(self) -> dict[str, np.ndarray]:
         """No parameters."""
         return {}
 

@@ -11,6 +11,8 @@ from hashfed.retrieval.exact import ExactEncoder, ExactIndex
 from hashfed.retrieval.frequency import FrequencyIndex
 from hashfed.retrieval.full import FullIndex
 from hashfed.retrieval.protocol import Encoder, Index, NoEncoder
+from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, QueryCentroidsIndex
+from hashfed.retrieval.query_codes import QueryCodesEncoder, QueryCodesIndex
 from hashfed.retrieval.random import RandomIndex
 from hashfed.retrieval.settings import RetrievalSettings
 from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
@@ -25,6 +27,8 @@ METHODS: dict[str, Build] = {
     "random": RandomIndex.build,
     "frequency": FrequencyIndex.build,
     "exact": ExactIndex.build,
+    "query-centroids": QueryCentroidsIndex.build,
+    "query-codes": QueryCodesIndex.build,
     "simhash-union": SimHashUnionIndex.build,
     "simhash-collisions": SimHashCollisionsIndex.build,
 }
@@ -32,6 +36,8 @@ METHODS: dict[str, Build] = {
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     NoEncoder.kind: NoEncoder,
     ExactEncoder.kind: ExactEncoder,
+    QueryCentroidsEncoder.kind: QueryCentroidsEncoder.from_numbers,
+    QueryCodesEncoder.kind: QueryCodesEncoder.from_numbers,
     SimHashEncoder.kind: SimHashEncoder.from_numbers,
 }
 

@@ -7,7 +7,16 @@ from pydantic import Field, model_validator
 from hashfed.hashing.simhash import MAX_BITS, MAX_PROJECTIONS
 from hashfed.settings import Settings
 
-Method = Literal["full", "random", "frequency", "exact", "simhash-union", "simhash-collisions"]
+Method = Literal[
+    "full",
+    "random",
+    "frequency",
+    "exact",
+    "query-centroids",
+    "query-codes",
+    "simhash-union",
+    "simhash-collisions",
+]
 
 
 class RetrievalSettings(Settings):
@@ -15,7 +24,8 @@ class RetrievalSettings(Settings):
 
     method: Method = "simhash-collisions"
     """Which rows are sent: all; uniform; most frequent; most softmax mass on the client's queries (sends
-    the queries); the paper's union of SimHash buckets; ranked by SimHash collisions."""
+    the queries); the same, estimated from quantized centroids of the queries, or from quantized queries; the
+    paper's union of SimHash buckets; ranked by SimHash collisions."""
     bits: int = Field(8, ge=1, le=MAX_BITS)
     """K, hash bits per table (SimHash)."""
     tables: int = Field(64, ge=1, le=MAX_PROJECTIONS)
@@ -24,6 +34,14 @@ class RetrievalSettings(Settings):
     """Hash the rows minus their mean (SimHash)."""
     prior: float = Field(1.0, ge=0, le=4)
     """Exponent of the public label counts that multiply the collisions (simhash-collisions)."""
+    centroids: int = Field(32, ge=1, le=4096)
+    """Groups into which a client clusters its queries (query-centroids)."""
+    code_bits: Literal[1, 2, 4, 8] = 4
+    """Bits per coordinate of a quantized query or centroid (query-centroids, query-codes)."""
+    prior_strength: float = Field(16.0, ge=0)
+    """How many queries' worth of evidence the public label counts are (query-centroids, query-codes)."""
+    inverse_temperature: float = Field(1.0, gt=0, le=10)
+    """Factor on the logits of decoded queries; below 1 where the quantization is coarse."""
 
     @model_validator(mode="after")
     def _check_projections(self) -> "RetrievalSettings":
@@ -39,11 +57,15 @@ class SelectionSettings(Settings):
 
     budget: float = Field(0.1, gt=0, le=1)
     """Rows a client holds, as a fraction of all rows (method full: always all)."""
+    sampling: Literal["top", "proportional"] = "top"
+    """top: the best candidates, and a uniform tail; proportional: rows drawn with chances in proportion to
+    their scores."""
     tail: float = Field(0.5, ge=0, le=1)
-    """Share of the budget filled with uniformly drawn rows."""
+    """Share of the budget filled with uniformly drawn rows (top); share of the uniform distribution in the
+    chances (proportional)."""
     correction: Literal["tail", "none"] = "tail"
-    """tail: raise the logits of uniformly drawn rows so that the partition function is unbiased; none: the
-    paper's estimator."""
+    """tail: raise the logits of drawn rows by −log of their chance, so that the partition function is
+    unbiased; none: the paper's estimator."""
     oversample: float = Field(1.0, ge=1, le=10)
     """Send this many times the budget; the client keeps the rows with the largest activations. What it drops
     is missing from the partition function, also a corrected one."""

@@ -38,6 +38,10 @@ class SimHashEncoder:
             "seed": hash.seed,
         }
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """None: the projections are drawn from the seed."""
+        return {}
+
     def flops(self, count: int) -> int:
         """K·L products of length d for each query."""
         return 2 * count * self.simhash.projections.numel()

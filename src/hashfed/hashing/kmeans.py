@@ -1,0 +1,34 @@
+"""Lloyd's k-means, for a client's few hundred queries: no library on the device is needed for it."""
+
+import numpy as np
+import torch
+
+from hashfed.randomness import stream
+
+ITERATIONS = 8
+"""Enough: coverage does not move after that."""
+
+
+def kmeans(vectors: torch.Tensor, clusters: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Means of at most ``clusters`` groups of ``vectors`` (count, d), and their sizes.
+
+    Starts from vectors drawn by ``seed``. Groups that end empty are left out.
+
+    Returns:
+        (k, d) float32 centroids and (k,) int64 sizes ≥ 1, with Σ sizes = count.
+
+    """
+    count = len(vectors)
+    k = min(clusters, count)
+    start = stream(seed, "kmeans").choice(count, k, replace=False, shuffle=False)
+    centroids = vectors[torch.from_numpy(np.sort(start))]
+    for iteration in range(ITERATIONS + 1):
+        nearest = (vectors @ centroids.T).sub_(0.5 * centroids.square().sum(1)).argmax(1)
+        sizes = torch.bincount(nearest, minlength=k)
+        sums = torch.zeros_like(centroids).index_add_(0, nearest, vectors)
+        means = sums / sizes.clamp(min=1)[:, None]
+        if iteration == ITERATIONS:
+            kept = sizes > 0
+            return means[kept], np.asarray(sizes[kept].numpy())
+        centroids = torch.where((sizes > 0)[:, None], means, centroids)
+    raise AssertionError("unreachable")
