@@ -190,7 +190,7 @@ def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
         ("retrieval.bits", 0, "(allowed: ≥ 1 and ≤ 16)"),
         ("retrieval.bits", 2.5, "integer"),
         ("retrieval.tables", 0, "(allowed: ≥ 1 and ≤ 8192)"),
-        ("retrieval.method", "lsh", "'full', 'random', 'frequency', 'exact', 'simhash-union' or"),
+        ("retrieval.method", "lsh", "'full', 'random', 'frequency', 'exact',"),
         ("client.learning_rate", 0, "(allowed: > 0)"),
         ("client.learning_rate", float("inf"), "finite"),
         ("client.clip", 0, "(allowed: > 0)"),

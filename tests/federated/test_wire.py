@@ -17,6 +17,8 @@ def examples(rows: int, dimension: int, seed: int) -> list[Message]:
     ids = np.arange(rows, dtype=np.int32) * 3
     keys = {"buckets": ids, "counts": np.ones(rows, np.int32)}
     numbers = {"bits": 3, "seed": seed}
+    types = (np.uint8, np.int8, np.int16, np.float16, np.int32, np.float32, np.int64)
+    arrays = {f"an {dtype.__name__}": np.arange(rows * 3).reshape(rows, 3).astype(dtype) for dtype in types}
     return [
         Declare(seed, ids),
         Welcome(seed, body, table, "simhash", numbers),
@@ -26,6 +28,8 @@ def examples(rows: int, dimension: int, seed: int) -> list[Message]:
         SelectedRows(seed, rows, None, table, None),
         Update(seed, 17, 1 / 3, body, ids, table),
         Update(seed, 17, 1e-30, body, None, table),
+        Welcome(seed, body, table, "many types", numbers, arrays),
+        ClientKeys(seed, arrays),
     ]
 
 
@@ -35,7 +39,7 @@ def test_claimed_size_is_the_size_of_the_bytes(rows: int, dimension: int, seed: 
         assert wire.size(message) == len(wire.encode(message))
 
 
-@pytest.mark.parametrize("position", range(8))
+@pytest.mark.parametrize("position", range(10))
 def test_a_message_survives_the_wire(position: int) -> None:
     message = examples(4, 3, 5)[position]
     received = wire.decode(wire.encode(message))

@@ -17,10 +17,11 @@ from hashfed.retrieval import (
     NoEncoder,
     RetrievalSettings,
     build_index,
-    exact,
+    evidence,
     make_encoder,
     select,
 )
+from hashfed.retrieval.registry import ENCODERS
 from hashfed.retrieval.settings import Method
 
 SIZE, DIMENSION, BITS, TABLES, SEED = 40, 6, 3, 5, 9
@@ -92,7 +93,7 @@ def test_every_method_goes_through_the_protocol(method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_encoder_that_was_sent_gives_the_server_s_own_keys(method: str) -> None:
     index = index_of(method)
-    sent = make_encoder(index.encoder.kind, index.encoder.numbers())
+    sent = make_encoder(index.encoder.kind, index.encoder.numbers() | index.encoder.arrays())
     here, there = index.encoder.encode(queries()), sent.encode(queries())
     assert here.keys() == there.keys()
     for name in here:
@@ -164,7 +165,7 @@ def test_a_repeated_query_doubles_the_collisions() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 2, 256])
 def test_exact_is_the_softmax_mass(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exact, "CHUNK", chunk)
+    monkeypatch.setattr(evidence, "CHUNK", chunk)
     three = torch.tensor([[0.0], [math.log(2)], [math.log(3)]])
     index = build_index(three, settings("exact"), np.zeros(3), SEED)
     # Query x gives weights 1, 2^x and 3^x: for 0, 1 and 2 they sum to 3, 6 and 14.
@@ -269,7 +270,7 @@ def test_queries_that_do_not_fit_are_refused(keys: Keys, problem: str) -> None:
 def test_an_unknown_encoder_is_refused() -> None:
     with pytest.raises(HashfedError) as caught:
         make_encoder("minhash", {})
-    assert str(caught.value) == "encoder 'minhash': must be one of none, exact, simhash"
+    assert str(caught.value) == f"encoder 'minhash': must be one of {', '.join(ENCODERS)}"
 
 
 @pytest.mark.parametrize(
