@@ -12,7 +12,7 @@ from small import small_config
 
 def state(texts: Path, size: int = 44, seed: int = 0) -> ServerState:
     config = small_config(texts, seed=seed)
-    return ServerState.fresh(build_model(config), size, config.server, seed)
+    return ServerState.fresh(build_model(config), size, config)
 
 
 def test_a_state_survives_bit_for_bit(texts: Path, tmp_path: Path) -> None:

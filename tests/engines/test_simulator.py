@@ -42,7 +42,7 @@ def test_every_method_trains(texts: Path, method: str) -> None:
         after = simulation.evaluate()
     assert after["nll"] < before - 0.1
     budget = len(data.vocabulary) if method == "full" else round(0.6 * len(data.vocabulary))
-    assert all(report.rows == max(budget, report.own_rows) for report in record.reports)
+    assert all(report.rows == max(budget, len(report.own)) for report in record.reports)
 
 
 def test_selecting_all_rows_equals_the_full_model(texts: Path) -> None:
@@ -194,8 +194,51 @@ def test_oversampled_rows_are_dropped_on_the_device(texts: Path) -> None:
     with Simulation(config, data) as simulation:
         reports = simulation.run_round().reports
     budget = round(0.6 * len(data.vocabulary))
-    assert all(report.rows == max(budget, report.own_rows) for report in reports)
+    assert all(report.rows == max(budget, len(report.own)) for report in reports)
     plain = small_config(texts, selection={"budget": 0.6, "tail": 0.1})
     with Simulation(plain, data) as simulation:
         fewer = simulation.run_round().reports
     assert sum(r.bytes["rows"] for r in reports) > sum(r.bytes["rows"] for r in fewer)
+
+
+def test_a_stale_index_answers_with_the_rows_of_the_last_refresh(texts: Path) -> None:
+    data = small_data(texts)
+    retrieval = {"method": "query-codes", "refresh": 3}
+    with Simulation(small_config(texts, retrieval=retrieval), data) as simulation:
+        indexed = simulation.state.indexed
+        assert indexed is not None
+        for number in range(1, 6):
+            before = simulation.state.parameters.rows.clone()
+            simulation.run_round()
+            if number in (1, 4):
+                assert torch.equal(indexed, before)
+            else:
+                assert not torch.equal(indexed, before)
+    every = {"method": "query-codes", "refresh": 1}
+    with Simulation(small_config(texts, retrieval=every), data) as simulation:
+        assert simulation.state.indexed is None
+
+
+def test_the_declared_prior_counts_the_clients_that_needed_a_row(texts: Path) -> None:
+    data = small_data(texts)
+    config = small_config(texts, retrieval={"method": "frequency", "counts": "declared"})
+    with Simulation(config, data) as simulation:
+        expected = np.zeros(len(data.vocabulary))
+        for _ in range(2):
+            for report in simulation.run_round().reports:
+                expected[report.own] += 1
+        assert simulation.state.declared is not None
+        np.testing.assert_array_equal(simulation.state.declared.numpy(), expected)
+        assert expected.max() > 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "rows"),
+    [({"max_rows": 7}, 7), ({"max_bytes": 8 * 4 * 9 + 3}, 9), ({"max_rows": 50, "max_bytes": 10**9}, 26)],
+)
+def test_the_least_limit_is_the_budget(texts: Path, limits: dict[str, int], rows: int) -> None:
+    data = small_data(texts)
+    selection = {"budget": 0.6, **limits}
+    with Simulation(small_config(texts, selection=selection), data) as simulation:
+        reports = simulation.run_round().reports
+    assert all(report.rows == max(rows, len(report.own)) for report in reports)

@@ -71,7 +71,7 @@ def test_one_step_of_a_two_word_example_by_hand() -> None:
 
 def test_own_rows_are_the_distinct_ids_of_inputs_and_labels() -> None:
     data = Sentences(np.array([[2, 7, 0], [2, 5, 7]], np.int32), np.array([[7, 3, 0], [5, 7, 9]], np.int32))
-    assert client.declare(data, 1).own.tolist() == [2, 3, 5, 7, 9]
+    assert client.declare(data, 1, 9).own.tolist() == [2, 3, 5, 7, 9]
 
 
 def test_the_model_a_client_received_is_left_as_it_was() -> None:
@@ -85,7 +85,7 @@ def test_the_model_a_client_received_is_left_as_it_was() -> None:
 def selected_update(order: list[int], seed: int = 0) -> dict[str, torch.Tensor]:
     """An update on own rows and five others that arrive in the given order."""
     full, data = parameters(), sentences(seed)
-    declared = client.declare(data, 1)
+    declared = client.declare(data, 1, 21)
     others = np.setdiff1d(np.arange(SIZE), declared.own)[:5].astype(np.int32)[order]
     index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
     welcome = server.welcome(full, index, declared)
@@ -107,7 +107,7 @@ def test_scatter_of_gather_is_the_table() -> None:
     own = np.array([1, 4, 7], np.int32)
     ids = np.setdiff1d(np.arange(SIZE), own).astype(np.int32)
     index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
-    welcome = server.welcome(full, index, Declare(1, own))
+    welcome = server.welcome(full, index, Declare(1, own, 9))
     selected = server.send_rows(full, Selection.all(SIZE), own, SIZE, 1)
     assert selected.ids is not None
     assert selected.ids.tolist() == ids.tolist()
@@ -117,7 +117,7 @@ def test_scatter_of_gather_is_the_table() -> None:
 
 def test_hashing_needs_no_row_but_the_clients_own() -> None:
     full, data = parameters(), sentences()
-    declared = client.declare(data, 1)
+    declared = client.declare(data, 1, 21)
     settings = RetrievalSettings(method="simhash-collisions", bits=3, tables=5)
     index = build_index(full.rows, settings, np.ones(SIZE), 0)
     welcome = server.welcome(full, index, declared)
@@ -130,7 +130,7 @@ def test_hashing_needs_no_row_but_the_clients_own() -> None:
 
 def test_drop_keeps_own_rows_the_tail_and_the_largest_activations() -> None:
     full, data = parameters(), sentences(count=2)
-    own = client.declare(data, 1).own
+    own = client.declare(data, 1, 9).own
     others = np.setdiff1d(np.arange(SIZE), own).astype(np.int32)
     tail = others[-4:]
     ids = np.arange(SIZE)
@@ -182,15 +182,25 @@ def test_epochs_and_clipping_are_used() -> None:
     assert change(base.model_copy(update={"clip": 1e-3})) <= 0.05 * 1e-3 * 1.001
 
 
-@pytest.mark.parametrize("method", ["random", "frequency", "simhash-union", "simhash-collisions", "exact"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "random",
+        "frequency",
+        "simhash-union",
+        "simhash-collisions",
+        "exact",
+        "query-codes",
+        "query-centroids",
+    ],
+)
 def test_every_method_sends_the_budget(method: str) -> None:
     full, data = parameters(), sentences(count=3)
-    declared = client.declare(data, 1)
+    declared = client.declare(data, 1, 21)
     settings = RetrievalSettings(method=method, bits=3, tables=4)
     index = build_index(full.rows, settings, np.arange(SIZE), 0)
     keys = client.hash_queries(MODEL, server.welcome(full, index, declared), declared.own, data)
-    chosen = SelectionSettings(budget=0.7)
-    selection = server.retrieve(index, keys, declared.own, SIZE, chosen, stream(0, "select"))
+    selection = server.retrieve(index, keys, declared, SIZE, SelectionSettings(), stream(0, "select"))
     assert len(selection.ids) == 21
     assert np.isin(declared.own, selection.ids).all()
     sent = server.send_rows(full, selection, declared.own, 21, 1)

@@ -20,7 +20,7 @@ def examples(rows: int, dimension: int, seed: int) -> list[Message]:
     types = (np.uint8, np.int8, np.int16, np.float16, np.int32, np.float32, np.int64)
     arrays = {f"an {dtype.__name__}": np.arange(rows * 3).reshape(rows, 3).astype(dtype) for dtype in types}
     return [
-        Declare(seed, ids),
+        Declare(seed, ids, rows + 1),
         Welcome(seed, body, table, "simhash", numbers),
         ClientKeys(seed, keys),
         ClientKeys(seed, {}),

@@ -6,14 +6,19 @@ that was completely written.
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
+from hashfed.models import Parameters
 
 LATEST = "latest.json"
 
@@ -42,10 +47,38 @@ def load_checkpoint(folder: Path, state: ServerState) -> bool:
         HashfedError: where the checkpoint is damaged or belongs to another model.
 
     """
+    found = _read(folder)
+    if found is None:
+        return False
+    tensors, numbers = found
+    with _readable(folder):
+        state.restore(tensors, numbers)
+    return True
+
+
+def load_parameters(folder: Path) -> Parameters | None:
+    """The model's parameters in the last checkpoint, without moments; None where there is none.
+
+    Raises:
+        HashfedError: where the checkpoint is damaged.
+
+    """
+    found = _read(folder)
+    if found is None:
+        return None
+    with _readable(folder):
+        tensors = found[0]
+        start = "parameters.body."
+        body = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        return Parameters(tensors["parameters.rows"], body)
+
+
+def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    """Tensors and numbers of the last checkpoint."""
     latest = folder / LATEST
     if not latest.exists():
-        return False
-    try:
+        return None
+    with _readable(folder):
         numbers = json.loads(latest.read_text(encoding="utf-8"))
         path = folder / numbers["file"]
         data = path.read_bytes()
@@ -54,10 +87,17 @@ def load_checkpoint(folder: Path, state: ServerState) -> bool:
                 f"{path}: damaged (its checksum is not the one in {LATEST}); to start the run anew, "
                 f"delete the folder {folder.parent}"
             )
-        state.restore(load(data), numbers)
+        return load(data), numbers
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong with a checkpoint's files into a HashfedError."""
+    latest = folder / LATEST
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise HashfedError(
             f"{latest}: no readable checkpoint ({type(error).__name__}: {error}); to start the run anew, "
             f"delete the folder {folder.parent}"
         ) from None
-    return True

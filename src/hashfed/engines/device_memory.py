@@ -148,7 +148,7 @@ def _train_toy(config: Config) -> None:
     smallest = config.retrieval.model_copy(update={"bits": 1, "tables": 1})
     index = build_index(parameters.rows, smallest, np.ones(8), 0)
     own = sentences.own_rows().astype(np.int32)
-    welcome = server_side.welcome(parameters, index, Declare(1, own))
+    welcome = server_side.welcome(parameters, index, Declare(1, own, len(parameters.rows)))
     client_side.hash_queries(model, welcome, own, sentences)
     local = client_side.LocalModel(None, parameters.rows, None, parameters.body)
     client_side.train(model, local, sentences, config.client, 1, stream(0, "toy"))

@@ -16,7 +16,7 @@ from hashfed.federated import wire
 from hashfed.federated.messages import ClientKeys, Declare, Message, Update
 from hashfed.models import Model, Parameters, make_model
 from hashfed.randomness import stream
-from hashfed.retrieval import Index, NoEncoder, Selection, budget_rows
+from hashfed.retrieval import Index, NoEncoder, Selection, device_rows
 from hashfed.retrieval.full import FullIndex
 
 
@@ -27,7 +27,7 @@ class ClientReport:
     Attributes:
         client: its name.
         bytes: size of each message by kind.
-        own_rows: rows its data needs.
+        own: (o,) int64 ids of the rows its data needs.
         rows: rows it trained on.
         parameters: numbers held on the device, body and rows, before rows are dropped.
         predictions: positions trained on per epoch.
@@ -38,7 +38,7 @@ class ClientReport:
 
     client: str
     bytes: dict[str, int] = field(default_factory=dict)
-    own_rows: int = 0
+    own: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     rows: int = 0
     parameters: int = 0
     predictions: int = 0
@@ -61,12 +61,16 @@ def build_model(config: Config) -> Model:
 
 def sends_everything(config: Config) -> bool:
     """Whether every client gets all rows, so that it need not say which it wants."""
-    return config.retrieval.method == "full" or config.selection.budget == 1
+    selection = config.selection
+    unlimited = selection.budget == 1 and selection.max_rows is None and selection.max_bytes is None
+    return config.retrieval.method == "full" or unlimited
 
 
 def device_budget(config: Config, size: int) -> int:
     """Rows a client may hold, of ``size``."""
-    return size if sends_everything(config) else budget_rows(config.selection.budget, size)
+    if sends_everything(config):
+        return size
+    return min(size, device_rows(config.selection, size, config.model.embedding))
 
 
 def draw_sentences(config: Config, client: Client, round: int, size: int) -> Sentences:
@@ -101,9 +105,9 @@ def play_round(
     sentences = draw_sentences(config, client, round, size)
     if full:
         index = FullIndex(size)
-        declared = Declare(round, np.empty(0, np.int32))
+        declared = Declare(round, np.empty(0, np.int32), size)
     else:
-        declared = client_side.declare(sentences, round)
+        declared = client_side.declare(sentences, round, budget)
         send(declared)
     own = declared.own
     welcome = server_side.welcome(parameters, index, declared)
@@ -120,7 +124,7 @@ def play_round(
             selection = Selection.all(size)
         else:
             rng = stream(config.seed, "select", round, client.name)
-            selection = server_side.retrieve(index, keys, own, size, config.selection, rng)
+            selection = server_side.retrieve(index, keys, declared, size, config.selection, rng)
         selected = server_side.send_rows(parameters, selection, own, budget, round)
     send(selected)
     with report.timed("train"):
@@ -130,7 +134,7 @@ def play_round(
         update = client_side.train(model, local, sentences, config.client, round, rng)
     send(update)
 
-    report.own_rows = len(sentences.own_rows())
+    report.own = sentences.own_rows()
     report.rows = len(local.rows)
     report.predictions = sentences.predictions
     report.parameters = received.rows.numel() + sum(value.numel() for value in local.body.values())

@@ -21,12 +21,13 @@ from hashfed.engines.workers import (
     Task,
     Workbench,
     WorkerPool,
+    is_refreshed,
 )
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
 from hashfed.federated.messages import Update
 from hashfed.federated.optimizers import step
-from hashfed.models import Parameters, PredictionSums
+from hashfed.models import PredictionSums
 from hashfed.randomness import stream
 
 __all__ = ["Interrupted", "RoundRecord", "Simulation"]
@@ -74,13 +75,19 @@ class Simulation:
             )
         self.config, self.data = config, data
         self.model = build_model(config)
-        self.state = ServerState.fresh(self.model, len(data.vocabulary), config.server, config.seed)
+        self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
         held_out = held_out_sentences(data.held_out, config.evaluation.sentences, config.seed)
         everything = held_out_sentences(data.held_out, None, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}
-        share(self.state.parameters)
+        self.state.share_memory()
         bench = Workbench(
-            config, self.model, data, {False: held_out, True: everything}, self.state.parameters
+            config,
+            self.model,
+            data,
+            {False: held_out, True: everything},
+            self.state.parameters,
+            self.state.indexed,
+            self.state.declared,
         )
         count = config.workers or os.cpu_count() or 1
         self._executor = InProcess(bench, stop) if count == 1 else WorkerPool(bench, count, stop)
@@ -104,7 +111,9 @@ class Simulation:
             HashfedError: where a client's update is not finite, or a worker died.
 
         """
-        config, number = self.config, self.state.round + 1
+        config, state, number = self.config, self.state, self.state.round + 1
+        if state.indexed is not None and is_refreshed(number, config.retrieval.refresh):
+            state.indexed.copy_(state.parameters.rows)
         rng = stream(config.seed, "cohort", number)
         cohort = sorted(rng.choice(len(self.data.train), config.cohort, replace=False).tolist())
         # Large clients start first, so that no worker is left with one at the end.
@@ -120,11 +129,14 @@ class Simulation:
                 (answers[c][0] for c in cohort),
                 len(self.data.vocabulary),
                 config.server.row_average,
-                self.state.shares,
+                state.shares,
                 config.server.weighting == "uniform",
             )
-            step(self.state.parameters, gradient, self.state.optimizer, config.server)
-        self.state.round = number
+            step(state.parameters, gradient, state.optimizer, config.server)
+        if state.declared is not None:
+            for _, report in answers.values():
+                state.declared[torch.from_numpy(report.own)] += 1
+        state.round = number
         return RoundRecord(number, gradient.loss, [answers[c][1] for c in cohort])
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
@@ -143,12 +155,6 @@ class Simulation:
             sums: dict[int, Any] = dict(self._executor.run(tasks, stoppable))
         total = sum((sums[chunk] for chunk in range(len(tasks))), start=PredictionSums())
         return total.metrics()
-
-
-def share(parameters: Parameters) -> None:
-    """Move the parameters to shared memory, in place."""
-    for value in parameters.named().values():
-        value.share_memory_()
 
 
 class single_thread:

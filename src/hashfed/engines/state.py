@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hashfed.config import Config
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import RowShares
 from hashfed.federated.optimizers import OptimizerState, init_optimizer
-from hashfed.federated.settings import ServerSettings
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 
@@ -23,6 +23,10 @@ class ServerState:
         parameters: the model.
         optimizer: the server optimizer's moments.
         shares: who held which row so far.
+        declared: (n,) float64, how many clients declared each row so far (the prior, with
+            ``retrieval.counts: declared``); else None.
+        indexed: (n, d), the rows as they were when the index was last built (with
+            ``retrieval.refresh`` > 1); else None.
 
     """
 
@@ -30,12 +34,31 @@ class ServerState:
     parameters: Parameters
     optimizer: OptimizerState
     shares: RowShares
+    declared: torch.Tensor | None
+    indexed: torch.Tensor | None
 
     @classmethod
-    def fresh(cls, model: Model, size: int, settings: ServerSettings, seed: int) -> "ServerState":
+    def fresh(cls, model: Model, size: int, config: Config) -> "ServerState":
         """Before the first round."""
-        parameters = model.init(size, stream(seed, "init"))
-        return cls(0, parameters, init_optimizer(parameters, settings), RowShares(np.zeros(size)))
+        parameters = model.init(size, stream(config.seed, "init"))
+        return cls(
+            round=0,
+            parameters=parameters,
+            optimizer=init_optimizer(parameters, config.server),
+            shares=RowShares(np.zeros(size)),
+            declared=torch.zeros(size, dtype=torch.float64)
+            if config.retrieval.counts == "declared"
+            else None,
+            indexed=parameters.rows.clone() if config.retrieval.refresh > 1 else None,
+        )
+
+    def share_memory(self) -> None:
+        """Move to shared memory, in place, what workers read."""
+        for value in self.parameters.named().values():
+            value.share_memory_()
+        for extra in (self.declared, self.indexed):
+            if extra is not None:
+                extra.share_memory_()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every array by name, for a checkpoint."""
@@ -45,6 +68,8 @@ class ServerState:
             **{f"second.{name}": value for name, value in self.optimizer.second.items()},
             "touched": torch.from_numpy(self.optimizer.touched),
             "held": torch.from_numpy(self.shares.held),
+            **({} if self.declared is None else {"declared": self.declared}),
+            **({} if self.indexed is None else {"indexed": self.indexed}),
         }
 
     def numbers(self) -> dict[str, float]:

@@ -60,28 +60,48 @@ Task = PlayClient | EvaluateChunk
 
 @dataclass
 class Workbench:
-    """What is needed to do tasks, in a worker or in the main process."""
+    """What is needed to do tasks, in a worker or in the main process.
+
+    Attributes:
+        config: of the run.
+        model: its functions.
+        data: the clients.
+        held_out: sentences to evaluate on, the sample and all.
+        parameters: as they are in this round, shared.
+        indexed: (n, d) the rows that the index is built of where not those of ``parameters``, shared.
+        declared: (n,) the prior where it is not the public counts, shared.
+        index: the last index, and the first round that used it.
+
+    """
 
     config: Config
     model: Model
     data: FederatedText
     held_out: dict[bool, Sentences]
     parameters: Parameters
+    indexed: torch.Tensor | None
+    declared: torch.Tensor | None
     index: tuple[int, Index] | None = field(default=None, init=False)
 
     def play(self, task: PlayClient) -> tuple[Update, ClientReport]:
-        """One client's round; the index is built when a round's first client comes."""
-        if self.index is None or self.index[0] != task.round:
-            index = build_index(
-                self.parameters.rows, self.config.retrieval, self.data.label_counts, self.config.seed
-            )
-            self.index = (task.round, index)
+        """One client's round; the index is built when the first client of a refreshed round comes."""
+        refresh = self.config.retrieval.refresh
+        built = task.round - (task.round - 1) % refresh
+        if self.index is None or self.index[0] != built:
+            rows = self.parameters.rows if self.indexed is None else self.indexed
+            prior = self.data.label_counts if self.declared is None else self.declared.numpy()
+            self.index = (built, build_index(rows, self.config.retrieval, prior, self.config.seed))
         client = self.data.train[task.client]
         return play_round(self.config, self.model, self.parameters, self.index[1], client, task.round)
 
     def evaluate(self, task: EvaluateChunk) -> PredictionSums:
         """Sums of one chunk."""
         return evaluate_chunk(self.model, self.parameters, self.held_out[task.everything], task.chunk)
+
+
+def is_refreshed(round: int, refresh: int) -> bool:
+    """Whether the index is rebuilt before this round, the first of every ``refresh``."""
+    return (round - 1) % refresh == 0
 
 
 class InProcess:

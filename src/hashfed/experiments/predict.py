@@ -7,8 +7,7 @@ from hashfed.data.sentences import encode_sentences
 from hashfed.data.tokenizer import tokenize
 from hashfed.data.vocabulary import SPECIAL
 from hashfed.engines import build_model
-from hashfed.engines.checkpoint import load_checkpoint
-from hashfed.engines.state import ServerState
+from hashfed.engines.checkpoint import load_parameters
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
 
@@ -28,16 +27,16 @@ def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, floa
     if not 1 <= count <= len(vocabulary.words):
         raise HashfedError(f"--top = {count}: must be from 1 to {len(vocabulary.words)}")
     model = build_model(config)
-    state = ServerState.fresh(model, len(vocabulary), config.server, config.seed)
-    if not load_checkpoint(run.path / "checkpoint", state):
+    parameters = load_parameters(run.path / "checkpoint")
+    if parameters is None:
         raise HashfedError(f"{run.path}: has no checkpoint yet")
     length = config.data.sentence_length
     words = tokenize(text)[-(length - 1) :] if length > 1 else []
     inputs = torch.from_numpy(encode_sentences([words], vocabulary, length).inputs.astype(np.int64))
     predicted = torch.arange(length)[None] <= len(words)
     with torch.no_grad():
-        query = model.queries(state.parameters.body, state.parameters.rows, inputs, predicted)[-1]
-        probabilities = torch.softmax(state.parameters.rows @ query, dim=0)
+        query = model.queries(parameters.body, parameters.rows, inputs, predicted)[-1]
+        probabilities = torch.softmax(parameters.rows @ query, dim=0)
     values, ranks = probabilities[len(SPECIAL) :].topk(count)
     pairs = zip(ranks.tolist(), values.tolist(), strict=True)
     return [(vocabulary.words[rank], value) for rank, value in pairs]

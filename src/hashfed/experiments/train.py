@@ -14,6 +14,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText, build_federated_text, measure_floors, read_texts
 from hashfed.engines import Interrupted, RoundRecord, Simulation
 from hashfed.engines.device_memory import measure_device_memory
+from hashfed.engines.exchange import device_budget
 from hashfed.errors import HashfedError
 from hashfed.experiments.events import Events
 from hashfed.experiments.run_folder import RunFolder
@@ -175,7 +176,7 @@ def _finish(simulation: Simulation, config: Config, folder: RunFolder) -> dict[s
     summary = {
         "rounds": config.rounds,
         "method": config.retrieval.method,
-        "budget": 1.0 if config.retrieval.method == "full" else config.selection.budget,
+        "budget": device_budget(config, len(simulation.data.vocabulary)) / len(simulation.data.vocabulary),
         "evaluation": simulation.evaluate(everything=True),
         "floors": folder.read_json("data.json")["floors"],
         "device": device_cost(lines)
@@ -198,8 +199,8 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "train_loss": record.loss,
         "clients": len(reports),
         "predictions": sum(report.predictions for report in reports),
-        "own_rows": float(np.mean([report.own_rows for report in reports])),
-        "own_rows_max": max(report.own_rows for report in reports),
+        "own_rows": float(np.mean([len(report.own) for report in reports])),
+        "own_rows_max": max(len(report.own) for report in reports),
         "rows": float(np.mean([report.rows for report in reports])),
         "rows_max": max(report.rows for report in reports),
         "parameters": float(np.mean([report.parameters for report in reports])),

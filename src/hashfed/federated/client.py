@@ -58,9 +58,9 @@ def sample_sentences(
     return drawn
 
 
-def declare(sentences: Sentences, round: int) -> Declare:
-    """Step 2: the rows that the client's inputs and labels need."""
-    return Declare(round, sentences.own_rows().astype(np.int32))
+def declare(sentences: Sentences, round: int, budget: int) -> Declare:
+    """Step 2: the rows that the client's inputs and labels need, and how many the device may hold."""
+    return Declare(round, sentences.own_rows().astype(np.int32), budget)
 
 
 def hash_queries(model: Model, welcome: Welcome, own: np.ndarray, sentences: Sentences) -> ClientKeys:

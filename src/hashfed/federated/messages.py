@@ -24,11 +24,13 @@ class Declare:
     Attributes:
         round: of the exchange.
         own: (o,) int32, ascending, distinct.
+        budget: rows that the device may hold, its own among them; ≥ 1.
 
     """
 
     round: int
     own: np.ndarray
+    budget: int
     kind: ClassVar[str] = "declare"
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -37,12 +39,12 @@ class Declare:
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
-        return {"round": str(self.round)}
+        return {"round": str(self.round), "budget": str(self.budget)}
 
     @classmethod
     def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Declare":
         """The message from what was received."""
-        return cls(int(numbers["round"]), tensors["own"].numpy())
+        return cls(int(numbers["round"]), tensors["own"].numpy(), int(numbers["budget"]))
 
 
 @dataclass(frozen=True)

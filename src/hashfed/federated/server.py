@@ -5,7 +5,7 @@ import torch
 
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Welcome
 from hashfed.models import Parameters
-from hashfed.retrieval import Index, Selection, SelectionSettings, budget_rows, sample, select
+from hashfed.retrieval import Index, Selection, SelectionSettings, sample, select
 
 
 def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
@@ -20,13 +20,13 @@ def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
 def retrieve(
     index: Index,
     keys: ClientKeys,
-    own: np.ndarray,
+    declared: Declare,
     size: int,
     settings: SelectionSettings,
     rng: np.random.Generator,
 ) -> Selection:
-    """Step 4: keys to candidates, cut or padded to the budget, and more candidates if oversampled."""
-    budget = budget_rows(settings.budget, size)
+    """Step 4: keys to candidates, cut or padded to the client's budget, and more of them if oversampled."""
+    own, budget = declared.own, declared.budget
     candidates = index.lookup(keys.keys)
     corrected = settings.correction == "tail"
     if settings.sampling == "proportional":

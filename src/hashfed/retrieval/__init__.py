@@ -3,7 +3,7 @@
 from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys, NoEncoder
 from hashfed.retrieval.registry import METHODS, build_index, make_encoder
 from hashfed.retrieval.sample import sample
-from hashfed.retrieval.select import Selection, budget_rows, select
+from hashfed.retrieval.select import Selection, budget_rows, device_rows, select
 from hashfed.retrieval.settings import RetrievalSettings, SelectionSettings
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "SelectionSettings",
     "budget_rows",
     "build_index",
+    "device_rows",
     "make_encoder",
     "sample",
     "select",

@@ -16,7 +16,9 @@ import torch
 from hashfed.errors import HashfedError
 
 CHUNK = 256
-"""Queries scored at a time: bounds the memory at CHUNK·n floats."""
+"""Most queries scored at a time."""
+CHUNK_LOGITS = 1 << 25
+"""Most logits held at a time (128 MiB), whatever n."""
 
 
 def softmax_mass(rows: torch.Tensor, queries: torch.Tensor, weights: np.ndarray | None = None) -> np.ndarray:
@@ -33,7 +35,7 @@ def softmax_mass(rows: torch.Tensor, queries: torch.Tensor, weights: np.ndarray 
     """
     mass = torch.zeros(len(rows))
     start = 0
-    for part in queries.split(CHUNK):
+    for part in queries.split(max(1, min(CHUNK, CHUNK_LOGITS // len(rows)))):
         probabilities = torch.softmax(part @ rows.T, dim=-1)
         if weights is None:
             mass += probabilities.sum(0)

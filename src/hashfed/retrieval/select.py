@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashfed.retrieval.protocol import Candidates
+from hashfed.retrieval.settings import SelectionSettings
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,16 @@ class Selection:
 def budget_rows(budget: float, size: int) -> int:
     """The budget in rows: the fraction ``budget`` of ``size`` rows, rounded, at least 1."""
     return max(1, round(budget * size))
+
+
+def device_rows(settings: SelectionSettings, size: int, dimension: int) -> int:
+    """Rows that a client may hold of ``size`` rows of length ``dimension``: the least limit, at least 1."""
+    limits = [budget_rows(settings.budget, size)]
+    if settings.max_rows is not None:
+        limits.append(settings.max_rows)
+    if settings.max_bytes is not None:
+        limits.append(settings.max_bytes // (4 * dimension))
+    return max(1, min(limits))
 
 
 def select(

@@ -30,6 +30,10 @@ class RetrievalSettings(Settings):
     """K, hash bits per table (SimHash)."""
     tables: int = Field(64, ge=1, le=MAX_PROJECTIONS)
     """L, number of hash tables (SimHash)."""
+    refresh: int = Field(1, ge=1)
+    """Rebuild the index after so many rounds; in between it ranks by rows that have moved on."""
+    counts: Literal["public", "declared"] = "public"
+    """The prior: public counts of the labels, or how often clients declared a row in earlier rounds."""
     center: bool = True
     """Hash the rows minus their mean (SimHash)."""
     prior: float = Field(1.0, ge=0, le=4)
@@ -57,6 +61,11 @@ class SelectionSettings(Settings):
 
     budget: float = Field(0.1, gt=0, le=1)
     """Rows a client holds, as a fraction of all rows (method full: always all)."""
+    max_rows: int | None = Field(None, ge=1)
+    """At most so many rows, whatever the fraction."""
+    max_bytes: int | None = Field(None, ge=1)
+    """At most as many rows as fit in so many bytes of float32; a client that trains holds each three times
+    (row, gradient, change)."""
     sampling: Literal["top", "proportional"] = "top"
     """top: the best candidates, and a uniform tail; proportional: rows drawn with chances in proportion to
     their scores."""
