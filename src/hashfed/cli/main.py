@@ -1,4 +1,4 @@
-"""``hashfed train | compare | predict | data describe``."""
+"""``hashfed train | compare | predict | bench index | data describe``."""
 
 import argparse
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hashfed import __version__
 from hashfed.cli.arguments import Parser, add_settings
+from hashfed.cli.bench import add_bench_index, bench_index
 from hashfed.cli.commands import compare, describe_data, predict, train
 from hashfed.engines import Interrupted
 from hashfed.errors import HashfedError
@@ -59,6 +60,18 @@ def build_parser() -> Parser:
     command.add_argument("text", metavar="WORDS", help="the words so far, such as 'how are'")
     command.add_argument("--top", type=int, default=5, help="how many words [default %(default)s]")
     command.set_defaults(run=predict)
+
+    bench = commands.add_parser("bench", help="measure on this machine", allow_abbrev=False)
+    actions = bench.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    command = actions.add_parser(
+        "index",
+        help="quality and cost of the indexes on output layers",
+        description="Measure which share of the softmax mass each index finds, in which time and bytes. "
+        "Writes result.json and index.html, and prints a table.",
+        allow_abbrev=False,
+    )
+    add_bench_index(command)
+    command.set_defaults(run=bench_index)
 
     data = commands.add_parser("data", help="look at a data set", allow_abbrev=False)
     actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -10,7 +10,6 @@ from hashfed.config import Config, differences
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import DOWN
-from hashfed.files import write_atomically
 from hashfed.report.curves import (
     ACCURACY,
     NLL,
@@ -24,6 +23,7 @@ from hashfed.report.curves import (
     run_style,
     share_plot,
 )
+from hashfed.report.html import write_template
 from hashfed.report.results import RunResult, read_result, unique_names
 
 NONE = "–"
@@ -75,24 +75,7 @@ def write_page(runs: Sequence[RunFolder], output: Path) -> None:
             written.
 
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        from markupsafe import Markup
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise HashfedError(
-            "hashfed compare: needs the packages plotly and jinja2 (pip install 'hashfed[report]')"
-        ) from None
-    content = page_content(read_entries(runs))
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("page.html.j2").render(content, plotly=Markup(get_plotlyjs()))
-    write_atomically(output, page.encode())
+    write_template(output, "page.html.j2", page_content(read_entries(runs)), "hashfed compare")
 
 
 def read_entries(runs: Sequence[RunFolder]) -> list[Entry]:

@@ -1,0 +1,40 @@
+"""HTML pages that need nothing else: a template, its style and plotly in one file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hashfed.errors import HashfedError
+from hashfed.files import write_atomically
+
+
+def write_template(output: Path, template: str, content: Mapping[str, Any], command: str) -> None:
+    """Render a template of this folder with ``content`` and plotly's code, and write it atomically.
+
+    Args:
+        output: the page.
+        template: its file name.
+        content: what it shows; texts are escaped.
+        command: named where a package is missing.
+
+    Raises:
+        HashfedError: where a package is missing, or ``output`` cannot be written.
+
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise HashfedError(
+            f"{command}: needs the packages plotly and jinja2 (pip install 'hashfed[report]')"
+        ) from None
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(template).render(content, plotly=Markup(get_plotlyjs()))
+    write_atomically(output, page.encode())
