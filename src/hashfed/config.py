@@ -135,7 +135,7 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
             if not isinstance(at, dict):
                 raise HashfedError(f"{path}: {parent} = {at!r}: must hold settings by name")
         field = _field([*parents, last])
-        at[last] = text if field and _is_text(field) and text != "none" else _parse(text)
+        at[last] = text if field and _is_text(field, text) else _parse(text)
     return make_config(tree, where="" if path is None else f"{path}: ")
 
 
@@ -147,9 +147,10 @@ def _parse(text: str) -> Any:
         return text
 
 
-def _is_text(field: FieldInfo) -> bool:
-    """Whether a setting is free text, to be taken as it is."""
-    return field.annotation is str or str in get_args(field.annotation)
+def _is_text(field: FieldInfo, text: str) -> bool:
+    """Whether ``text`` is to be taken as it is: a free text, or one of a setting's own words."""
+    words = get_args(field.annotation)
+    return text in words or (text != "none" and (field.annotation is str or str in words))
 
 
 def make_config(tree: Mapping[str, Any], where: str = "") -> Config:

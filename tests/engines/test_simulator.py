@@ -15,7 +15,7 @@ from hashfed.models import Parameters
 from hashfed.randomness import stream
 from small import small_config, small_data
 
-METHODS = ["full", "random", "frequency", "exact", "simhash-union", "simhash-collisions"]
+METHODS = ["full", "random", "frequency", "exact", "cells", "simhash-union", "simhash-collisions"]
 
 
 def outcome(config: Config, data: Any, rounds: int = 2) -> tuple[list[Any], dict[str, float], Parameters]:

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,17 +55,17 @@ def test_a_synthetic_layer_has_its_frequencies_as_base_measure() -> None:
     assert torch.equal(made.rows, again.rows)
     assert torch.equal(made.clients[2].queries, again.clients[2].queries)
     truth = measure_truth(made)
-    mass = np.mean([client.mass for client in truth], axis=0)
+    mass = np.stack([client.mass for client in truth]).mean(axis=0)
     # Frequent rows have more mass, though not in strict order.
     ranks = [np.argsort(np.argsort(values)) for values in (mass, made.prior)]
     assert np.corrcoef(ranks)[0, 1] > 0.5
 
 
 def test_a_summary_relates_each_seed_to_its_own_optimum() -> None:
-    def measured(coverage: float) -> dict[str, object]:
+    def measured(coverage: float) -> dict[str, Any]:
         return {"coverage": [coverage], "recall": [0.5], "key_bytes": 10.0 * coverage}
 
-    items = [
+    items: list[tuple[str, int, dict[str, Any]]] = [
         ("layer", 0, {"name": "x", "rows": 5, "d": 2}),
         ("optimum", 0, {"coverage": [0.8], "recall": [1.0]}),
         ("a", 0, measured(0.4)),

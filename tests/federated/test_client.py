@@ -192,12 +192,15 @@ def test_epochs_and_clipping_are_used() -> None:
         "exact",
         "query-codes",
         "query-centroids",
+        "product-codes",
+        "cells",
+        "faiss",
     ],
 )
 def test_every_method_sends_the_budget(method: str) -> None:
     full, data = parameters(), sentences(count=3)
     declared = client.declare(data, 1, 21)
-    settings = RetrievalSettings(method=method, bits=3, tables=4)
+    settings = RetrievalSettings(method=method, bits=3, tables=4, subspaces=2)
     index = build_index(full.rows, settings, np.arange(SIZE), 0)
     keys = client.hash_queries(MODEL, server.welcome(full, index, declared), declared.own, data)
     selection = server.retrieve(index, keys, declared, SIZE, SelectionSettings(), stream(0, "select"))

@@ -1,4 +1,4 @@
-"""``hashfed train | compare | predict | bench index | data describe``."""
+"""``hashfed train | compare | predict | bench index | reproduce buckets | data describe``."""
 
 import argparse
 import os
@@ -10,6 +10,7 @@ from hashfed import __version__
 from hashfed.cli.arguments import Parser, add_settings
 from hashfed.cli.bench import add_bench_index, bench_index
 from hashfed.cli.commands import compare, describe_data, predict, train
+from hashfed.cli.reproduce import add_buckets, buckets
 from hashfed.engines import Interrupted
 from hashfed.errors import HashfedError
 
@@ -72,6 +73,18 @@ def build_parser() -> Parser:
     )
     add_bench_index(command)
     command.set_defaults(run=bench_index)
+
+    reproduce = commands.add_parser("reproduce", help="what the paper shows, on a run", allow_abbrev=False)
+    actions = reproduce.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    command = actions.add_parser(
+        "buckets",
+        help="sample buckets of the output rows, with their words",
+        description="Print sample SimHash buckets of a trained run's output rows with their words, as in the "
+        "paper's appendix A, and draw them on a page.",
+        allow_abbrev=False,
+    )
+    add_buckets(command)
+    command.set_defaults(run=buckets)
 
     data = commands.add_parser("data", help="look at a data set", allow_abbrev=False)
     actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -2,6 +2,6 @@
 
 from hashfed.hashing.simhash import SimHash
 from hashfed.hashing.tables import HashTables
-from hashfed.hashing.transforms import center
+from hashfed.hashing.transforms import QueryTransform, Transform, fit_transform
 
-__all__ = ["HashTables", "SimHash", "center"]
+__all__ = ["HashTables", "QueryTransform", "SimHash", "Transform", "fit_transform"]

@@ -84,7 +84,7 @@ class RotatedCodes:
         shifts = np.arange(0, 8, self.bits, dtype=np.uint8)
         mask = np.uint8((1 << self.bits) - 1)
         levels = (codes[:, :, None] >> shifts) & mask
-        return levels.reshape(len(codes), -1)[:, : self.dimension]
+        return levels.reshape(len(codes), self.width * len(shifts))[:, : self.dimension]
 
 
 @lru_cache(maxsize=4)

@@ -12,13 +12,15 @@ ITERATIONS = 8
 def kmeans(vectors: torch.Tensor, clusters: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
     """Means of at most ``clusters`` groups of ``vectors`` (count, d), and their sizes.
 
-    Starts from vectors drawn by ``seed``. Groups that end empty are left out.
+    Starts from vectors drawn by ``seed``. Groups that end empty are left out. No vectors, no groups.
 
     Returns:
         (k, d) float32 centroids and (k,) int64 sizes ≥ 1, with Σ sizes = count.
 
     """
     count = len(vectors)
+    if count == 0:
+        return vectors.clone(), np.empty(0, np.int64)
     k = min(clusters, count)
     start = stream(seed, "kmeans").choice(count, k, replace=False, shuffle=False)
     centroids = vectors[torch.from_numpy(np.sort(start))]

@@ -54,16 +54,25 @@ class ExactIndex:
         return cls(rows)
 
     def lookup(self, keys: Keys) -> Candidates:
-        """All n rows with their expected mass: the optimum for coverage of the softmax mass."""
-        dimension = self.rows.shape[1]
-        if set(keys) != {"queries"} or keys["queries"].ndim != 2:
-            raise HashfedError(f"keys {sorted(keys)}: an exact index needs 'queries' of shape (count, d)")
-        if keys["queries"].dtype != np.float32:
-            raise HashfedError(f"queries of type {keys['queries'].dtype}: must be float32")
-        queries = torch.from_numpy(keys["queries"])
-        if queries.shape[1] != dimension:
-            raise HashfedError(
-                f"queries of length {queries.shape[1]}: the rows of this index have length {dimension}"
-            )
-        mass = softmax_mass(self.rows, queries)
-        return Candidates(np.arange(len(mass)), mass)
+        """All rows with their expected mass: the optimum for coverage of the softmax mass."""
+        queries = check_queries(keys, self.rows.shape[1])
+        return Candidates.positive(softmax_mass(self.rows, queries))
+
+
+def check_queries(keys: Keys, dimension: int) -> torch.Tensor:
+    """The queries (count, d) float32 of ``keys``, none or more.
+
+    Raises:
+        HashfedError: that says what is wrong with them.
+
+    """
+    if set(keys) != {"queries"} or keys["queries"].ndim != 2:
+        raise HashfedError(f"keys {sorted(keys)}: this index needs 'queries' of shape (count, d)")
+    queries = keys["queries"]
+    if queries.dtype != np.float32:
+        raise HashfedError(f"queries of type {queries.dtype}: must be float32")
+    if queries.shape[1] != dimension:
+        raise HashfedError(
+            f"queries of length {queries.shape[1]}: the rows of this index have length {dimension}"
+        )
+    return torch.from_numpy(queries)

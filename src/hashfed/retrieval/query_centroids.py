@@ -86,7 +86,7 @@ class QueryCentroidsIndex:
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row, with its estimated mass."""
-        codes, scales = check_codes(self.encoder.codes, keys, {"codes", "scales", "counts"})
+        codes, scales = check_codes(self.encoder.codes.width, keys, {"codes", "scales", "counts"})
         counts = keys["counts"]
         if counts.dtype.kind not in "iu" or counts.shape != scales.shape or (counts < 1).any():
             raise HashfedError(

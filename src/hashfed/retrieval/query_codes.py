@@ -69,13 +69,13 @@ class QueryCodesIndex:
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row, with its estimated mass."""
-        codes, scales = check_codes(self.encoder.codes, keys, {"codes", "scales"})
+        codes, scales = check_codes(self.encoder.codes.width, keys, {"codes", "scales"})
         queries = self.encoder.codes.decode(codes, scales * np.float32(self.temperature))
         return Candidates.positive(with_prior(softmax_mass(self.rows, queries), self.prior, self.strength))
 
 
-def check_codes(codes: RotatedCodes, keys: Keys, names: set[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The codes and scales of ``keys``, which must hold ``names``.
+def check_codes(width: int, keys: Keys, names: set[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The codes (count, width) uint8 and scales (count,) float32 of ``keys``, which must hold ``names``.
 
     Raises:
         HashfedError: that says what is wrong with them.
@@ -84,9 +84,9 @@ def check_codes(codes: RotatedCodes, keys: Keys, names: set[str]) -> tuple[np.nd
     if set(keys) != names:
         raise HashfedError(f"keys {sorted(keys)}: this index needs {', '.join(sorted(names))}")
     found, scales = keys["codes"], keys["scales"]
-    if found.dtype != np.uint8 or found.ndim != 2 or found.shape[1] != codes.width:
+    if found.dtype != np.uint8 or found.ndim != 2 or found.shape[1] != width:
         raise HashfedError(
-            f"codes of type {found.dtype} and shape {found.shape}: must be uint8, (count, {codes.width})"
+            f"codes of type {found.dtype} and shape {found.shape}: must be uint8, (count, {width})"
         )
     if scales.dtype != np.float32 or scales.shape != (len(found),):
         raise HashfedError(

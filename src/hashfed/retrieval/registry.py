@@ -7,9 +7,13 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
+from hashfed.retrieval.cells import CellsEncoder, CellsIndex
 from hashfed.retrieval.exact import ExactEncoder, ExactIndex
+from hashfed.retrieval.faiss_search import FaissIndex
 from hashfed.retrieval.frequency import FrequencyIndex
 from hashfed.retrieval.full import FullIndex
+from hashfed.retrieval.hnswlib_search import HnswlibIndex
+from hashfed.retrieval.product_codes import ProductCodesEncoder, ProductCodesIndex
 from hashfed.retrieval.protocol import Encoder, Index, NoEncoder
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, QueryCentroidsIndex
 from hashfed.retrieval.query_codes import QueryCodesEncoder, QueryCodesIndex
@@ -27,8 +31,12 @@ METHODS: dict[str, Build] = {
     "random": RandomIndex.build,
     "frequency": FrequencyIndex.build,
     "exact": ExactIndex.build,
+    "faiss": FaissIndex.build,
+    "hnswlib": HnswlibIndex.build,
+    "cells": CellsIndex.build,
     "query-centroids": QueryCentroidsIndex.build,
     "query-codes": QueryCodesIndex.build,
+    "product-codes": ProductCodesIndex.build,
     "simhash-union": SimHashUnionIndex.build,
     "simhash-collisions": SimHashCollisionsIndex.build,
 }
@@ -36,8 +44,10 @@ METHODS: dict[str, Build] = {
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     NoEncoder.kind: NoEncoder,
     ExactEncoder.kind: ExactEncoder,
+    CellsEncoder.kind: CellsEncoder,
     QueryCentroidsEncoder.kind: QueryCentroidsEncoder.from_numbers,
     QueryCodesEncoder.kind: QueryCodesEncoder.from_numbers,
+    ProductCodesEncoder.kind: ProductCodesEncoder,
     SimHashEncoder.kind: SimHashEncoder.from_numbers,
 }
 

@@ -4,7 +4,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from hashfed.hashing.probes import MAX_PROBES
+from hashfed.hashing.projections import ProjectionKind
 from hashfed.hashing.simhash import MAX_BITS, MAX_PROJECTIONS
+from hashfed.hashing.transforms import RANGED, TransformKind
 from hashfed.settings import Settings
 
 Method = Literal[
@@ -12,8 +15,12 @@ Method = Literal[
     "random",
     "frequency",
     "exact",
+    "faiss",
+    "hnswlib",
+    "cells",
     "query-centroids",
     "query-codes",
+    "product-codes",
     "simhash-union",
     "simhash-collisions",
 ]
@@ -24,7 +31,8 @@ class RetrievalSettings(Settings):
 
     method: Method = "simhash-collisions"
     """Which rows are sent: all; uniform; most frequent; most softmax mass on the client's queries (sends
-    the queries); the same, estimated from quantized centroids of the queries, or from quantized queries; the
+    the queries); the same over the nearest rows that FAISS or hnswlib find; the same, estimated from k-means
+    cells of the rows, from quantized centroids of the queries, or from quantized queries (two kinds); the
     paper's union of SimHash buckets; ranked by SimHash collisions."""
     bits: int = Field(8, ge=1, le=MAX_BITS)
     """K, hash bits per table (SimHash)."""
@@ -34,16 +42,39 @@ class RetrievalSettings(Settings):
     """Rebuild the index after so many rounds; in between it ranks by rows that have moved on."""
     counts: Literal["public", "declared"] = "public"
     """The prior: public counts of the labels, or how often clients declared a row in earlier rounds."""
-    center: bool = True
-    """Hash the rows minus their mean (SimHash)."""
+    transform: TransformKind = "center"
+    """What is done to rows and queries so that small angles mean large inner products (SimHash)."""
+    norm_ranges: int = Field(1, ge=1, le=64)
+    """Parts of the rows by norm, each scaled on its own (SimHash; simple-lsh, sign-alsh)."""
+    probes: int = Field(0, ge=0, le=MAX_PROBES)
+    """Buckets just missed that are also looked up, per query and table (SimHash)."""
+    projections: ProjectionKind = "random"
+    """Directions of the hash bits: drawn; drawn orthogonal; or learned, which sends them (SimHash)."""
     prior: float = Field(1.0, ge=0, le=4)
     """Exponent of the public label counts that multiply the collisions (simhash-collisions)."""
     centroids: int = Field(32, ge=1, le=4096)
     """Groups into which a client clusters its queries (query-centroids)."""
     code_bits: Literal[1, 2, 4, 8] = 4
     """Bits per coordinate of a quantized query or centroid (query-centroids, query-codes)."""
+    cells: int = Field(256, ge=1, le=16384)
+    """K-means cells of the rows (cells)."""
+    quantizer: Literal["product", "residual"] = "product"
+    """Codewords of parts of a query, or codewords that add up to it (product-codes)."""
+    subspaces: int = Field(12, ge=1, le=256)
+    """Bytes per query: parts, which must divide the length of a row, or codewords added (product-codes)."""
+    neighbors: int = Field(100, ge=1)
+    """Nearest rows found for each query (faiss, hnswlib)."""
+    faiss_factory: str = "HNSW32"
+    """Kind of index, in FAISS's own notation, such as Flat, HNSW32 or IVF256,PQ16 (faiss)."""
+    faiss_probes: int = Field(16, ge=1)
+    """Lists that a query visits, where the kind has lists (faiss)."""
+    hnsw_m: int = Field(16, ge=2, le=256)
+    """Links per row of the graph (hnswlib)."""
+    hnsw_ef: int = Field(200, ge=1, le=10000)
+    """Rows looked at when a link or a neighbor is chosen (hnswlib)."""
     prior_strength: float = Field(16.0, ge=0)
-    """How many queries' worth of evidence the public label counts are (query-centroids, query-codes)."""
+    """How many queries' worth of evidence the public label counts are (faiss, hnswlib, cells, centroids
+    and codes)."""
     inverse_temperature: float = Field(1.0, gt=0, le=10)
     """Factor on the logits of decoded queries; below 1 where the quantization is coarse."""
 
@@ -52,6 +83,15 @@ class RetrievalSettings(Settings):
         if self.bits * self.tables > MAX_PROJECTIONS:
             raise ValueError(
                 f"bits × tables = {self.bits * self.tables}: K·L must be at most {MAX_PROJECTIONS}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> "RetrievalSettings":
+        if self.norm_ranges > 1 and self.transform not in RANGED:
+            raise ValueError(
+                f"norm_ranges = {self.norm_ranges}: needs transform {' or '.join(RANGED)}, "
+                f"not {self.transform}"
             )
         return self
 

@@ -6,24 +6,22 @@ over tables and queries, is for the same keys an estimate of Σ_q L·(1 − θ_q
 come first.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from hashfed.hashing import HashTables
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.settings import RetrievalSettings
 from hashfed.retrieval.simhash_encoder import SimHashEncoder
-from hashfed.retrieval.simhash_tables import build_tables
+from hashfed.retrieval.simhash_tables import SimHashTables
 
 
 @dataclass(frozen=True)
 class SimHashCollisionsIndex:
     """Scores = collisions × (public frequency + 1)^prior."""
 
-    encoder: SimHashEncoder
-    tables: HashTables
+    tables: SimHashTables
     weight: np.ndarray
 
     @classmethod
@@ -31,7 +29,16 @@ class SimHashCollisionsIndex:
         cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
     ) -> "SimHashCollisionsIndex":
         """Hash ``rows`` (n, d); ``prior`` (n,) are public counts of how often each row is a label."""
-        return cls(*build_tables(rows, settings, seed), (prior + 1.0) ** settings.prior)
+        return cls(SimHashTables.build(rows, settings, seed), (prior + 1.0) ** settings.prior)
+
+    @property
+    def encoder(self) -> SimHashEncoder:
+        """What clients receive."""
+        return self.tables.encoder
+
+    def refresh(self, rows: torch.Tensor, ids: np.ndarray) -> "SimHashCollisionsIndex":
+        """The index with the rows ``ids`` hashed again (``SimHashTables.refresh``)."""
+        return replace(self, tables=self.tables.refresh(rows, ids))
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row with at least one collision, and its score."""

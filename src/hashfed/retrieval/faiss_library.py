@@ -1,0 +1,68 @@
+"""FAISS, imported only by the methods that need it: the rest of hashfed works without."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from hashfed.errors import HashfedError
+from hashfed.randomness import stream
+
+TRAINING_ITERATIONS = 10
+"""Of every k-means: like ``hashing.kmeans``, it hardly moves after that."""
+
+
+@contextmanager
+def single_threaded_faiss(method: str) -> Iterator[Any]:
+    """The module ``faiss``, which runs in one thread until the end of the block.
+
+    Workers are one process per core already, and an HNSW graph built by several threads is another graph
+    each time.
+
+    Args:
+        method: of the settings, for the message.
+
+    Raises:
+        HashfedError: where FAISS is not installed.
+
+    """
+    try:
+        import faiss
+    except ImportError:
+        raise HashfedError(
+            f"retrieval.method = {method}: needs the package faiss-cpu (pip install 'hashfed[ann]')"
+        ) from None
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield faiss
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def training_vectors(rows: torch.Tensor, method: str) -> np.ndarray:
+    """``rows`` (n, d) as the contiguous float32 array that FAISS reads.
+
+    Raises:
+        HashfedError: where a number is not finite, which would end in a k-means without meaning.
+
+    """
+    data = np.ascontiguousarray(rows.numpy(), np.float32)
+    if not np.isfinite(data).all():
+        raise HashfedError(f"retrieval.method = {method}: the rows are not finite: the training diverged")
+    return data
+
+
+def faiss_seed(seed: int, purpose: str) -> int:
+    """A seed for FAISS, which takes 31 bits."""
+    return int(stream(seed, purpose).integers(2**31 - 1))
+
+
+def reason(error: Exception) -> str:
+    """What FAISS says is wrong, in one line, without its function, file and condition."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^Error in .*?\.(?:cpp|h):\d+: ", "", text)
+    return re.sub(r"^Error: '.*?' failed:? ?", "", text) or text
