@@ -23,7 +23,12 @@ BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 def add_bench_index(parser: Parser) -> None:
     """The arguments of the command."""
     layers = ", ".join(LAYERS)
-    parser.add_argument("layers", nargs="+", metavar="LAYER", help=f"folder of a run, or one of: {layers}")
+    parser.add_argument(
+        "layers",
+        nargs="+",
+        metavar="LAYER",
+        help=f"folder of a run (or several, joined by commas, one for each seed), or one of: {layers}",
+    )
     parser.add_argument(
         "--budgets",
         type=float,

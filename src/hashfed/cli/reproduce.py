@@ -26,7 +26,9 @@ def add_buckets(parser: Parser) -> None:
     for name, text in numbers.items():
         default = getattr(BucketSettings, name)
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} [default %(default)s]")
-    parser.add_argument("--near", nargs="+", default=(), metavar="WORD", help="their buckets, not a sample")
+    parser.add_argument(
+        "--near", nargs="+", default=(), metavar="WORD", help="all buckets of these words instead of a sample"
+    )
     parser.add_argument(
         "--no-center",
         dest="center",

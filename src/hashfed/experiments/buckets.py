@@ -88,8 +88,9 @@ class Buckets:
         shown: the buckets shown, by number for a sample, else in the order of the words asked for.
         cosine_in_bucket: mean cosine of two words of the same bucket; None where no bucket has two.
         cosine_of_any: of any two words; None where there is one word.
-        cosine_without_structure: as ``cosine_in_bucket``, for as many normally distributed rows. Words
-            of a bucket have close rows by construction; buckets that mean something exceed this.
+        cosine_without_structure: as ``cosine_in_bucket``, for as many normally distributed rows with the
+            same mean and total variance. Words of a bucket have close rows by construction; buckets that
+            mean something exceed this.
 
     """
 
@@ -187,8 +188,7 @@ def find_buckets(rows: torch.Tensor, vocabulary: Vocabulary, settings: BucketSet
                 asked=tuple(vocabulary.words[rank] for rank in asked),
             )
         )
-    normal = stream(settings.seed, "rows without structure").standard_normal(hashed.shape, dtype=np.float32)
-    unstructured = torch.from_numpy(normal)
+    unstructured = _rows_without_structure(hashed, settings.seed)
     return Buckets(
         settings=settings,
         words=vocabulary.words,
@@ -251,6 +251,14 @@ def _ranks(words: Sequence[str], vocabulary: Vocabulary) -> list[int]:
             meant = f"; did you mean {' or '.join(close)}?" if close else ""
             raise HashfedError(f"--near {word}: not in the vocabulary{meant}")
     return [vocabulary.ids[word] - len(SPECIAL) for word in dict.fromkeys(words)]
+
+
+def _rows_without_structure(hashed: torch.Tensor, seed: int) -> torch.Tensor:
+    """Normally distributed rows, of the shape, mean and total variance of ``hashed`` (n, d) float32."""
+    normal = stream(seed, "rows without structure").standard_normal(hashed.shape, dtype=np.float32)
+    deviation = hashed.var(dim=0, correction=0).mean().sqrt()
+    # Where all rows are equal there is no deviation; any gives rows without structure.
+    return hashed.mean(dim=0) + torch.from_numpy(normal) * (deviation if deviation > 0 else 1.0)
 
 
 def _nearest(members: np.ndarray, asked: list[int], directions: torch.Tensor) -> np.ndarray:

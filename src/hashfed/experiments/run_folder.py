@@ -8,6 +8,7 @@ timings.jsonl     a line per round; wall-clock seconds
 checkpoint/       the server's state after the last saved round
 summary.json      the result, once all rounds are done
 report.html       the page of this run alone (``hashfed train``, with the extra ``report``)
+buckets.html      sample hash buckets (``hashfed reproduce buckets``)
 events/           TensorBoard events, where asked for
 """
 

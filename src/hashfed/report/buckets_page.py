@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from hashfed.data.vocabulary import SPECIAL
-from hashfed.experiments.buckets import Bucket, Buckets, principal_plane
+from hashfed.experiments.buckets import Buckets, principal_plane
 from hashfed.report.buckets_table import facts, heading, words_heading
 from hashfed.report.curves import GREY, run_style
 from hashfed.report.html import write_template
 
 POINTS = 3000
-"""Words that are drawn, the most frequent: more would be slow, and hide one another."""
-LABELS = 3
+"""Words that are drawn, the most frequent, besides those listed: more would be slow, and hide one another."""
+LABELS = 2
 """Words of each bucket that are written beside their points."""
 BARS = 256
 """With more buckets, a line of their sizes replaces the bars."""
@@ -26,7 +26,7 @@ def write_buckets_page(found: Buckets, rows: torch.Tensor, name: str, output: Pa
 
     Args:
         found: the buckets.
-        rows: (n, d) float32, those that were hashed, with the special symbols' first.
+        rows: (n, d) float32, the run's, those of the special symbols first.
         name: of the run.
         output: the page.
 
@@ -34,6 +34,7 @@ def write_buckets_page(found: Buckets, rows: torch.Tensor, name: str, output: Pa
         HashfedError: where a package is missing or ``output`` cannot be written.
 
     """
+    few = len(found.sizes) <= BARS
     styles = [run_style(position) for position in range(len(found.shown))]
     content = {
         "name": name,
@@ -54,8 +55,8 @@ def write_buckets_page(found: Buckets, rows: torch.Tensor, name: str, output: Pa
             },
             {
                 "heading": "Words in each bucket",
-                "remark": "largest first; grey: buckets that are not listed here",
-                "json": _bars(found) if len(found.sizes) <= BARS else _line(found),
+                "remark": "largest first; grey: not listed here" if few else "largest first",
+                "json": _bars(found) if few else _line(found),
             },
         ],
     }
@@ -68,53 +69,57 @@ def _drawn_note(found: Buckets) -> str:
 
 def _plane(found: Buckets, rows: torch.Tensor) -> dict[str, Any]:
     places, shares = principal_plane(rows[len(SPECIAL) :])
-    codes = found.codes[:POINTS]
-    rest = np.flatnonzero(~np.isin(codes, [bucket.number for bucket in found.shown]))
-    traces = [_points(found, places, rest, None, 0)]
-    traces += [
-        _points(found, places, np.flatnonzero(codes == bucket.number), bucket, position)
-        for position, bucket in enumerate(found.shown)
-    ]
+    rank_of = {word: rank for rank, word in enumerate(found.words)}
+    listed = [rank_of[word] for bucket in found.shown for word in bucket.words]
+    drawn = np.union1d(np.arange(min(POINTS, len(found.words))), np.array(listed, np.int64))
+    codes = found.codes[drawn]
+    rest = drawn[~np.isin(codes, [bucket.number for bucket in found.shown])]
+    traces = [_points(found, places, rest, None)]
+    # Labels come last, above all points.
+    labels = []
+    for position, bucket in enumerate(found.shown):
+        traces.append(_points(found, places, drawn[codes == bucket.number], position))
+        labels.append(_labels(found, places, [rank_of[word] for word in bucket.words[:LABELS]], position))
     across, up = (
         {"title": _title(f"{which} principal component ({share:.0%} of the variance)")}
         for which, share in zip(("First", "Second"), shares, strict=True)
     )
-    return {"data": traces, "layout": _layout(across, up, height=560)}
+    return {"data": traces + labels, "layout": _layout(across, up)}
 
 
-def _points(
-    found: Buckets, places: np.ndarray, ranks: np.ndarray, bucket: Bucket | None, position: int
-) -> dict[str, Any]:
-    """A bucket's words; of the buckets that are not shown if ``bucket`` is None."""
-    style = run_style(position)
-    texts = [html.escape(found.words[rank]) for rank in ranks]
-    if bucket is None:
-        marker = {"size": 4, "color": GREY, "opacity": 0.3}
+def _points(found: Buckets, places: np.ndarray, ranks: np.ndarray, position: int | None) -> dict[str, Any]:
+    """The words ``ranks`` of the bucket shown at ``position``; None: of buckets that are not shown."""
+    if position is None:
+        marker: dict[str, Any] = {"size": 4, "color": GREY, "opacity": 0.3}
     else:
+        style = run_style(position)
         symbol = "circle-open" if style.hollow else "circle"
         marker = {"size": 6, "color": style.colour, "opacity": 0.8, "symbol": symbol}
+    bits = f"0{found.settings.bits}b"
     return {
         "type": "scatter",
-        "mode": "markers" if bucket is None else "markers+text",
+        "mode": "markers",
         "x": places[ranks, 0].round(4).tolist(),
         "y": places[ranks, 1].round(4).tolist(),
-        "text": texts if bucket is None else _labels(texts, bucket),
-        "textposition": "top center",
-        "textfont": {"size": 12},
-        "customdata": [
-            [text, format(found.codes[rank], f"0{found.settings.bits}b")]
-            for text, rank in zip(texts, ranks, strict=True)
-        ],
+        "customdata": [[html.escape(found.words[rank]), format(found.codes[rank], bits)] for rank in ranks],
         "marker": marker,
-        "meta": {"runs": [] if bucket is None else [position]},
+        "meta": {"runs": [] if position is None else [position]},
         "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
     }
 
 
-def _labels(texts: list[str], bucket: Bucket) -> list[str]:
-    """The texts of the first words listed, nothing for the others."""
-    labelled = {html.escape(word) for word in bucket.words[:LABELS]}
-    return [text if text in labelled else "" for text in texts]
+def _labels(found: Buckets, places: np.ndarray, ranks: list[int], position: int) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": places[ranks, 0].round(4).tolist(),
+        "y": places[ranks, 1].round(4).tolist(),
+        "text": [html.escape(found.words[rank]) for rank in ranks],
+        "textposition": "top center",
+        "textfont": {"size": 13},
+        "hoverinfo": "skip",
+        "meta": {"runs": [position]},
+    }
 
 
 def _bars(found: Buckets) -> dict[str, Any]:
@@ -140,14 +145,15 @@ def _bars(found: Buckets) -> dict[str, Any]:
         "type": "category",
         "categoryorder": "array",
         "categoryarray": names,
+        "showgrid": False,
         "showticklabels": len(names) <= 32,
     }
-    layout = _layout(across, {"title": _title("Words"), "rangemode": "tozero"}, height=560)
+    layout = _layout(across, {"title": _title("Words"), "rangemode": "tozero"})
     return {"data": traces, "layout": layout | {"barmode": "overlay", "bargap": 0.15}}
 
 
 def _line(found: Buckets) -> dict[str, Any]:
-    sizes = np.sort(found.sizes)[::-1]
+    sizes = np.sort(found.sizes[found.sizes > 0])[::-1]
     trace = {
         "type": "scatter",
         "mode": "lines",
@@ -156,12 +162,12 @@ def _line(found: Buckets) -> dict[str, Any]:
         "line": {"color": GREY, "width": 2, "shape": "hv"},
         "fill": "tozeroy",
         "meta": {"runs": []},
-        "hovertemplate": "%{x:,}th largest bucket: %{y:,} words<extra></extra>",
+        "hovertemplate": "bucket %{x:,} by size: %{y:,} words<extra></extra>",
     }
-    across = {"title": _title("Buckets, by size")}
+    across = {"title": _title("Buckets with words, by size")}
     return {
         "data": [trace],
-        "layout": _layout(across, {"title": _title("Words"), "rangemode": "tozero"}, height=560),
+        "layout": _layout(across, {"title": _title("Words"), "rangemode": "tozero"}),
     }
 
 
@@ -169,9 +175,9 @@ def _title(text: str) -> dict[str, Any]:
     return {"text": text, "standoff": 8}
 
 
-def _layout(across: dict[str, Any], up: dict[str, Any], height: int) -> dict[str, Any]:
+def _layout(across: dict[str, Any], up: dict[str, Any]) -> dict[str, Any]:
     return {
-        "height": height,
+        "height": 560,
         "margin": {"l": 56, "r": 12, "t": 12, "b": 52},
         "showlegend": False,
         "hovermode": "closest",

@@ -1,5 +1,6 @@
 """Which rows to send: encoders and indexes behind one protocol, and the budgeted selection."""
 
+from hashfed.retrieval.index_file import load_index, save_index
 from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys, NoEncoder
 from hashfed.retrieval.registry import METHODS, build_index, make_encoder
 from hashfed.retrieval.sample import sample
@@ -19,7 +20,9 @@ __all__ = [
     "budget_rows",
     "build_index",
     "device_rows",
+    "load_index",
     "make_encoder",
     "sample",
+    "save_index",
     "select",
 ]

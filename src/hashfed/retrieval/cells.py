@@ -10,6 +10,7 @@ each row of a cell its share by public counts. A client receives C·d half-preci
 numbers and sends at most C small integers, however many queries it has.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -151,11 +152,36 @@ class CellsIndex:
         data = training_vectors(rows, METHOD)
         cell = _nearest(data, min(settings.cells, len(data)), faiss_seed(seed, METHOD))
         # Cells that no row chose are left out.
-        cell = np.unique(cell, return_inverse=True)[1]
+        return cls._of_cells(rows, np.unique(cell, return_inverse=True)[1], settings, prior)
+
+    @classmethod
+    def _of_cells(
+        cls, rows: torch.Tensor, cell: np.ndarray, settings: RetrievalSettings, prior: np.ndarray
+    ) -> "CellsIndex":
+        """The index with each row's ``cell`` (n,) int64 given."""
         encoder = _encoder(rows, cell)
         weight = np.asarray(prior, np.float64) + 1.0
         share = weight / np.bincount(cell, weight)[cell]
         return cls(encoder, cell.astype(np.int16), share, prior, settings.prior_strength)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Each row's cell, to be saved: all else follows from it."""
+        return {"cell": torch.from_numpy(self.cell)}
+
+    @classmethod
+    def restore(
+        cls,
+        rows: torch.Tensor,
+        settings: RetrievalSettings,
+        prior: np.ndarray,
+        seed: int,
+        state: Mapping[str, torch.Tensor],
+    ) -> "CellsIndex":
+        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
+        cell = state["cell"].numpy().astype(np.int64)
+        if cell.shape != (len(rows),) or cell.min() < 0:
+            raise ValueError(f"cells of shape {cell.shape}")
+        return cls._of_cells(rows, cell, settings, prior)
 
     def lookup(self, keys: Keys) -> Candidates:
         """The rows of the cells with mass, and those that the prior knows."""

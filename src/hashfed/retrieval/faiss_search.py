@@ -5,6 +5,7 @@ privacy. FAISS's own seeds are constants and it runs in one thread, so that the 
 index.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,11 +34,15 @@ class FaissSearcher:
         with single_threaded_faiss(METHOD):
             return np.asarray(self._index.search(queries, self._neighbors)[1])
 
+    def serialized(self) -> np.ndarray:
+        """The index in FAISS's own binary format, uint8."""
+        with single_threaded_faiss(METHOD) as faiss:
+            return np.asarray(faiss.serialize_index(self._index))
+
     @property
     def index_bytes(self) -> int:
         """Bytes of the index, with the copy of the rows that some kinds keep."""
-        with single_threaded_faiss(METHOD) as faiss:
-            return len(faiss.serialize_index(self._index))
+        return len(self.serialized())
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,27 @@ class FaissIndex:
             if lists is not None:
                 lists.nprobe = min(settings.faiss_probes, lists.nlist)
         neighbors = min(settings.neighbors, size)
+        return cls(rows, neighbors, FaissSearcher(index, neighbors), prior, settings.prior_strength)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """FAISS's index, to be saved."""
+        return {"faiss": torch.from_numpy(self.search.serialized())}
+
+    @classmethod
+    def restore(
+        cls,
+        rows: torch.Tensor,
+        settings: RetrievalSettings,
+        prior: np.ndarray,
+        seed: int,
+        state: Mapping[str, torch.Tensor],
+    ) -> "FaissIndex":
+        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
+        with single_threaded_faiss(METHOD) as faiss:
+            index = faiss.deserialize_index(state["faiss"].numpy())
+        if (index.ntotal, index.d) != tuple(rows.shape):
+            raise ValueError(f"{index.ntotal} rows of length {index.d}")
+        neighbors = min(settings.neighbors, len(rows))
         return cls(rows, neighbors, FaissSearcher(index, neighbors), prior, settings.prior_strength)
 
     def lookup(self, keys: Keys) -> Candidates:

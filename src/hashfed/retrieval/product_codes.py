@@ -7,6 +7,7 @@ length is sent as it is. FAISS trains the codebooks on the server; a client need
 codewords, in torch. The server scores like ``query_codes`` and sees as much: one noisy query per position.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -140,6 +141,23 @@ class ProductCodesIndex:
         with single_threaded_faiss(METHOD) as faiss:
             codebooks = _train(faiss, unit, settings, faiss_seed(seed, METHOD))
         encoder = ProductCodesEncoder(dimension, codebooks.astype(np.float16))
+        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The codebooks, to be saved."""
+        return {"codebooks": torch.from_numpy(self.encoder.codebooks)}
+
+    @classmethod
+    def restore(
+        cls,
+        rows: torch.Tensor,
+        settings: RetrievalSettings,
+        prior: np.ndarray,
+        seed: int,
+        state: Mapping[str, torch.Tensor],
+    ) -> "ProductCodesIndex":
+        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
+        encoder = ProductCodesEncoder(rows.shape[1], state["codebooks"].numpy())
         return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature)
 
     def lookup(self, keys: Keys) -> Candidates:

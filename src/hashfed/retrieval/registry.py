@@ -8,6 +8,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.retrieval.cells import CellsEncoder, CellsIndex
+from hashfed.retrieval.checks import check_counts, check_rows
 from hashfed.retrieval.exact import ExactEncoder, ExactIndex
 from hashfed.retrieval.faiss_search import FaissIndex
 from hashfed.retrieval.frequency import FrequencyIndex
@@ -41,6 +42,15 @@ METHODS: dict[str, Build] = {
     "simhash-collisions": SimHashCollisionsIndex.build,
 }
 
+RESTORE: dict[str, Callable[..., Index]] = {
+    "faiss": FaissIndex.restore,
+    "cells": CellsIndex.restore,
+    "product-codes": ProductCodesIndex.restore,
+    "simhash-union": SimHashUnionIndex.restore,
+    "simhash-collisions": SimHashCollisionsIndex.restore,
+}
+"""``restore(rows, settings, prior, seed, state)`` of methods whose index files hold more than settings."""
+
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     NoEncoder.kind: NoEncoder,
     ExactEncoder.kind: ExactEncoder,
@@ -61,7 +71,12 @@ def build_index(rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarr
         prior: (n,) public counts of how often each row is a label.
         seed: the run's, for the hash functions.
 
+    Raises:
+        HashfedError: where ``rows`` are no finite float32 matrix, or ``prior`` are not n finite counts.
+
     """
+    check_rows(rows)
+    check_counts(prior, len(rows))
     return METHODS[settings.method](rows, settings, prior, seed)
 
 

@@ -6,6 +6,7 @@ over tables and queries, is for the same keys an estimate of Σ_q L·(1 − θ_q
 come first.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,22 @@ class SimHashCollisionsIndex:
     ) -> "SimHashCollisionsIndex":
         """Hash ``rows`` (n, d); ``prior`` (n,) are public counts of how often each row is a label."""
         return cls(SimHashTables.build(rows, settings, seed), (prior + 1.0) ** settings.prior)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What to save (``SimHashTables.state``)."""
+        return self.tables.state()
+
+    @classmethod
+    def restore(
+        cls,
+        rows: torch.Tensor,
+        settings: RetrievalSettings,
+        prior: np.ndarray,
+        seed: int,
+        state: Mapping[str, torch.Tensor],
+    ) -> "SimHashCollisionsIndex":
+        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
+        return cls(SimHashTables.restore(rows, settings, seed, state), (prior + 1.0) ** settings.prior)
 
     @property
     def encoder(self) -> SimHashEncoder:

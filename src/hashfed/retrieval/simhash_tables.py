@@ -1,5 +1,6 @@
 """The hash tables that both SimHash methods keep over the rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from hashfed.errors import HashfedError
 from hashfed.hashing import HashTables, SimHash, Transform, fit_transform
 from hashfed.hashing.projections import principal_projections
 from hashfed.hashing.simhash import CHUNK, check_size
-from hashfed.hashing.transforms import NormScaled, sample_rows
+from hashfed.hashing.transforms import NormScaled, restore_transform, sample_rows, transform_state
+from hashfed.retrieval.checks import check_ids, check_rows
 from hashfed.retrieval.settings import RetrievalSettings
 from hashfed.retrieval.simhash_encoder import SimHashEncoder
 
@@ -61,6 +63,41 @@ class SimHashTables:
         ranges = _ranges(rows, transform)
         return cls(encoder, transform, codes, ranges, HashTables.build(codes, encoder.simhash.bits))
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Codes, the fitted transform and learned projections, to be saved."""
+        fitted = transform_state(self.transform)
+        tensors = {f"transform.{name}": value for name, value in fitted.items()}
+        simhash = self.encoder.simhash
+        if simhash.kind == "pca":
+            tensors["projections"] = simhash.projections
+        return tensors | {"codes": torch.from_numpy(self.codes)}
+
+    @classmethod
+    def restore(
+        cls, rows: torch.Tensor, settings: RetrievalSettings, seed: int, state: Mapping[str, torch.Tensor]
+    ) -> "SimHashTables":
+        """The tables of ``state`` over the same ``rows`` (n, d).
+
+        Raises:
+            KeyError, ValueError: where ``state`` is not of these rows and settings.
+
+        """
+        start = "transform."
+        fitted = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+        transform = restore_transform(settings.transform, fitted)
+        dimension = transform.dimension(rows.shape[1])
+        learned = state["projections"] if settings.projections == "pca" else None
+        simhash = SimHash(settings.bits, settings.tables, dimension, seed, settings.projections, learned)
+        codes = state["codes"].numpy()
+        if codes.shape != (len(rows), settings.tables) or codes.dtype != np.uint16:
+            raise ValueError(f"codes of type {codes.dtype} and shape {codes.shape}")
+        if codes.max() >> settings.bits:
+            raise ValueError(f"bucket {codes.max()} of {1 << settings.bits}")
+        encoder = SimHashEncoder(simhash, transform.client, settings.probes)
+        return cls(
+            encoder, transform, codes, _ranges(rows, transform), HashTables.build(codes, settings.bits)
+        )
+
     def refresh(self, rows: torch.Tensor, ids: np.ndarray) -> "SimHashTables":
         """Tables in which the rows ``ids`` are hashed again; bit for bit those of ``fitted`` over ``rows``.
 
@@ -75,7 +112,7 @@ class SimHashTables:
             HashfedError: where ``rows`` or ``ids`` do not fit.
 
         """
-        _check_ids(ids, len(self.codes))
+        check_ids(ids, len(self.codes))
         dimension = self.encoder.dimension
         if rows.shape != (len(self.codes), dimension):
             raise HashfedError(
@@ -118,22 +155,6 @@ class SimHashTables:
         return hits
 
 
-def check_rows(rows: torch.Tensor, ids: np.ndarray | None = None) -> None:
-    """Raise a HashfedError unless ``rows`` is a finite float32 matrix (n, d) with n, d ≥ 1.
-
-    ``ids`` (n,) name the rows where they are not 0 to n − 1.
-    """
-    if rows.ndim != 2 or 0 in rows.shape or rows.dtype != torch.float32:
-        kind = str(rows.dtype).removeprefix("torch.")
-        raise HashfedError(
-            f"rows of type {kind} and shape {tuple(rows.shape)}: must be float32, (n, d), n and d at least 1"
-        )
-    # A sum is not finite if any value is not; only then it is worth looking for the row.
-    if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
-        bad = int(torch.isfinite(rows).all(1).logical_not_().nonzero()[0])
-        raise HashfedError(f"row {bad if ids is None else ids[bad]} is not finite")
-
-
 def _codes(rows: torch.Tensor, transform: Transform, simhash: SimHash) -> np.ndarray:
     """Bucket numbers (n, L) uint16; transformed in chunks, so that no second copy of all rows is made."""
     codes = np.empty((len(rows), simhash.tables), np.uint16)
@@ -146,15 +167,3 @@ def _ranges(rows: torch.Tensor, transform: Transform) -> np.ndarray | None:
     """Norm ranges (n,) of the rows, or None where there is one."""
     several = isinstance(transform, NormScaled) and len(transform.limits) > 1
     return transform.ranges(rows) if several and isinstance(transform, NormScaled) else None
-
-
-def _check_ids(ids: np.ndarray, size: int) -> None:
-    """Raise a HashfedError unless ``ids`` are ascending distinct integers in [0, size)."""
-    if ids.ndim != 1 or ids.dtype.kind not in "iu":
-        raise HashfedError(f"ids of type {ids.dtype} and shape {ids.shape}: must be a list of integers")
-    if len(ids) and (ids.min() < 0 or ids.max() >= size):
-        raise HashfedError(f"ids from {ids.min()} to {ids.max()}: this index has rows 0 to {size - 1}")
-    falls = np.flatnonzero(ids[1:] <= ids[:-1])
-    if len(falls):
-        before, after = ids[falls[0]], ids[falls[0] + 1]
-        raise HashfedError(f"ids {before}, {after}: must ascend without repetition")

@@ -1,5 +1,6 @@
 """The paper's retrieval: the union of the buckets that a client's queries fall into (section 3.1)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,22 @@ class SimHashUnionIndex:
     ) -> "SimHashUnionIndex":
         """Hash ``rows`` (n, d) into L tables; the prior is not used."""
         return cls(SimHashTables.build(rows, settings, seed))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What to save (``SimHashTables.state``)."""
+        return self.tables.state()
+
+    @classmethod
+    def restore(
+        cls,
+        rows: torch.Tensor,
+        settings: RetrievalSettings,
+        prior: np.ndarray,
+        seed: int,
+        state: Mapping[str, torch.Tensor],
+    ) -> "SimHashUnionIndex":
+        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
+        return cls(SimHashTables.restore(rows, settings, seed, state))
 
     @property
     def encoder(self) -> SimHashEncoder:

@@ -24,7 +24,7 @@ OPTIMUM = "optimum"
 
 
 def make_problem(target: str, clients: int, seed: int) -> Problem:
-    """One of ``LAYERS``, or the folder of a trained run.
+    """One of ``LAYERS``, or the folder of a trained run; of several folders joined by commas the seed's.
 
     Raises:
         HashfedError: where it is neither, or cannot be loaded.
@@ -32,11 +32,13 @@ def make_problem(target: str, clients: int, seed: int) -> Problem:
     """
     if target in LAYERS:
         return LAYERS[target](clients, seed)
-    if not (Path(target) / "config.yaml").is_file():
+    folders = target.split(",")
+    folder = Path(folders[seed % len(folders)])
+    if not (folder / "config.yaml").is_file():
         raise HashfedError(
-            f"bench index {target}: neither the folder of a run, nor one of: {', '.join(LAYERS)}"
+            f"bench index {folder}: neither the folder of a run, nor one of: {', '.join(LAYERS)}"
         )
-    return run_problem(Path(target), clients, seed)
+    return run_problem(folder, clients, seed)
 
 
 def check_variants(names: Sequence[str] | None) -> list[str]:
