@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-METHODS := full random frequency paper hashed
+METHODS := full random frequency paper centroids
 RUNS := runs
 
 .PHONY: install run test slow lint bench clean

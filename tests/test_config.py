@@ -54,11 +54,12 @@ def test_defaults() -> None:
         20,
     )
     assert (config.retrieval.method, config.retrieval.bits, config.retrieval.tables) == (
-        "simhash-collisions",
+        "query-centroids",
         8,
         64,
     )
-    assert (config.selection.budget, config.selection.tail, config.selection.correction) == (0.1, 0.5, "tail")
+    selection = config.selection
+    assert (selection.budget, selection.sampling, selection.tail) == (0.1, "proportional", 0.1)
     assert (config.rounds, config.cohort, config.seed, config.workers) == (200, 16, 0, None)
 
 
@@ -224,7 +225,7 @@ def test_too_many_projections_are_refused(bits: int, tables: int) -> None:
 def test_the_largest_sizes_are_accepted() -> None:
     make_config({"retrieval": {"bits": 16, "tables": 512}})
     make_config({"retrieval": {"bits": 1, "tables": 8192}})
-    make_config({"selection": {"budget": 1, "tail": 1, "oversample": 10}})
+    make_config({"selection": {"budget": 1, "tail": 1, "oversample": 10, "sampling": "top"}})
 
 
 def test_heads_must_divide_the_attention_width() -> None:
@@ -292,7 +293,7 @@ def test_differences_name_fields_and_both_values() -> None:
     one = make_config({"client": {"clip": 0.5}, "seed": 1, "rounds": 5})
     other = make_config({"retrieval": {"method": "full"}, "seed": 2, "rounds": 9})
     assert differences(one, other) == [
-        ("retrieval.method", "simhash-collisions", "full"),
+        ("retrieval.method", "query-centroids", "full"),
         ("client.clip", 0.5, None),
         ("seed", 1, 2),
     ]
@@ -308,7 +309,7 @@ def test_fields_that_a_resumed_run_may_change_are_no_differences() -> None:
 @pytest.mark.parametrize(
     ("tree", "folder"),
     [
-        ({}, "runs/chitchat-simhash-collisions-10%-seed0"),
+        ({}, "runs/chitchat-query-centroids-10%-seed0"),
         ({"retrieval": {"method": "full"}, "seed": 3}, "runs/chitchat-full-seed3"),
         (
             {

@@ -223,7 +223,7 @@ def test_help_lists_every_setting(command: list[str], capsys: pytest.CaptureFixt
     text = " ".join(out.split())
     for default in ("[default 0.1; > 0 and ≤ 1]", "[default none]", "[default chitchat]"):
         assert default in text
-    assert "default simhash-collisions; full, random, frequency, exact, faiss" in text
+    assert "default query-centroids; full, random, frequency, exact, faiss" in text
 
 
 @pytest.mark.parametrize("command", ["compare", "predict", "data"])

@@ -29,7 +29,7 @@ Method = Literal[
 class RetrievalSettings(Settings):
     """How the server finds rows for a client's keys."""
 
-    method: Method = "simhash-collisions"
+    method: Method = "query-centroids"
     """Which rows are sent: all; uniform; most frequent; most softmax mass on the client's queries (sends
     the queries); the same over the nearest rows that FAISS or hnswlib find; the same, estimated from k-means
     cells of the rows, from quantized centroids of the queries, or from quantized queries (two kinds); the
@@ -106,15 +106,24 @@ class SelectionSettings(Settings):
     max_bytes: int | None = Field(None, ge=1)
     """At most as many rows as fit in so many bytes of float32; a client that trains holds each three times
     (row, gradient, change)."""
-    sampling: Literal["top", "proportional"] = "top"
+    sampling: Literal["top", "proportional"] = "proportional"
     """top: the best candidates, and a uniform tail; proportional: rows drawn with chances in proportion to
     their scores."""
-    tail: float = Field(0.5, ge=0, le=1)
+    tail: float = Field(0.1, ge=0, le=1)
     """Share of the budget filled with uniformly drawn rows (top); share of the uniform distribution in the
     chances (proportional)."""
     correction: Literal["tail", "none"] = "tail"
     """tail: raise the logits of drawn rows by −log of their chance, so that the partition function is
     unbiased; none: the paper's estimator."""
     oversample: float = Field(1.0, ge=1, le=10)
-    """Send this many times the budget; the client keeps the rows with the largest activations. What it drops
-    is missing from the partition function, also a corrected one."""
+    """Send this many times the budget; the client keeps the rows with the largest activations (top). What it
+    drops is missing from the partition function, also a corrected one."""
+
+    @model_validator(mode="after")
+    def _check_oversample(self) -> "SelectionSettings":
+        if self.oversample > 1 and self.sampling == "proportional":
+            raise ValueError(
+                f"oversample = {self.oversample:g}: needs sampling top; rows drawn with chances cannot be "
+                "dropped without new chances"
+            )
+        return self

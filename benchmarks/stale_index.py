@@ -1,0 +1,104 @@
+"""What a stale index and reused keys cost in coverage; prints JSON.
+
+Trains, and at some rounds compares, on held-out clients and for each age r: an index of the rows r rounds
+ago with today's keys (``retrieval.refresh``: r is the largest age, the mean is about half), and today's
+index with keys that a client computed r rounds ago with that round's model. Coverage is of today's softmax
+mass, as a share of the optimum.
+
+    python benchmarks/stale_index.py --rounds 100
+"""
+
+import argparse
+import json
+import statistics
+import sys
+
+import numpy as np
+import torch
+
+from hashfed import Simulation, load_data, make_config
+from hashfed.data.vocabulary import PAD
+from hashfed.experiments.index_benchmark.measure import measure_truth
+from hashfed.experiments.index_benchmark.problem import LEAST_SENTENCES, ClientQueries, Problem
+from hashfed.models import Parameters
+from hashfed.randomness import stream
+from hashfed.retrieval import RetrievalSettings, budget_rows, build_index, select
+
+INDEXES = {
+    "centroids 32": RetrievalSettings(method="query-centroids"),
+    "collisions K8 L64 × frequency": RetrievalSettings(method="simhash-collisions"),
+    "collisions K8 L64": RetrievalSettings(method="simhash-collisions", prior=0),
+}
+
+
+def main() -> None:
+    """Train, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--measure", type=int, nargs="+", default=[40, 60, 80, 100], help="rounds")
+    parser.add_argument("--ages", type=int, nargs="+", default=[0, 1, 2, 5, 10, 25])
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--budget", type=float, default=0.1)
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    config = make_config({"retrieval": {"method": "full"}, "workers": arguments.workers})
+    data = load_data(config)
+    able = [client.sentences for client in data.held_out if len(client.sentences) >= LEAST_SENTENCES]
+    chosen = stream(config.seed, "stale clients").choice(len(able), arguments.clients, replace=False)
+    sentences = [able[position].take(np.arange(min(64, len(able[position])))) for position in chosen]
+    past: dict[int, Parameters] = {}
+    shares: dict[tuple[str, str, int], list[float]] = {}
+    with Simulation(config, data) as simulation:
+
+        def queries(parameters: Parameters) -> list[ClientQueries]:
+            found = []
+            for part in sentences:
+                inputs = torch.from_numpy(part.inputs.astype(np.int64))
+                predicted = torch.from_numpy(part.targets != PAD)
+                with torch.no_grad():
+                    vectors = simulation.model.queries(parameters.body, parameters.rows, inputs, predicted)
+                found.append(ClientQueries(vectors, part.own_rows()))
+            return found
+
+        for _ in range(arguments.rounds):
+            simulation.run_round()
+            number, now = simulation.state.round, simulation.state.parameters
+            if any(number == at - age for at in arguments.measure for age in arguments.ages):
+                past[number] = now.clone()
+            if number not in arguments.measure:
+                continue
+            print(f"measuring at round {number}", file=sys.stderr)
+            problem = Problem("now", now.rows, data.label_counts, queries(now))
+            truth = measure_truth(problem)
+            for name, settings in INDEXES.items():
+                for age in arguments.ages:
+                    old = past[number - age]
+                    pairs = {
+                        "stale index": (old.rows, problem.clients),
+                        "reused keys": (now.rows, queries(old)),
+                    }
+                    for kind, (rows, asked) in pairs.items():
+                        index = build_index(rows, settings, data.label_counts, config.seed)
+                        for client, own in zip(asked, truth, strict=True):
+                            found = index.lookup(index.encoder.encode(client.queries))
+                            count = budget_rows(arguments.budget, len(rows))
+                            ids = select(
+                                client.own, found, len(rows), count, 0, False, np.random.default_rng(0)
+                            ).ids
+                            best = own.mass.copy()
+                            best[client.own] += 1
+                            optimum = own.mass[np.argsort(-best)[: max(count, len(client.own))]].sum()
+                            shares.setdefault((kind, name, age), []).append(own.mass[ids].sum() / optimum)
+    print(
+        json.dumps(
+            [
+                {"what": kind, "index": name, "age": age, "coverage_of_optimum": statistics.fmean(values)}
+                for (kind, name, age), values in shares.items()
+            ],
+            indent=1,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
