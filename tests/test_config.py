@@ -355,3 +355,37 @@ def test_none_is_no_value() -> None:
     config = load_config(None, {"output": "none", "evaluation.sentences": "none"})
     assert config.output is None
     assert config.evaluation.sentences is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"retrieval": {"faiss_factory": "HNSW0"}}, "no number in it may be 0"),
+        ({"retrieval": {"faiss_factory": "IVF0,Flat"}}, "no number in it may be 0"),
+        (
+            {"retrieval": {"method": "product-codes", "subspaces": 7}},
+            "retrieval.subspaces = 7: must divide model.embedding = 96",
+        ),
+        (
+            {"selection": {"oversample": 2}},
+            "selection.oversample = 2: needs sampling top; rows drawn with chances cannot be dropped",
+        ),
+        (
+            {"server": {"decay_rounds": 100}},
+            "server.decay_rounds = 100: must be at least rounds = 200, for the learning rate is zero",
+        ),
+        (
+            {"server": {"decay_rounds": 200, "decay_start": 200}},
+            "server.decay_start = 200: must be below 200",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(HashfedError) as caught:
+        make_config(settings)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("factory", ["HNSW10", "IVF100,PQ20", "Flat", "IVF256,PQ16x8"])
+def test_factories_with_numbers_that_end_in_0(factory: str) -> None:
+    assert make_config({"retrieval": {"faiss_factory": factory}}).retrieval.faiss_factory == factory

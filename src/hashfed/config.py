@@ -101,6 +101,16 @@ class Config(Settings):
             raise ValueError(f"server.decay_start = {self.server.decay_start}: must be below {decay}")
         return self
 
+    @model_validator(mode="after")
+    def _check_subspaces(self) -> "Config":
+        retrieval, length = self.retrieval, self.model.embedding
+        product = retrieval.method == "product-codes" and retrieval.quantizer == "product"
+        if product and length % retrieval.subspaces:
+            raise ValueError(
+                f"retrieval.subspaces = {retrieval.subspaces}: must divide model.embedding = {length}"
+            )
+        return self
+
     def folder(self) -> Path:
         """Where the run is kept."""
         if self.output is not None:

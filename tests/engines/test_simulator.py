@@ -8,6 +8,7 @@ import torch
 from hashfed.config import Config
 from hashfed.data.vocabulary import PAD
 from hashfed.engines import Interrupted, Simulation, build_model
+from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.simulator import single_thread
 from hashfed.errors import HashfedError
 from hashfed.experiments.train import round_metrics
@@ -190,12 +191,12 @@ def test_a_dead_worker_is_reported(texts: Path) -> None:
 
 def test_oversampled_rows_are_dropped_on_the_device(texts: Path) -> None:
     data = small_data(texts)
-    config = small_config(texts, selection={"budget": 0.6, "tail": 0.1, "oversample": 1.5})
+    config = small_config(texts, selection={"budget": 0.6, "sampling": "top", "tail": 0.1, "oversample": 1.5})
     with Simulation(config, data) as simulation:
         reports = simulation.run_round().reports
     budget = round(0.6 * len(data.vocabulary))
     assert all(report.rows == max(budget, len(report.own)) for report in reports)
-    plain = small_config(texts, selection={"budget": 0.6, "tail": 0.1})
+    plain = small_config(texts, selection={"budget": 0.6, "sampling": "top", "tail": 0.1})
     with Simulation(plain, data) as simulation:
         fewer = simulation.run_round().reports
     assert sum(r.bytes["rows"] for r in reports) > sum(r.bytes["rows"] for r in fewer)
@@ -242,3 +243,60 @@ def test_the_least_limit_is_the_budget(texts: Path, limits: dict[str, int], rows
     with Simulation(small_config(texts, selection=selection), data) as simulation:
         reports = simulation.run_round().reports
     assert all(report.rows == max(rows, len(report.own)) for report in reports)
+
+
+@pytest.mark.parametrize("method", ["simhash-collisions", "query-centroids", "frequency", "cells"])
+@pytest.mark.parametrize("changed", ["resumed in mid-period", "three workers"])
+def test_stale_indexes_and_declared_counts_survive(
+    method: str, changed: str, texts: Path, tmp_path: Path
+) -> None:
+    data = small_data(texts)
+    retrieval = {"method": method, "refresh": 3, "counts": "declared", "cells": 5}
+    config = small_config(texts, retrieval=retrieval)
+    with Simulation(config, data) as simulation:
+        for _ in range(5):
+            simulation.run_round()
+        expected = simulation.state.parameters.clone()
+    if changed == "three workers":
+        config = small_config(texts, retrieval=retrieval, workers=3)
+    with Simulation(config, data) as simulation:
+        for _ in range(2):
+            simulation.run_round()
+        if changed == "three workers":
+            for _ in range(3):
+                simulation.run_round()
+            found = simulation.state.parameters.clone()
+        else:
+            save_checkpoint(tmp_path, simulation.state)
+    if changed == "resumed in mid-period":
+        with Simulation(config, data) as simulation:
+            assert load_checkpoint(tmp_path, simulation.state)
+            for _ in range(3):
+                simulation.run_round()
+            found = simulation.state.parameters.clone()
+    for name, value in expected.named().items():
+        assert torch.equal(found.named()[name], value)
+
+
+def test_a_stale_index_gives_other_rows_than_a_fresh_one(texts: Path) -> None:
+    data = small_data(texts)
+    found = {}
+    for refresh in (1, 3):
+        retrieval = {"method": "simhash-collisions", "refresh": refresh}
+        with Simulation(small_config(texts, retrieval=retrieval), data) as simulation:
+            rows = []
+            for _ in range(3):
+                simulation.run_round()
+                rows.append(simulation.state.parameters.rows.clone())
+            found[refresh] = rows
+    # Round 1 has the same index; later rounds of the second run still use it.
+    assert torch.equal(found[1][0], found[3][0])
+    assert not torch.equal(found[1][2], found[3][2])
+
+
+def test_a_budget_in_which_no_row_fits_is_refused(texts: Path) -> None:
+    data = small_data(texts)
+    config = small_config(texts, selection={"max_bytes": 31})
+    message = r"selection\.max_bytes = 31: one row takes 32 bytes"
+    with Simulation(config, data) as simulation, pytest.raises(HashfedError, match=message):
+        simulation.run_round()

@@ -73,7 +73,7 @@ def test_a_summary_relates_each_seed_to_its_own_optimum() -> None:
         ("layer", 1, {"name": "x", "rows": 5, "d": 2}),
         ("optimum", 1, {"coverage": [0.5], "recall": [1.0]}),
         ("a", 1, measured(0.3)),
-        ("b", 1, {"skipped": "no package"}),
+        ("b", 1, measured(0.1)),
     ]
     found = summarize(items, "folder")
     assert (found["target"], found["name"], found["rows"]) == ("folder", "x", 5)
@@ -152,3 +152,15 @@ def test_mistakes_are_one_line(
 def test_too_few_clients_are_reported(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "index", str(run), "--clients", "999"]) == 2
     assert "held-out clients with at least 8 sentences" in capsys.readouterr().err
+
+
+def test_a_run_whose_texts_changed_is_refused(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "texts.jsonl"
+    copy.write_bytes(texts.read_bytes())
+    folder = tmp_path / "run"
+    experiments.train(small_config(copy, rounds=1, output=str(folder), retrieval={"method": "full"}))
+    copy.write_text(copy.read_text().replace("w3", "w2"))
+    assert main(["bench", "index", str(folder), "--clients", "1", "--output", str(tmp_path / "out")]) == 2
+    assert "have changed since this run" in capsys.readouterr().err

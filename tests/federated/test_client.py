@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashfed.data.sentences import Sentences
+from hashfed.errors import HashfedError
 from hashfed.federated import client, server
-from hashfed.federated.messages import Declare, SelectedRows
+from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Parameters, Transformer
 from hashfed.randomness import stream
@@ -203,7 +204,9 @@ def test_every_method_sends_the_budget(method: str) -> None:
     settings = RetrievalSettings(method=method, bits=3, tables=4, subspaces=2)
     index = build_index(full.rows, settings, np.arange(SIZE), 0)
     keys = client.hash_queries(MODEL, server.welcome(full, index, declared), declared.own, data)
-    selection = server.retrieve(index, keys, declared, SIZE, SelectionSettings(), stream(0, "select"))
+    selection = server.retrieve(
+        index, keys, declared, SIZE, full.rows.shape[1], SelectionSettings(budget=1), stream(0, "select")
+    )
     assert len(selection.ids) == 21
     assert np.isin(declared.own, selection.ids).all()
     sent = server.send_rows(full, selection, declared.own, 21, 1)
@@ -220,3 +223,48 @@ def test_an_uncorrected_selection_sends_no_weights() -> None:
     sent = server.send_rows(full, corrected, np.array([1], np.int32), 2, 1)
     assert sent.log_weight is not None
     assert sent.log_weight.tolist() == [1.5]
+
+
+@pytest.mark.parametrize(
+    ("own", "budget", "message"),
+    [
+        ([1, 400], 9, "round 3: declared rows: ids from 1 to 400: this index has rows 0 to 29"),
+        ([-1, 5], 9, "round 3: declared rows: ids from -1 to 5: this index has rows 0 to 29"),
+        ([1, 1, 2], 9, "round 3: declared rows: ids 1, 1: must ascend without repetition"),
+        ([5, 2], 9, "round 3: declared rows: ids 5, 2: must ascend without repetition"),
+        ([1, 2], 0, "round 3: declared budget = 0: must be at least 1"),
+        ([1, 2], -5, "round 3: declared budget = -5: must be at least 1"),
+    ],
+)
+def test_a_declaration_that_does_not_fit_is_refused(own: list[int], budget: int, message: str) -> None:
+    full = parameters()
+    index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
+    declared = Declare(3, np.array(own, np.int32), budget)
+    with pytest.raises(HashfedError) as caught:
+        server.welcome(full, index, declared)
+    assert str(caught.value) == message
+    with pytest.raises(HashfedError) as caught:
+        server.retrieve(index, ClientKeys(3, {}), declared, SIZE, 4, SelectionSettings(), stream(0, "select"))
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("asked", "rows"), [(300, 9), (9, 9), (4, 4)])
+def test_a_client_may_lower_the_budget_but_not_raise_it(asked: int, rows: int) -> None:
+    full = parameters()
+    index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
+    declared = Declare(3, np.array([1, 2], np.int32), asked)
+    settings = SelectionSettings(budget=0.3)
+    found = server.retrieve(index, ClientKeys(3, {}), declared, SIZE, 4, settings, stream(0, "select"))
+    assert len(found.ids) == rows
+
+
+@pytest.mark.parametrize("method", ["simhash-union", "exact", "query-codes", "query-centroids"])
+def test_queries_that_are_not_finite_are_refused(method: str) -> None:
+    full, data = parameters(), sentences(count=2)
+    index = build_index(full.rows, RetrievalSettings.model_validate({"method": method}), np.ones(SIZE), 0)
+    for value in full.body.values():
+        value.fill_(torch.nan)
+    declared = client.declare(data, 1, 9)
+    welcome = server.welcome(full, index, declared)
+    with pytest.raises(HashfedError, match="queries are not finite: the training diverged"):
+        client.hash_queries(MODEL, welcome, declared.own, data)

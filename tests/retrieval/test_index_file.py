@@ -71,6 +71,8 @@ def test_an_index_loads_only_for_what_it_was_built_of(tmp_path: Path) -> None:
     chosen = settings("simhash-union")
     path = tmp_path / "index.safetensors"
     save_index(path, build_index(rows(), chosen, counts(), SEED), rows(), chosen, counts(), SEED)
+    stale = settings("simhash-union", refresh=9, counts="declared")
+    assert load_index(path, rows(), stale, counts(), SEED) is not None
     wrong = [
         (rows(1), chosen, counts(), SEED, "index of another model (rows of the same shape, other values)"),
         (rows()[:9], chosen, counts()[:9], SEED, "index of another model ((300, 8) rows, here (9, 8))"),

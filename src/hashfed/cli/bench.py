@@ -14,6 +14,7 @@ from hashfed.errors import HashfedError
 from hashfed.experiments.index_benchmark.result import summarize
 from hashfed.experiments.index_benchmark.run import LAYERS, bench_target, check_variants
 from hashfed.files import write_atomically
+from hashfed.report.html import require_report
 from hashfed.report.index_page import write_index_page
 from hashfed.report.index_table import print_index_table
 
@@ -59,6 +60,8 @@ def bench_index(arguments: argparse.Namespace) -> None:
     for option in ("clients", "seeds"):
         if getattr(arguments, option) < 1:
             raise HashfedError(f"--{option} = {getattr(arguments, option)}: must be at least 1")
+    require_report("hashfed bench index")
+    write_atomically(arguments.output / "result.json", b"")  # better now than after the first layer
     keep_memory()
     result: dict[str, Any] = {
         "budgets": budgets,

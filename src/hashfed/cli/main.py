@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("hashfed: stopped and saved; the same command goes on from here", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
-        print("hashfed: stopped; finished rounds are saved", file=sys.stderr)
+        print("hashfed: stopped; what was finished is saved", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output left; nothing more can be said, and Python must not try at exit.

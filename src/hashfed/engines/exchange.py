@@ -124,7 +124,9 @@ def play_round(
             selection = Selection.all(size)
         else:
             rng = stream(config.seed, "select", round, client.name)
-            selection = server_side.retrieve(index, keys, declared, size, config.selection, rng)
+            selection = server_side.retrieve(
+                index, keys, declared, size, model.dimension, config.selection, rng
+            )
         selected = server_side.send_rows(parameters, selection, own, budget, round)
     send(selected)
     with report.timed("train"):

@@ -21,7 +21,7 @@ from hashfed.engines.workers import (
     Task,
     Workbench,
     WorkerPool,
-    is_refreshed,
+    refreshed,
 )
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
@@ -87,7 +87,7 @@ class Simulation:
             {False: held_out, True: everything},
             self.state.parameters,
             self.state.indexed,
-            self.state.declared,
+            self.state.prior,
         )
         count = config.workers or os.cpu_count() or 1
         self._executor = InProcess(bench, stop) if count == 1 else WorkerPool(bench, count, stop)
@@ -112,8 +112,8 @@ class Simulation:
 
         """
         config, state, number = self.config, self.state, self.state.round + 1
-        if state.indexed is not None and is_refreshed(number, config.retrieval.refresh):
-            state.indexed.copy_(state.parameters.rows)
+        if refreshed(number, config.retrieval.refresh) == number:
+            state.refresh()
         rng = stream(config.seed, "cohort", number)
         cohort = sorted(rng.choice(len(self.data.train), config.cohort, replace=False).tolist())
         # Large clients start first, so that no worker is left with one at the end.

@@ -23,8 +23,9 @@ class ServerState:
         parameters: the model.
         optimizer: the server optimizer's moments.
         shares: who held which row so far.
-        declared: (n,) float64, how many clients declared each row so far (the prior, with
+        declared: (n,) float64, how many clients declared each row so far (with
             ``retrieval.counts: declared``); else None.
+        prior: (n,) float64, ``declared`` as it was when the index was last built; None where that is.
         indexed: (n, d), the rows as they were when the index was last built (with
             ``retrieval.refresh`` > 1); else None.
 
@@ -35,20 +36,21 @@ class ServerState:
     optimizer: OptimizerState
     shares: RowShares
     declared: torch.Tensor | None
+    prior: torch.Tensor | None
     indexed: torch.Tensor | None
 
     @classmethod
     def fresh(cls, model: Model, size: int, config: Config) -> "ServerState":
         """Before the first round."""
         parameters = model.init(size, stream(config.seed, "init"))
+        counts = torch.zeros(size, dtype=torch.float64) if config.retrieval.counts == "declared" else None
         return cls(
             round=0,
             parameters=parameters,
             optimizer=init_optimizer(parameters, config.server),
             shares=RowShares(np.zeros(size)),
-            declared=torch.zeros(size, dtype=torch.float64)
-            if config.retrieval.counts == "declared"
-            else None,
+            declared=counts,
+            prior=None if counts is None else counts.clone(),
             indexed=parameters.rows.clone() if config.retrieval.refresh > 1 else None,
         )
 
@@ -56,9 +58,16 @@ class ServerState:
         """Move to shared memory, in place, what workers read."""
         for value in self.parameters.named().values():
             value.share_memory_()
-        for extra in (self.declared, self.indexed):
+        for extra in (self.prior, self.indexed):
             if extra is not None:
                 extra.share_memory_()
+
+    def refresh(self) -> None:
+        """Take rows and counts as they are now for the next index."""
+        if self.indexed is not None:
+            self.indexed.copy_(self.parameters.rows)
+        if self.prior is not None and self.declared is not None:
+            self.prior.copy_(self.declared)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every array by name, for a checkpoint."""
@@ -69,6 +78,7 @@ class ServerState:
             "touched": torch.from_numpy(self.optimizer.touched),
             "held": torch.from_numpy(self.shares.held),
             **({} if self.declared is None else {"declared": self.declared}),
+            **({} if self.prior is None else {"prior": self.prior}),
             **({} if self.indexed is None else {"indexed": self.indexed}),
         }
 

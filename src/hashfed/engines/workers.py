@@ -69,7 +69,7 @@ class Workbench:
         held_out: sentences to evaluate on, the sample and all.
         parameters: as they are in this round, shared.
         indexed: (n, d) the rows that the index is built of where not those of ``parameters``, shared.
-        declared: (n,) the prior where it is not the public counts, shared.
+        prior: (n,) the counts that the index is built of where not the public ones, shared.
         index: the last index, and the first round that used it.
 
     """
@@ -80,16 +80,15 @@ class Workbench:
     held_out: dict[bool, Sentences]
     parameters: Parameters
     indexed: torch.Tensor | None
-    declared: torch.Tensor | None
+    prior: torch.Tensor | None
     index: tuple[int, Index] | None = field(default=None, init=False)
 
     def play(self, task: PlayClient) -> tuple[Update, ClientReport]:
         """One client's round; the index is built when the first client of a refreshed round comes."""
-        refresh = self.config.retrieval.refresh
-        built = task.round - (task.round - 1) % refresh
+        built = refreshed(task.round, self.config.retrieval.refresh)
         if self.index is None or self.index[0] != built:
             rows = self.parameters.rows if self.indexed is None else self.indexed
-            prior = self.data.label_counts if self.declared is None else self.declared.numpy()
+            prior = self.data.label_counts if self.prior is None else self.prior.numpy().copy()
             self.index = (built, build_index(rows, self.config.retrieval, prior, self.config.seed))
         client = self.data.train[task.client]
         return play_round(self.config, self.model, self.parameters, self.index[1], client, task.round)
@@ -99,9 +98,9 @@ class Workbench:
         return evaluate_chunk(self.model, self.parameters, self.held_out[task.everything], task.chunk)
 
 
-def is_refreshed(round: int, refresh: int) -> bool:
-    """Whether the index is rebuilt before this round, the first of every ``refresh``."""
-    return (round - 1) % refresh == 0
+def refreshed(round: int, refresh: int) -> int:
+    """The round before which the index of ``round`` was built: the first of every ``refresh``."""
+    return round - (round - 1) % refresh
 
 
 class InProcess:

@@ -8,6 +8,7 @@ import torch
 
 from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
+from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, selected_loss
@@ -72,11 +73,16 @@ def hash_queries(model: Model, welcome: Welcome, own: np.ndarray, sentences: Sen
         own: (o,) ids, ascending, whose rows ``welcome`` holds.
         sentences: of this round.
 
+    Raises:
+        HashfedError: where a query is not finite, or the encoder is unknown.
+
     """
     encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
     local = LocalModel(own.astype(np.int64), welcome.own_rows, None, welcome.body)
     with torch.no_grad():
         queries = _queries(model, local, sentences)
+    if not bool(torch.isfinite(queries.sum())):
+        raise HashfedError("a client's queries are not finite: the training diverged")
     return ClientKeys(welcome.round, dict(encoder.encode(queries)))
 
 

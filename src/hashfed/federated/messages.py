@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
+from hashfed.retrieval.checks import check_ids
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,20 @@ class Declare:
     own: np.ndarray
     budget: int
     kind: ClassVar[str] = "declare"
+
+    def check(self, size: int) -> None:
+        """Refuse a declaration that does not fit a model of ``size`` rows.
+
+        Raises:
+            HashfedError: where ids are out of range, repeated or out of order, or the budget is below 1.
+
+        """
+        try:
+            check_ids(self.own, size)
+        except HashfedError as error:
+            raise HashfedError(f"round {self.round}: declared rows: {error}") from None
+        if self.budget < 1:
+            raise HashfedError(f"round {self.round}: declared budget = {self.budget}: must be at least 1")
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""

@@ -5,11 +5,17 @@ import torch
 
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Welcome
 from hashfed.models import Parameters
-from hashfed.retrieval import Index, Selection, SelectionSettings, sample, select
+from hashfed.retrieval import Index, Selection, SelectionSettings, device_rows, sample, select
 
 
 def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
-    """Step 2: the body, the rows the client declared, and the hash function."""
+    """Step 2: the body, the rows the client declared, and the hash function.
+
+    Raises:
+        HashfedError: where the declaration does not fit (``Declare.check``).
+
+    """
+    message.check(len(parameters.rows))
     own_rows = parameters.rows[torch.from_numpy(message.own)]
     encoder = index.encoder
     return Welcome(
@@ -22,11 +28,28 @@ def retrieve(
     keys: ClientKeys,
     declared: Declare,
     size: int,
+    dimension: int,
     settings: SelectionSettings,
     rng: np.random.Generator,
 ) -> Selection:
-    """Step 4: keys to candidates, cut or padded to the client's budget, and more of them if oversampled."""
-    own, budget = declared.own, declared.budget
+    """Step 4: keys to candidates, cut or padded to the client's budget, and more of them if oversampled.
+
+    Args:
+        index: over the server's rows.
+        keys: of the client.
+        declared: its own rows, and its budget, which may lower the settings' but not raise it.
+        size: n.
+        dimension: d.
+        settings: of the run.
+        rng: this client's stream for this round.
+
+    Raises:
+        HashfedError: where declaration or keys do not fit.
+
+    """
+    declared.check(size)
+    own = declared.own
+    budget = min(declared.budget, device_rows(settings, size, dimension))
     candidates = index.lookup(keys.keys)
     corrected = settings.correction == "tail"
     if settings.sampling == "proportional":

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
+from hashfed.hashing.orthogonal import random_orthogonal
 from hashfed.randomness import stream
 
 STEPS = {1: 1.5958, 2: 0.9957, 4: 0.3352, 8: 0.0308}
@@ -90,7 +91,6 @@ class RotatedCodes:
 @lru_cache(maxsize=4)
 def rotation(dimension: int, seed: int) -> torch.Tensor:
     """A random orthogonal matrix (d, d), the same for the same seed."""
-    normal = stream(seed, "rotation").standard_normal((dimension, dimension))
-    orthogonal, upper = np.linalg.qr(normal)
-    # Signs make the distribution uniform over rotations (Mezzadri 2007).
-    return torch.from_numpy((orthogonal * np.sign(np.diag(upper))).astype(np.float32))
+    return torch.from_numpy(
+        random_orthogonal(stream(seed, "rotation"), dimension, dimension).astype(np.float32)
+    )

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from hashfed.hashing.orthogonal import random_orthogonal
 from hashfed.hashing.transforms import mean_and_covariance, sample_rows
 from hashfed.randomness import stream
 
@@ -29,10 +30,7 @@ def orthogonal_projections(count: int, dimension: int, seed: int) -> torch.Tenso
     generator = stream(seed, "orthogonal")
     blocks = []
     for start in range(0, count, dimension):
-        normal = generator.standard_normal((dimension, min(dimension, count - start)))
-        orthogonal, upper = np.linalg.qr(normal)
-        # Signs make the distribution uniform (Mezzadri 2007).
-        blocks.append((orthogonal * np.where(np.diag(upper) < 0, -1.0, 1.0)).T)
+        blocks.append(random_orthogonal(generator, dimension, min(dimension, count - start)).T)
     return torch.from_numpy(np.concatenate(blocks).astype(np.float32))
 
 

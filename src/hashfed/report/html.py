@@ -8,6 +8,17 @@ from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 
 
+def require_report(command: str) -> None:
+    """Raise a HashfedError that names ``command`` where a page cannot be made for want of a package."""
+    try:
+        import jinja2  # noqa: F401
+        import plotly.offline  # noqa: F401
+    except ImportError:
+        raise HashfedError(
+            f"{command}: needs the packages plotly and jinja2 (pip install 'hashfed[report]')"
+        ) from None
+
+
 def write_template(output: Path, template: str, content: Mapping[str, Any], command: str) -> None:
     """Render a template of this folder with ``content`` and plotly's code, and write it atomically.
 
@@ -21,14 +32,11 @@ def write_template(output: Path, template: str, content: Mapping[str, Any], comm
         HashfedError: where a package is missing, or ``output`` cannot be written.
 
     """
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        from markupsafe import Markup
-        from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise HashfedError(
-            f"{command}: needs the packages plotly and jinja2 (pip install 'hashfed[report]')"
-        ) from None
+    require_report(command)
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
+from hashfed.retrieval.protocol import Candidates
 
 CHUNK = 256
 """Most queries scored at a time."""
@@ -51,3 +52,14 @@ def with_prior(evidence: np.ndarray, prior: np.ndarray, strength: float) -> np.n
     """``evidence`` (n,), summing to N, plus κ times the distribution of ``prior`` (n,)."""
     total = prior.sum()
     return evidence + strength * prior / total if strength > 0 and total > 0 else evidence
+
+
+def mass_candidates(
+    rows: torch.Tensor,
+    queries: torch.Tensor,
+    prior: np.ndarray,
+    strength: float,
+    weights: np.ndarray | None = None,
+) -> Candidates:
+    """Rows scored by ``softmax_mass`` and ``with_prior``."""
+    return Candidates.positive(with_prior(softmax_mass(rows, queries, weights), prior, strength))

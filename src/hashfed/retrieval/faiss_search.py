@@ -32,7 +32,12 @@ class FaissSearcher:
     def __call__(self, queries: np.ndarray) -> np.ndarray:
         """Ids (count, k) int64 of the nearest rows of ``queries`` (count, d) float32, −1 for none."""
         with single_threaded_faiss(METHOD):
-            return np.asarray(self._index.search(queries, self._neighbors)[1])
+            try:
+                return np.asarray(self._index.search(queries, self._neighbors)[1])
+            except RuntimeError as error:
+                raise HashfedError(
+                    f"retrieval.method = faiss: FAISS cannot search ({reason(error)})"
+                ) from None
 
     def serialized(self) -> np.ndarray:
         """The index in FAISS's own binary format, uint8."""

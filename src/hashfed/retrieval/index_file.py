@@ -23,6 +23,9 @@ from hashfed.retrieval.settings import RetrievalSettings
 
 FORMAT = "hashfed index 1"
 
+NOT_OF_THE_INDEX = ("refresh", "counts")
+"""Settings that say when an index is built and of which counts, not what it is."""
+
 
 @runtime_checkable
 class Saveable(Protocol):
@@ -74,7 +77,7 @@ def load_index(
         raise HashfedError(f"{path}: index with other label counts than these")
     there = json.loads(header["settings"])
     for name, value in json.loads(settings.model_dump_json()).items():
-        if there.get(name) != value:
+        if there.get(name) != value and name not in NOT_OF_THE_INDEX:
             raise HashfedError(f"{path}: index with retrieval.{name} = {there.get(name)!r}, here {value!r}")
     if header["seed"] != str(seed):
         raise HashfedError(f"{path}: index with seed = {header['seed']}, here {seed}")

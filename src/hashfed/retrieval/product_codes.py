@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval.evidence import softmax_mass, with_prior
+from hashfed.retrieval.evidence import mass_candidates
 from hashfed.retrieval.faiss_library import (
     TRAINING_ITERATIONS,
     faiss_seed,
@@ -164,7 +164,7 @@ class ProductCodesIndex:
         """Every row, with its estimated mass."""
         codes, scales = check_codes(self.encoder.width, keys, {"codes", "scales"})
         queries = self.encoder.decode(codes, scales * np.float32(self.temperature))
-        return Candidates.positive(with_prior(softmax_mass(self.rows, queries), self.prior, self.strength))
+        return mass_candidates(self.rows, queries, self.prior, self.strength)
 
 
 def _train(faiss: Any, unit: np.ndarray, settings: RetrievalSettings, seed: int) -> np.ndarray:

@@ -19,7 +19,7 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.hashing.kmeans import ITERATIONS, kmeans
-from hashfed.retrieval.evidence import softmax_mass, with_prior
+from hashfed.retrieval.evidence import mass_candidates
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.query_codes import check_codes
 from hashfed.retrieval.settings import RetrievalSettings
@@ -94,6 +94,4 @@ class QueryCentroidsIndex:
                 f"({len(scales)},)"
             )
         queries = self.encoder.codes.decode(codes, scales * np.float32(self.temperature))
-        return Candidates.positive(
-            with_prior(softmax_mass(self.rows, queries, counts), self.prior, self.strength)
-        )
+        return mass_candidates(self.rows, queries, self.prior, self.strength, counts)

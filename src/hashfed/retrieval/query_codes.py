@@ -13,7 +13,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.retrieval.evidence import softmax_mass, with_prior
+from hashfed.retrieval.evidence import mass_candidates
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.settings import RetrievalSettings
 
@@ -71,7 +71,7 @@ class QueryCodesIndex:
         """Every row, with its estimated mass."""
         codes, scales = check_codes(self.encoder.codes.width, keys, {"codes", "scales"})
         queries = self.encoder.codes.decode(codes, scales * np.float32(self.temperature))
-        return Candidates.positive(with_prior(softmax_mass(self.rows, queries), self.prior, self.strength))
+        return mass_candidates(self.rows, queries, self.prior, self.strength)
 
 
 def check_codes(width: int, keys: Keys, names: set[str]) -> tuple[np.ndarray, np.ndarray]:

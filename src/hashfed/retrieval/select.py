@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hashfed.errors import HashfedError
 from hashfed.retrieval.protocol import Candidates
 from hashfed.retrieval.settings import SelectionSettings
 
@@ -40,13 +41,22 @@ def budget_rows(budget: float, size: int) -> int:
 
 
 def device_rows(settings: SelectionSettings, size: int, dimension: int) -> int:
-    """Rows that a client may hold of ``size`` rows of length ``dimension``: the least limit, at least 1."""
+    """Rows that a client may hold of ``size`` rows of length ``dimension``: the least limit.
+
+    Raises:
+        HashfedError: where not one row fits in ``settings.max_bytes``.
+
+    """
     limits = [budget_rows(settings.budget, size)]
     if settings.max_rows is not None:
         limits.append(settings.max_rows)
     if settings.max_bytes is not None:
         limits.append(settings.max_bytes // (4 * dimension))
-    return max(1, min(limits))
+        if limits[-1] == 0:
+            raise HashfedError(
+                f"selection.max_bytes = {settings.max_bytes}: one row takes {4 * dimension} bytes"
+            )
+    return min(limits)
 
 
 def select(

@@ -1,8 +1,9 @@
 """What can be chosen about retrieval and selection."""
 
+import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hashfed.hashing.probes import MAX_PROBES
 from hashfed.hashing.projections import ProjectionKind
@@ -86,6 +87,14 @@ class RetrievalSettings(Settings):
             )
         return self
 
+    @field_validator("faiss_factory")
+    @classmethod
+    def _check_factory(cls, value: str) -> str:
+        # FAISS ends the process at HNSW0, and only searches fail at IVF0.
+        if re.search(r"(?<![0-9])0+(?![0-9])", value):
+            raise ValueError("no number in it may be 0")
+        return value
+
     @model_validator(mode="after")
     def _check_ranges(self) -> "RetrievalSettings":
         if self.norm_ranges > 1 and self.transform not in RANGED:
@@ -102,10 +111,10 @@ class SelectionSettings(Settings):
     budget: float = Field(0.1, gt=0, le=1)
     """Rows a client holds, as a fraction of all rows (method full: always all)."""
     max_rows: int | None = Field(None, ge=1)
-    """At most so many rows, whatever the fraction."""
+    """At most so many rows, whatever the fraction (own rows beyond it: client.own_rows)."""
     max_bytes: int | None = Field(None, ge=1)
-    """At most as many rows as fit in so many bytes of float32; a client that trains holds each three times
-    (row, gradient, change)."""
+    """At most as many rows as fit in so many bytes of float32 (own rows beyond it: client.own_rows); a client
+    that trains holds each three times: row, gradient, change."""
     sampling: Literal["top", "proportional"] = "proportional"
     """top: the best candidates, and a uniform tail; proportional: rows drawn with chances in proportion to
     their scores."""

@@ -132,7 +132,7 @@ class SimHashEncoder:
             )
         if buckets.dtype.kind not in "iu" or counts.dtype.kind not in "iu":
             raise HashfedError(f"keys of types {buckets.dtype} and {counts.dtype}: need integers")
-        if (np.diff(buckets) <= 0).any() or (counts < 1).any():
+        if (buckets[1:] <= buckets[:-1]).any() or (counts < 1).any():
             raise HashfedError("keys: buckets must ascend without repetition, with counts of at least 1")
         if len(buckets) and (buckets.min() < 0 or buckets.max() >= total):
             raise HashfedError(

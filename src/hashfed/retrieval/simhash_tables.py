@@ -139,6 +139,8 @@ class SimHashTables:
         (Yan 2018): s = M_j · cos(π(1 − rate^(1/K))). The score is the number of collisions that a row with
         this s would have under the largest norm M of all, N·L·(1 − arccos(s/M)/π)^K: it rises with s, and
         ranges of equal norm leave the collisions as they are. Rows without a collision stay at 0.
+        With probes a row is hit more often than (1 − θ/π)^K, so the cosines are too large: the order within
+        a range is unaffected, that between ranges is a heuristic.
         """
         hits = self.tables.collisions(buckets, counts)
         if self.ranges is None or not isinstance(self.transform, NormScaled) or len(counts) == 0:

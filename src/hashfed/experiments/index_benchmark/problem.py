@@ -11,7 +11,7 @@ from hashfed.engines import build_model
 from hashfed.engines.checkpoint import load_parameters
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
-from hashfed.experiments.train import load_data
+from hashfed.experiments.train import digest, load_data
 from hashfed.randomness import stream
 
 LEAST_SENTENCES = 8
@@ -58,12 +58,16 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
     A client draws as many sentences as in a round of training; its queries come from the whole model.
 
     Raises:
-        HashfedError: where the folder is no run with a checkpoint, or has too few held-out clients.
+        HashfedError: where the folder is no run with a checkpoint, has too few held-out clients, or its
+            data have changed.
 
     """
     run = RunFolder(path)
     config = run.config()
     data = load_data(config)
+    facts = run.read_json("data.json")
+    if facts is not None and facts["sha256"] != digest(data):
+        raise HashfedError(f"{path}: the texts of {config.data.source} have changed since this run")
     model = build_model(config)
     parameters = load_parameters(run.path / "checkpoint")
     if parameters is None:

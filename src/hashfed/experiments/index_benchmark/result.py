@@ -25,7 +25,7 @@ def summarize(measured: Sequence[tuple[str, int, Mapping[str, Any]]], target: st
     Returns:
         ``target``, ``name``, ``rows``, ``d``, and ``indexes``: by name ``coverage`` and ``recall`` (means
         over seeds, one for each budget), ``coverage_of_optimum`` and its ``..._spread`` (largest minus
-        smallest over seeds, of the ratio within a seed), medians of the costs; or ``skipped``, a reason.
+        smallest over seeds, of the ratio within a seed), medians of the costs; or ``skipped``, why.
 
     """
     by_name: dict[str, list[Mapping[str, Any]]] = {}
@@ -35,10 +35,11 @@ def summarize(measured: Sequence[tuple[str, int, Mapping[str, Any]]], target: st
     best = np.array([result["coverage"] for result in by_name[OPTIMUM]])
     indexes: dict[str, Any] = {}
     for name, results in by_name.items():
-        if "skipped" in results[0]:
-            indexes[name] = {"skipped": results[0]["skipped"]}
+        reasons = [result["skipped"] for result in results if "skipped" in result]
+        if reasons:
+            indexes[name] = {"skipped": reasons[0]}
             continue
-        ratios = np.array([result["coverage"] for result in results]) / best[: len(results)]
+        ratios = np.array([result["coverage"] for result in results]) / best
         indexes[name] = {
             **{
                 quality: np.mean([result[quality] for result in results], axis=0).tolist()

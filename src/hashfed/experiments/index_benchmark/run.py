@@ -64,7 +64,8 @@ def bench_target(
     """Measure on one output layer, one thread, yielding (index, seed, ``measure_index``'s result).
 
     A seed draws the clients and the hash functions. First come ``"layer"`` (name and sizes) and ``OPTIMUM``
-    of every seed. An index whose package is missing yields ``{"skipped": reason}``.
+    of every seed. An index that cannot be built, for its package is missing or the layer too
+    small, yields ``{"skipped": reason}``.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
