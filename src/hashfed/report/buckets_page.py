@@ -12,6 +12,7 @@ from hashfed.experiments.buckets import Buckets, principal_plane
 from hashfed.report.buckets_table import facts, heading, words_heading
 from hashfed.report.curves import GREY, run_style
 from hashfed.report.html import write_template
+from hashfed.report.layout import axis_title, plain_layout
 
 POINTS = 3000
 """Words that are drawn, the most frequent, besides those listed: more would be slow, and hide one another."""
@@ -81,10 +82,10 @@ def _plane(found: Buckets, rows: torch.Tensor) -> dict[str, Any]:
         traces.append(_points(found, places, drawn[codes == bucket.number], position))
         labels.append(_labels(found, places, [rank_of[word] for word in bucket.words[:LABELS]], position))
     across, up = (
-        {"title": _title(f"{which} principal component ({share:.0%} of the variance)")}
+        {"title": axis_title(f"{which} principal component ({share:.0%} of the variance)")}
         for which, share in zip(("First", "Second"), shares, strict=True)
     )
-    return {"data": traces + labels, "layout": _layout(across, up)}
+    return {"data": traces + labels, "layout": plain_layout(560, across, up)}
 
 
 def _points(found: Buckets, places: np.ndarray, ranks: np.ndarray, position: int | None) -> dict[str, Any]:
@@ -141,14 +142,14 @@ def _bars(found: Buckets) -> dict[str, Any]:
             }
         )
     across = {
-        "title": _title("Bucket"),
+        "title": axis_title("Bucket"),
         "type": "category",
         "categoryorder": "array",
         "categoryarray": names,
         "showgrid": False,
         "showticklabels": len(names) <= 32,
     }
-    layout = _layout(across, {"title": _title("Words"), "rangemode": "tozero"})
+    layout = plain_layout(560, across, {"title": axis_title("Words"), "rangemode": "tozero"})
     return {"data": traces, "layout": layout | {"barmode": "overlay", "bargap": 0.15}}
 
 
@@ -164,26 +165,8 @@ def _line(found: Buckets) -> dict[str, Any]:
         "meta": {"runs": []},
         "hovertemplate": "bucket %{x:,} by size: %{y:,} words<extra></extra>",
     }
-    across = {"title": _title("Buckets with words, by size")}
+    across = {"title": axis_title("Buckets with words, by size")}
     return {
         "data": [trace],
-        "layout": _layout(across, {"title": _title("Words"), "rangemode": "tozero"}),
-    }
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"text": text, "standoff": 8}
-
-
-def _layout(across: dict[str, Any], up: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "height": 560,
-        "margin": {"l": 56, "r": 12, "t": 12, "b": 52},
-        "showlegend": False,
-        "hovermode": "closest",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "hoverlabel": {"align": "left", "namelength": -1},
-        "xaxis": across | {"automargin": True, "zeroline": False},
-        "yaxis": up | {"automargin": True, "zeroline": False},
+        "layout": plain_layout(560, across, {"title": axis_title("Words"), "rangemode": "tozero"}),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, cycle
 from typing import Any
 
+from hashfed.report.layout import axis_title, plain_layout
 from hashfed.report.results import RunResult
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -285,24 +286,12 @@ def _named(run: Drawn, values: str) -> dict[str, Any]:
 
 def _layout(across: str, measure: Measure, runs: Sequence[Drawn]) -> dict[str, Any]:
     floors = _floor_heights(runs, measure)
-    return {
-        "height": 340,
-        "margin": {"l": 56, "r": 12, "t": 12, "b": 52},
-        "showlegend": False,
-        "hovermode": "closest",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "hoverlabel": {"align": "left", "namelength": -1},
-        "xaxis": {
-            "title": {"text": across, "standoff": 10},
-            "rangemode": "tozero",
-            "zeroline": False,
-            "automargin": True,
-        },
-        "yaxis": {"title": {"text": measure.title, "standoff": 8}, "zeroline": False, "automargin": True},
-        "shapes": _floor_lines(floors),
-        "annotations": _floor_labels(floors),
-    }
+    layout = plain_layout(
+        340,
+        {"title": {"text": across, "standoff": 10}, "rangemode": "tozero"},
+        {"title": axis_title(measure.title)},
+    )
+    return layout | {"shapes": _floor_lines(floors), "annotations": _floor_labels(floors)}
 
 
 def _floor_lines(heights: Sequence[float]) -> list[dict[str, Any]]:

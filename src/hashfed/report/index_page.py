@@ -9,6 +9,7 @@ from hashfed.experiments.index_benchmark.run import OPTIMUM
 from hashfed.report.curves import GREY, Style, run_style
 from hashfed.report.html import write_template
 from hashfed.report.index_table import HEADER, index_cells, ordered
+from hashfed.report.layout import axis_title, plain_layout
 
 DRAWN = (
     OPTIMUM,
@@ -85,7 +86,10 @@ def _curves(
         _line(position, name, budgets, layer["indexes"][name]["coverage"], styles[name])
         for position, name in enumerate(shown)
     ]
-    return {"data": traces, "layout": _layout(_budget_axis(budgets), {"title": _title("Coverage")})}
+    return {
+        "data": traces,
+        "layout": plain_layout(340, _budget_axis(budgets), {"title": axis_title("Coverage")}),
+    }
 
 
 def _shortfalls(
@@ -98,7 +102,7 @@ def _shortfalls(
             line = _line(position, name, budgets, _missed(found), styles[name])
             half = [spread / 2 for spread in found["coverage_of_optimum_spread"]]
             traces.append(line | {"error_y": {"array": half, "thickness": 1, "width": 3}})
-    return {"data": traces, "layout": _layout(_budget_axis(budgets), _shortfall_axis())}
+    return {"data": traces, "layout": plain_layout(340, _budget_axis(budgets), _shortfall_axis())}
 
 
 def _missed(found: Mapping[str, Any]) -> list[float]:
@@ -136,17 +140,13 @@ def _points(layer: Mapping[str, Any], at: int) -> dict[str, Any]:
         }
         for name, item in found.items()
     ]
-    axis = {"title": _title("Bytes (logarithmic)"), "type": "log", "dtick": 1}
-    return {"data": traces, "layout": _layout(axis, _shortfall_axis())}
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"text": text, "standoff": 8}
+    axis = {"title": axis_title("Bytes (logarithmic)"), "type": "log", "dtick": 1}
+    return {"data": traces, "layout": plain_layout(340, axis, _shortfall_axis())}
 
 
 def _budget_axis(budgets: Sequence[float]) -> dict[str, Any]:
     return {
-        "title": _title("Budget (% of rows, logarithmic)"),
+        "title": axis_title("Budget (% of rows, logarithmic)"),
         "type": "log",
         "tickvals": [100 * budget for budget in budgets],
         "ticktext": [f"{100 * budget:g}" for budget in budgets],
@@ -154,18 +154,4 @@ def _budget_axis(budgets: Sequence[float]) -> dict[str, Any]:
 
 
 def _shortfall_axis() -> dict[str, Any]:
-    return {"title": _title("Missed"), "type": "log", "dtick": 1, "tickformat": "~g"}
-
-
-def _layout(across: dict[str, Any], up: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "height": 340,
-        "margin": {"l": 56, "r": 12, "t": 12, "b": 52},
-        "showlegend": False,
-        "hovermode": "closest",
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "hoverlabel": {"align": "left", "namelength": -1},
-        "xaxis": across | {"automargin": True},
-        "yaxis": up | {"automargin": True, "zeroline": False},
-    }
+    return {"title": axis_title("Missed"), "type": "log", "dtick": 1, "tickformat": "~g"}
