@@ -141,7 +141,7 @@ def test_a_query_that_is_not_finite_is_refused_on_the_device() -> None:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (math.nan, "retrieval.method = cells: the rows are not finite: the training diverged"),
+        (math.nan, "row 0 is not finite"),
         (1e6, "centroids, bias and spread: must be finite; the training diverged?"),
     ],
 )

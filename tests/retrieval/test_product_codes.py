@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -119,13 +117,6 @@ def test_subspaces_must_divide_the_length() -> None:
         index_of(vectors(20), subspaces=5)
     assert str(caught.value) == "retrieval.subspaces = 5: must divide the length of the rows, 12"
     index_of(vectors(20), subspaces=5, quantizer="residual")
-
-
-def test_rows_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(HashfedError) as caught:
-        index_of(torch.full((4, DIMENSION), math.nan))
-    problem = "retrieval.method = product-codes: the rows are not finite: the training diverged"
-    assert str(caught.value) == problem
 
 
 @pytest.mark.parametrize(

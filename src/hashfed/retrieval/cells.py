@@ -146,10 +146,10 @@ class CellsIndex:
         """Cluster ``rows`` (n, d) into at most ``settings.cells`` cells; ``prior`` (n,) are public counts.
 
         Raises:
-            HashfedError: where FAISS is missing or the rows are not finite, or too large for float16.
+            HashfedError: where FAISS is missing or the rows are too large for float16.
 
         """
-        data = training_vectors(rows, METHOD)
+        data = training_vectors(rows)
         cell = _nearest(data, min(settings.cells, len(data)), faiss_seed(seed, METHOD))
         # Cells that no row chose are left out.
         return cls._of_cells(rows, np.unique(cell, return_inverse=True)[1], settings, prior)

@@ -71,7 +71,7 @@ class FaissIndex:
             HashfedError: where FAISS is missing or refuses the factory's string for these rows.
 
         """
-        data = training_vectors(rows, METHOD)
+        data = training_vectors(rows)
         size, dimension = data.shape
         with single_threaded_faiss(METHOD) as faiss:
             try:

@@ -124,7 +124,7 @@ class ProductCodesIndex:
         """Train codebooks on the directions of ``rows`` (n, d); the rows are kept by reference.
 
         Raises:
-            HashfedError: where FAISS is missing, the rows are not finite, or ``settings.subspaces`` does
+            HashfedError: where FAISS is missing, or ``settings.subspaces`` does
                 not divide d.
 
         """
@@ -133,7 +133,7 @@ class ProductCodesIndex:
             raise HashfedError(
                 f"retrieval.subspaces = {settings.subspaces}: must divide the length of the rows, {dimension}"
             )
-        data = training_vectors(rows, METHOD)
+        data = training_vectors(rows)
         unit = data / np.maximum(np.linalg.norm(data, axis=1, keepdims=True), 1e-30)
         if len(unit) < CODEWORDS:
             # With as many vectors as codewords FAISS takes the vectors themselves.
