@@ -360,7 +360,10 @@ def test_none_is_no_value() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"retrieval": {"faiss_factory": "HNSW0"}}, "no number in it may be 0"),
+        (
+            {"retrieval": {"faiss_factory": "HNSW0"}},
+            "retrieval.faiss_factory = 'HNSW0': no number in it may be 0",
+        ),
         ({"retrieval": {"faiss_factory": "IVF0,Flat"}}, "no number in it may be 0"),
         (
             {"retrieval": {"method": "product-codes", "subspaces": 7}},

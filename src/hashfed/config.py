@@ -230,7 +230,7 @@ def _explain(error: ValidationError) -> str:
     message = message[0].lower() + message[1:]
     field = _field(path)
     allowed = bounds(field) if field else ""
-    if problem["type"] == "value_error":
+    if problem["type"] == "value_error" and _find(path) is not None:
         # A group's own check begins its message with the field's name.
         return f"{name}.{message}" if name else message
     return f"{name} = {problem['input']!r}: {message}" + (f" (allowed: {allowed})" if allowed else "")
