@@ -14,12 +14,15 @@ import statistics
 import sys
 
 import numpy as np
-import torch
 
 from hashfed import Simulation, load_data, make_config
-from hashfed.data.vocabulary import PAD
-from hashfed.experiments.index_benchmark.measure import measure_truth
-from hashfed.experiments.index_benchmark.problem import LEAST_SENTENCES, ClientQueries, Problem
+from hashfed.experiments.index_benchmark.measure import best_rows, measure_truth
+from hashfed.experiments.index_benchmark.problem import (
+    LEAST_SENTENCES,
+    ClientQueries,
+    Problem,
+    client_queries,
+)
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import RetrievalSettings, budget_rows, build_index, select
@@ -51,14 +54,7 @@ def main() -> None:
     with Simulation(config, data) as simulation:
 
         def queries(parameters: Parameters) -> list[ClientQueries]:
-            found = []
-            for part in sentences:
-                inputs = torch.from_numpy(part.inputs.astype(np.int64))
-                predicted = torch.from_numpy(part.targets != PAD)
-                with torch.no_grad():
-                    vectors = simulation.model.queries(parameters.body, parameters.rows, inputs, predicted)
-                found.append(ClientQueries(vectors, part.own_rows()))
-            return found
+            return [client_queries(simulation.model, parameters, part) for part in sentences]
 
         for _ in range(arguments.rounds):
             simulation.run_round()
@@ -85,9 +81,7 @@ def main() -> None:
                             ids = select(
                                 client.own, found, len(rows), count, 0, False, np.random.default_rng(0)
                             ).ids
-                            best = own.mass.copy()
-                            best[client.own] += 1
-                            optimum = own.mass[np.argsort(-best)[: max(count, len(client.own))]].sum()
+                            optimum = own.mass[best_rows(client.own, own.mass, arguments.budget)].sum()
                             shares.setdefault((kind, name, age), []).append(own.mass[ids].sum() / optimum)
     print(
         json.dumps(

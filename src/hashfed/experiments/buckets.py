@@ -10,7 +10,6 @@ import torch
 from torch.nn import functional
 
 from hashfed.data.vocabulary import SPECIAL, Vocabulary
-from hashfed.engines.checkpoint import load_parameters
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.hashing.simhash import MAX_BITS, SimHash
@@ -130,9 +129,7 @@ def read_rows(run: RunFolder) -> tuple[torch.Tensor, Vocabulary]:
 
     """
     run.config()
-    parameters = load_parameters(run.path / "checkpoint")
-    if parameters is None:
-        raise HashfedError(f"{run.path}: has no checkpoint yet")
+    parameters = run.parameters()
     vocabulary = run.vocabulary()
     if len(vocabulary) != len(parameters.rows):
         raise HashfedError(

@@ -7,7 +7,6 @@ from hashfed.data.sentences import encode_sentences
 from hashfed.data.tokenizer import tokenize
 from hashfed.data.vocabulary import SPECIAL
 from hashfed.engines import build_model
-from hashfed.engines.checkpoint import load_parameters
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
 
@@ -27,9 +26,7 @@ def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, floa
     if not 1 <= count <= len(vocabulary.words):
         raise HashfedError(f"--top = {count}: must be from 1 to {len(vocabulary.words)}")
     model = build_model(config)
-    parameters = load_parameters(run.path / "checkpoint")
-    if parameters is None:
-        raise HashfedError(f"{run.path}: has no checkpoint yet")
+    parameters = run.parameters()
     length = config.data.sentence_length
     words = tokenize(text)[-(length - 1) :] if length > 1 else []
     inputs = torch.from_numpy(encode_sentences([words], vocabulary, length).inputs.astype(np.int64))

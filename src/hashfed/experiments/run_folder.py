@@ -20,10 +20,11 @@ from typing import IO, Any
 
 from hashfed.config import Config, differences, load_config
 from hashfed.data import Vocabulary
-from hashfed.engines.checkpoint import LATEST, load_checkpoint, save_checkpoint
+from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
+from hashfed.models import Parameters
 
 
 class RunFolder:
@@ -105,6 +106,18 @@ class RunFolder:
         if not self._is_run():
             raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
         return load_config(self.path / "config.yaml")
+
+    def parameters(self) -> Parameters:
+        """The model's parameters in the last checkpoint.
+
+        Raises:
+            HashfedError: where there is no checkpoint, or a damaged one.
+
+        """
+        parameters = load_parameters(self.path / "checkpoint")
+        if parameters is None:
+            raise HashfedError(f"{self.path}: has no checkpoint yet")
+        return parameters
 
     def vocabulary(self) -> Vocabulary:
         """The saved vocabulary."""

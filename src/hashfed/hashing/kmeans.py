@@ -24,13 +24,17 @@ def kmeans(vectors: torch.Tensor, clusters: int, seed: int) -> tuple[torch.Tenso
     k = min(clusters, count)
     start = stream(seed, "kmeans").choice(count, k, replace=False, shuffle=False)
     centroids = vectors[torch.from_numpy(np.sort(start))]
-    for iteration in range(ITERATIONS + 1):
-        nearest = (vectors @ centroids.T).sub_(0.5 * centroids.square().sum(1)).argmax(1)
-        sizes = torch.bincount(nearest, minlength=k)
-        sums = torch.zeros_like(centroids).index_add_(0, nearest, vectors)
-        means = sums / sizes.clamp(min=1)[:, None]
-        if iteration == ITERATIONS:
-            kept = sizes > 0
-            return means[kept], np.asarray(sizes[kept].numpy())
+    for _ in range(ITERATIONS):
+        means, sizes = _group_means(vectors, centroids)
         centroids = torch.where((sizes > 0)[:, None], means, centroids)
-    raise AssertionError("unreachable")
+    means, sizes = _group_means(vectors, centroids)
+    kept = sizes > 0
+    return means[kept], np.asarray(sizes[kept].numpy())
+
+
+def _group_means(vectors: torch.Tensor, centroids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means (k, d) and sizes (k,) of the vectors nearest to each of ``centroids`` (k, d); 0 for none."""
+    nearest = (vectors @ centroids.T).sub_(0.5 * centroids.square().sum(1)).argmax(1)
+    sizes = torch.bincount(nearest, minlength=len(centroids))
+    sums = torch.zeros_like(centroids).index_add_(0, nearest, vectors)
+    return sums / sizes.clamp(min=1)[:, None], sizes

@@ -82,9 +82,10 @@ def _capped(scores: np.ndarray, total: int) -> np.ndarray:
     # With the k largest capped, c = (total − k) / (sum of the others): take the first k whose c caps no more.
     below = np.cumsum(falling[::-1])[::-1]
     factors = (total - np.arange(total)) / below[:total]
-    first = int(np.argmax(factors * falling[:total] < 1)) if (factors * falling[:total] < 1).any() else total
-    if first == total:
+    loose = np.flatnonzero(factors * falling[:total] < 1)
+    if len(loose) == 0:
         return np.where(scores >= falling[total - 1], 1.0, 0.0)
+    first = loose[0]
     return np.asarray(np.minimum(1.0, factors[first] * scores))
 
 

@@ -58,7 +58,7 @@ def measure_truth(problem: Problem) -> list[Truth]:
 def optimum(problem: Problem, truth: Sequence[Truth], budgets: Sequence[float]) -> dict[str, list[float]]:
     """Coverage and recall of the rows with the most expected mass, as ``measure_index`` gives them."""
     chosen = [
-        [_chosen(client.own, own.mass, budget) for client, own in zip(problem.clients, truth, strict=True)]
+        [best_rows(client.own, own.mass, budget) for client, own in zip(problem.clients, truth, strict=True)]
         for budget in budgets
     ]
     return _quality(chosen, truth)
@@ -136,7 +136,7 @@ def _refresh_seconds(problem: Problem, index: Index, seed: int) -> float | None:
     return time.process_time() - start
 
 
-def _chosen(own: np.ndarray, mass: np.ndarray, budget: float) -> np.ndarray:
+def best_rows(own: np.ndarray, mass: np.ndarray, budget: float) -> np.ndarray:
     """Own rows and those with the most mass, up to the budget."""
     score = mass.copy()
     score[own] = np.inf

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
 from hashfed.engines import build_model
-from hashfed.engines.checkpoint import load_parameters
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import digest, load_data
+from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 
 LEAST_SENTENCES = 8
@@ -69,9 +70,7 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
     if facts is not None and facts["sha256"] != digest(data):
         raise HashfedError(f"{path}: the texts of {config.data.source} have changed since this run")
     model = build_model(config)
-    parameters = load_parameters(run.path / "checkpoint")
-    if parameters is None:
-        raise HashfedError(f"{path}: has no checkpoint yet")
+    parameters = run.parameters()
     able = [client for client in data.held_out if len(client.sentences) >= LEAST_SENTENCES]
     if len(able) < clients:
         raise HashfedError(
@@ -84,12 +83,17 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
         sentences = able[position].sentences
         count = min(len(sentences), config.client.sentences)
         drawn = sentences.take(np.sort(rng.choice(len(sentences), count, replace=False)))
-        inputs = torch.from_numpy(drawn.inputs.astype(np.int64))
-        predicted = torch.from_numpy(drawn.targets != PAD)
-        with torch.no_grad():
-            queries = model.queries(parameters.body, parameters.rows, inputs, predicted)
-        found.append(ClientQueries(queries, drawn.own_rows().astype(np.int64)))
+        found.append(client_queries(model, parameters, drawn))
     return Problem(path.name, parameters.rows, data.label_counts, found)
+
+
+def client_queries(model: Model, parameters: Parameters, sentences: Sentences) -> ClientQueries:
+    """What a client with these sentences asks, under the whole model."""
+    inputs = torch.from_numpy(sentences.inputs.astype(np.int64))
+    predicted = torch.from_numpy(sentences.targets != PAD)
+    with torch.no_grad():
+        queries = model.queries(parameters.body, parameters.rows, inputs, predicted)
+    return ClientQueries(queries, sentences.own_rows())
 
 
 def synthetic_problem(rows: int, dimension: int, clients: int, seed: int) -> Problem:
