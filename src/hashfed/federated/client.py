@@ -11,7 +11,7 @@ from hashfed.data.vocabulary import PAD
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
 from hashfed.federated.settings import ClientSettings
-from hashfed.models import Model, selected_loss
+from hashfed.models import Model, WorkSpace, output_gradients
 from hashfed.retrieval import make_encoder
 
 HASH_BATCH = 64
@@ -138,10 +138,10 @@ def train(
 
     ``local`` is left as it was.
     """
-    rows = local.rows.clone().requires_grad_()
+    rows = local.rows.clone()
     body = {name: value.clone().requires_grad_() for name, value in local.body.items()}
-    parameters = [rows, *body.values()]
-    optimizer = torch.optim.SGD(parameters, lr=settings.learning_rate)
+    optimizer = torch.optim.SGD(body.values(), lr=settings.learning_rate)
+    space = WorkSpace()
     inputs, targets, predicted = _remap(local, sentences)
     total_loss, total_predictions = 0.0, 0
     for _ in range(settings.epochs):
@@ -149,14 +149,24 @@ def train(
         for batch in order.split(settings.batch_size):
             used = predicted[batch]
             labels = targets[batch][used]
-            queries = model.queries(body, rows, inputs[batch], used)
-            loss = selected_loss(queries, rows, local.log_weight, labels)
+            # Only the rows of the inputs take part in autograd; those of the output layer are moved in place.
+            needed, positions = inputs[batch].unique(return_inverse=True)
+            input_rows = rows[needed].requires_grad_()
+            queries = model.queries(body, input_rows, positions, used)
+            output = output_gradients(queries.detach(), rows, local.log_weight, labels, space)
             optimizer.zero_grad()
-            loss.backward()
-            if settings.clip is not None:
-                torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+            queries.backward(output.queries)
+            if settings.clip is None:
+                output.add_to(rows, -settings.learning_rate)
+                _add_rows(rows, needed, input_rows.grad, -settings.learning_rate)
+            else:
+                rows.grad = torch.zeros_like(rows)
+                output.add_to(rows.grad, 1.0)
+                _add_rows(rows.grad, needed, input_rows.grad, 1.0)
+                torch.nn.utils.clip_grad_norm_([rows, *body.values()], settings.clip)
+                rows.add_(rows.grad, alpha=-settings.learning_rate)
             optimizer.step()
-            total_loss += loss.item() * len(labels)
+            total_loss += output.loss.item() * len(labels)
             total_predictions += len(labels)
     with torch.no_grad():
         return Update(
@@ -165,8 +175,14 @@ def train(
             loss=total_loss / total_predictions,
             body={name: value.detach().sub_(local.body[name]) for name, value in body.items()},
             ids=None if local.ids is None else local.ids.astype(np.int32),
-            rows=rows.detach().sub_(local.rows),
+            rows=rows.sub_(local.rows),
         )
+
+
+def _add_rows(table: torch.Tensor, index: torch.Tensor, rows: torch.Tensor | None, scale: float) -> None:
+    """``table[index] += scale · rows``; None where the model's queries do not depend on the rows."""
+    if rows is not None:
+        table.index_add_(0, index, rows, alpha=scale)
 
 
 def _remap(local: LocalModel, sentences: Sentences) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -1,6 +1,7 @@
 """Models that work on a selection of rows, and their loss."""
 
-from hashfed.models.loss import PredictionSums, evaluate_logits, selected_loss
+from hashfed.models.loss import PredictionSums, evaluate_logits
+from hashfed.models.output_layer import OutputGradients, WorkSpace, output_gradients
 from hashfed.models.protocol import Model, Parameters
 from hashfed.models.registry import MODELS, make_model
 from hashfed.models.transformer import Transformer
@@ -8,10 +9,12 @@ from hashfed.models.transformer import Transformer
 __all__ = [
     "MODELS",
     "Model",
+    "OutputGradients",
     "Parameters",
     "PredictionSums",
     "Transformer",
+    "WorkSpace",
     "evaluate_logits",
     "make_model",
-    "selected_loss",
+    "output_gradients",
 ]

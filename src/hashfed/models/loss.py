@@ -1,27 +1,8 @@
-"""Softmax cross-entropy over the rows at hand, and the metrics of the full softmax."""
+"""The metrics of the full softmax."""
 
 from dataclasses import dataclass, fields
 
 import torch
-from torch.nn import functional
-
-
-def selected_loss(
-    queries: torch.Tensor,
-    rows: torch.Tensor,
-    log_weight: torch.Tensor | None,
-    targets: torch.Tensor,
-) -> torch.Tensor:
-    """Mean cross-entropy of the softmax over the selected rows.
-
-    Args:
-        queries: (p, d).
-        rows: (m, d).
-        log_weight: (m,) added to the logits, or None for nothing (``retrieval.select``).
-        targets: (p,) int64 positions in ``rows``.
-
-    """
-    return functional.cross_entropy(functional.linear(queries, rows, log_weight), targets)
 
 
 @dataclass(frozen=True)

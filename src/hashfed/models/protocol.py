@@ -55,7 +55,8 @@ class Model(Protocol):
 
         Args:
             body: as ``Parameters.body``.
-            rows: (m, d), the rows at hand: all n, or a client's selection.
+            rows: (m, d), the rows that ``inputs`` refer to: all n, a client's selection, or just those of
+                the inputs (in training, so that a gradient is formed for no others).
             inputs: (s, T) int64 positions in ``rows``, not ids; anything in range where not predicted.
             predicted: (s, T) bool, true on a prefix of each sentence.
 

@@ -1,0 +1,211 @@
+"""Softmax cross-entropy of the output layer and its gradients, without autograd and without logits kept twice.
+
+For queries Q (p, d), rows W (m, d) and targets t, with E = exp(Q Wᵀ + log_weight) and Z_p = Σ_i E_pi:
+
+    loss    = mean_p (log Z_p − logit_p,t)
+    ∂loss/∂Q = (E W / Z − W_t) / p
+    ∂loss/∂W = Eᵀ (Q / Z) / p, less q/p at the row of each target
+
+The rows are taken in blocks whose logits stay in the cache while they are exponentiated, summed and
+multiplied with the rows again, so the only array of size p × m is E. The gradient of the rows is not formed:
+it is added, block by block, to whatever table the caller names, such as the rows themselves (SGD in place).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+BLOCK_LOGITS = 1 << 17
+"""Logits of one block of rows: 512 KiB, which a usual second-level cache holds with room to spare."""
+MAX_LOGITS = 1 << 25
+"""Most logits held at a time (128 MiB); more are worked through in chunks of positions."""
+SAFE_SUM = 1e-20, 1e30
+"""Sums of exponentials between which no shift of the logits is needed: nothing has overflowed, and what
+underflowed is below 1e-18 of the sum."""
+
+
+@dataclass(frozen=True)
+class OutputGradients:
+    """What one batch asks of the output layer.
+
+    Attributes:
+        loss: () mean cross-entropy, nats.
+        queries: (p, d) gradient of the loss by the queries.
+
+    """
+
+    loss: torch.Tensor
+    queries: torch.Tensor
+    _parts: "_Chunk | torch.Tensor"
+
+    def add_to(self, table: torch.Tensor, scale: float) -> None:
+        """Add ``scale`` times the gradient of the loss by the rows to ``table`` (m, d), in place.
+
+        To be called once, at any time before the work space is used again; ``table`` may be the rows.
+        """
+        if isinstance(self._parts, torch.Tensor):
+            table.add_(self._parts, alpha=scale)
+        else:
+            self._parts.add_to(table, scale)
+
+
+class WorkSpace:
+    """Memory for exponentials that is reused from step to step."""
+
+    def __init__(self) -> None:
+        self._memory = torch.empty(0)
+
+    def take(self, positions: int, rows: int, like: torch.Tensor) -> list[torch.Tensor]:
+        """Uninitialised blocks (positions, k) whose widths k add up to ``rows``."""
+        if len(self._memory) < positions * rows or self._memory.device != like.device:
+            self._memory = torch.empty(positions * rows, device=like.device)
+        width = max(1, BLOCK_LOGITS // positions)
+        return [
+            self._memory[start * positions : min(start + width, rows) * positions].view(positions, -1)
+            for start in range(0, rows, width)
+        ]
+
+
+def output_gradients(
+    queries: torch.Tensor,
+    rows: torch.Tensor,
+    log_weight: torch.Tensor | None,
+    targets: torch.Tensor,
+    space: WorkSpace,
+) -> OutputGradients:
+    """Loss and gradients of the mean cross-entropy over the rows at hand.
+
+    Args:
+        queries: (p, d) float32, p ≥ 1, without gradient.
+        rows: (m, d) float32.
+        log_weight: (m,) added to the logits, or None for nothing (``retrieval.select``).
+        targets: (p,) int64 positions in ``rows``.
+        space: memory to work in; the result refers to it.
+
+    """
+    count = len(queries)
+    most = max(1, MAX_LOGITS // len(rows))
+    with torch.no_grad():
+        if count <= most:
+            chunk = _Chunk.of(queries, rows, log_weight, targets, count, space)
+            return OutputGradients(chunk.loss, chunk.queries_gradient, chunk)
+        loss, by_queries, by_rows = torch.zeros(()), torch.empty_like(queries), torch.zeros_like(rows)
+        for start in range(0, count, most):
+            part = slice(start, start + most)
+            chunk = _Chunk.of(queries[part], rows, log_weight, targets[part], count, space)
+            loss = loss + chunk.loss
+            by_queries[part] = chunk.queries_gradient
+            chunk.add_to(by_rows, 1.0)
+        return OutputGradients(loss, by_queries, by_rows)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some positions of a batch of ``count``, with their exponentials.
+
+    Attributes:
+        loss: () their share of the batch's mean loss.
+        queries_gradient: (p, d).
+        queries: (p, d) over ``count``.
+        targets: (p,).
+        scaled: (p, d) queries over (Z · count).
+        exponentials: blocks (p, k) of E.
+
+    """
+
+    loss: torch.Tensor
+    queries_gradient: torch.Tensor
+    queries: torch.Tensor
+    targets: torch.Tensor
+    scaled: torch.Tensor
+    exponentials: list[torch.Tensor]
+
+    @classmethod
+    def of(
+        cls,
+        queries: torch.Tensor,
+        rows: torch.Tensor,
+        log_weight: torch.Tensor | None,
+        targets: torch.Tensor,
+        count: int,
+        space: WorkSpace,
+    ) -> "_Chunk":
+        blocks = space.take(len(queries), len(rows), queries)
+        shift = torch.zeros((), device=queries.device)
+        total, weighted = _exponentiate(queries, rows, log_weight, None, blocks)
+        smallest, largest = torch.aminmax(total)
+        if not (SAFE_SUM[0] <= float(smallest) and float(largest) <= SAFE_SUM[1]):
+            shift = _largest_logits(queries, rows, log_weight, blocks)
+            total, weighted = _exponentiate(queries, rows, log_weight, shift, blocks)
+        target_rows = rows[targets]
+        logits = (queries * target_rows).sum(1)
+        if log_weight is not None:
+            logits += log_weight[targets]
+        return cls(
+            loss=(total.log() + shift - logits).sum() / count,
+            queries_gradient=weighted.div_(total[:, None]).sub_(target_rows).div_(count),
+            queries=queries / count,
+            targets=targets,
+            scaled=queries / (total * count)[:, None],
+            exponentials=blocks,
+        )
+
+    def add_to(self, table: torch.Tensor, scale: float) -> None:
+        start = 0
+        for block in self.exponentials:
+            end = start + block.shape[1]
+            table[start:end].addmm_(block.T, self.scaled, alpha=scale)
+            start = end
+        table.index_add_(0, self.targets, self.queries, alpha=-scale)
+
+
+def _exponentiate(
+    queries: torch.Tensor,
+    rows: torch.Tensor,
+    log_weight: torch.Tensor | None,
+    shift: torch.Tensor | None,
+    blocks: list[torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fill ``blocks`` with E, less ``shift`` (p,) in the exponent; returns Z (p,) and E W (p, d)."""
+    total = torch.zeros(len(queries), device=queries.device)
+    weighted = torch.zeros_like(queries)
+    start = 0
+    for block in blocks:
+        part = slice(start, start + block.shape[1])
+        _logits(queries, rows, log_weight, part, block)
+        if shift is not None:
+            block.sub_(shift[:, None])
+        total += block.exp_().sum(1)
+        weighted.addmm_(block, rows[part])
+        start = part.stop
+    return total, weighted
+
+
+def _largest_logits(
+    queries: torch.Tensor,
+    rows: torch.Tensor,
+    log_weight: torch.Tensor | None,
+    blocks: list[torch.Tensor],
+) -> torch.Tensor:
+    """The largest logit of each query, (p,)."""
+    largest = torch.full((len(queries),), -torch.inf, device=queries.device)
+    start = 0
+    for block in blocks:
+        part = slice(start, start + block.shape[1])
+        _logits(queries, rows, log_weight, part, block)
+        torch.maximum(largest, block.amax(1), out=largest)
+        start = part.stop
+    return largest
+
+
+def _logits(
+    queries: torch.Tensor,
+    rows: torch.Tensor,
+    log_weight: torch.Tensor | None,
+    part: slice,
+    out: torch.Tensor,
+) -> None:
+    if log_weight is None:
+        torch.mm(queries, rows[part].T, out=out)
+    else:
+        torch.addmm(log_weight[part], queries, rows[part].T, out=out)
