@@ -3,6 +3,7 @@
 from hashfed.data.clients import Client, FederatedText, build_federated_text
 from hashfed.data.floors import Floors, measure_floors
 from hashfed.data.readers import ClientTexts, read_texts
+from hashfed.data.synthetic import synthetic_text
 from hashfed.data.vocabulary import BOS, EOS, OOV, PAD, SPECIAL, Vocabulary
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "build_federated_text",
     "measure_floors",
     "read_texts",
+    "synthetic_text",
 ]

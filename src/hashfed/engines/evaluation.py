@@ -11,7 +11,9 @@ from hashfed.models import Model, Parameters, PredictionSums, evaluate_logits
 from hashfed.randomness import stream
 
 BATCH = 32
-"""Sentences whose logits over all rows are held at a time."""
+"""Sentences of one forward pass of the body."""
+LOGITS = 1 << 22
+"""Logits over all rows held at a time (16 MiB), but at least those of one position."""
 CHUNK = 256
 """Sentences per unit of work; sums are added in order of the chunks."""
 
@@ -41,8 +43,9 @@ def evaluate_chunk(model: Model, parameters: Parameters, sentences: Sentences, c
             targets = torch.from_numpy(part.targets.astype(np.int64))[predicted]
             inputs = torch.from_numpy(part.inputs.astype(np.int64))
             queries = model.queries(parameters.body, parameters.rows, inputs, predicted)
-            logits = queries @ parameters.rows.T
-            total += evaluate_logits(logits, targets, len(SPECIAL), OOV)
+            most = max(1, LOGITS // len(parameters.rows))
+            for some, labels in zip(queries.split(most), targets.split(most), strict=True):
+                total += evaluate_logits(some @ parameters.rows.T, labels, len(SPECIAL), OOV)
     return total
 
 

@@ -1,10 +1,9 @@
 """Federated rounds on one machine (paper, section 3.2)."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import torch
 
@@ -116,17 +115,19 @@ class Simulation:
             state.refresh()
         rng = stream(config.seed, "cohort", number)
         cohort = sorted(rng.choice(len(self.data.train), config.cohort, replace=False).tolist())
-        # Large clients start first, so that no worker is left with one at the end.
-        sizes = {c: min(len(self.data.train[c].sentences), config.client.sentences) for c in cohort}
-        by_size = sorted(cohort, key=lambda c: (-sizes[c], c))
-        tasks: list[Task] = [PlayClient(number, c) for c in by_size]
-        answers: dict[int, tuple[Update, ClientReport]] = {}
-        with single_thread():
-            for position, (update, report) in self._executor.run(tasks):
+        tasks: list[Task] = [PlayClient(number, c, self._size(c)) for c in cohort]
+        reports: list[ClientReport] = []
+
+        def updates() -> Iterator[Update]:
+            """Those of the cohort in order of names, each when it is there; then its memory is free again."""
+            for update, report in self._executor.run(tasks):
                 update.check_finite(report.client)
-                answers[by_size[position]] = (update, report)
+                reports.append(report)
+                yield update
+
+        with single_thread():
             gradient = aggregate(
-                (answers[c][0] for c in cohort),
+                updates(),
                 len(self.data.vocabulary),
                 config.server.row_average,
                 state.shares,
@@ -134,10 +135,16 @@ class Simulation:
             )
             step(state.parameters, gradient, state.optimizer, config.server)
         if state.declared is not None:
-            for _, report in answers.values():
+            for report in reports:
                 state.declared[torch.from_numpy(report.own)] += 1
         state.round = number
-        return RoundRecord(number, gradient.loss, [answers[c][1] for c in cohort])
+        return RoundRecord(number, gradient.loss, reports)
+
+    def _size(self, client: int) -> int:
+        """About how many positions the client will train on in a round."""
+        sentences = self.data.train[client].sentences
+        share = min(1.0, self.config.client.sentences / max(1, len(sentences)))
+        return round(share * sentences.predictions)
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
         """Metrics of the current model on the held-out clients (``PredictionSums.metrics``).
@@ -152,9 +159,7 @@ class Simulation:
         """
         tasks: list[Task] = [EvaluateChunk(chunk, everything) for chunk in range(self._chunks[everything])]
         with single_thread():
-            sums: dict[int, Any] = dict(self._executor.run(tasks, stoppable))
-        total = sum((sums[chunk] for chunk in range(len(tasks))), start=PredictionSums())
-        return total.metrics()
+            return sum(self._executor.run(tasks, stoppable), start=PredictionSums()).metrics()
 
 
 class single_thread:

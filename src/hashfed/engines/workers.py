@@ -3,6 +3,11 @@
 The model's parameters lie in shared memory: the server writes them between rounds, workers only read.
 Which worker plays which client changes nothing, for a client's numbers depend on the parameters, the
 seed, the round and its name alone.
+
+Results come in the order of the tasks, whoever finishes first, so that sums have one order. They are handed
+on as soon as it is their turn, and tasks are not begun far ahead of it, so that what waits is bounded by the
+number of workers, not by the number of tasks. While one worker looks up rows, others train: no step of the
+round waits for all clients.
 """
 
 import multiprocessing.connection
@@ -25,14 +30,16 @@ from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.evaluation import evaluate_chunk
 from hashfed.engines.exchange import ClientReport, play_round
+from hashfed.engines.slots import SlotMessage, SlotReader, SlotWriter
 from hashfed.errors import HashfedError
-from hashfed.federated import wire
 from hashfed.federated.messages import Update
 from hashfed.models import Model, Parameters, PredictionSums
 from hashfed.retrieval import Index, build_index
 
 POLL_SECONDS = 0.1
 """How often a wait for workers looks whether the run was interrupted."""
+AHEAD = 3
+"""Tasks per worker that may be begun or finished before the one whose result is due."""
 
 
 class Interrupted(Exception):  # noqa: N818 (no error: the user asked for it)
@@ -41,10 +48,11 @@ class Interrupted(Exception):  # noqa: N818 (no error: the user asked for it)
 
 @dataclass(frozen=True)
 class PlayClient:
-    """Task: one training client's round."""
+    """Task: one training client's round; ``size`` tells which of two clients takes longer."""
 
     round: int
     client: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -109,20 +117,17 @@ class InProcess:
     def __init__(self, bench: Workbench, stop: Callable[[], bool]) -> None:
         self._bench, self._stop = bench, stop
 
-    def run(self, tasks: Sequence[Task], stoppable: bool = True) -> Iterator[tuple[int, Any]]:
-        """Yield (position of the task, its result).
+    def run(self, tasks: Sequence[Task], stoppable: bool = True) -> Iterator[Any]:
+        """Yield the results in order of the tasks.
 
         Raises:
             Interrupted: between two tasks, where a stop was asked for.
 
         """
-        for position, task in enumerate(tasks):
+        for task in tasks:
             if stoppable and self._stop():
                 raise Interrupted
-            if isinstance(task, PlayClient):
-                yield position, self._bench.play(task)
-            else:
-                yield position, self._bench.evaluate(task)
+            yield self._bench.play(task) if isinstance(task, PlayClient) else self._bench.evaluate(task)
 
     def close(self) -> None:
         """Nothing to end."""
@@ -135,7 +140,8 @@ class WorkerPool:
         self._stop = stop
         context = torch.multiprocessing.get_context("spawn")
         self._connections: list[Connection] = []
-        self._busy: dict[Connection, int] = {}
+        self._busy: dict[Connection, tuple[int, int]] = {}
+        """Who works, at the task of which position, into which slot."""
         self._processes = []
         with _child_environment():
             for _ in range(count):
@@ -145,6 +151,7 @@ class WorkerPool:
                 there.close()
                 self._connections.append(here)
                 self._processes.append(process)
+        self._readers = {connection: SlotReader() for connection in self._connections}
         # Sent once the pipe's far end is the worker's alone, so that its death is an error, not a wait.
         for connection in self._connections:
             try:
@@ -154,8 +161,11 @@ class WorkerPool:
                 self.close()
                 raise error from None
 
-    def run(self, tasks: Sequence[Task], stoppable: bool = True) -> Iterator[tuple[int, Any]]:
-        """Yield (position of the task, its result) as results come; tasks start in the order given.
+    def run(self, tasks: Sequence[Task], stoppable: bool = True) -> Iterator[Any]:
+        """Yield the results in order of the tasks, each as soon as it and those before are there.
+
+        Among the tasks that may begin the largest does, so that no worker is left with one at the end. The
+        arrays of an update are the worker's memory: they last until the next result is asked for.
 
         Raises:
             Interrupted: where a stop was asked for.
@@ -163,18 +173,28 @@ class WorkerPool:
 
         """
         self._drain()
-        waiting = iter(enumerate(tasks))
-        for connection in self._connections:
-            self._give(connection, waiting)
-        while self._busy:
-            ready = multiprocessing.connection.wait(list(self._busy), POLL_SECONDS)
-            if stoppable and self._stop():
-                raise Interrupted
-            for connection in [item for item in self._busy if item in ready]:
-                position = self._busy.pop(connection)
-                result = self._receive(connection)
-                self._give(connection, waiting)
-                yield position, result
+        ahead = AHEAD * len(self._connections)
+        used: dict[Connection, set[int]] = {connection: set() for connection in self._connections}
+        waiting, done = list(range(len(tasks))), dict[int, tuple[Connection, int, Any]]()
+        for due in range(len(tasks)):
+            while due not in done:
+                for connection in self._connections:
+                    begin = [position for position in waiting if position < due + ahead]
+                    if connection not in self._busy and begin:
+                        position = max(begin, key=lambda item: (_size(tasks[item]), -item))
+                        waiting.remove(position)
+                        slot = min(set(range(ahead)) - used[connection])
+                        used[connection].add(slot)
+                        self._give(connection, position, slot, tasks[position])
+                ready = multiprocessing.connection.wait(list(self._busy), POLL_SECONDS)
+                if stoppable and self._stop():
+                    raise Interrupted
+                for connection in [item for item in self._busy if item in ready]:
+                    position, slot = self._busy.pop(connection)
+                    done[position] = connection, slot, self._receive(connection)
+            connection, slot, result = done.pop(due)
+            yield result
+            used[connection].discard(slot)
 
     def _drain(self) -> None:
         """Wait for, and forget, what an earlier call that was stopped has left in the workers' hands."""
@@ -185,14 +205,12 @@ class WorkerPool:
             except (EOFError, OSError):
                 raise self._died(connection) from None
 
-    def _give(self, connection: Connection, waiting: Iterator[tuple[int, Task]]) -> None:
-        item = next(waiting, None)
-        if item is not None:
-            try:
-                connection.send(item[1])
-            except OSError:
-                raise self._died(connection) from None
-            self._busy[connection] = item[0]
+    def _give(self, connection: Connection, position: int, slot: int, task: Task) -> None:
+        try:
+            connection.send((slot, task))
+        except OSError:
+            raise self._died(connection) from None
+        self._busy[connection] = position, slot
 
     def _receive(self, connection: Connection) -> Any:
         try:
@@ -204,9 +222,8 @@ class WorkerPool:
         if kind == "bug":
             raise RuntimeError(f"in a worker process:\n{payload}")
         if kind == "update":
-            data, report = payload
-            update = wire.decode(data)
-            return update, report
+            message, report = payload
+            return self._readers[connection].read(message), report
         return payload
 
     def _died(self, connection: Connection) -> HashfedError:
@@ -224,6 +241,10 @@ class WorkerPool:
         for process in self._processes:
             process.terminate()
             process.join()
+
+
+def _size(task: Task) -> int:
+    return task.size if isinstance(task, PlayClient) else 0
 
 
 @contextmanager
@@ -255,16 +276,18 @@ def _work(connection: Connection) -> None:
         bench: Workbench = connection.recv()
     except (EOFError, OSError):
         return
+    slots = SlotWriter()
     while True:
         try:
-            task = connection.recv()
+            slot, task = connection.recv()
         except (EOFError, OSError):
             return
         answer: tuple[str, Any]
         try:
             if isinstance(task, PlayClient):
                 update, report = bench.play(task)
-                answer = "update", (wire.encode(update), report)
+                message: SlotMessage = slots.write(slot, update)
+                answer = "update", (message, report)
             else:
                 answer = "sums", bench.evaluate(task)
         except HashfedError as error:

@@ -11,6 +11,9 @@ from hashfed.federated.messages import Update
 
 RowAverage = Literal["cohort", "holders", "fedsubavg"]
 
+CHUNK = 4096
+"""Rows moved at a time."""
+
 
 @dataclass(frozen=True)
 class PseudoGradient:
@@ -66,6 +69,9 @@ def aggregate(
 ) -> PseudoGradient:
     """Weighted mean of the updates, added up in the order given, one at a time.
 
+    Each update is asked for when the one before has been added and is not kept, so memory does not grow
+    with the cohort: it is one table of sums (n, d), which becomes the result.
+
     For a row, the weighted sum of the changes is divided by the weight of the whole cohort
     (``cohort``), of the clients that held the row (``holders``), or by the cohort's weight times the
     row's share of holders over all rounds (``fedsubavg``, after Ding et al. 2022), which ``shares``
@@ -110,6 +116,14 @@ def aggregate(
         divisor = held[ids]
     else:
         divisor = weight * shares.of(ids)
-    touched = rows if len(ids) == size else rows[torch.from_numpy(ids)]
-    mean = touched.div_(torch.from_numpy(divisor.astype(np.float32))[:, None])
+    mean = _move_to_front(rows, ids).div_(torch.from_numpy(divisor.astype(np.float32))[:, None])
     return PseudoGradient(body, ids, mean, held[ids], weight, loss / predictions)
+
+
+def _move_to_front(rows: torch.Tensor, ids: np.ndarray) -> torch.Tensor:
+    """``rows[ids]`` for ascending ``ids``, in the memory of ``rows``: a row only ever moves forward."""
+    if len(ids) < len(rows):
+        for start in range(0, len(ids), CHUNK):
+            part = ids[start : start + CHUNK]
+            rows[start : start + len(part)] = rows[torch.from_numpy(part)]
+    return rows[: len(ids)]

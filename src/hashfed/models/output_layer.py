@@ -1,4 +1,4 @@
-"""Softmax cross-entropy of the output layer and its gradients, without autograd and without logits kept twice.
+"""Softmax cross-entropy of the output layer and its gradients, without autograd and with one copy of logits.
 
 For queries Q (p, d), rows W (m, d) and targets t, with E = exp(Q Wᵀ + log_weight) and Z_p = Σ_i E_pi:
 
