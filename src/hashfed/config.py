@@ -82,6 +82,8 @@ class Config(Settings):
     """The one seed."""
     workers: int | None = Field(None, ge=1, le=256)
     """Processes that simulate clients; none: one per core. Changes no number."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where clients train and models are evaluated; cuda: one after another on the GPU, by one process."""
     checkpoint_every: int = Field(1, ge=1)
     """Save the server's state after each so many rounds, after the last, and at Ctrl-C."""
     tensorboard: bool = False
@@ -99,6 +101,12 @@ class Config(Settings):
             )
         if decay is not None and decay <= self.server.decay_start:
             raise ValueError(f"server.decay_start = {self.server.decay_start}: must be below {decay}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> "Config":
+        if self.device == "cuda" and self.workers is not None and self.workers > 1:
+            raise ValueError(f"workers = {self.workers}: must be 1 (or none) with device cuda")
         return self
 
     @model_validator(mode="after")

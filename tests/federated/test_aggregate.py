@@ -1,9 +1,13 @@
+import weakref
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hashfed.federated import aggregate as aggregate_module
 from hashfed.federated.aggregate import RowShares, aggregate
 from hashfed.federated.messages import Update
 
@@ -82,3 +86,31 @@ def test_an_unheld_table_is_never_returned_whole() -> None:
 def test_one_client_gets_its_own_change(rule: str) -> None:
     result = aggregate([update([0, 1], [[3.0], [4.0]], 7)], 2, rule, RowShares(np.zeros(2)))  # type: ignore[arg-type]
     np.testing.assert_allclose(result.rows.numpy(), [[3.0], [4.0]], rtol=1e-6)
+
+
+def test_an_update_is_let_go_before_the_next_is_asked_for() -> None:
+    """Memory does not grow with the cohort."""
+    before: list[weakref.ref[Update]] = []
+
+    def updates() -> Iterator[Update]:
+        for number in range(5):
+            assert all(reference() is None for reference in before[:-1])
+            one = update([number], [[5.0]], 1)
+            before.append(weakref.ref(one))
+            yield one
+            del one
+
+    assert aggregate(updates(), 5, "cohort", RowShares(np.zeros(5))).rows.tolist() == [[1.0]] * 5
+
+
+@given(size=st.integers(1, 40), chunk=st.integers(1, 9), seed=st.integers(0, 99))
+def test_rows_move_to_the_front_in_place(size: int, chunk: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = torch.from_numpy(rng.random((size, 2)))
+    ids = np.flatnonzero(rng.random(size) < 0.5)
+    expected = rows[torch.from_numpy(ids)].clone()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hashfed.federated.aggregate.CHUNK", chunk)
+        moved = aggregate_module._move_to_front(rows, ids)
+    assert torch.equal(moved, expected)
+    assert moved.data_ptr() == rows.data_ptr() or len(ids) == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from hashfed import __version__
 from hashfed.cli.arguments import Parser, add_settings
 from hashfed.cli.bench import add_bench_index, bench_index
+from hashfed.cli.bench_client import add_bench_client, bench_client
 from hashfed.cli.commands import compare, describe_data, predict, train
 from hashfed.cli.reproduce import add_buckets, buckets
 from hashfed.engines import Interrupted
@@ -73,6 +74,16 @@ def build_parser() -> Parser:
     )
     add_bench_index(command)
     command.set_defaults(run=bench_index)
+
+    command = actions.add_parser(
+        "client",
+        help="time of a client's round against plain PyTorch and the bare matrix products",
+        description="Time one client's round, one thread, in turn with plain PyTorch and with the bare "
+        "matrix products, after checking that the losses are equal. Writes JSON and prints a table.",
+        allow_abbrev=False,
+    )
+    add_bench_client(command)
+    command.set_defaults(run=bench_client)
 
     reproduce = commands.add_parser("reproduce", help="what the paper shows, on a run", allow_abbrev=False)
     actions = reproduce.add_subparsers(title="commands", metavar="COMMAND", required=True)

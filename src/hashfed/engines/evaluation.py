@@ -39,9 +39,10 @@ def evaluate_chunk(model: Model, parameters: Parameters, sentences: Sentences, c
     with torch.no_grad():
         for start in range(chunk * CHUNK, end, BATCH):
             part = sentences.take(np.arange(start, min(start + BATCH, end)))
-            predicted = torch.from_numpy(part.targets != PAD)
-            targets = torch.from_numpy(part.targets.astype(np.int64))[predicted]
-            inputs = torch.from_numpy(part.inputs.astype(np.int64))
+            device = parameters.rows.device
+            predicted = torch.from_numpy(part.targets != PAD).to(device)
+            targets = torch.from_numpy(part.targets.astype(np.int64)).to(device)[predicted]
+            inputs = torch.from_numpy(part.inputs.astype(np.int64)).to(device)
             queries = model.queries(parameters.body, parameters.rows, inputs, predicted)
             most = max(1, LOGITS // len(parameters.rows))
             for some, labels in zip(queries.split(most), targets.split(most), strict=True):

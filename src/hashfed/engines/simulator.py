@@ -65,13 +65,15 @@ class Simulation:
             stop: asked now and then; once true, ``run_round`` and ``evaluate`` raise ``Interrupted``.
 
         Raises:
-            HashfedError: where the cohort exceeds the training clients.
+            HashfedError: where the cohort exceeds the training clients, or there is no such device.
 
         """
         if config.cohort > len(data.train):
             raise HashfedError(
                 f"cohort = {config.cohort}: must be at most the number of training clients, {len(data.train)}"
             )
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise HashfedError("device = cuda: torch finds no CUDA device here (allowed: cpu)")
         self.config, self.data = config, data
         self.model = build_model(config)
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
@@ -88,7 +90,7 @@ class Simulation:
             self.state.indexed,
             self.state.prior,
         )
-        count = config.workers or os.cpu_count() or 1
+        count = 1 if config.device == "cuda" else config.workers or os.cpu_count() or 1
         self._executor = InProcess(bench, stop) if count == 1 else WorkerPool(bench, count, stop)
 
     def __enter__(self) -> "Simulation":
@@ -157,7 +159,9 @@ class Simulation:
             Interrupted: on a stop.
 
         """
-        tasks: list[Task] = [EvaluateChunk(chunk, everything) for chunk in range(self._chunks[everything])]
+        tasks: list[Task] = [
+            EvaluateChunk(self.state.round, chunk, everything) for chunk in range(self._chunks[everything])
+        ]
         with single_thread():
             return sum(self._executor.run(tasks, stoppable), start=PredictionSums()).metrics()
 

@@ -57,8 +57,9 @@ class PlayClient:
 
 @dataclass(frozen=True)
 class EvaluateChunk:
-    """Task: one chunk of the held-out sentences, of the sample or of all."""
+    """Task: one chunk of the held-out sentences, of the sample or of all, after so many rounds."""
 
+    round: int
     chunk: int
     everything: bool
 
@@ -79,6 +80,7 @@ class Workbench:
         indexed: (n, d) the rows that the index is built of where not those of ``parameters``, shared.
         prior: (n,) the counts that the index is built of where not the public ones, shared.
         index: the last index, and the first round that used it.
+        copy: the parameters on the clients' device, and after how many rounds they were so; None on a CPU.
 
     """
 
@@ -90,6 +92,7 @@ class Workbench:
     indexed: torch.Tensor | None
     prior: torch.Tensor | None
     index: tuple[int, Index] | None = field(default=None, init=False)
+    copy: tuple[int, Parameters] | None = field(default=None, init=False)
 
     def play(self, task: PlayClient) -> tuple[Update, ClientReport]:
         """One client's round; the index is built when the first client of a refreshed round comes."""
@@ -99,11 +102,22 @@ class Workbench:
             prior = self.data.label_counts if self.prior is None else self.prior.numpy().copy()
             self.index = (built, build_index(rows, self.config.retrieval, prior, self.config.seed))
         client = self.data.train[task.client]
-        return play_round(self.config, self.model, self.parameters, self.index[1], client, task.round)
+        parameters = self._on_device(task.round - 1)
+        update, report = play_round(self.config, self.model, parameters, self.index[1], client, task.round)
+        return update.cpu(), report
 
     def evaluate(self, task: EvaluateChunk) -> PredictionSums:
         """Sums of one chunk."""
-        return evaluate_chunk(self.model, self.parameters, self.held_out[task.everything], task.chunk)
+        parameters = self._on_device(task.round)
+        return evaluate_chunk(self.model, parameters, self.held_out[task.everything], task.chunk)
+
+    def _on_device(self, rounds: int) -> Parameters:
+        """The parameters as they are after ``rounds`` rounds, on the device where clients train."""
+        if self.config.device == "cpu":
+            return self.parameters
+        if self.copy is None or self.copy[0] != rounds:
+            self.copy = (rounds, self.parameters.to(self.config.device))
+        return self.copy[1]
 
 
 def refreshed(round: int, refresh: int) -> int:

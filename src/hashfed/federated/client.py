@@ -83,7 +83,7 @@ def hash_queries(model: Model, welcome: Welcome, own: np.ndarray, sentences: Sen
         queries = _queries(model, local, sentences)
     if not bool(torch.isfinite(queries.sum())):
         raise HashfedError("a client's queries are not finite: the training diverged")
-    return ClientKeys(welcome.round, dict(encoder.encode(queries)))
+    return ClientKeys(welcome.round, dict(encoder.encode(queries.cpu())))
 
 
 def join_rows(welcome: Welcome, own: np.ndarray, selected: SelectedRows) -> LocalModel:
@@ -92,12 +92,12 @@ def join_rows(welcome: Welcome, own: np.ndarray, selected: SelectedRows) -> Loca
         return LocalModel(None, selected.rows, selected.log_weight, welcome.body)
     unsorted = np.concatenate([own, selected.ids]).astype(np.int64)
     order = np.argsort(unsorted, kind="stable")
-    permutation = torch.from_numpy(order)
+    permutation = torch.from_numpy(order).to(selected.rows.device)
     rows = torch.cat([welcome.own_rows, selected.rows])[permutation]
     log_weight = None
     if selected.log_weight is not None:
-        weights = torch.cat([torch.zeros(len(own)), selected.log_weight])
-        log_weight = weights[permutation]
+        weights = torch.cat([torch.zeros(len(own)), selected.log_weight.cpu()])
+        log_weight = weights.to(selected.rows.device)[permutation]
     return LocalModel(unsorted[order], rows, log_weight, welcome.body)
 
 
@@ -114,14 +114,14 @@ def drop_rows(
         return local
     fixed = np.isin(local.ids, own)
     if local.log_weight is not None:
-        fixed |= local.log_weight.numpy() > 0
+        fixed |= local.log_weight.cpu().numpy() > 0
     with torch.no_grad():
-        mass = torch.zeros(len(local.ids))
+        mass = torch.zeros(len(local.ids), device=local.rows.device)
         for queries in _query_batches(model, local, sentences):
             mass += torch.softmax(queries @ local.rows.T, dim=1).sum(0)
-    score = np.where(fixed, np.inf, mass.numpy())
+    score = np.where(fixed, np.inf, mass.cpu().numpy())
     kept = np.sort(np.argsort(-score, kind="stable")[: max(budget, int(fixed.sum()))])
-    index = torch.from_numpy(kept)
+    index = torch.from_numpy(kept).to(local.rows.device)
     log_weight = None if local.log_weight is None else local.log_weight[index]
     return LocalModel(local.ids[kept], local.rows[index], log_weight, local.body)
 
@@ -145,7 +145,7 @@ def train(
     inputs, targets, predicted = _remap(local, sentences)
     total_loss, total_predictions = 0.0, 0
     for _ in range(settings.epochs):
-        order = torch.from_numpy(rng.permutation(len(sentences)))
+        order = torch.from_numpy(rng.permutation(len(sentences))).to(rows.device)
         for batch in order.split(settings.batch_size):
             used = predicted[batch]
             labels = targets[batch][used]
@@ -193,7 +193,12 @@ def _remap(local: LocalModel, sentences: Sentences) -> tuple[torch.Tensor, torch
     else:
         inputs = np.searchsorted(local.ids, sentences.inputs)
         targets = np.searchsorted(local.ids, sentences.targets)
-    return torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(predicted)
+    device = local.rows.device
+    return (
+        torch.from_numpy(inputs).to(device),
+        torch.from_numpy(targets).to(device),
+        torch.from_numpy(predicted).to(device),
+    )
 
 
 def _queries(model: Model, local: LocalModel, sentences: Sentences) -> torch.Tensor:

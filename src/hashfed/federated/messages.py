@@ -8,7 +8,7 @@ client → server   Update          changes of body and rows
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -218,6 +218,11 @@ class Update:
             tensors["ids"].numpy() if "ids" in tensors else None,
             tensors["rows"],
         )
+
+    def cpu(self) -> "Update":
+        """The same with all arrays in the memory of the CPU."""
+        body = {name: value.cpu() for name, value in self.body.items()}
+        return replace(self, body=body, rows=self.rows.cpu())
 
     def check_finite(self, client: str) -> None:
         """Refuse an update that would ruin the model.

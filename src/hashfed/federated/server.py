@@ -16,7 +16,7 @@ def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
 
     """
     message.check(len(parameters.rows))
-    own_rows = parameters.rows[torch.from_numpy(message.own)]
+    own_rows = parameters.rows[torch.from_numpy(message.own).to(parameters.rows.device)]
     encoder = index.encoder
     return Welcome(
         message.round, parameters.body, own_rows, encoder.kind, encoder.numbers(), encoder.arrays()
@@ -77,5 +77,5 @@ def send_rows(
     ids = selection.ids[new]
     weights = selection.log_weight[new]
     log_weight = torch.from_numpy(weights) if weights.any() else None
-    rows = parameters.rows[torch.from_numpy(ids)]
+    rows = parameters.rows[torch.from_numpy(ids).to(parameters.rows.device)]
     return SelectedRows(round, budget, ids.astype(np.int32), rows, log_weight)

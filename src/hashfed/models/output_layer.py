@@ -59,7 +59,8 @@ class WorkSpace:
         """Uninitialised blocks (positions, k) whose widths k add up to ``rows``."""
         if len(self._memory) < positions * rows or self._memory.device != like.device:
             self._memory = torch.empty(positions * rows, device=like.device)
-        width = max(1, BLOCK_LOGITS // positions)
+        # A GPU has no such cache: few large products keep it busy.
+        width = rows if like.is_cuda else max(1, BLOCK_LOGITS // positions)
         return [
             self._memory[start * positions : min(start + width, rows) * positions].view(positions, -1)
             for start in range(0, rows, width)

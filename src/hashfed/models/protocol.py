@@ -24,6 +24,11 @@ class Parameters:
         """A copy that shares no memory."""
         return Parameters(self.rows.clone(), {name: value.clone() for name, value in self.body.items()})
 
+    def to(self, device: str) -> "Parameters":
+        """On a device: this object where it is there already, else a copy."""
+        body = {name: value.to(device) for name, value in self.body.items()}
+        return Parameters(self.rows.to(device), body)
+
     def named(self) -> dict[str, torch.Tensor]:
         """All tensors by name: ``rows`` and ``body.…``."""
         return {"rows": self.rows} | {f"body.{name}": value for name, value in self.body.items()}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from hashfed.report.columns import print_columns
+
 HEADER = (
     "index",
     "coverage",
@@ -51,11 +53,7 @@ def print_index_table(layer: Mapping[str, Any], budgets: Sequence[float], at: in
     """Print a layer's indexes at one budget, the best first."""
     print(f"{layer['name']}, budget {budgets[at]:.0%} of {layer['rows']:,} rows", file=file)
     lines = [HEADER, *(index_cells(name, found, at) for name, found in ordered(layer, at))]
-    shown = [line for line in lines if line[2]]
-    widths = [max(len(line[column]) for line in shown) for column in range(len(HEADER))]
+    print_columns([line for line in lines if line[2]], file)
     for line in lines:
         if not line[2]:
-            print(f"{line[0].ljust(widths[0])}  left out: {line[1]}", file=file)
-            continue
-        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        print("  ".join([line[0].ljust(widths[0]), *cells]).rstrip(), file=file)
+            print(f"{line[0]}  left out: {line[1]}", file=file)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TextIO
 
 from hashfed.experiments.run_folder import RunFolder
+from hashfed.report.columns import print_columns
 from hashfed.report.results import RunResult, read_result, unique_names
 
 HEADER = ("run", "rows", "accuracy", "top-3", "nll", "down MB", "up MB", "GFLOP", "memory MB")
@@ -41,8 +42,4 @@ def print_table(runs: Sequence[RunFolder], file: TextIO) -> None:
             label = f"({floor} floor, {name})"
             accuracy, nll = floors[f"{floor}_accuracy"], floors[f"{floor}_nll"]
             lines.append((label, "", f"{accuracy:.2%}", "", f"{nll:.3f}", "", "", "", ""))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    for line in lines:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        print("  ".join(cells).rstrip(), file=file)
+    print_columns(lines, file)

@@ -1,0 +1,69 @@
+"""``hashfed bench client``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from hashfed.cli.arguments import Parser
+from hashfed.errors import HashfedError
+from hashfed.experiments.client_benchmark.run import bench_client as measure
+from hashfed.files import write_atomically
+from hashfed.report.client_table import print_client_table
+
+
+def add_bench_client(parser: Parser) -> None:
+    """The arguments of the command."""
+    parser.add_argument(
+        "--vocabularies",
+        type=int,
+        nargs="+",
+        default=[10_000, 80_000],
+        metavar="V",
+        help="numbers of words [default 10000 80000]",
+    )
+    parser.add_argument(
+        "--budgets",
+        type=float,
+        nargs="+",
+        default=[0.3, 0.1, 0.05],
+        help="fractions of the rows, besides all [default %(default)s]",
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="rounds timed [default %(default)s]")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("bench-client.json"),
+        help="file of the result [default %(default)s]",
+    )
+
+
+def bench_client(arguments: argparse.Namespace) -> None:
+    """Measure each vocabulary, print its table, and write all as JSON."""
+    for budget in arguments.budgets:
+        if not 0 < budget <= 1:
+            raise HashfedError(f"--budgets = {budget:g}: must be > 0 and ≤ 1")
+    for name, least in (
+        ("repeats", arguments.repeats),
+        ("vocabularies", min(arguments.vocabularies)),
+    ):
+        if least < 1:
+            raise HashfedError(f"--{name} = {least}: must be at least 1")
+    write_atomically(arguments.output, b"")  # better now than after the measurements
+    results: list[dict[str, Any]] = []
+    for words in arguments.vocabularies:
+        count = (arguments.repeats + 1) * (2 + 2 * len({1.0, *arguments.budgets}))
+        with tqdm(total=count, desc=f"{words:,} words", disable=None) as bar:
+
+            def show(name: str, bar: Any = bar) -> None:
+                bar.set_postfix_str(name, refresh=False)
+                bar.update()
+
+            results.append(measure(words, arguments.budgets, arguments.repeats, show))
+        print_client_table(results[-1], sys.stdout)
+        print(flush=True)
+        write_atomically(arguments.output, (json.dumps(results, indent=1) + "\n").encode())
+    print(f"result: {arguments.output}")

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from hashfed.engines import Simulation
+from hashfed.errors import HashfedError
+from small import small_config, small_data
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_named(texts: Path) -> None:
+    with pytest.raises(HashfedError, match="device = cuda: torch finds no CUDA device"):
+        Simulation(small_config(texts, device="cuda"), small_data(texts))
+
+
+def test_one_process_uses_the_device(texts: Path) -> None:
+    with pytest.raises(HashfedError, match="workers = 2: must be 1"):
+        small_config(texts, device="cuda", workers=2)
+
+
+@needs_cuda
+@pytest.mark.parametrize("method", ["full", "frequency", "query-centroids", "simhash-collisions"])
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_the_same_rounds_on_cpu_and_gpu(texts: Path, method: str, clip: float | None) -> None:
+    data, found = small_data(texts), []
+    for device in ("cpu", "cuda"):
+        config = small_config(texts, retrieval={"method": method}, client={"clip": clip}, device=device)
+        with Simulation(config, data) as simulation:
+            losses = [simulation.run_round().loss for _ in range(2)]
+            found.append((losses, simulation.evaluate()["nll"]))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-3)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-3)
