@@ -84,6 +84,8 @@ class Config(Settings):
     """Processes that simulate clients; none: one per core. Changes no number."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where clients train and models are evaluated; cuda: one after another on the GPU, by one process."""
+    memory_map: bool = False
+    """Keep rows and moments in files of the run folder, mapped into memory: for models beyond the RAM."""
     checkpoint_every: int = Field(1, ge=1)
     """Save the server's state after each so many rounds, after the last, and at Ctrl-C."""
     tensorboard: bool = False
@@ -133,7 +135,7 @@ class Config(Settings):
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
 
-CHANGEABLE = ("rounds", "workers", "checkpoint_every", "tensorboard", "output")
+CHANGEABLE = ("rounds", "workers", "memory_map", "checkpoint_every", "tensorboard", "output")
 """Fields in which a resumed run may differ: they change no number of the rounds already done."""
 
 

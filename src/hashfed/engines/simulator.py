@@ -80,6 +80,7 @@ class Simulation:
         held_out = held_out_sentences(data.held_out, config.evaluation.sentences, config.seed)
         everything = held_out_sentences(data.held_out, None, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}
+        self._tables = self.state.map_files(config.folder() / "memory") if config.memory_map else {}
         self.state.share_memory()
         bench = Workbench(
             config,
@@ -89,6 +90,7 @@ class Simulation:
             self.state.parameters,
             self.state.indexed,
             self.state.prior,
+            self._tables,
         )
         count = 1 if config.device == "cuda" else config.workers or os.cpu_count() or 1
         self._executor = InProcess(bench, stop) if count == 1 else WorkerPool(bench, count, stop)
@@ -103,6 +105,8 @@ class Simulation:
         trace: TracebackType | None,
     ) -> None:
         self._executor.close()
+        for table in self._tables.values():
+            table.delete()
 
     def run_round(self) -> RoundRecord:
         """One round; the state changes only once every client has answered.

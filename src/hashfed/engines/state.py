@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from hashfed.config import Config
+from hashfed.engines.mapped import MappedTable
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import RowShares
 from hashfed.federated.optimizers import OptimizerState, init_optimizer
@@ -55,12 +57,31 @@ class ServerState:
         )
 
     def share_memory(self) -> None:
-        """Move to shared memory, in place, what workers read."""
-        for value in self.parameters.named().values():
-            value.share_memory_()
-        for extra in (self.prior, self.indexed):
-            if extra is not None:
-                extra.share_memory_()
+        """Move to shared memory, in place, what workers read and is not mapped."""
+        for value in (*self.parameters.named().values(), self.prior, self.indexed):
+            if value is not None and not value.is_shared():
+                value.share_memory_()
+
+    def map_files(self, folder: Path) -> dict[str, MappedTable]:
+        """Move all tables of n rows to files in ``folder``; returns those that workers read, by name.
+
+        Raises:
+            HashfedError: where they cannot be written.
+
+        """
+        tables = {}
+
+        def moved(name: str, table: torch.Tensor) -> torch.Tensor:
+            tables[name] = MappedTable.create(folder / f"{name}.float32", table)
+            return tables[name].open()
+
+        self.parameters = Parameters(moved("rows", self.parameters.rows), self.parameters.body)
+        for name, moments in (("first", self.optimizer.first), ("second", self.optimizer.second)):
+            if "rows" in moments:
+                moments["rows"] = moved(name, moments["rows"])
+        if self.indexed is not None:
+            self.indexed = moved("indexed", self.indexed)
+        return tables
 
     def refresh(self) -> None:
         """Take rows and counts as they are now for the next index."""

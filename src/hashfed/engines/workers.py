@@ -15,7 +15,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -30,6 +30,7 @@ from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.evaluation import evaluate_chunk
 from hashfed.engines.exchange import ClientReport, play_round
+from hashfed.engines.mapped import MappedTable
 from hashfed.engines.slots import SlotMessage, SlotReader, SlotWriter
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
@@ -79,6 +80,7 @@ class Workbench:
         parameters: as they are in this round, shared.
         indexed: (n, d) the rows that the index is built of where not those of ``parameters``, shared.
         prior: (n,) the counts that the index is built of where not the public ones, shared.
+        tables: files of those of these tables that are mapped, by name.
         index: the last index, and the first round that used it.
         copy: the parameters on the clients' device, and after how many rounds they were so; None on a CPU.
 
@@ -91,8 +93,24 @@ class Workbench:
     parameters: Parameters
     indexed: torch.Tensor | None
     prior: torch.Tensor | None
+    tables: Mapping[str, MappedTable]
     index: tuple[int, Index] | None = field(default=None, init=False)
     copy: tuple[int, Parameters] | None = field(default=None, init=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker, without the mapped tables: it opens their files itself."""
+        state = dict(self.__dict__)
+        if self.tables:
+            state["parameters"] = Parameters(torch.empty(0), self.parameters.body)
+            state["indexed"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "rows" in self.tables:
+            self.parameters = Parameters(self.tables["rows"].open(), self.parameters.body)
+        if "indexed" in self.tables:
+            self.indexed = self.tables["indexed"].open()
 
     def play(self, task: PlayClient) -> tuple[Update, ClientReport]:
         """One client's round; the index is built when the first client of a refreshed round comes."""
