@@ -135,6 +135,48 @@ def test_pieces_equal_the_whole(count: int, monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(hash.hash(vectors), whole)
 
 
+def signs_in_float64(hash: SimHash, vectors: torch.Tensor) -> np.ndarray:
+    """Codes (count, L) from products in float64."""
+    products = (vectors.double() @ hash.projections.double().T).numpy()
+    signs = (products > 0).reshape(len(vectors), hash.bits, hash.tables)
+    return np.asarray((signs * (1 << np.arange(hash.bits))[None, :, None]).sum(axis=1))
+
+
+@pytest.mark.parametrize(("bits", "tables"), [(8, 8), (8, 64), (16, 5), (11, 3)])
+@pytest.mark.parametrize("scale", [0.0, 1e-38, 1e-30, 1e-18, 1e-15, 1.0, 1e18, 1e30])
+def test_codes_do_not_depend_on_what_is_hashed_with_them(bits: int, tables: int, scale: float) -> None:
+    hash = SimHash(bits, tables, 96, 1)
+    vectors = torch.randn(300, 96, generator=torch.Generator().manual_seed(2)) * scale
+    vectors[::7] = 0
+    # Next to long vectors, and nearly at right angles to many projections.
+    vectors[3] = 1e30
+    vectors[40:60] = torch.eye(96)[:20] * scale
+    whole = hash.hash(vectors)
+    alone = np.concatenate([hash.hash(vector) for vector in vectors.split(1)])
+    np.testing.assert_array_equal(whole, alone)
+    np.testing.assert_array_equal(whole, hash.hash(vectors.flip(0))[::-1])
+    np.testing.assert_array_equal(whole, signs_in_float64(hash, vectors))
+
+
+def test_products_that_round_to_either_side_of_zero_are_decided_exactly() -> None:
+    # (1, 1, −2^−30): the product with (x, −x, 1) is −2^−30 · 1, far below the rounding error of x.
+    hash = SimHash(1, 1, 3, 0)
+    object.__setattr__(hash, "projections", torch.tensor([[1.0, 1.0, -(2.0**-30)]]))
+    x = 1234.5678
+    vectors = torch.tensor([[x, -x, 1.0], [x, -x, -1.0], [x, -x, 0.0]])
+    assert hash.hash(vectors)[:, 0].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("bits", "tables"), [(8, 8), (16, 512)])
+def test_parts_are_written_one_after_another(bits: int, tables: int) -> None:
+    hash = SimHash(bits, tables, 6, 5)
+    vectors = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    codes = np.empty((tables, 50), simhash.code_type(bits))
+    hash.write(vectors.split([3, 0, 40, 7]), codes)
+    np.testing.assert_array_equal(codes.T, hash.hash(vectors))
+    assert 1 <= hash.chunk <= simhash.CHUNK
+
+
 @pytest.mark.parametrize(
     ("bits", "tables", "problem"),
     [

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.hashing import HashTables
-from hashfed.hashing.tables import bucket_keys
+from hashfed.hashing import HashTables, tables
+from hashfed.hashing.tables import KEPT, BucketLists, bucket_keys
 
 
 @st.composite
@@ -95,3 +95,100 @@ def test_a_row_collides_with_itself_in_every_table(bits: int) -> None:
         found = tables.collisions(tables.keys(codes[row : row + 1])[0], np.ones(5, np.int32))
         assert found[row] == 5
         np.testing.assert_array_equal(found, (codes == codes[row]).sum(axis=1))
+
+
+@pytest.mark.parametrize("bits", [1, 8, 9, 16])
+@pytest.mark.parametrize("size", [1, 700])
+def test_lists_are_those_of_a_loop(bits: int, size: int) -> None:
+    buckets = 1 << bits
+    codes = np.random.default_rng(bits).integers(0, buckets, (3, size)).astype(np.uint16)
+    found = BucketLists.sorted(codes.astype(np.uint8) if bits <= 8 else codes, buckets)
+    order = [np.argsort(own, kind="stable") for own in codes]
+    np.testing.assert_array_equal(found.members, np.concatenate(order))
+    sizes = np.concatenate([np.bincount(own, minlength=buckets) for own in codes])
+    np.testing.assert_array_equal(np.diff(found.starts), sizes)
+    assert found.starts[0] == 0
+
+
+@pytest.mark.parametrize("bits", [1, 3, 9])
+@pytest.mark.parametrize("share", [0.02, 0.3, 1.0])
+@pytest.mark.parametrize("tile", [1, 7, 16384])
+def test_both_ways_count_the_same(
+    bits: int, share: float, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(bits)
+    built = HashTables.build(rng.integers(0, 1 << bits, (60, 4)), bits)
+    asked = np.flatnonzero(rng.random(4 << bits) < share)
+    counts = rng.integers(1, 9, len(asked))
+    monkeypatch.setattr(tables, "TILE", tile)
+    monkeypatch.setattr(tables, "DENSE", 10**9)
+    looked_up = built.collisions(asked, counts)
+    assert "lists" not in built.__dict__
+    monkeypatch.setattr(tables, "DENSE", 0)
+    listed = built.collisions(asked, counts)
+    assert ("lists" in built.__dict__) == (len(asked) > 0)
+    np.testing.assert_array_equal(looked_up, listed)
+    assert looked_up.dtype == listed.dtype == np.float64
+
+
+def test_few_keys_of_full_buckets_are_not_walked() -> None:
+    codes = np.zeros((1000, 2), np.int32)
+    codes[:3] = [[5, 1], [6, 2], [7, 3]]
+    found = HashTables.build(codes, bits=8).collisions(np.array([0]), np.array([4]))
+    assert found.tolist() == [0] * 3 + [4] * 997
+
+
+@pytest.mark.parametrize("dense", [0, 10**9])
+def test_counts_beyond_32_bits_do_not_wrap(dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "DENSE", dense)
+    built = HashTables.build(np.zeros((3, 4), np.int32), bits=1)
+    keys, counts = np.array([0, 2, 4, 6]), np.full(4, 2**31 - 1, np.int32)
+    assert built.collisions(keys, counts).tolist() == [4 * (2**31 - 1)] * 3
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("size", [20, 20 * KEPT])
+def test_moved_rows_are_in_their_new_buckets(listed: bool, size: int) -> None:
+    rng = np.random.default_rng(size)
+    codes = rng.integers(0, 256, (size, 3))
+    built = HashTables.build(codes, 8)
+    for _ in range(4):
+        ids = np.sort(rng.choice(size, 10, replace=False))
+        new = codes.copy()
+        new[ids] = rng.integers(0, 256, (10, 3))
+        if listed:
+            assert len(built.members) == 3 * size
+        before = built.codes.copy()
+        moved = built.moved(ids, new[ids].T.astype(np.uint8))
+        np.testing.assert_array_equal(built.codes, before)
+        anew = HashTables.build(new, 8)
+        np.testing.assert_array_equal(moved.codes, anew.codes)
+        for count in (1, 5, 700):
+            keys = np.sort(rng.choice(3 << 8, count, replace=False))
+            counts = rng.integers(1, 5, count)
+            expected = anew.collisions(keys, counts)
+            np.testing.assert_array_equal(moved.collisions(keys, counts), expected)
+        np.testing.assert_array_equal(moved.members, anew.members)
+        np.testing.assert_array_equal(moved.starts, anew.starts)
+        built, codes = moved, new
+
+
+def test_older_lists_stay_in_use_until_many_rows_have_moved() -> None:
+    size = 10 * KEPT
+    codes = np.zeros((size, 2), np.uint8)
+    built = HashTables.build(codes, 8)
+    lists = built.lists
+    new = np.full((2, 6), 3, np.uint8)
+    once = built.moved(np.arange(6), new)
+    assert once.older is not None
+    assert once.older[0] is lists
+    twice = once.moved(np.arange(4, 10), new)
+    assert twice.older is not None
+    assert twice.older[1].tolist() == list(range(10))
+    assert twice.moved(np.arange(20, 26), new).older is None
+
+
+def test_tables_of_rows_that_stay_in_their_buckets_are_the_same() -> None:
+    codes = np.random.default_rng(0).integers(0, 8, (30, 5))
+    built = HashTables.build(codes, 3)
+    assert built.moved(np.array([2, 9]), codes[[2, 9]].T.astype(np.uint8)) is built

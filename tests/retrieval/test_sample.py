@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashfed.retrieval import Candidates, Selection
-from hashfed.retrieval.sample import inclusion_probabilities, sample
+from hashfed.retrieval.sample import _systematic, inclusion_probabilities, sample
 
 Z = 5
 """Width of the confidence intervals: an honest sample leaves one about once in a million."""
@@ -133,3 +133,62 @@ def test_a_budget_of_all_rows_is_all_rows() -> None:
         assert isinstance(found, Selection)
         assert found.ids.tolist() == list(range(6))
         assert not found.log_weight.any()
+
+
+@pytest.mark.parametrize("size", [16, 17, 400, 5000])
+@pytest.mark.parametrize("tail", [0.0, 0.2])
+def test_steep_and_tiny_scores_still_fill_the_budget(size: int, tail: float) -> None:
+    rng = np.random.default_rng(size)
+    for power, unit in itertools.product([0.1, 3, 30, 300], [1e-300, 1e-38, 1.0, 1e250]):
+        scores = np.maximum(rng.random(size) ** power, 1e-200) * unit
+        scores = np.maximum(scores, 1e-320)
+        candidates = Candidates(np.arange(size), scores)
+        own = rng.choice(size, size // 20, replace=False)
+        for budget in (size // 20 + 1, size // 2, size - 1):
+            chances = inclusion_probabilities(own, candidates, size, budget, tail)
+            np.testing.assert_allclose(chances.sum(), budget, rtol=1e-9)
+            found = sample(own, candidates, size, budget, tail, True, rng)
+            assert len(np.unique(found.ids)) == budget
+            assert (chances[found.ids] > 0).all()
+
+
+def independent(
+    own: np.ndarray, candidates: Candidates, size: int, budget: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Ids with the same chances, drawn by a comb over a wholly random order of the rows."""
+    chances = inclusion_probabilities(own, candidates, size, budget, 0.1)
+    order = rng.permutation(size)
+    ends = np.cumsum(chances[order])
+    return order[np.searchsorted(ends * (budget / ends[-1]), rng.random() + np.arange(budget))]
+
+
+@pytest.mark.parametrize("scores", ["good", "equal", "few"])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_random_order_of_blocks_is_as_good_as_one_of_rows(scores: str, ordered: bool) -> None:
+    """The partition function varies no more than with a random order of all rows, also of sorted rows."""
+    size, budget, draws = 3000, 300, 1500
+    rng = np.random.default_rng(7)
+    logits = rng.normal(0, 1.5, size)
+    if ordered:
+        logits = np.sort(logits)[::-1]
+    noisy = {
+        "good": np.exp(logits + rng.normal(0, 1, size)),
+        "equal": np.ones(size),
+        "few": np.where(rng.random(size) < 0.4, 1.0, 5.0),
+    }
+    own, candidates = np.array([3, 20]), Candidates(np.arange(size), noisy[scores])
+    chances = inclusion_probabilities(own, candidates, size, budget, 0.1)
+    ours, reference = np.empty(draws), np.empty(draws)
+    for draw in range(draws):
+        found = sample(own, candidates, size, budget, 0.1, True, rng)
+        ours[draw] = np.exp(logits[found.ids] + found.log_weight).sum()
+        ids = independent(own, candidates, size, budget, rng)
+        reference[draw] = (np.exp(logits[ids]) / chances[ids]).sum()
+    # The standard deviation of a sample has a relative error of about 1 / √(2 · draws), here 2%.
+    assert ours.std() < 1.1 * reference.std()
+    assert abs(ours.mean() - np.exp(logits).sum()) < Z * ours.std() / np.sqrt(draws)
+
+
+def test_chances_that_do_not_add_up_are_a_bug() -> None:
+    with pytest.raises(RuntimeError, match="do not add up"):
+        _systematic(np.array([2.0, 0.0]), np.empty(0, np.int64), 2, np.random.default_rng(0))

@@ -220,6 +220,62 @@ def test_refreshed_tables_are_those_built_anew(
             np.testing.assert_array_equal(index.tables.ranges, anew.ranges)
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_refreshed_index_answers_as_one_built_anew(listed: bool, count: int) -> None:
+    size = 400
+    more = {"bits": 8, "transform": "none"}
+    values, asked = rows(0, size), queries(count)
+    index = SimHashCollisionsIndex.build(values, chosen(**more), np.ones(size), SEED)
+    generator = torch.Generator().manual_seed(5)
+    for turn in range(3):
+        if listed and turn == 0:
+            assert len(index.tables.tables.members) == 5 * size
+        ids = np.arange(turn, size, 59)
+        values = values.clone()
+        values[torch.from_numpy(ids)] = torch.randn(len(ids), DIMENSION, generator=generator)
+        prior = np.arange(size) + float(turn)
+        index = index.refresh(values, ids, prior)
+        assert index.exact_refresh
+        anew = SimHashCollisionsIndex.build(values, chosen(**more), prior, SEED)
+        one, other = (item.lookup(received(index.encoder, asked)) for item in (index, anew))
+        np.testing.assert_array_equal(one.ids, other.ids)
+        np.testing.assert_array_equal(one.scores, other.scores)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("projections", PROJECTIONS)
+def test_a_refresh_is_exact_where_nothing_is_fitted_to_the_rows(
+    transform: TransformKind, projections: ProjectionKind
+) -> None:
+    for index in (union, collisions):
+        found = index(transform=transform, projections=projections)
+        assert found.exact_refresh == (transform == "none" and projections != "pca")
+
+
+def test_new_counts_of_a_refresh_are_checked() -> None:
+    with pytest.raises(HashfedError, match=r"label count -1\.0 of row 3"):
+        collisions().refresh(rows(), np.array([1]), np.where(np.arange(SIZE) == 3, -1.0, 2.0))
+
+
+@pytest.mark.parametrize("bits", [3, 11])
+def test_codes_are_saved_in_16_bits(bits: int) -> None:
+    index = collisions(bits=bits)
+    codes = index.state()["codes"].numpy()
+    assert codes.dtype == np.uint16
+    assert codes.shape == (SIZE, 5)
+    np.testing.assert_array_equal(codes, index.tables.codes)
+
+
+def test_rows_whose_sum_is_too_large_for_a_float_are_finite() -> None:
+    values = torch.full((SIZE, DIMENSION), 3e38)
+    index = SimHashUnionIndex.build(values, chosen(transform="none"), np.ones(SIZE), SEED)
+    assert (index.tables.codes == index.tables.codes[0]).all()
+    values[4, 1] = -math.inf
+    with pytest.raises(HashfedError, match="row 4 is not finite"):
+        index.refresh(values, np.array([2, 4]))
+
+
 def test_a_refreshed_union_finds_the_new_rows() -> None:
     index, values = union(transform="none"), rows()
     values[7] = queries(1)[0]

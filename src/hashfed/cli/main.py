@@ -10,7 +10,10 @@ from hashfed import __version__
 from hashfed.cli.arguments import Parser, add_settings
 from hashfed.cli.bench import add_bench_index, bench_index
 from hashfed.cli.bench_client import add_bench_client, bench_client
+from hashfed.cli.bench_memory import add_bench_memory, bench_memory
+from hashfed.cli.bench_simulation import add_bench_simulation, bench_simulation
 from hashfed.cli.commands import compare, describe_data, predict, train
+from hashfed.cli.cost import add_cost, cost
 from hashfed.cli.reproduce import add_buckets, buckets
 from hashfed.engines import Interrupted
 from hashfed.errors import HashfedError
@@ -39,6 +42,19 @@ def build_parser() -> Parser:
     command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
     add_settings(command)
     command.set_defaults(run=train)
+
+    command = commands.add_parser(
+        "cost",
+        help="what a configuration costs a client, and the largest model that a device can afford",
+        description="Print what one client moves, computes and holds in one round, by budget, and the "
+        "largest models within limits.",
+        usage=f"hashfed cost {SETTINGS_USAGE} [--max-memory BYTES] [--max-bytes BYTES] [...]",
+        allow_abbrev=False,
+    )
+    command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
+    add_cost(command)
+    add_settings(command)
+    command.set_defaults(run=cost)
 
     command = commands.add_parser(
         "compare",
@@ -84,6 +100,26 @@ def build_parser() -> Parser:
     )
     add_bench_client(command)
     command.set_defaults(run=bench_client)
+
+    command = actions.add_parser(
+        "simulation",
+        help="client-steps per second against plain PyTorch, pfl-research, Flower and FedJAX",
+        description="Simulate the same rounds with hashfed and with its peers, in turn, after checking that "
+        "losses and parameters are equal. Writes JSON and prints a table.",
+        allow_abbrev=False,
+    )
+    add_bench_simulation(command)
+    command.set_defaults(run=bench_simulation)
+
+    command = actions.add_parser(
+        "memory",
+        help="peak memory of clients by budget, and of the server by cohort",
+        description="Measure in fresh processes the peak memory of a client at several budgets, and of the "
+        "server with several cohorts. Writes JSON and prints tables.",
+        allow_abbrev=False,
+    )
+    add_bench_memory(command)
+    command.set_defaults(run=bench_memory)
 
     reproduce = commands.add_parser("reproduce", help="what the paper shows, on a run", allow_abbrev=False)
     actions = reproduce.add_subparsers(title="commands", metavar="COMMAND", required=True)

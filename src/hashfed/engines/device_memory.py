@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from hashfed.config import Config, load_config
 from hashfed.data import Client, FederatedText
 from hashfed.data.sentences import Sentences
-from hashfed.engines.allocator import keep_memory
+from hashfed.engines.allocator import return_memory
 from hashfed.engines.exchange import build_model, draw_sentences, play_round
 from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
@@ -38,9 +38,16 @@ PROBES = 3
 
 
 def measure_device_memory(
-    config: Config, model: Model, data: FederatedText, parameters: Parameters
+    config: Config,
+    model: Model,
+    data: FederatedText,
+    parameters: Parameters,
+    client: Client | None = None,
 ) -> dict[str, int]:
-    """Memory of the training client that has the most to predict in a round.
+    """Memory of a training client, by default of the one that has the most to predict in a round.
+
+    Freed arrays go back to the kernel at once (``allocator.return_memory``), so the peak is that of the
+    memory in use, the same within a percent or two from process to process.
 
     Returns:
         ``memory_peak``: peak resident bytes of the process; ``memory_baseline``: those of the same
@@ -52,7 +59,7 @@ def measure_device_memory(
         HashfedError: where the process fails.
 
     """
-    client = busiest_client(config, data)
+    client = client or busiest_client(config, data)
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
         folder = Path(name)
@@ -70,22 +77,29 @@ def measure_device_memory(
             (folder / "client").write_text(client.name)
         except (OSError, SafetensorError) as error:
             raise HashfedError(f"{name}: cannot be written ({error})") from None
-        found = [_probe(folder) for _ in range(PROBES)]
+        found = [run_fresh(__name__, name) for _ in range(PROBES)]
     return {key: int(statistics.median(item[key] for item in found)) for key in found[0]}
 
 
-def _probe(folder: Path) -> dict[str, int]:
-    """One process; in a session of its own, so that a Ctrl-C for the run does not end it half-way."""
+def run_fresh(module: str, argument: str) -> dict[str, int]:
+    """What a fresh process prints that runs ``module`` with one argument: a JSON object of integers.
+
+    In a session of its own, so that a Ctrl-C for the run does not end it half-way.
+
+    Raises:
+        HashfedError: where the process fails.
+
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "hashfed.engines.device_memory", str(folder)],
+        [sys.executable, "-W", "ignore::RuntimeWarning", "-m", module, argument],
         capture_output=True,
         text=True,
         check=False,
         start_new_session=True,
     )
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise HashfedError(f"the process that measures a client's memory failed: {reason}")
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise HashfedError(f"the process that measures memory ({module}) failed: {reason}")
     return {key: int(value) for key, value in json.loads(done.stdout).items()}
 
 
@@ -114,7 +128,7 @@ def resident_peak() -> int:
 
 
 def _client_process(folder: Path) -> dict[str, int]:
-    keep_memory()
+    return_memory()
     torch.set_num_threads(1)
     config = load_config(folder / "config.yaml")
     model = build_model(config)

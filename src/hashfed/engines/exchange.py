@@ -10,6 +10,7 @@ import numpy as np
 from hashfed.config import Config
 from hashfed.data import Client
 from hashfed.data.sentences import Sentences
+from hashfed.engines.flops import round_flops
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
@@ -140,10 +141,14 @@ def play_round(
     report.rows = len(local.rows)
     report.predictions = sentences.predictions
     report.parameters = received.rows.numel() + sum(value.numel() for value in local.body.values())
-    body = model.body_flops(report.predictions, *sentences.inputs.shape)
-    report.flops = 3 * config.client.epochs * (body + 2 * report.predictions * local.rows.numel())
-    if hashed:
-        report.flops += body + index.encoder.flops(report.predictions)
-    if len(received.rows) > len(local.rows):  # activations, to drop rows by
-        report.flops += body + 2 * report.predictions * received.rows.numel()
+    flops = round_flops(
+        model,
+        index.encoder if hashed else None,
+        config.client.epochs,
+        report.predictions,
+        sentences.inputs.shape,
+        len(received.rows),
+        len(local.rows),
+    )
+    report.flops = sum(flops.values())
     return update, report

@@ -25,7 +25,7 @@ from hashfed.engines.workers import (
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
 from hashfed.federated.messages import Update
-from hashfed.federated.optimizers import step
+from hashfed.federated.optimizers import moves_all_rows, step
 from hashfed.models import PredictionSums
 from hashfed.randomness import stream
 
@@ -91,6 +91,7 @@ class Simulation:
             self.state.indexed,
             self.state.prior,
             self._tables,
+            self.state.changed,
         )
         count = 1 if config.device == "cuda" else config.workers or os.cpu_count() or 1
         self._executor = InProcess(bench, stop) if count == 1 else WorkerPool(bench, count, stop)
@@ -140,6 +141,10 @@ class Simulation:
                 config.server.weighting == "uniform",
             )
             step(state.parameters, gradient, state.optimizer, config.server)
+        if moves_all_rows(config.server):
+            state.changed.fill_(number)
+        else:
+            state.changed[torch.from_numpy(gradient.ids)] = number
         if state.declared is not None:
             for report in reports:
                 state.declared[torch.from_numpy(report.own)] += 1

@@ -30,6 +30,7 @@ class ServerState:
         prior: (n,) float64, ``declared`` as it was when the index was last built; None where that is.
         indexed: (n, d), the rows as they were when the index was last built (with
             ``retrieval.refresh`` > 1); else None.
+        changed: (n,) int64, the last round at whose end each row moved; 0 where none did in this process.
 
     """
 
@@ -40,6 +41,7 @@ class ServerState:
     declared: torch.Tensor | None
     prior: torch.Tensor | None
     indexed: torch.Tensor | None
+    changed: torch.Tensor
 
     @classmethod
     def fresh(cls, model: Model, size: int, config: Config) -> "ServerState":
@@ -54,11 +56,12 @@ class ServerState:
             declared=counts,
             prior=None if counts is None else counts.clone(),
             indexed=parameters.rows.clone() if config.retrieval.refresh > 1 else None,
+            changed=torch.zeros(size, dtype=torch.int64),
         )
 
     def share_memory(self) -> None:
         """Move to shared memory, in place, what workers read and is not mapped."""
-        for value in (*self.parameters.named().values(), self.prior, self.indexed):
+        for value in (*self.parameters.named().values(), self.prior, self.indexed, self.changed):
             if value is not None and not value.is_shared():
                 value.share_memory_()
 

@@ -30,12 +30,12 @@ from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.evaluation import evaluate_chunk
 from hashfed.engines.exchange import ClientReport, play_round
+from hashfed.engines.index_keeper import IndexKeeper
 from hashfed.engines.mapped import MappedTable
 from hashfed.engines.slots import SlotMessage, SlotReader, SlotWriter
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
 from hashfed.models import Model, Parameters, PredictionSums
-from hashfed.retrieval import Index, build_index
 
 POLL_SECONDS = 0.1
 """How often a wait for workers looks whether the run was interrupted."""
@@ -81,7 +81,8 @@ class Workbench:
         indexed: (n, d) the rows that the index is built of where not those of ``parameters``, shared.
         prior: (n,) the counts that the index is built of where not the public ones, shared.
         tables: files of those of these tables that are mapped, by name.
-        index: the last index, and the first round that used it.
+        changed: (n,) the last round at whose end each row moved, shared; None where nobody notes it.
+        keeper: of the index, from the first client on.
         copy: the parameters on the clients' device, and after how many rounds they were so; None on a CPU.
 
     """
@@ -94,7 +95,8 @@ class Workbench:
     indexed: torch.Tensor | None
     prior: torch.Tensor | None
     tables: Mapping[str, MappedTable]
-    index: tuple[int, Index] | None = field(default=None, init=False)
+    changed: torch.Tensor | None = None
+    keeper: IndexKeeper | None = field(default=None, init=False)
     copy: tuple[int, Parameters] | None = field(default=None, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -113,15 +115,15 @@ class Workbench:
             self.indexed = self.tables["indexed"].open()
 
     def play(self, task: PlayClient) -> tuple[Update, ClientReport]:
-        """One client's round; the index is built when the first client of a refreshed round comes."""
-        built = refreshed(task.round, self.config.retrieval.refresh)
-        if self.index is None or self.index[0] != built:
+        """One client's round; the index is made when the first client of a refreshed round comes."""
+        if self.keeper is None:
             rows = self.parameters.rows if self.indexed is None else self.indexed
-            prior = self.data.label_counts if self.prior is None else self.prior.numpy().copy()
-            self.index = (built, build_index(rows, self.config.retrieval, prior, self.config.seed))
+            prior = self.data.label_counts if self.prior is None else self.prior
+            self.keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, self.changed)
+        index = self.keeper.index(refreshed(task.round, self.config.retrieval.refresh))
         client = self.data.train[task.client]
         parameters = self._on_device(task.round - 1)
-        update, report = play_round(self.config, self.model, parameters, self.index[1], client, task.round)
+        update, report = play_round(self.config, self.model, parameters, index, client, task.round)
         return update.cpu(), report
 
     def evaluate(self, task: EvaluateChunk) -> PredictionSums:

@@ -77,11 +77,16 @@ def step(
             state.steps,
             settings,
         )
-    if settings.row_moments == "dense" and settings.optimizer != "fedavg":
+    if moves_all_rows(settings):
         _move_all_rows(parameters.rows, gradient, state, settings)
     else:
         _move_held_rows(parameters.rows, gradient, state, settings)
     state.touched[gradient.ids] = state.steps
+
+
+def moves_all_rows(settings: ServerSettings) -> bool:
+    """Whether a step also moves rows that no client held: by their moments, if there are any."""
+    return settings.row_moments == "dense" and settings.optimizer != "fedavg"
 
 
 def _move_all_rows(

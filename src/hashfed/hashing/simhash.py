@@ -1,5 +1,6 @@
 """SimHash: the signs of random projections (paper, definition 1; Charikar 2002)."""
 
+from collections.abc import Iterable
 from dataclasses import InitVar, dataclass, field
 
 import numpy as np
@@ -12,7 +13,14 @@ from hashfed.hashing.projections import ProjectionKind, orthogonal_projections, 
 MAX_BITS = 16
 """Largest K: a table has 2^K buckets, and the offsets of all tables must stay small."""
 CHUNK = 2048
-"""Vectors hashed at a time: CHUNK·K·L products are few enough to stay in the cache until they are bits."""
+"""Most vectors hashed at a time."""
+PRODUCTS = 1 << 18
+"""Products held at a time (1 MiB), where that is more than ``LEAST`` vectors: they stay in the cache until
+they are bits."""
+LEAST = 128
+"""Vectors hashed at a time at least: a matrix product with fewer is slow."""
+TINY = 1e-15
+"""Below this length a square may underflow in float32."""
 MAX_PROJECTIONS = 8192
 """Largest K·L: the projections are K·L·d floats on the client."""
 PROBE_CHUNK = 1 << 21
@@ -68,17 +76,35 @@ class SimHash:
             projections = random_projections(count, self.dimension, self.seed)
         object.__setattr__(self, "projections", projections)
 
+    @property
+    def chunk(self) -> int:
+        """How many vectors are hashed at a time."""
+        return min(CHUNK, max(LEAST, PRODUCTS // len(self.projections)))
+
     def hash(self, vectors: torch.Tensor) -> np.ndarray:
         """Bucket numbers of ``vectors`` (count, d), float32: an int32 array (count, L), each in [0, 2^K).
 
         Bit k of table l is 1 where projection k·L + l is > 0 (definition 1). A zero vector gets bucket
         0 in every table. The codes of a vector do not depend on those hashed with it.
         """
-        codes = np.empty((len(vectors), self.tables), np.int32)
-        for start in range(0, len(vectors), CHUNK):
-            part = vectors[start : start + CHUNK]
-            codes[start : start + CHUNK] = self._codes(part, part @ self.projections.T)
-        return codes
+        codes = np.empty((self.tables, len(vectors)), code_type(self.bits))
+        self.write(vectors.split(self.chunk), codes)
+        return np.ascontiguousarray(codes.T, np.int32)
+
+    def write(self, parts: Iterable[torch.Tensor], codes: np.ndarray) -> None:
+        """As ``hash``, by table and into an array that exists.
+
+        Args:
+            parts: vectors (count, d) float32 in pieces; fast where each has ``chunk``.
+            codes: (L, all vectors of the parts), of ``code_type``; overwritten.
+
+        """
+        signs, start = _Signs(self), 0
+        for part in parts:
+            stop = start + len(part)
+            if start < stop:
+                _pack(signs.of(part, signs.products(part)), codes[:, start:stop])
+            start = stop
 
     def probe(self, vectors: torch.Tensor, probes: int) -> np.ndarray:
         """As ``hash``, then the buckets that each vector just missed (``hashing.probes``).
@@ -92,43 +118,93 @@ class SimHash:
         if extra == 0:
             codes[:, :, 0] = self.hash(vectors)
             return codes
-        step = max(1, PROBE_CHUNK // (self.tables * len(likely_sets(self.bits, extra))))
+        step = min(self.chunk, max(1, PROBE_CHUNK // (self.tables * len(likely_sets(self.bits, extra)))))
+        signs = _Signs(self)
+        own = np.empty((self.tables, len(vectors)), code_type(self.bits))
         for start in range(0, len(vectors), step):
             vector, part = vectors[start : start + step], codes[start : start + step]
-            products = vector @ self.projections.T
-            part[:, :, :1] = self._codes(vector, products)[:, :, None]
-            margins = products.numpy().reshape(-1, self.bits, self.tables).transpose(0, 2, 1)
+            products = signs.products(vector)
+            margins = products.reshape(self.bits, self.tables, -1).transpose(2, 1, 0)
             masks = probe_masks(margins.reshape(-1, self.bits), extra)
+            _pack(signs.of(vector, products), own[:, start : start + step])
+            part[:, :, 0] = own[:, start : start + step].T
             part[:, :, 1:] = part[:, :, :1] ^ masks.reshape(len(part), self.tables, extra)
         return codes
 
-    def _codes(self, vectors: torch.Tensor, products: torch.Tensor) -> np.ndarray:
-        """Bucket numbers (count, L) int32, from the vectors and their projections (count, K·L)."""
-        signs = self._signs(vectors, products).reshape(-1, self.bits, self.tables)
-        codes = signs[:, 0].astype(np.int32)
-        for bit in range(1, self.bits):
-            codes |= signs[:, bit].astype(np.int32) << np.int32(bit)
-        return codes
 
-    def _signs(self, vectors: torch.Tensor, products: torch.Tensor) -> np.ndarray:
-        """Where ``products`` (count, K·L) are above 0; those that rounding could decide, in float64.
+class _Signs:
+    """Signs of the projections of a few vectors at a time, in arrays that are used again."""
+
+    def __init__(self, simhash: SimHash) -> None:
+        self._projections = simhash.projections
+        longest = float(torch.linalg.vector_norm(self._projections, dim=1).max())
+        # The error of a sum of d products is below d·2^−24·‖x‖·‖a‖, and that of the lengths is in the 1%.
+        self._error = 1.01 * (simhash.dimension + 2) * 2.0**-24 * longest
+        self._products = torch.empty(len(self._projections), 0)
+        self._signs = self._doubt = np.empty((len(self._projections), 0), bool)
+
+    def products(self, vectors: torch.Tensor) -> np.ndarray:
+        """Projections (K·L, count) of ``vectors`` (count, d), valid until the next call."""
+        if self._products.shape[1] != len(vectors):
+            self._products = torch.empty(len(self._projections), len(vectors))
+            self._signs, self._doubt = np.empty((2, *self._products.shape), bool)
+        # By projection, not by vector: what follows runs along the vectors, however few tables there are.
+        torch.mm(self._projections, vectors.T, out=self._products)
+        return self._products.numpy()
+
+    def of(self, vectors: torch.Tensor, products: np.ndarray) -> np.ndarray:
+        """Where ``products`` (K·L, count) are above 0; those that rounding could decide, in float64.
 
         A matrix product adds up in an order that depends on its size, the threads and the machine. Without
         the check a row that is hashed alone could differ from the same row hashed with all others.
+
+        ``products`` are overwritten; the answer is valid until the next call.
         """
-        signs = np.asarray((products > 0).numpy())
-        lengths = torch.linalg.vector_norm(vectors, dim=1, dtype=torch.float64)
-        longest = float(torch.linalg.vector_norm(self.projections, dim=1).max())
-        # The error of a sum of d products is below d·2^−24·‖x‖·‖a‖; tiny vectors also underflow.
-        unsure = (self.dimension + 2) * 2.0**-24 * longest * lengths.clamp(min=1e-30) * (lengths > 0)
-        sure = np.abs(products.numpy()) >= unsure.float().numpy()[:, None]
-        doubt = np.flatnonzero(~sure)
+        np.greater(products, 0, out=self._signs)
+        np.less(np.abs(products, out=products), self._unsure(vectors), out=self._doubt)
+        doubt = np.flatnonzero(self._doubt)
         for start in range(0, len(doubt), CHUNK):
-            row, direction = np.divmod(doubt[start : start + CHUNK], products.shape[1])
-            one, other = vectors.numpy()[row], self.projections.numpy()[direction]
+            direction, row = np.divmod(doubt[start : start + CHUNK], len(vectors))
+            one, other = vectors.numpy()[row], self._projections.numpy()[direction]
             exact = (one.astype(np.float64) * other).sum(axis=1)
-            signs[row, direction] = exact > 0
-        return signs
+            self._signs[direction, row] = exact > 0
+        return self._signs
+
+    def _unsure(self, vectors: torch.Tensor) -> np.ndarray:
+        """Bounds (count,) float32 on the rounding error of the products of each of ``vectors``."""
+        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        if not bool(lengths.amin() >= TINY):
+            tiny = (lengths < TINY).nonzero()[:, 0]
+            exact = torch.linalg.vector_norm(vectors[tiny], dim=1, dtype=torch.float64)
+            # The products of tiny vectors underflow too; a zero vector's are exact.
+            lengths[tiny] = (exact.clamp(min=1e-30) * (exact > 0)).float()
+        return np.asarray(lengths.mul_(self._error).numpy())
+
+
+def code_type(bits: int) -> type[np.uint8] | type[np.uint16]:
+    """The narrowest integers for bucket numbers of ``bits`` bits, 1 to 16."""
+    return np.uint8 if bits <= 8 else np.uint16
+
+
+def _pack(signs: np.ndarray, codes: np.ndarray) -> None:
+    """Bits (K·L, count), the lowest of all tables first, to bucket numbers ``codes`` (L, count)."""
+    bits = signs.view(np.uint8).reshape(-1, *codes.shape)
+    low = _bytes(bits[:8])
+    if len(bits) <= 8:
+        codes[...] = low
+    else:
+        np.multiply(_bytes(bits[8:]), 256, out=codes, dtype=np.uint16)
+        np.add(codes, low, out=codes)
+
+
+def _bytes(bits: np.ndarray) -> np.ndarray:
+    """Bits (up to 8, L, count) of 0 and 1, the lowest first, to numbers (L, count) uint8."""
+    # In an array of its own: numpy is slow on a slice of each table, and sums are faster than shifts.
+    numbers: np.ndarray = bits[-1].copy()
+    for bit in bits[-2::-1]:
+        np.add(numbers, numbers, out=numbers)
+        np.bitwise_or(numbers, bit, out=numbers)
+    return numbers
 
 
 def check_size(bits: int, tables: int) -> None:

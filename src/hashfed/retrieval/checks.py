@@ -16,10 +16,11 @@ def check_rows(rows: torch.Tensor, ids: np.ndarray | None = None) -> None:
         raise HashfedError(
             f"rows of type {kind} and shape {tuple(rows.shape)}: must be float32, (n, d), n and d at least 1"
         )
-    # A sum is not finite if any value is not; only then it is worth looking for the row.
-    if not bool(torch.isfinite(rows.sum(dtype=torch.float64))):
-        bad = int(torch.isfinite(rows).all(1).logical_not_().nonzero()[0])
-        raise HashfedError(f"row {bad if ids is None else ids[bad]} is not finite")
+    # A sum is not finite if any value is not; only then it is worth looking for the row. (Large values may
+    # add up to more than a float32: then none is found.)
+    if not bool(torch.isfinite(rows.sum())):
+        for bad in torch.isfinite(rows).all(1).logical_not_().nonzero()[:1, 0].tolist():
+            raise HashfedError(f"row {bad if ids is None else ids[bad]} is not finite")
 
 
 def check_counts(prior: np.ndarray, size: int) -> None:

@@ -16,10 +16,15 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.retrieval.protocol import Candidates
 
-CHUNK = 256
+CHUNK = 64
 """Most queries scored at a time."""
 CHUNK_LOGITS = 1 << 25
 """Most logits held at a time (128 MiB), whatever n."""
+TILE_LOGITS = 1 << 17
+"""Logits that are made, turned into exponentials and added up while they are in the cache (512 KiB)."""
+PLAIN = (1e-20, 1e30)
+"""Between these sums of exponentials, float32 needs no largest logit subtracted: none overflowed, and what
+underflowed is below 1e-18 of the sum."""
 
 
 def softmax_mass(rows: torch.Tensor, queries: torch.Tensor, weights: np.ndarray | None = None) -> np.ndarray:
@@ -35,23 +40,54 @@ def softmax_mass(rows: torch.Tensor, queries: torch.Tensor, weights: np.ndarray 
 
     """
     mass = torch.zeros(len(rows))
-    start = 0
-    for part in queries.split(max(1, min(CHUNK, CHUNK_LOGITS // len(rows)))):
-        probabilities = torch.softmax(part @ rows.T, dim=-1)
-        if weights is None:
-            mass += probabilities.sum(0)
-        else:
-            mass += torch.from_numpy(weights[start : start + len(part)].astype(np.float32)) @ probabilities
-        start += len(part)
+    shares = torch.ones(len(queries)) if weights is None else torch.from_numpy(weights)
+    step = max(1, min(CHUNK, CHUNK_LOGITS // len(rows)))
+    for part, share in zip(queries.split(step), shares.split(step), strict=True):
+        powers = torch.empty(len(rows), len(part))
+        sums = _exponentials(rows, part, powers)
+        if not bool(((sums > PLAIN[0]) & (sums < PLAIN[1])).all()):
+            sums = _exponentials(rows, part, powers, _peaks(rows, part))
+        mass.addmv_(powers, (share / sums).float())
     if not bool(torch.isfinite(mass.sum())):
         raise HashfedError("the softmax of a client's queries is not finite: the training diverged")
     return np.asarray(mass.numpy(), np.float64)
 
 
+def _exponentials(
+    rows: torch.Tensor, queries: torch.Tensor, powers: torch.Tensor, shift: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Write exp(rows · q − shift) of all ``queries`` (count, d) to ``powers`` (n, count); their sums.
+
+    Returns:
+        (count,) float64, over the rows.
+
+    """
+    sums = torch.zeros(len(queries), dtype=torch.float64)
+    turned = queries.T.contiguous()
+    step = _tile(len(queries))
+    for tile, out in zip(rows.split(step), powers.split(step), strict=True):
+        torch.mm(tile, turned, out=out)
+        if shift is not None:
+            out -= shift
+        sums += out.exp_().sum(0)
+    return sums
+
+
+def _peaks(rows: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+    """The largest logit of each of ``queries`` (count, d), (count,) float32."""
+    tiles = rows.split(_tile(len(queries)))
+    return torch.stack([(tile @ queries.T).amax(0) for tile in tiles]).amax(0)
+
+
+def _tile(queries: int) -> int:
+    """Rows multiplied at a time with so many queries; fewer would make the matrix product slow."""
+    return max(256, TILE_LOGITS // max(1, queries))
+
+
 def with_prior(evidence: np.ndarray, prior: np.ndarray, strength: float) -> np.ndarray:
     """``evidence`` (n,), summing to N, plus κ times the distribution of ``prior`` (n,)."""
     total = prior.sum()
-    return evidence + strength * prior / total if strength > 0 and total > 0 else evidence
+    return evidence + prior * (strength / total) if strength > 0 and total > 0 else evidence
 
 
 def mass_candidates(

@@ -9,7 +9,7 @@ The encoder travels to clients and the keys come back, so both are made of plain
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,8 +39,10 @@ class Candidates:
     @classmethod
     def positive(cls, scores: np.ndarray) -> "Candidates":
         """The rows with a score above zero, given one score for each of the n rows."""
+        if scores.min(initial=np.inf) > 0:
+            return cls(np.arange(len(scores)), np.asarray(scores, np.float64))
         ids = np.flatnonzero(scores > 0)
-        return cls(ids, scores[ids])
+        return cls(ids, np.asarray(scores[ids], np.float64))
 
 
 class Encoder(Protocol):
@@ -102,6 +104,30 @@ class Index(Protocol):
 
         Raises:
             HashfedError: where the keys do not fit this index.
+
+        """
+        ...
+
+
+@runtime_checkable
+class Refreshable(Index, Protocol):
+    """An index that can follow a change of some rows."""
+
+    @property
+    def exact_refresh(self) -> bool:
+        """Whether ``refresh`` answers bit for bit as an index built anew: nothing was fitted to the rows."""
+        ...
+
+    def refresh(self, rows: torch.Tensor, ids: np.ndarray, prior: np.ndarray | None = None) -> Index:
+        """The index after only the rows ``ids`` changed; what was fitted stays. This one stays as it is.
+
+        Args:
+            rows: all rows (n, d) float32; those not in ``ids`` must be unchanged.
+            ids: (k,) integers, ascending, distinct.
+            prior: (n,) public counts, where those changed too.
+
+        Raises:
+            HashfedError: where ``rows``, ``ids`` or ``prior`` do not fit.
 
         """
         ...

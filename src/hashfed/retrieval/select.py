@@ -107,13 +107,14 @@ def select(
 
 def _best(candidates: Candidates, taken: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """The ``count`` best candidates that are not ``taken`` (fewer if there are fewer)."""
-    free = ~taken[candidates.ids]
-    ids: np.ndarray = candidates.ids[free]
-    scores = candidates.scores[free]
-    if len(ids) <= count:
-        return ids
+    ids, own = candidates.ids, taken[candidates.ids]
+    free = len(ids) - int(np.count_nonzero(own))
+    if free <= count:
+        return np.asarray(ids[~own])
+    # Marked, not left out: a copy without a few rows costs more than all that follows.
+    scores = np.where(own, -np.inf, candidates.scores)
     threshold = np.partition(scores, len(scores) - count)[len(scores) - count]
-    above = ids[scores > threshold]
-    ties = ids[scores == threshold]
+    above = ids[np.flatnonzero(scores > threshold)]
+    ties = ids[np.flatnonzero(scores == threshold)]
     drawn = rng.choice(ties, count - len(above), replace=False, shuffle=False)
     return np.asarray(np.concatenate([above, drawn]))

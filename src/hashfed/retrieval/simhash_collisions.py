@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from hashfed.retrieval.checks import check_counts
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.settings import RetrievalSettings
 from hashfed.retrieval.simhash_encoder import SimHashEncoder
@@ -20,17 +21,29 @@ from hashfed.retrieval.simhash_tables import SimHashTables
 
 @dataclass(frozen=True)
 class SimHashCollisionsIndex:
-    """Scores = collisions × (public frequency + 1)^prior."""
+    """Scores = collisions × (public frequency + 1)^prior.
+
+    Attributes:
+        tables: the rows by bucket.
+        weight: (n,) float64, by which collisions are multiplied.
+        exponent: of the public frequency.
+
+    """
 
     tables: SimHashTables
     weight: np.ndarray
+    exponent: float
 
     @classmethod
     def build(
         cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
     ) -> "SimHashCollisionsIndex":
         """Hash ``rows`` (n, d); ``prior`` (n,) are public counts of how often each row is a label."""
-        return cls(SimHashTables.build(rows, settings, seed), (prior + 1.0) ** settings.prior)
+        return cls._weighted(SimHashTables.build(rows, settings, seed), prior, settings.prior)
+
+    @classmethod
+    def _weighted(cls, tables: SimHashTables, prior: np.ndarray, exponent: float) -> "SimHashCollisionsIndex":
+        return cls(tables, (prior + 1.0) ** exponent, exponent)
 
     def state(self) -> dict[str, torch.Tensor]:
         """What to save (``SimHashTables.state``)."""
@@ -46,16 +59,27 @@ class SimHashCollisionsIndex:
         state: Mapping[str, torch.Tensor],
     ) -> "SimHashCollisionsIndex":
         """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
-        return cls(SimHashTables.restore(rows, settings, seed, state), (prior + 1.0) ** settings.prior)
+        return cls._weighted(SimHashTables.restore(rows, settings, seed, state), prior, settings.prior)
 
     @property
     def encoder(self) -> SimHashEncoder:
         """What clients receive."""
         return self.tables.encoder
 
-    def refresh(self, rows: torch.Tensor, ids: np.ndarray) -> "SimHashCollisionsIndex":
-        """The index with the rows ``ids`` hashed again (``SimHashTables.refresh``)."""
-        return replace(self, tables=self.tables.refresh(rows, ids))
+    @property
+    def exact_refresh(self) -> bool:
+        """Whether ``refresh`` gives what ``build`` would (``SimHashTables.exact_refresh``)."""
+        return self.tables.exact_refresh
+
+    def refresh(
+        self, rows: torch.Tensor, ids: np.ndarray, prior: np.ndarray | None = None
+    ) -> "SimHashCollisionsIndex":
+        """The index with the rows ``ids`` hashed again (``SimHashTables.refresh``), and new counts if any."""
+        tables = self.tables.refresh(rows, ids)
+        if prior is None:
+            return replace(self, tables=tables)
+        check_counts(prior, len(self.weight))
+        return self._weighted(tables, prior, self.exponent)
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row with at least one collision, and its score."""

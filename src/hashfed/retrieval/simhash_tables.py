@@ -9,7 +9,7 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.hashing import HashTables, SimHash, Transform, fit_transform
 from hashfed.hashing.projections import principal_projections
-from hashfed.hashing.simhash import CHUNK, check_size
+from hashfed.hashing.simhash import check_size, code_type
 from hashfed.hashing.transforms import NormScaled, restore_transform, sample_rows, transform_state
 from hashfed.retrieval.checks import check_ids, check_rows
 from hashfed.retrieval.settings import RetrievalSettings
@@ -23,17 +23,25 @@ class SimHashTables:
     Attributes:
         encoder: the client's side, with the hash functions.
         transform: of the rows, as fitted when the index was built.
-        codes: (n, L) uint16 bucket numbers of the rows.
         ranges: (n,) uint8 norm range of each row; None where there is one range.
-        tables: of ``codes``.
+        tables: the rows' bucket numbers, and who is in which bucket.
 
     """
 
     encoder: SimHashEncoder
     transform: Transform
-    codes: np.ndarray
     ranges: np.ndarray | None
     tables: HashTables
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Bucket numbers of the rows, (n, L) uint8, or uint16 where K > 8."""
+        return self.tables.codes.T
+
+    @property
+    def exact_refresh(self) -> bool:
+        """Whether ``refresh`` gives bit for bit what ``build`` would: nothing is fitted to the rows."""
+        return self.transform.kind == "none" and self.encoder.simhash.kind != "pca"
 
     @classmethod
     def build(cls, rows: torch.Tensor, settings: RetrievalSettings, seed: int) -> "SimHashTables":
@@ -59,9 +67,8 @@ class SimHashTables:
     @classmethod
     def fitted(cls, rows: torch.Tensor, transform: Transform, encoder: SimHashEncoder) -> "SimHashTables":
         """Tables over ``rows`` (n, d) with a transform and hash functions that exist already."""
-        codes = _codes(rows, transform, encoder.simhash)
-        ranges = _ranges(rows, transform)
-        return cls(encoder, transform, codes, ranges, HashTables.build(codes, encoder.simhash.bits))
+        tables = HashTables(_codes(rows, transform, encoder.simhash), encoder.simhash.bits)
+        return cls(encoder, transform, _ranges(rows, transform), tables)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Codes, the fitted transform and learned projections, to be saved."""
@@ -70,7 +77,7 @@ class SimHashTables:
         simhash = self.encoder.simhash
         if simhash.kind == "pca":
             tensors["projections"] = simhash.projections
-        return tensors | {"codes": torch.from_numpy(self.codes)}
+        return tensors | {"codes": torch.from_numpy(np.ascontiguousarray(self.codes, np.uint16))}
 
     @classmethod
     def restore(
@@ -94,15 +101,12 @@ class SimHashTables:
         if codes.max() >> settings.bits:
             raise ValueError(f"bucket {codes.max()} of {1 << settings.bits}")
         encoder = SimHashEncoder(simhash, transform.client, settings.probes)
-        return cls(
-            encoder, transform, codes, _ranges(rows, transform), HashTables.build(codes, settings.bits)
-        )
+        return cls(encoder, transform, _ranges(rows, transform), HashTables.build(codes, settings.bits))
 
     def refresh(self, rows: torch.Tensor, ids: np.ndarray) -> "SimHashTables":
         """Tables in which the rows ``ids`` are hashed again; bit for bit those of ``fitted`` over ``rows``.
 
-        The lists are made anew from the codes, by radix sort: moving ids in the old ones is faster only
-        where fewer than about 1% of the rows changed (twice at 1%, six times at 0.1%), and else slower.
+        It costs the hashing of these rows and a copy of the codes, one or two bytes for each row and table.
 
         Args:
             rows: all rows (n, d) float32; those not in ``ids`` must be unchanged.
@@ -112,24 +116,21 @@ class SimHashTables:
             HashfedError: where ``rows`` or ``ids`` do not fit.
 
         """
-        check_ids(ids, len(self.codes))
-        dimension = self.encoder.dimension
-        if rows.shape != (len(self.codes), dimension):
-            raise HashfedError(
-                f"rows of shape {tuple(rows.shape)}: this index has ({len(self.codes)}, {dimension})"
-            )
+        size, dimension = self.tables.size, self.encoder.dimension
+        check_ids(ids, size)
+        if rows.shape != (size, dimension):
+            raise HashfedError(f"rows of shape {tuple(rows.shape)}: this index has ({size}, {dimension})")
         if len(ids) == 0:
             return self
-        part = rows[torch.from_numpy(ids.astype(np.int64))]
+        ids = ids.astype(np.int64)
+        part = torch.index_select(rows, 0, torch.from_numpy(ids))
         check_rows(part, ids)
-        codes = self.codes.copy()
-        codes[ids] = _codes(part, self.transform, self.encoder.simhash)
         ranges = None if self.ranges is None else self.ranges.copy()
         found = _ranges(part, self.transform)
         if ranges is not None and found is not None:
             ranges[ids] = found
-        tables = HashTables.build(codes, self.encoder.simhash.bits)
-        return replace(self, codes=codes, ranges=ranges, tables=tables)
+        tables = self.tables.moved(ids, _codes(part, self.transform, self.encoder.simhash))
+        return replace(self, ranges=ranges, tables=tables)
 
     def collisions(self, buckets: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """How often each row was hit, (n,) float64, comparable between norm ranges.
@@ -158,10 +159,9 @@ class SimHashTables:
 
 
 def _codes(rows: torch.Tensor, transform: Transform, simhash: SimHash) -> np.ndarray:
-    """Bucket numbers (n, L) uint16; transformed in chunks, so that no second copy of all rows is made."""
-    codes = np.empty((len(rows), simhash.tables), np.uint16)
-    for start in range(0, len(rows), CHUNK):
-        codes[start : start + CHUNK] = simhash.hash(transform.rows(rows[start : start + CHUNK]))
+    """Bucket numbers (L, n) of the rows; transformed in chunks, so that no second copy of all is made."""
+    codes = np.empty((simhash.tables, len(rows)), code_type(simhash.bits))
+    simhash.write((transform.rows(part) for part in rows.split(simhash.chunk)), codes)
     return codes
 
 

@@ -46,7 +46,14 @@ class SimHashUnionIndex:
         """What clients receive."""
         return self.tables.encoder
 
-    def refresh(self, rows: torch.Tensor, ids: np.ndarray) -> "SimHashUnionIndex":
+    @property
+    def exact_refresh(self) -> bool:
+        """Whether ``refresh`` gives what ``build`` would (``SimHashTables.exact_refresh``)."""
+        return self.tables.exact_refresh
+
+    def refresh(
+        self, rows: torch.Tensor, ids: np.ndarray, prior: np.ndarray | None = None
+    ) -> "SimHashUnionIndex":
         """The index with the rows ``ids`` hashed again (``SimHashTables.refresh``)."""
         return SimHashUnionIndex(self.tables.refresh(rows, ids))
 
@@ -54,4 +61,5 @@ class SimHashUnionIndex:
         """The union of the buckets, each row with score 1."""
         buckets, counts = self.encoder.check(keys)
         hits = self.tables.tables.collisions(buckets, np.ones_like(counts))
-        return Candidates.positive((hits > 0).astype(np.float64))
+        ids = np.flatnonzero(hits)
+        return Candidates(ids, np.ones(len(ids)))

@@ -168,7 +168,8 @@ def index_bytes(index: Any) -> int:
     """Bytes that an index keeps beside the rows and the public counts."""
     if isinstance(index, np.ndarray | torch.Tensor):
         return int(index.nbytes)
-    if not dataclasses.is_dataclass(index):
-        return int(getattr(index, "index_bytes", 0))
+    told = getattr(index, "index_bytes", None)
+    if told is not None or not dataclasses.is_dataclass(index):
+        return int(told or 0)
     fields = [field.name for field in dataclasses.fields(index) if field.name not in NOT_MEASURED]
     return sum(index_bytes(getattr(index, name)) for name in fields)

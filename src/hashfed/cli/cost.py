@@ -1,0 +1,70 @@
+"""``hashfed cost``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hashfed import experiments
+from hashfed.cli.arguments import Parser, overrides
+from hashfed.cli.sizes import read_bytes
+from hashfed.config import load_config
+from hashfed.engines.device_memory import PROBES
+from hashfed.errors import HashfedError
+from hashfed.experiments.cost.run import BUDGETS, bill
+from hashfed.experiments.cost.search import Limits
+from hashfed.files import write_atomically
+from hashfed.report.cost_table import print_cost
+
+
+def add_cost(parser: Parser) -> None:
+    """The arguments of the command, besides the settings."""
+    parser.add_argument(
+        "--budgets",
+        type=float,
+        nargs="+",
+        default=BUDGETS,
+        metavar="B",
+        help="fractions of the rows to compare with all of them [default %(default)s]",
+    )
+    parser.add_argument(
+        "--max-memory",
+        metavar="BYTES",
+        help="look for the largest models whose predicted peak memory, above the libraries, is at most this, "
+        "such as 200MB",
+    )
+    parser.add_argument(
+        "--max-bytes", metavar="BYTES", help="and whose messages of a round, down and up, are at most this"
+    )
+    parser.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_false",
+        help=f"only predict memory; measuring takes {PROBES} processes for each client and budget",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also the result as JSON")
+
+
+def cost(arguments: argparse.Namespace) -> None:
+    """Print the tables, and write the JSON."""
+    config = load_config(arguments.config, overrides(arguments))
+    for budget in arguments.budgets:
+        if not 0 < budget <= 1:
+            raise HashfedError(f"--budgets = {budget:g}: must be > 0 and ≤ 1")
+    limits = Limits(_limit("max-memory", arguments.max_memory), _limit("max-bytes", arguments.max_bytes))
+    if arguments.json is not None:
+        write_atomically(arguments.json, b"")  # better now than after the measurements
+    with tqdm(disable=None, bar_format="{desc}") as bar:
+        data = experiments.load_data(config)
+        result = bill(config, data, arguments.budgets, limits, arguments.measure, bar.set_description_str)
+        bar.set_description_str("")
+    print_cost(result, sys.stdout)
+    if arguments.json is not None:
+        write_atomically(arguments.json, (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+        print(f"\nresult: {arguments.json}")
+
+
+def _limit(name: str, text: str | None) -> int | None:
+    return None if text is None else read_bytes(f"--{name}", text)

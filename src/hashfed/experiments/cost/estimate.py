@@ -1,0 +1,111 @@
+"""All costs of one client and round."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hashfed.config import Config
+from hashfed.engines.flops import round_flops
+from hashfed.experiments.cost.keys import Hashing
+from hashfed.experiments.cost.memory import Phases, peak_phase, predict_memory
+from hashfed.experiments.cost.model_sizes import ModelSizes
+from hashfed.experiments.cost.traffic import message_bytes
+from hashfed.experiments.cost.variants import held_rows
+from hashfed.experiments.cost.workload import Workload
+from hashfed.experiments.train import DOWN, UP
+
+
+@dataclass(frozen=True)
+class ClientCost:
+    """What one client's round costs.
+
+    Attributes:
+        workload: the client's data.
+        total_rows: n.
+        rows: rows it trains on.
+        body_parameters: numbers below the output layer.
+        row_parameters: numbers of the rows received.
+        bytes: by message.
+        flops: of hashing, dropping rows and training.
+        phases: predicted memory by phase and term, bytes above the libraries.
+
+    """
+
+    workload: Workload
+    total_rows: int
+    rows: int
+    body_parameters: int
+    row_parameters: int
+    bytes: dict[str, int]
+    flops: dict[str, int]
+    phases: Phases
+
+    @property
+    def parameters(self) -> int:
+        """Numbers on the device (``ClientReport.parameters``)."""
+        return self.body_parameters + self.row_parameters
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes from the server."""
+        return sum(self.bytes.get(kind, 0) for kind in DOWN)
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes to the server."""
+        return sum(self.bytes.get(kind, 0) for kind in UP)
+
+    @property
+    def traffic(self) -> int:
+        """Bytes both ways."""
+        return self.bytes_down + self.bytes_up
+
+    @property
+    def memory(self) -> int:
+        """Predicted peak bytes above the libraries."""
+        return sum(self.phases[peak_phase(self.phases)].values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        work = self.workload
+        return {
+            "client": work.client,
+            "sentences": work.sentences,
+            "predictions": work.predictions,
+            "own_rows": len(work.own),
+            "total_rows": self.total_rows,
+            "rows": self.rows,
+            "parameters": {"body": self.body_parameters, "rows": self.row_parameters, "all": self.parameters},
+            "bytes": dict(self.bytes),
+            "bytes_down": self.bytes_down,
+            "bytes_up": self.bytes_up,
+            "flops": dict(self.flops),
+            "memory_predicted": self.memory,
+            "memory_peak_phase": peak_phase(self.phases),
+            "memory_phases": {name: dict(terms) for name, terms in self.phases.items()},
+        }
+
+
+def estimate(
+    config: Config, sizes: ModelSizes, size: int, workload: Workload, hashing: Hashing
+) -> ClientCost:
+    """The cost of a round for a client with this workload, encoder and keys, in a model of ``size`` rows."""
+    received, trained = held_rows(config, size, len(workload.own))
+    messages = message_bytes(config, sizes, size, workload, hashing)
+    return ClientCost(
+        workload=workload,
+        total_rows=size,
+        rows=trained,
+        body_parameters=sizes.body_parameters,
+        row_parameters=received * sizes.dimension,
+        bytes=messages,
+        flops=round_flops(
+            sizes.model,
+            hashing.encoder if hashing.asked else None,
+            config.client.epochs,
+            workload.predictions,
+            (workload.sentences, workload.length),
+            received,
+            trained,
+        ),
+        phases=predict_memory(config, sizes, size, workload, messages),
+    )

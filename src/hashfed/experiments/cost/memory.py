@@ -1,0 +1,117 @@
+"""The peak memory of a client's process above its libraries, from sizes: what is held when.
+
+A client goes through six phases. Each holds what is named here; the largest sum is the peak. All arrays are
+float32 (4 bytes) but where noted; m rows are trained on, r are received (r > m only where the client drops
+some), o are its own, B is the number of parameters of the body.
+
+    receive  the first message as bytes, and decoded
+    hash     the first message; a forward pass without gradients; the queries twice (in parts, then joined)
+    rows     the first message; the second as bytes, and decoded
+    join     both messages; own and new rows joined, then in order of ids
+    drop     (where r > m) rows and body; a forward pass; logits of 64 sentences on r rows, and their softmax
+    train    rows and body as received, and the copy that moves; the body's gradient; exponentials of the
+             logits of one step (p × m); what the forward pass keeps, and a few vectors per position;
+             with clipping, or where the exponentials are made in parts, the rows' gradient
+    send     rows and body as received; their change; the update as bytes, twice while it is written
+"""
+
+from hashfed.config import Config
+from hashfed.engines.exchange import sends_everything
+from hashfed.experiments.cost.model_sizes import ModelSizes
+from hashfed.experiments.cost.variants import held_rows
+from hashfed.experiments.cost.workload import Workload
+from hashfed.models.output_layer import MAX_LOGITS
+
+LIBRARIES = 3_000_000
+"""Bytes of code and of work space (packed matrices) that torch and its matrix library touch in a client's
+round and not in the toy round of the baseline: resident beside the arrays, on Linux with MKL 2 to 4 MB."""
+VECTORS = 6
+"""Of length d per position in a step, beside those that the model keeps: the queries' gradient, the targets'
+rows and what the output layer makes of both."""
+SERIALIZED = 2
+"""Copies of a message while safetensors writes it."""
+FLOAT, ID = 4, 8
+
+Phases = dict[str, dict[str, int]]
+"""Bytes by phase and by what they are for."""
+
+
+def predict_memory(
+    config: Config, sizes: ModelSizes, size: int, workload: Workload, messages: dict[str, int]
+) -> Phases:
+    """Bytes by phase and term; the phases that the client does not go through are left out.
+
+    Args:
+        config: of the run.
+        sizes: of the model.
+        size: n.
+        workload: the client's.
+        messages: bytes by kind (``traffic.message_bytes``).
+
+    """
+    everything = sends_everything(config)
+    width, body = sizes.dimension, FLOAT * sizes.body_parameters
+    received, trained = held_rows(config, size, len(workload.own))
+    row = FLOAT * width
+    welcome, rows, update = messages["welcome"], messages["rows"], messages["update"]
+    # Beside each row its id and its correction.
+    held = row if everything else row + ID + FLOAT
+
+    def forward(positions: int, sentences: int, backward: bool) -> int:
+        return FLOAT * sizes.activation_floats(positions, sentences, workload.length, backward)
+
+    phases: Phases = {"receive": {"welcome as bytes": welcome, "welcome": welcome}}
+    if "keys" in messages:
+        phases["hash"] = {
+            "welcome": welcome,
+            "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
+            "queries": 2 * row * workload.predictions,
+            "libraries": LIBRARIES,
+        }
+    phases["rows"] = {"welcome": welcome, "rows as bytes": rows, "rows": rows}
+    if not everything:
+        phases["join"] = {
+            "welcome": welcome,
+            "rows": rows,
+            "joined": row * received,
+            "in order": row * received,
+        }
+    if received > trained:
+        logits = FLOAT * workload.hash_positions * received
+        phases["drop"] = {
+            "model": body + held * received,
+            "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
+            "logits": logits,
+            "softmax": logits,
+            "libraries": LIBRARIES,
+        }
+    model = body + held * trained
+    exponentials = step_logits(workload.step_positions, trained)
+    in_parts = exponentials < workload.step_positions * trained
+    phases["train"] = {
+        "model": model,
+        "copy": body + row * trained,
+        "gradient of the body": body,
+        "exponentials": FLOAT * exponentials,
+        "gradient of the rows": row * trained if in_parts or config.client.clip is not None else 0,
+        "forward pass": forward(workload.step_positions, workload.step_sentences, True),
+        "gradient of the queries": VECTORS * row * workload.step_positions,
+        "libraries": LIBRARIES,
+    }
+    phases["send"] = {
+        "model": model,
+        "change": body + row * trained,
+        "update as bytes": SERIALIZED * update,
+        "libraries": LIBRARIES,
+    }
+    return phases
+
+
+def step_logits(positions: int, rows: int) -> int:
+    """Logits held at a time by a step: all, or those of as many positions as stay below ``MAX_LOGITS``."""
+    return min(positions, max(1, MAX_LOGITS // rows)) * rows
+
+
+def peak_phase(phases: Phases) -> str:
+    """The phase with the largest sum."""
+    return max(phases, key=lambda name: sum(phases[name].values()))

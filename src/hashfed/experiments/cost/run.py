@@ -1,0 +1,190 @@
+"""The whole answer of ``hashfed cost``, ready for JSON."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from hashfed.config import Config
+from hashfed.data import Client, FederatedText
+from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
+from hashfed.engines.exchange import build_model, draw_sentences, sends_everything
+from hashfed.errors import HashfedError
+from hashfed.experiments.cost.estimate import ClientCost, estimate
+from hashfed.experiments.cost.keys import first_hashing
+from hashfed.experiments.cost.model_sizes import ModelSizes
+from hashfed.experiments.cost.search import Found, Limits, Search
+from hashfed.experiments.cost.variants import at_budget
+from hashfed.experiments.cost.workload import busiest_and_median, draw_workload
+from hashfed.randomness import stream
+from hashfed.retrieval import build_index
+
+BUDGETS = (1.0, 0.3, 0.1, 0.05, 0.01)
+LEFT_OUT = {
+    "energy": "not measured",
+    "libraries": "memory is above that of Python, torch and hashfed once loaded",
+    "own rows": "those of a larger vocabulary are taken to be those of the data's",
+}
+"""What the result does not hold, and why."""
+
+
+class Bill:
+    """Costs of a configuration's clients in round 1.
+
+    Attributes:
+        config: of the run.
+        data: its clients.
+        measure: whether memory is also measured, in fresh processes.
+        tell: told what is being worked on, before it is done.
+
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: FederatedText,
+        measure: bool,
+        tell: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        self.config, self.data, self.measure, self.tell = config, data, measure, tell
+        self.clients = busiest_and_median(config, data)
+        self._model = build_model(config)
+        self._sizes = ModelSizes.of(self._model)
+        self._parameters = self._model.init(len(data.vocabulary), stream(config.seed, "init"))
+        retrieval = at_budget(config, 0.5).retrieval
+        self._index = build_index(self._parameters.rows, retrieval, data.label_counts, config.seed)
+
+    def cost(self, config: Config, client: Client) -> ClientCost:
+        """Of a client's round under ``config``, this configuration at any budget."""
+        size = len(self.data.vocabulary)
+        workload = draw_workload(config, client, size)
+        sentences = draw_sentences(config, client, PROBED_ROUND, size)
+        hashing = first_hashing(config, self._model, self._parameters, self._index, sentences)
+        return estimate(config, self._sizes, size, workload, hashing)
+
+    def entry(self, config: Config, client: Client, what: str) -> dict[str, Any]:
+        """The same for JSON, with the measured memory where it is asked for."""
+        self.tell(what)
+        found = self.cost(config, client).as_dict()
+        if self.measure:
+            memory = measure_device_memory(config, self._model, self.data, self._parameters, client)
+            found |= memory
+            found["memory_measured"] = memory["memory_peak"] - memory["memory_baseline"]
+            found["predicted_to_measured"] = found["memory_predicted"] / found["memory_measured"]
+        return found
+
+    def by_budget(self, budgets: Sequence[float]) -> list[dict[str, Any]]:
+        """The busiest client's costs at each budget and their ratios to those with all rows."""
+        client = self.clients["busiest"]
+        found = {}
+        for budget in {1.0: None} | dict.fromkeys(budgets):
+            config = at_budget(self.config, budget)
+            found[budget] = self.entry(config, client, f"budget {budget:g}")
+            found[budget] |= {"budget": budget, "method": "full" if budget == 1 else config.retrieval.method}
+        for entry in found.values():
+            entry["ratio_to_full"] = ratios(entry, found[1.0])
+        return [found[budget] for budget in dict.fromkeys(budgets)]
+
+
+def ratios(entry: dict[str, Any], full: dict[str, Any]) -> dict[str, float]:
+    """Each cost divided by that with all rows."""
+    found = {
+        "parameters": entry["parameters"]["all"] / full["parameters"]["all"],
+        "flops": sum(entry["flops"].values()) / sum(full["flops"].values()),
+    }
+    for name in ("bytes_down", "bytes_up", "memory_predicted", "memory_measured"):
+        if name in entry:
+            found[name] = entry[name] / full[name]
+    return found
+
+
+def bill(
+    config: Config,
+    data: FederatedText,
+    budgets: Sequence[float],
+    limits: Limits,
+    measure: bool,
+    tell: Callable[[str], None] = lambda what: None,
+) -> dict[str, Any]:
+    """Costs per client and round, by budget, and the largest models within the limits.
+
+    Args:
+        config: of the run.
+        data: its clients.
+        budgets: fractions of the rows; 1 means all.
+        limits: what a device can afford.
+        measure: whether memory is also measured.
+        tell: told what is being worked on.
+
+    Raises:
+        HashfedError: where no model at all is affordable, or memory cannot be measured.
+
+    """
+    torch.set_num_threads(1)  # small work that threads would slow down
+    made = Bill(config, data, measure, tell)
+    busiest = made.clients["busiest"]
+    search = Search(config, busiest, len(data.vocabulary))
+    result: dict[str, Any] = {
+        "config": config.model_dump(mode="json"),
+        "train_clients": len(data.train),
+        "rows": len(data.vocabulary),
+        "left_out": LEFT_OUT,
+    }
+    if limits != Limits():
+        tell("largest model")
+        result["largest"] = largest_models(search, limits)
+    result["same_memory"] = same_memory(search)
+    result["clients"] = {
+        name: made.entry(config, client, f"{name} client") for name, client in made.clients.items()
+    }
+    result["budgets"] = made.by_budget(budgets)
+    return result
+
+
+def largest_models(search: Search, limits: Limits) -> dict[str, Any]:
+    """What fits: by budget, words and width.
+
+    Raises:
+        HashfedError: where nothing does.
+
+    """
+    found = {
+        "selection.budget": search.budget(limits),
+        "data.vocabulary": search.vocabulary(limits),
+        "model.embedding": search.width(limits),
+    }
+    if not any(found.values()):
+        asked = search.cost(search.config, search.size)
+        raise HashfedError(
+            f"{_limits(limits)}: nothing fits, neither at a smaller budget nor with fewer words nor with a "
+            f"narrower embedding; as configured, a round takes {asked.memory:,} bytes of memory and moves "
+            f"{asked.traffic:,}"
+        )
+    return {"limits": {"memory": limits.memory, "bytes": limits.traffic}, "found": _as_dicts(found)}
+
+
+def same_memory(search: Search) -> dict[str, Any] | None:
+    """How much larger a model fits, at the budget, in the memory that all rows take (paper, section 3.3).
+
+    None where the client gets all rows anyway.
+    """
+    if sends_everything(search.config):
+        return None
+    full = search.cost(at_budget(search.config, 1), search.size)
+    limits = Limits(memory=full.memory)
+    found = {
+        "model.embedding": search.width(limits),
+        "model.ffn": search.ffn(limits),
+        "model.blocks": search.blocks(limits),
+    }
+    return {"full": full.as_dict(), "found": _as_dicts(found)}
+
+
+def _as_dicts(found: dict[str, Found | None]) -> dict[str, Any]:
+    return {name: None if item is None else item.as_dict() for name, item in found.items()}
+
+
+def _limits(limits: Limits) -> str:
+    """As the user gave them."""
+    given = {"--max-memory": limits.memory, "--max-bytes": limits.traffic}
+    return ", ".join(f"{name} = {value}" for name, value in given.items() if value is not None)

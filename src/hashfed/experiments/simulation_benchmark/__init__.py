@@ -1,0 +1,1 @@
+"""How fast whole rounds are simulated: hashfed against other libraries for federated learning."""

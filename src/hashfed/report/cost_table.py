@@ -1,0 +1,108 @@
+"""A client's cost as plain text."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TextIO
+
+from hashfed.report.columns import print_columns
+
+ARROWS = {"declare": "up", "welcome": "down", "keys": "up", "rows": "down", "update": "up"}
+"""Which way each message goes."""
+
+
+def print_cost(result: Mapping[str, Any], file: TextIO) -> None:
+    """Print what ``experiments.cost.run.bill`` found.
+
+    Costs are of one client in one round; memory is above the libraries, predicted and, where it was
+    measured, measured.
+    """
+    config, clients = result["config"], result["clients"]
+    method, budget = config["retrieval"]["method"], config["selection"]["budget"]
+    share = "" if method == "full" else f" at {budget:.4g} of the rows"
+    print(f"{config['data']['source']}, {result['rows']:,} rows; {method}{share}", file=file)
+    print_columns([("one client, round 1", *clients), *_client_lines(list(clients.values()))], file)
+    print(f"\nbudgets, busiest client of {result['train_clients']:,}; × is the ratio to full", file=file)
+    print_columns(list(_budget_lines(result["budgets"])), file)
+    if "largest" in result:
+        limits = {name: value for name, value in result["largest"]["limits"].items() if value is not None}
+        text = ", ".join(f"{name} ≤ {value / 1e6:.2f} MB" for name, value in limits.items())
+        print(f"\nlargest models with {text}", file=file)
+        print_columns(list(_found_lines(result["largest"]["found"])), file)
+    if result["same_memory"] is not None:
+        print(
+            "\nlargest models at this budget in the memory of the full model (paper, section 3.3)", file=file
+        )
+        print_columns(list(_found_lines(**result["same_memory"])), file)
+    print("\nEnergy is left out: it is not measured.", file=file)
+
+
+def _client_lines(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A line for each cost, a column for each client."""
+
+    def line(name: str, cells: Sequence[str]) -> tuple[str, ...]:
+        return (name, *cells)
+
+    for name in ("sentences", "predictions", "own_rows", "rows"):
+        yield line(name.replace("_", " "), [f"{cost[name]:,}" for cost in costs])
+    for name in ("body", "rows"):
+        yield line(f"parameters, {name}", [f"{cost['parameters'][name]:,}" for cost in costs])
+    for kind, way in ARROWS.items():
+        if any(kind in cost["bytes"] for cost in costs):
+            yield line(f"{kind} ({way}), bytes", [f"{cost['bytes'].get(kind, 0):,}" for cost in costs])
+    for way in ("down", "up"):
+        yield line(f"bytes {way}", [f"{cost[f'bytes_{way}']:,}" for cost in costs])
+    for step in ("hash", "drop", "train"):
+        if any(cost["flops"][step] for cost in costs):
+            yield line(f"{step}, GFLOP", [f"{cost['flops'][step] / 1e9:.2f}" for cost in costs])
+    yield line("memory predicted, MB", [_mega(cost["memory_predicted"]) for cost in costs])
+    yield line("its peak", [cost["memory_peak_phase"] for cost in costs])
+    if all("memory_measured" in cost for cost in costs):
+        yield line("memory measured, MB", [_mega(cost["memory_measured"]) for cost in costs])
+        yield line("predicted ÷ measured", [f"{cost['predicted_to_measured']:.2f}" for cost in costs])
+
+
+def _budget_lines(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A line for each budget."""
+    measured = all("memory_measured" in entry for entry in entries)
+    memories = {"predicted": "memory_predicted"} | ({"measured": "memory_measured"} if measured else {})
+    columns = ["rows", "parameters", "×", "down MB", "×", "up MB", "×", "GFLOP", "×"]
+    for name in memories:
+        columns += [f"{name} MB", "×"]
+    yield ("budget", *columns)
+    for entry in entries:
+        ratio = entry["ratio_to_full"]
+        cells = [f"{entry['rows']:,}", f"{entry['parameters']['all']:,}", f"{ratio['parameters']:.2f}"]
+        for way in ("bytes_down", "bytes_up"):
+            cells += [f"{entry[way] / 1e6:.2f}", f"{ratio[way]:.2f}"]
+        cells += [f"{sum(entry['flops'].values()) / 1e9:.2f}", f"{ratio['flops']:.2f}"]
+        for memory in memories.values():
+            cells += [_mega(entry[memory]), f"{ratio[memory]:.2f}"]
+        yield (f"{entry['budget']:.4g} {entry['method']}", *cells)
+
+
+def _found_lines(
+    found: Mapping[str, Any], full: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, ...]]:
+    """A line for each setting that was made as large as possible, after one for the full model."""
+    yield ("what grows", "to", "rows of all", "parameters", "down + up MB", "predicted MB")
+    if full is not None:
+        yield ("(full model)", "", *_size_cells(full))
+    for setting, entry in found.items():
+        name = f"{setting} = attention" if setting == "model.embedding" else setting
+        if entry is None:
+            yield (name, "nothing fits", "", "", "", "")
+            continue
+        value = f"{entry['value']:,}" if isinstance(entry["value"], int) else f"{entry['value']:.4g}"
+        yield (name, "no limit" if entry["unlimited"] else value, *_size_cells(entry))
+
+
+def _size_cells(cost: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{cost['rows']:,} of {cost['total_rows']:,}",
+        f"{cost['parameters']['all']:,}",
+        f"{(cost['bytes_down'] + cost['bytes_up']) / 1e6:.2f}",
+        _mega(cost["memory_predicted"]),
+    )
+
+
+def _mega(count: float) -> str:
+    return f"{count / 1e6:.1f}"
