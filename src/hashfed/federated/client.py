@@ -141,8 +141,10 @@ def train(
     rows = local.rows.clone()
     body = {name: value.clone().requires_grad_() for name, value in local.body.items()}
     optimizer = torch.optim.SGD(body.values(), lr=settings.learning_rate)
-    space = WorkSpace()
     inputs, targets, predicted = _remap(local, sentences)
+    space = WorkSpace()
+    longest = predicted.sum(1).topk(min(settings.batch_size, len(predicted))).values
+    space.reserve(max(1, int(longest.sum())), rows)
     total_loss, total_predictions = 0.0, 0
     for _ in range(settings.epochs):
         order = torch.from_numpy(rng.permutation(len(sentences))).to(rows.device)

@@ -55,6 +55,13 @@ class WorkSpace:
     def __init__(self) -> None:
         self._memory = torch.empty(0)
 
+    def reserve(self, positions: int, rows: torch.Tensor) -> None:
+        """Make room for batches of up to ``positions`` over ``rows`` (m, d), so that it need not grow later.
+
+        While a larger piece is taken the smaller one still lives, and leaves a gap in the heap afterwards.
+        """
+        self.take(min(positions, max(1, MAX_LOGITS // len(rows))), len(rows), rows)
+
     def take(self, positions: int, rows: int, like: torch.Tensor) -> list[torch.Tensor]:
         """Uninitialised blocks (positions, k) whose widths k add up to ``rows``."""
         if len(self._memory) < positions * rows or self._memory.device != like.device:

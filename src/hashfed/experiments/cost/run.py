@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from hashfed.config import Config
 from hashfed.data import Client, FederatedText
 from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
 from hashfed.engines.exchange import build_model, draw_sentences, sends_everything
+from hashfed.engines.simulator import single_thread
 from hashfed.errors import HashfedError
 from hashfed.experiments.cost.estimate import ClientCost, estimate
 from hashfed.experiments.cost.keys import first_hashing
@@ -48,6 +47,7 @@ class Bill:
     ) -> None:
         self.config, self.data, self.measure, self.tell = config, data, measure, tell
         self.clients = busiest_and_median(config, data)
+        self._entries: dict[tuple[Config, str], dict[str, Any]] = {}
         self._model = build_model(config)
         self._sizes = ModelSizes.of(self._model)
         self._parameters = self._model.init(len(data.vocabulary), stream(config.seed, "init"))
@@ -64,6 +64,8 @@ class Bill:
 
     def entry(self, config: Config, client: Client, what: str) -> dict[str, Any]:
         """The same for JSON, with the measured memory where it is asked for."""
+        if (config, client.name) in self._entries:
+            return self._entries[config, client.name]
         self.tell(what)
         found = self.cost(config, client).as_dict()
         if self.measure:
@@ -71,6 +73,7 @@ class Bill:
             found |= memory
             found["memory_measured"] = memory["memory_peak"] - memory["memory_baseline"]
             found["predicted_to_measured"] = found["memory_predicted"] / found["memory_measured"]
+        self._entries[config, client.name] = found
         return found
 
     def by_budget(self, budgets: Sequence[float]) -> list[dict[str, Any]]:
@@ -79,8 +82,9 @@ class Bill:
         found = {}
         for budget in {1.0: None} | dict.fromkeys(budgets):
             config = at_budget(self.config, budget)
-            found[budget] = self.entry(config, client, f"budget {budget:g}")
-            found[budget] |= {"budget": budget, "method": "full" if budget == 1 else config.retrieval.method}
+            method = "full" if budget == 1 else config.retrieval.method
+            entry = self.entry(config, client, f"budget {budget:g}")
+            found[budget] = entry | {"budget": budget, "method": method}
         for entry in found.values():
             entry["ratio_to_full"] = ratios(entry, found[1.0])
         return [found[budget] for budget in dict.fromkeys(budgets)]
@@ -120,10 +124,13 @@ def bill(
         HashfedError: where no model at all is affordable, or memory cannot be measured.
 
     """
-    torch.set_num_threads(1)  # small work that threads would slow down
-    made = Bill(config, data, measure, tell)
-    busiest = made.clients["busiest"]
-    search = Search(config, busiest, len(data.vocabulary))
+    with single_thread():  # small products, that threads would slow down
+        return _bill(Bill(config, data, measure, tell), budgets, limits)
+
+
+def _bill(made: Bill, budgets: Sequence[float], limits: Limits) -> dict[str, Any]:
+    config, data = made.config, made.data
+    search = Search(config, made.clients["busiest"], len(data.vocabulary))
     result: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
         "train_clients": len(data.train),
@@ -131,8 +138,9 @@ def bill(
         "left_out": LEFT_OUT,
     }
     if limits != Limits():
-        tell("largest model")
+        made.tell("largest models")
         result["largest"] = largest_models(search, limits)
+    made.tell("largest models in the memory of the full one")
     result["same_memory"] = same_memory(search)
     result["clients"] = {
         name: made.entry(config, client, f"{name} client") for name, client in made.clients.items()

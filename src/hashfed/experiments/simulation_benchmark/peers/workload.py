@@ -73,7 +73,7 @@ def load_workload(path: Path | str) -> Workload:
     """
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     if float(metadata["server_learning_rate"]) != 1.0:
         raise ValueError(f"server_learning_rate = {metadata['server_learning_rate']}: must be 1")
     body = {name.removeprefix("body."): value for name, value in tensors.items() if name.startswith("body.")}
