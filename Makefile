@@ -2,6 +2,7 @@
 # make test    install and run the tests
 # make lint    formatting, lint, types, direction of imports
 # make bench   measure the client's memory and time; prints JSON
+# make bench-simulation   install pfl-research, Flower and FedJAX, and compare client-steps per second
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,9 @@ BIN := $(VENV)/bin
 METHODS := full random frequency paper centroids
 RUNS := runs
 
-.PHONY: install run test slow lint bench clean
+PEERS := .peers
+
+.PHONY: install run test slow lint bench bench-simulation clean
 
 install: $(VENV)/installed
 
@@ -39,6 +42,21 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/client_cost.py
+
+# The peers get environments of their own: FedJAX needs an old JAX and numpy 1.
+$(PEERS)/installed: pyproject.toml
+	for name in peers fedjax; do \
+		test -x $(PEERS)/$$name/bin/python || $(PYTHON) -m venv $(PEERS)/$$name || exit 1; \
+	done
+	$(PEERS)/peers/bin/pip install --quiet --disable-pip-version-check '.[peers]' torch==2.13.0
+	$(PEERS)/fedjax/bin/pip install --quiet --disable-pip-version-check '.[fedjax]' torch==2.13.0
+	touch $@
+
+bench-simulation: install $(PEERS)/installed
+	$(BIN)/hashfed bench simulation --python \
+		pfl_research=$(PEERS)/peers/bin/python \
+		flower_simulation=$(PEERS)/peers/bin/python \
+		fedjax_library=$(PEERS)/fedjax/bin/python
 
 clean:
 	rm -rf $(VENV) $(RUNS)

@@ -8,6 +8,7 @@ import torch
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines import Simulation, index_keeper
+from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.index_keeper import IndexKeeper
 from hashfed.engines.workers import InProcess
 from hashfed.errors import HashfedError
@@ -78,10 +79,10 @@ def test_an_index_that_follows_is_the_one_built_anew(method: str, refresh: int, 
     server = Server(method=method)
     keeper = server.keeper()
     for built in range(1, 20, refresh):
-        index = keeper.index(built)
+        index = keeper.index(built, built)
         server.assert_as_built(index)
         for round in range(built, built + refresh):
-            assert keeper.index(built) is index
+            assert keeper.index(built, round) is index
             server.move(round, round % 5)
             server.prior += 1
     assert builds.count == 1
@@ -91,22 +92,36 @@ def test_an_index_after_a_resume_is_the_same(builds: Builds) -> None:
     server = Server()
     keeper = server.keeper()
     for round in range(1, 6):
-        server.assert_as_built(keeper.index(round))
+        server.assert_as_built(keeper.index(round, round))
         server.move(round, 3)
     # After a resume nothing is noted of the rounds before.
     server.changed.zero_()
     resumed = server.keeper()
     for round in range(6, 10):
-        server.assert_as_built(resumed.index(round))
+        server.assert_as_built(resumed.index(round, round))
         server.move(round, 3)
+    assert builds.count == 2
+
+
+def test_after_a_resume_between_two_refreshes_the_next_index_is_built_anew(builds: Builds) -> None:
+    server = Server()
+    # The rows as they were before round 4; rounds 4 and 5 were played, and moved others, before the resume.
+    resumed = server.keeper()
+    resumed.index(4, 6)
+    server.move(4, 3)
+    server.changed.zero_()
+    server.move(6, 3)
+    server.assert_as_built(resumed.index(7, 7))
+    server.move(7, 3)
+    server.assert_as_built(resumed.index(10, 10))
     assert builds.count == 2
 
 
 def test_a_round_that_is_played_again_has_its_index(builds: Builds) -> None:
     server = Server()
     keeper = server.keeper()
-    index = keeper.index(1)
-    assert keeper.index(1) is index
+    index = keeper.index(1, 1)
+    assert keeper.index(1, 1) is index
     assert builds.count == 1
 
 
@@ -114,9 +129,9 @@ def test_a_round_that_is_played_again_has_its_index(builds: Builds) -> None:
 def test_where_most_rows_moved_the_index_is_built_anew(moved: int, expected: int, builds: Builds) -> None:
     server = Server()
     keeper = server.keeper()
-    keeper.index(1)
+    keeper.index(1, 1)
     server.move(1, moved)
-    server.assert_as_built(keeper.index(2))
+    server.assert_as_built(keeper.index(2, 2))
     assert builds.count == expected
 
 
@@ -127,7 +142,7 @@ def test_what_is_fitted_to_the_rows_is_fitted_anew(fitted: dict[str, object], bu
     server = Server(**fitted)
     keeper = server.keeper()
     for round in range(1, 4):
-        server.assert_as_built(keeper.index(round))
+        server.assert_as_built(keeper.index(round, round))
         server.move(round, 2)
     assert builds.count == 3
 
@@ -136,10 +151,10 @@ def test_without_notes_or_in_an_earlier_round_the_index_is_built_anew(builds: Bu
     server = Server()
     keeper = server.keeper()
     for built in (4, 2):
-        server.assert_as_built(keeper.index(built))
+        server.assert_as_built(keeper.index(built, built))
         server.rows[7] += 1
     keeper.changed = None
-    server.assert_as_built(keeper.index(5))
+    server.assert_as_built(keeper.index(5, 5))
     assert builds.count == 3
 
 
@@ -148,14 +163,14 @@ def test_methods_without_tables_are_built_anew(method: str, builds: Builds) -> N
     server = Server(method=method)
     keeper = server.keeper()
     for round in range(1, 4):
-        keeper.index(round)
+        keeper.index(round, round)
         server.move(round, 2)
     assert builds.count == 3
 
 
 def test_counts_that_grow_are_those_of_the_refresh() -> None:
     server = Server(method="frequency")
-    index = server.keeper().index(1)
+    index = server.keeper().index(1, 1)
     server.prior += 5
     assert index.lookup({}).scores.tolist() == [1.0] * SIZE
 
@@ -163,11 +178,11 @@ def test_counts_that_grow_are_those_of_the_refresh() -> None:
 def test_a_moved_row_that_is_not_finite_is_refused() -> None:
     server = Server()
     keeper = server.keeper()
-    keeper.index(1)
+    keeper.index(1, 1)
     server.rows[9, 1] = torch.nan
     server.changed[9] = 1
     with pytest.raises(HashfedError, match="row 9 is not finite"):
-        keeper.index(2)
+        keeper.index(2, 2)
 
 
 def play(config: Config, data: FederatedText, follow: bool, rounds: int = 6) -> tuple[list[Any], Parameters]:
@@ -185,20 +200,23 @@ def play(config: Config, data: FederatedText, follow: bool, rounds: int = 6) -> 
         return lines, simulation.state.parameters.clone()
 
 
-@pytest.mark.parametrize("refresh", [1, 2])
-def test_a_simulation_with_an_index_that_follows_gives_the_same_numbers(
-    refresh: int, texts: Path, builds: Builds
-) -> None:
-    retrieval = {"method": "simhash-union", "transform": "none", "refresh": refresh}
-    config = small_config(
+def few_rows(texts: Path, refresh: int) -> Config:
+    """A client a round, which holds few rows; only these move."""
+    return small_config(
         texts,
-        retrieval=retrieval,
+        retrieval={"method": "simhash-union", "transform": "none", "refresh": refresh},
         selection={"budget": 0.15},
         client={"sentences": 1},
         server={"row_moments": "lazy"},
         cohort=1,
     )
-    data = small_data(texts)
+
+
+@pytest.mark.parametrize("refresh", [1, 2])
+def test_a_simulation_with_an_index_that_follows_gives_the_same_numbers(
+    refresh: int, texts: Path, builds: Builds
+) -> None:
+    config, data = few_rows(texts, refresh), small_data(texts)
     anew = play(config, data, follow=False)
     assert builds.count == 6 // refresh
     followed = play(config, data, follow=True)
@@ -206,3 +224,28 @@ def test_a_simulation_with_an_index_that_follows_gives_the_same_numbers(
     assert followed[0] == anew[0]
     for name, value in anew[1].named().items():
         assert torch.equal(followed[1].named()[name], value)
+
+
+@pytest.mark.parametrize("refresh", [1, 4])
+def test_a_resumed_simulation_gives_the_same_numbers(refresh: int, texts: Path, tmp_path: Path) -> None:
+    config, data = few_rows(texts, refresh), small_data(texts)
+    expected = play(config, data, follow=False, rounds=14)
+    with Simulation(config, data) as simulation:
+        for _ in range(7):  # in the middle of the second period of 4
+            simulation.run_round()
+        save_checkpoint(tmp_path, simulation.state)
+    with Simulation(config, data) as simulation:
+        assert load_checkpoint(tmp_path, simulation.state)
+        lines = [round_metrics(simulation.run_round()) for _ in range(7)]
+        found = simulation.state.parameters
+        assert lines == expected[0][7:]
+        for name, value in expected[1].named().items():
+            assert torch.equal(found.named()[name], value)
+
+
+def test_workers_follow_too(texts: Path) -> None:
+    data = small_data(texts)
+    expected = play(few_rows(texts, 1), data, follow=False, rounds=5)
+    config = few_rows(texts, 1).model_copy(update={"workers": 2})
+    with Simulation(config, data) as simulation:
+        assert [round_metrics(simulation.run_round()) for _ in range(5)] == expected[0]

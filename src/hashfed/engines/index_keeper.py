@@ -38,11 +38,10 @@ class IndexKeeper:
     prior: np.ndarray | torch.Tensor
     changed: torch.Tensor | None = None
     _last: tuple[int, Index] | None = field(default=None, init=False, repr=False)
+    _followed: bool = field(default=False, init=False, repr=False)
 
-    def index(self, built: int) -> Index:
-        """The index of the rows as they are before round ``built``.
-
-        The rows must stay as they are until this has been called for that round.
+    def index(self, built: int, round: int) -> Index:
+        """The index of the rows as they were before round ``built``, for the clients of ``round``.
 
         Raises:
             HashfedError: where rows or counts are not finite.
@@ -50,11 +49,13 @@ class IndexKeeper:
         """
         if self._last is None or self._last[0] != built:
             self._last = built, self._make(built)
+            # Else this process may have been resumed in between, and what moved before is not noted.
+            self._followed = built == round
         return self._last[1]
 
     def _make(self, built: int) -> Index:
         prior = self.prior if isinstance(self.prior, np.ndarray) else self.prior.numpy().copy()
-        if self._last is not None and self._last[0] < built and self.changed is not None:
+        if self._last is not None and self._last[0] < built and self._followed and self.changed is not None:
             last, index = self._last
             if isinstance(index, Refreshable) and index.exact_refresh:
                 # That index is of the rows before round ``last``; the end of this round moved some of them.

@@ -120,7 +120,7 @@ class Workbench:
             rows = self.parameters.rows if self.indexed is None else self.indexed
             prior = self.data.label_counts if self.prior is None else self.prior
             self.keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, self.changed)
-        index = self.keeper.index(refreshed(task.round, self.config.retrieval.refresh))
+        index = self.keeper.index(refreshed(task.round, self.config.retrieval.refresh), task.round)
         client = self.data.train[task.client]
         parameters = self._on_device(task.round - 1)
         update, report = play_round(self.config, self.model, parameters, index, client, task.round)

@@ -6,6 +6,7 @@ These files run as scripts, by an interpreter that may lack hashfed: they import
 import argparse
 import importlib.metadata
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Workload:
     @property
     def steps_per_client(self) -> int:
         """Batches of one epoch."""
-        return -(-self.inputs.shape[1] // self.batch_size)
+        return len(range(0, self.inputs.shape[1], self.batch_size))
 
     @property
     def steps(self) -> int:
@@ -57,11 +58,6 @@ class Workload:
     def blocks(self) -> int:
         """Of the transformer."""
         return sum(name.endswith(".qkv.weight") for name in self.body)
-
-    @property
-    def client_zero(self) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets of the client whose losses are reported."""
-        return self.inputs[0], self.targets[0]
 
 
 def load_workload(path: Path | str) -> Workload:
@@ -159,6 +155,10 @@ def peak_memory(descendants: bool = True) -> int | None:
     """Sum of the largest resident sizes of this process and of those below it that still run, bytes.
 
     Shared pages count once per process. None where the system has no /proc.
+
+    Args:
+        descendants: False: of this process alone.
+
     """
     if not Path("/proc/self/status").exists():
         return None
@@ -171,8 +171,7 @@ def peak_memory(descendants: bool = True) -> int | None:
         fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         kilobytes = int(fields.get("VmHWM", "0 kB").split()[0])
         status[int(entry.name)] = (int(fields["PPid"]), 1024 * kilobytes)
-    own = int(Path("/proc/self").readlink().name)
-    family = {own}
+    family = {os.getpid()}
     grew = descendants
     while grew:
         children = {pid for pid, (parent, _) in status.items() if parent in family} - family
