@@ -301,7 +301,14 @@ def test_differences_name_fields_and_both_values() -> None:
 
 
 def test_fields_that_a_resumed_run_may_change_are_no_differences() -> None:
-    changed = {"rounds": 9, "workers": 2, "memory_map": True, "checkpoint_every": 5, "tensorboard": True, "output": "x"}
+    changed = {
+        "rounds": 9,
+        "workers": 2,
+        "memory_map": True,
+        "checkpoint_every": 5,
+        "tensorboard": True,
+        "output": "x",
+    }
     assert set(changed) == set(CHANGEABLE)
     assert differences(Config(), make_config(changed)) == []
 
