@@ -135,5 +135,6 @@ class ServerState:
         for name, value in own.items():
             value.copy_(tensors[name])
         self.round = int(numbers["round"])
+        self.changed.fill_(self.round)
         self.optimizer.steps = int(numbers["steps"])
         self.shares.total = float(numbers["total_weight"])

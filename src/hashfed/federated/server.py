@@ -16,7 +16,7 @@ def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
 
     """
     message.check(len(parameters.rows))
-    own_rows = parameters.rows[torch.from_numpy(message.own).to(parameters.rows.device)]
+    own_rows = _rows(parameters, message.own)
     encoder = index.encoder
     return Welcome(
         message.round, parameters.body, own_rows, encoder.kind, encoder.numbers(), encoder.arrays()
@@ -73,9 +73,14 @@ def send_rows(
     size = len(parameters.rows)
     if len(selection.ids) == size and len(own) == 0:
         return SelectedRows(round, size, None, parameters.rows, None)
-    new = ~np.isin(selection.ids, own, assume_unique=True)
+    new = np.ones(len(selection.ids), bool)
+    new[np.searchsorted(selection.ids, own)] = False  # both ascend, and a selection holds all own rows
     ids = selection.ids[new]
     weights = selection.log_weight[new]
     log_weight = torch.from_numpy(weights) if weights.any() else None
-    rows = parameters.rows[torch.from_numpy(ids).to(parameters.rows.device)]
-    return SelectedRows(round, budget, ids.astype(np.int32), rows, log_weight)
+    return SelectedRows(round, budget, ids.astype(np.int32), _rows(parameters, ids), log_weight)
+
+
+def _rows(parameters: Parameters, ids: np.ndarray) -> torch.Tensor:
+    """The rows ``ids`` (k, d), copied."""
+    return torch.index_select(parameters.rows, 0, torch.from_numpy(ids).to(parameters.rows.device))
