@@ -18,7 +18,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ann,chitchat,report,tensorboard,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ann,chitchat,flower-simulation,report,tensorboard,dev]'
 	touch $@
 
 run: install
@@ -43,20 +43,17 @@ lint: install
 bench: install
 	$(BIN)/python benchmarks/client_cost.py
 
-# The peers get environments of their own: FedJAX needs an old JAX and numpy 1.
+# The peers get an environment of their own, for JAX and pfl-research bring much that hashfed does not need.
 $(PEERS)/installed: pyproject.toml
-	for name in peers fedjax; do \
-		test -x $(PEERS)/$$name/bin/python || $(PYTHON) -m venv $(PEERS)/$$name || exit 1; \
-	done
-	$(PEERS)/peers/bin/pip install --quiet --disable-pip-version-check '.[peers]' torch==2.13.0
-	$(PEERS)/fedjax/bin/pip install --quiet --disable-pip-version-check '.[fedjax]' torch==2.13.0
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check '.[peers]' torch==2.13.0
 	touch $@
 
 bench-simulation: install $(PEERS)/installed
 	$(BIN)/hashfed bench simulation --python \
-		pfl_research=$(PEERS)/peers/bin/python \
-		flower_simulation=$(PEERS)/peers/bin/python \
-		fedjax_library=$(PEERS)/fedjax/bin/python
+		pfl_research=$(PEERS)/bin/python \
+		flower_simulation=$(PEERS)/bin/python \
+		fedjax_library=$(PEERS)/bin/python
 
 clean:
 	rm -rf $(VENV) $(RUNS)

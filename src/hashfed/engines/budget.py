@@ -1,0 +1,18 @@
+"""How many rows a client of this configuration holds."""
+
+from hashfed.config import Config
+from hashfed.retrieval import device_rows
+
+
+def sends_everything(config: Config) -> bool:
+    """Whether every client gets all rows, so that it need not say which it wants."""
+    selection = config.selection
+    unlimited = selection.budget == 1 and selection.max_rows is None and selection.max_bytes is None
+    return config.retrieval.method == "full" or unlimited
+
+
+def device_budget(config: Config, size: int) -> int:
+    """Rows a client may hold, of ``size``."""
+    if sends_everything(config):
+        return size
+    return min(size, device_rows(config.selection, size, config.model.embedding))
