@@ -62,7 +62,7 @@ def build_parser() -> Parser:
     command = commands.add_parser(
         "serve",
         help="train on other machines: the server, with Flower",
-        description="Start a Flower SuperLink, wait for nodes (hashfed join), train, and end as the run does. "
+        description="Start a Flower SuperLink, wait for nodes (hashfed join), train, end as the run does. "
         "The run is kept in a folder here; the same command resumes it.",
         usage=f"hashfed serve {SETTINGS_USAGE} [--address HOST:PORT] [--secure DIR] [--nodes N]",
         allow_abbrev=False,

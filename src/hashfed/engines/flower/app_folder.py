@@ -1,4 +1,4 @@
-"""A configuration as a Flower App folder, and back from the run configuration that Flower hands to the apps."""
+"""A configuration as a Flower App folder, and back from the run configuration that Flower hands to apps."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,8 +24,8 @@ README = """\
 # hashfed as a Flower App
 
 Written by `hashfed.engines.flower.app_folder.write_app`. The apps themselves are part of the package
-`hashfed`, which the SuperLink and every SuperNode need (`pip install 'hashfed[flower]'`), so this folder holds
-settings only: all of hashfed's, under `[tool.flwr.app.config]` in `pyproject.toml`.
+`hashfed`, which the SuperLink and every SuperNode need (`pip install 'hashfed[flower]'`), so this folder
+holds settings only: all of hashfed's, under `[tool.flwr.app.config]` in `pyproject.toml`.
 
 ```
 flwr run .                                                # with these settings
@@ -33,9 +33,9 @@ flwr run . --stream -c "rounds=5 client.learning_rate=0.1"
 flwr run . -c "output='/srv/runs/first' evaluation.sentences='none'"
 ```
 
-`none` is no value. Give `output` an absolute path: the ServerApp runs in a folder of Flower's. The same `output`
-again resumes the run that is kept there. Every SuperNode needs a node configuration that says whose data it
-holds, such as `--node-config 'texts="/home/ann/texts" client="ann"'` or
+`none` is no value. Give `output` an absolute path: the ServerApp runs in a folder of Flower's. The same
+`output` again resumes the run that is kept there. Every SuperNode needs a node configuration that says whose
+data it holds, such as `--node-config 'texts="/home/ann/texts" client="ann"'` or
 `--node-config 'partition-id=0 num-partitions=4'`.
 
 `hashfed serve` and `hashfed join` do all of this with one command each; with `--show-commands` they print the

@@ -40,7 +40,7 @@ def run_app(superlink: SuperLink, app: Path, overrides: Mapping[str, Value] | No
 
 
 def run_status(superlink: SuperLink, run_id: int) -> str:
-    """``pending``, ``starting``, ``running``, ``finished:completed``, ``finished:failed`` or ``finished:stopped``.
+    """``pending``, ``starting``, ``running``, or ``finished:`` with how: completed, failed or stopped.
 
     Raises:
         HashfedError: where the SuperLink does not answer.
