@@ -17,6 +17,16 @@ from hashfed.errors import HashfedError
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
+_WRAPPER = """\
+exec 3<&0 </dev/null
+(trap '' TERM; read -r line; kill -TERM 0; sleep 10; kill -KILL 0) <&3 >/dev/null 2>&1 &
+exec 3<&-
+exec "$@"
+"""
+"""Becomes the program, beside a watcher that ends the group when the pipe from us closes: also when we are
+killed, which no handler of ours could notice."""
+
+
 class Child:
     """A running program; at the end of a ``with`` block it is terminated with all that it started.
 
@@ -39,8 +49,8 @@ class Child:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("wb") as file:
                 self._process = subprocess.Popen(
-                    [program, *command[1:]],
-                    stdin=subprocess.DEVNULL,
+                    ["sh", "-c", _WRAPPER, "sh", program, *command[1:]],
+                    stdin=subprocess.PIPE,
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env=dict(environment),
@@ -69,10 +79,9 @@ class Child:
         new, self._shown = lines[self._shown :], len(lines)
         return new
 
-    def last_words(self, count: int = 3) -> str:
-        """Its last lines, as one."""
-        lines = [line.strip() for line in self.output().splitlines() if line.strip()]
-        return " / ".join(lines[-count:]) or "(nothing)"
+    def last_words(self) -> str:
+        """Why it ended, as far as its output tells, as one line."""
+        return reason_in(self.output())
 
     def check(self) -> None:
         """Make sure that it still runs.
@@ -115,6 +124,8 @@ class Child:
         """End it and all that it started at once (SIGKILL), as a power cut would, and reap it."""
         self._send(signal.SIGKILL)
         self.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def __enter__(self) -> Self:
         return self
@@ -130,3 +141,21 @@ class Child:
     def _send(self, which: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, which)
+
+
+def reason_in(output: str) -> str:
+    """The reason in what a program of Flower wrote, as one line.
+
+    That is the message that comes with an exit code of Flower's, else the last errors, else the last lines.
+    """
+    lines = [line.strip() for line in output.splitlines()]
+    codes = [index for index, line in enumerate(lines) if "Exit Code:" in line]
+    if codes:
+        message = lines[codes[-1] + 1 :]
+        message = message[: message.index("")] if "" in message else message
+        # The last line is general help on the exit code.
+        said = " ".join(message[:-1] or message)
+        return said.removeprefix("Failed to initialize the connection to the SuperLink. ")
+    lines = [line for line in lines if line]
+    errors = [line for line in lines if re.search(r"\bERROR\b|^\w[\w.]*(Error|Exception): ", line)]
+    return " / ".join((errors or lines)[-3:]) or "(it wrote nothing)"

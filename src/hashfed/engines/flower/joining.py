@@ -45,7 +45,7 @@ def stay_joined(node: SuperNode, wait: float, say: Say, show: Say) -> NoReturn:
             refused = True
             time.sleep(min(5, max(0, deadline - time.monotonic())))
         if node.child.exit_code:
-            raise HashfedError(f"the SuperNode ended by itself: {_gist(node.child.output())}")
+            raise HashfedError(f"the SuperNode ended by itself: {node.child.last_words()}")
         say("the SuperLink ended the connection, perhaps because it was started anew; joining again")
         time.sleep(1)
 
@@ -92,7 +92,7 @@ def _check_output(node: SuperNode, wait: float, deadline: float) -> None:
 
     """
     output = node.child.output()
-    quoted = _gist(output)
+    quoted = node.child.last_words()
     if "address already in use" in output:
         return  # somebody took the free port before the SuperNode did
     if REFUSED in output:
@@ -111,18 +111,4 @@ def _check_output(node: SuperNode, wait: float, deadline: float) -> None:
         raise HashfedError(f"{node.secure / 'nodes' / str(node.node)}: no private key of a node ({quoted})")
     raise HashfedError(
         f"{node.superlink}: flower-supernode ended with exit code {node.child.exit_code}: {quoted}"
-    )
-
-
-def _gist(output: str) -> str:
-    """The reason in what a program of Flower wrote, as one line."""
-    lines = [line.strip() for line in output.splitlines()]
-    codes = [index for index, line in enumerate(lines) if "Exit Code:" in line]
-    if not codes:
-        return " / ".join([line for line in lines if line][-3:])
-    reason = lines[codes[-1] + 1 :]
-    reason = reason[: reason.index("")] if "" in reason else reason
-    # The last line is Flower's general help on the exit code.
-    return " ".join(reason[:-1] or reason).removeprefix(
-        "Failed to initialize the connection to the SuperLink. "
     )
