@@ -20,7 +20,8 @@ pytest.importorskip("flwr")
 from hashfed.engines.flower import app_folder
 from hashfed.engines.flower.certificates import make_certificates
 from hashfed.engines.flower.control import NotThere, check_health
-from hashfed.engines.flower.processes import SuperLink, free_port
+from hashfed.engines.flower.processes import SuperLink, SuperNode, free_port
+from hashfed.errors import HashfedError
 from small_flower import write_trivial_app
 
 PATCHED = """\
@@ -197,6 +198,13 @@ def test_wrong_options_of_serve(
     assert mistake(capsys, "serve", *arguments).startswith(expected)
 
 
+def test_more_nodes_than_keys(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
+    assert mistake(capsys, "serve", "--secure", str(secure), "--nodes", "3") == (
+        f"--nodes = 3: {secure}/nodes has 2 keys (*.pub); "
+        f"make more with hashfed certificates {secure} --nodes N"
+    )
+
+
 def test_certificates_that_are_not_there(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
     expected = f"{Path('none').absolute()}/ca.crt: no such file; hashfed certificates makes it"
     assert mistake(capsys, "serve", "--secure", "none") == expected
@@ -366,3 +374,45 @@ def test_ctrl_c_stops_the_run_and_the_node_stays_for_the_next() -> None:
         said = interrupt(node)
         assert "joining again" in said
         assert said.count(f"joined {address} as node ") == 2
+
+
+@pytest.mark.slow
+def test_a_node_whose_power_was_cut_joins_again_with_its_key(superlink: SuperLink, secure: Path) -> None:
+    with SuperNode(superlink.address, secure=secure, node="ann") as node:
+        node.wait_until_joined()
+        node.kill()
+        begin = time.monotonic()
+        with started("join", superlink.address, "--secure", str(secure), "--node", "ann") as process:
+            said = read_until(process, "joined ")
+        assert (
+            "refused with [code: 2004]: the key is not registered there, or the heartbeat of its last" in said
+        )
+        assert time.monotonic() - begin < 90
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_leaves_nothing_behind() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with started("serve", "--address", address) as server, started("join", address) as node:
+        read_until(server, "1 of 1 node(s) online")
+        node.kill()
+        server.kill()
+        for _ in range(150):
+            with contextlib.suppress(HashfedError):
+                check_health(address)
+                time.sleep(0.1)
+                continue
+            break
+        with pytest.raises(NotThere):
+            check_health(address)
+
+
+@pytest.mark.slow
+def test_over_ipv6() -> None:
+    try:
+        address = f"[::1]:{free_port('::1')}"
+    except HashfedError:
+        pytest.skip("no IPv6 here")
+    with started("serve", "--address", address) as server, started("join", address):
+        read_until(server, "1 of 1 node(s) online")
+        read_until(server, " completed; ")

@@ -55,6 +55,12 @@ def serve(arguments: argparse.Namespace) -> None:
     if arguments.nodes < 1:
         raise HashfedError(f"--nodes = {arguments.nodes}: must be at least 1")
     secure = None if arguments.secure is None else arguments.secure.absolute()
+    keys = [] if secure is None else list((secure / "nodes").glob("*.pub"))
+    if secure is not None and secure.is_dir() and len(keys) < arguments.nodes:
+        raise HashfedError(
+            f"--nodes = {arguments.nodes}: {secure / 'nodes'} has {len(keys)} keys (*.pub); "
+            f"make more with hashfed certificates {arguments.secure} --nodes N"
+        )
     if arguments.show_commands:
         print(_script(config, host, port, secure))
         return
@@ -132,7 +138,7 @@ def _script(config: Config, host: str, port: int, secure: Path | None) -> str:
             f"cat > flower/config.toml <<'END'\n{connection_toml(address, secure)}END",
             f"cat > hashfed-app/pyproject.toml <<'END'\n{app_toml(config)}END",
             "",
-            "# the SuperLink, in a terminal of its own",
+            "# the SuperLink, in a terminal of its own that has the same variables",
             shell(superlink_command(host, port, secure)),
             *(["", "# the nodes that may join"] if keys else []),
             *(shell(register_command(key)) for key in keys),
