@@ -81,7 +81,7 @@ def app_toml(config: Config, server: str = SERVER, client: str = CLIENT) -> str:
         "requires-python": ">=3.11",
         "dependencies": ["hashfed[flower]"],
     }
-    return tomli_w.dumps({"project": project, "tool": {"flwr": {"app": app}}})
+    return str(tomli_w.dumps({"project": project, "tool": {"flwr": {"app": app}}}))
 
 
 def config_of(run_config: Mapping[str, Any]) -> Config:
