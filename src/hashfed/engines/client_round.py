@@ -27,7 +27,8 @@ class ClientReport:
     Attributes:
         client: its name.
         bytes: size of each message by kind.
-        own: (o,) int64 ids of the rows its data needs.
+        own: (o,) int64 ids of the rows its data needs, as far as the server knows them.
+        own_rows: how many its data needs.
         rows: rows it trained on.
         parameters: numbers held on the device, body and rows, before rows are dropped.
         predictions: positions trained on per epoch.
@@ -39,6 +40,7 @@ class ClientReport:
     client: str
     bytes: dict[str, int] = field(default_factory=dict)
     own: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    own_rows: int = 0
     rows: int = 0
     parameters: int = 0
     predictions: int = 0
@@ -131,6 +133,7 @@ class ClientRound:
             len(local.rows),
         )
         report.own = sentences.own_rows()
+        report.own_rows = len(report.own)
         report.rows = len(local.rows)
         report.predictions = sentences.predictions
         report.parameters = received.rows.numel() + sum(value.numel() for value in local.body.values())

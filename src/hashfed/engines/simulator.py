@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import torch
@@ -25,7 +25,6 @@ from hashfed.engines.workers import (
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
 from hashfed.federated.messages import Update
-from hashfed.federated.optimizers import moves_all_rows, step
 from hashfed.models import PredictionSums
 from hashfed.randomness import stream
 
@@ -40,12 +39,24 @@ class RoundRecord:
         round: its number, from 1.
         loss: mean training loss of the cohort (over the rows each client held), nats.
         reports: what each client's round cost, in order of names.
+        failed: clients of the cohort whose update is missing, with the reason (over a network).
+        wire_bytes: what really travelled ``down`` and ``up`` (over a network).
+        seconds: where the time went, beyond what the reports say (over a network).
 
     """
 
     round: int
     loss: float
     reports: list[ClientReport]
+    failed: dict[str, str] = field(default_factory=dict)
+    wire_bytes: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def draw_cohort(config: Config, round: int, clients: int) -> list[int]:
+    """Positions, ascending, of a round's cohort among ``clients`` clients in order of their names."""
+    rng = stream(config.seed, "cohort", round)
+    return sorted(rng.choice(clients, min(config.cohort, clients), replace=False).tolist())
 
 
 class Simulation:
@@ -120,8 +131,7 @@ class Simulation:
         config, state, number = self.config, self.state, self.state.round + 1
         if refreshed(number, config.retrieval.refresh) == number:
             state.refresh()
-        rng = stream(config.seed, "cohort", number)
-        cohort = sorted(rng.choice(len(self.data.train), config.cohort, replace=False).tolist())
+        cohort = draw_cohort(config, number, len(self.data.train))
         tasks: list[Task] = [PlayClient(number, c, self._size(c)) for c in cohort]
         reports: list[ClientReport] = []
 
@@ -140,15 +150,7 @@ class Simulation:
                 state.shares,
                 config.server.weighting == "uniform",
             )
-            step(state.parameters, gradient, state.optimizer, config.server)
-        if moves_all_rows(config.server):
-            state.changed.fill_(number)
-        else:
-            state.changed[torch.from_numpy(gradient.ids)] = number
-        if state.declared is not None:
-            for report in reports:
-                state.declared[torch.from_numpy(report.own)] += 1
-        state.round = number
+            state.finish_round(gradient, config.server, [report.own for report in reports])
         return RoundRecord(number, gradient.loss, reports)
 
     def _size(self, client: int) -> int:

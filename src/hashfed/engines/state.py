@@ -1,6 +1,6 @@
 """All that a run must remember from one round to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import torch
 from hashfed.config import Config
 from hashfed.engines.mapped import MappedTable
 from hashfed.errors import HashfedError
-from hashfed.federated.aggregate import RowShares
-from hashfed.federated.optimizers import OptimizerState, init_optimizer
+from hashfed.federated.aggregate import PseudoGradient, RowShares
+from hashfed.federated.optimizers import OptimizerState, init_optimizer, moves_all_rows, step
+from hashfed.federated.settings import ServerSettings
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 
@@ -92,6 +93,27 @@ class ServerState:
             self.indexed.copy_(self.parameters.rows)
         if self.prior is not None and self.declared is not None:
             self.prior.copy_(self.declared)
+
+    def finish_round(
+        self, gradient: PseudoGradient, settings: ServerSettings, declared: Iterable[np.ndarray]
+    ) -> None:
+        """The server optimizer's step, and what is noted about the round.
+
+        Args:
+            gradient: the cohort's mean change.
+            settings: of the server.
+            declared: each client's own rows, (o,) ids.
+
+        """
+        step(self.parameters, gradient, self.optimizer, settings)
+        self.round += 1
+        if moves_all_rows(settings):
+            self.changed.fill_(self.round)
+        else:
+            self.changed[torch.from_numpy(gradient.ids)] = self.round
+        if self.declared is not None:
+            for own in declared:
+                self.declared[torch.from_numpy(own)] += 1
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every array by name, for a checkpoint."""

@@ -243,6 +243,11 @@ class Update:
 
 Message = Declare | Welcome | ClientKeys | SelectedRows | Update
 
+KINDS: dict[str, type[Declare] | type[Welcome] | type[ClientKeys] | type[SelectedRows] | type[Update]] = {
+    cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update)
+}
+"""Their classes by kind."""
+
 
 def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"{prefix}.{name}": value for name, value in tensors.items()}

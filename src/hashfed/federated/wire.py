@@ -7,16 +7,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from hashfed.errors import HashfedError
-from hashfed.federated.messages import (
-    ClientKeys,
-    Declare,
-    Message,
-    SelectedRows,
-    Update,
-    Welcome,
-)
+from hashfed.federated.messages import KINDS, Message
 
-_CLASSES = {cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update)}
 _DTYPES = {
     torch.uint8: "U8",
     torch.int8: "I8",
@@ -45,7 +37,7 @@ def decode(data: bytes) -> Message:
         tensors = load(data)
         length = int.from_bytes(data[:8], "little")
         numbers = json.loads(data[8 : 8 + length])["__metadata__"]
-        return _CLASSES[numbers["kind"]].read(tensors, numbers)
+        return KINDS[numbers["kind"]].read(tensors, numbers)
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise HashfedError(
             f"message of {len(data)} bytes: not a hashfed message ({type(error).__name__}: {error})"
