@@ -33,7 +33,8 @@ class LoopbackGrid(Grid):
         TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
         self.app, self.interfere, self.interrupt = app, interfere, interrupt
         self.contexts = {
-            number: Context(1, number, config, RecordDict(), {}) for number, config in enumerate(nodes, start=1)
+            number: Context(1, number, config, RecordDict(), {})
+            for number, config in enumerate(nodes, start=1)
         }
         self.sent: list[tuple[int, Message]] = []
         self.answered: list[tuple[int, Message]] = []
@@ -83,6 +84,8 @@ class LoopbackGrid(Grid):
         """Those that are there."""
         return [self._replies.pop(name) for name in list(message_ids) if name in self._replies]
 
-    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
         """Both."""
         return self.pull_messages(self.push_messages(messages))

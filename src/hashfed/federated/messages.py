@@ -7,6 +7,7 @@ server → client   SelectedRows    the other rows of its selection
 client → server   Update          changes of body and rows
 """
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -205,7 +206,9 @@ class Update:
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
-        return {"round": str(self.round), "weight": str(self.weight), "loss": repr(self.loss)}
+        # The bits of the loss, for decimal digits would be more or fewer from client to client.
+        loss = struct.pack(">d", self.loss).hex()
+        return {"round": str(self.round), "weight": str(self.weight), "loss": loss}
 
     @classmethod
     def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Update":
@@ -213,7 +216,7 @@ class Update:
         return cls(
             int(numbers["round"]),
             int(numbers["weight"]),
-            float(numbers["loss"]),
+            struct.unpack(">d", bytes.fromhex(numbers["loss"]))[0],
             _unprefixed("body", tensors),
             tensors["ids"].numpy() if "ids" in tensors else None,
             tensors["rows"],

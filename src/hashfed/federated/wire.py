@@ -1,6 +1,7 @@
 """Messages as bytes (safetensors: a JSON header and raw arrays, nothing executable) and their sizes."""
 
 import json
+import struct
 
 import torch
 from safetensors import SafetensorError
@@ -38,7 +39,7 @@ def decode(data: bytes) -> Message:
         length = int.from_bytes(data[:8], "little")
         numbers = json.loads(data[8 : 8 + length])["__metadata__"]
         return KINDS[numbers["kind"]].read(tensors, numbers)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, struct.error) as error:
         raise HashfedError(
             f"message of {len(data)} bytes: not a hashfed message ({type(error).__name__}: {error})"
         ) from None

@@ -17,7 +17,7 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from hashfed.engines import build_model
-from hashfed.engines.client_round import ClientRound
+from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
@@ -75,7 +75,7 @@ def hash(message: Message, context: Context) -> RecordDict:
             if keys is None:
                 raise HashfedError(f"encoder {welcome.encoder}: asks for no keys")
             answer.add(name, keys)
-            answer.reports[name] = {"hash_seconds": client.report.seconds["hash"]}
+            answer.reports[name] = hash_report(client.report)
     return records.pack(answer)
 
 
@@ -92,15 +92,7 @@ def train(message: Message, context: Context) -> RecordDict:
             _check_welcome(welcome, client)
             check_selected(selected, answer.round, _shape(welcome, client.size))
             answer.add(name, client.train(welcome, selected))
-            report = client.report
-            answer.reports[name] = {
-                "own": len(report.own),
-                "rows": report.rows,
-                "parameters": report.parameters,
-                "predictions": report.predictions,
-                "flops": report.flops,
-                "train_seconds": report.seconds["train"],
-            }
+            answer.reports[name] = train_report(client.report)
     node.drop_welcomes()
     _declare_next(node, message.content, answer)
     return records.pack(answer)
@@ -149,6 +141,28 @@ def _check_welcome(welcome: Welcome, client: ClientRound) -> None:
     check_welcome(welcome, client.round, _shape(welcome, client.size), len(client.declared.own))
 
 
+def hash_report(report: ClientReport) -> dict[str, float]:
+    """What a client says about its hashing; floats, whose size does not depend on their value."""
+    return {"hash_seconds": report.seconds.get("hash", 0.0)}
+
+
+def train_report(report: ClientReport) -> dict[str, float]:
+    """What a client says about its training."""
+    return {
+        "own": float(report.own_rows),
+        "rows": float(report.rows),
+        "parameters": float(report.parameters),
+        "predictions": float(report.predictions),
+        "flops": float(report.flops),
+        "train_seconds": report.seconds.get("train", 0.0),
+    }
+
+
+def time_record(seconds: float) -> MetricRecord:
+    """What every answer says: seconds within the ClientApp."""
+    return MetricRecord({"seconds": seconds})
+
+
 class _reported:
     """A client's failure in this block becomes a problem in the answer; the node's other clients go on."""
 
@@ -187,7 +201,7 @@ def _answered(handler: Handler) -> Callable[[Message, Context], Message]:
             )
         finally:
             torch.set_num_threads(threads)
-        content["time"] = MetricRecord({"seconds": time.perf_counter() - start})
+        content["time"] = time_record(time.perf_counter() - start)
         return Message(content, reply_to=message)
 
     return answer

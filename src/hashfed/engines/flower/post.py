@@ -53,6 +53,14 @@ class Reply:
     asked: tuple[int, list[str]]
 
 
+def make_request(setup: str, round: int, declare: tuple[int, list[str]]) -> ConfigRecord:
+    """What every message to a node says: the run's checksum, the round, and who is also to declare."""
+    request: dict[str, int | str | list[str]] = {"setup": setup, "round": round}
+    if declare[1]:
+        request |= {"declare_round": declare[0], "declare": declare[1]}
+    return ConfigRecord(request)  # type: ignore[arg-type]
+
+
 @dataclass
 class Post:
     """Sends and collects through Flower's ``Grid``.
@@ -92,10 +100,7 @@ class Post:
             declare: for which round, and which clients are also to declare.
 
         """
-        request: dict[str, int | str | list[str]] = {"setup": self.setup, "round": round}
-        if declare[1]:
-            request |= {"declare_round": declare[0], "declare": declare[1]}
-        content["request"] = ConfigRecord(request)  # type: ignore[arg-type]
+        content["request"] = make_request(self.setup, round, declare)
         self.down += records.size(content)
         message = Message(content, dst_node_id=node, message_type=kind, ttl=keep, group_id=str(round))
         ids = list(self.grid.push_messages([message]))

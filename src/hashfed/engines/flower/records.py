@@ -4,6 +4,7 @@ Each array of a message is an ``Array`` under its own name, so that Flower sends
 body, the same for every client) and its mods see them; the other fields are texts in a ``ConfigRecord``.
 """
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
@@ -74,19 +75,25 @@ def unpack(records: RecordDict) -> Parcel:
 
     """
     try:
+        known = {"head", "request", "time"}
         head = records["head"]
         parcel = Parcel(int(head["round"]))  # type: ignore[arg-type]
         for position, (client, kind) in enumerate(
             zip(_texts(head, "clients"), _texts(head, "kinds"), strict=True)
         ):
+            known |= {f"{position}.arrays", f"{position}.numbers"}
             found = cast(ArrayRecord, records[f"{position}.arrays"])
             parcel.add(client, read(kind, found, records[f"{position}.numbers"]))
         parcel.problems = dict(zip(_texts(head, "failed"), _texts(head, "problems"), strict=True))
         for position, client in enumerate(_texts(head, "reported")):
+            known.add(f"{position}.report")
             report = cast(Mapping[str, float], records[f"{position}.report"])
             parcel.reports[client] = {str(name): float(value) for name, value in report.items()}
+        extra = sorted(set(records) - known)
+        if extra:
+            raise ValueError(f"unexpected record {extra[0]}")
         return parcel
-    except (KeyError, ValueError, TypeError, AttributeError, EOFError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, struct.error) as error:
         raise HashfedError(f"not a message of hashfed ({type(error).__name__}: {error})") from None
 
 
@@ -99,11 +106,15 @@ def read(kind: str, record: ArrayRecord, numbers: Mapping[str, object]) -> Messa
     """A message from its records.
 
     Raises:
-        KeyError, ValueError, TypeError: where they hold something else.
+        KeyError, ValueError, TypeError: where they hold something else, or more.
 
     """
     texts = {str(name): str(value) for name, value in numbers.items()}
-    return KINDS[kind].read(tensors(record), texts)
+    message = KINDS[kind].read(tensors(record), texts)
+    extra = sorted(set(record) - set(message.tensors()) | set(texts) - set(message.numbers()))
+    if extra:
+        raise ValueError(f"unexpected {extra[0]} in {kind}")
+    return message
 
 
 def tensors(record: ArrayRecord) -> dict[str, torch.Tensor]:

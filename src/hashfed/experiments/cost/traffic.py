@@ -21,8 +21,8 @@ def message_bytes(
 ) -> dict[str, int]:
     """Bytes by kind of message, in the order of the round: those of ``wire.size`` on the real messages.
 
-    An update may differ by 8 bytes, for it holds its loss as decimal digits. With ``selection.oversample``,
-    or where no row's logit happens to be corrected, it is the most that can be sent.
+    With ``selection.oversample``, or where no row's logit happens to be corrected, it is the most that can be
+    sent.
 
     Args:
         config: of the run.
@@ -32,13 +32,14 @@ def message_bytes(
         hashing: its encoder and keys.
 
     """
-    messages = _messages(config, sizes, size, workload, hashing)
+    messages = round_messages(config, sizes, size, workload, hashing)
     return {message.kind: wire.size(message) for message in messages}
 
 
-def _messages(
+def round_messages(
     config: Config, sizes: ModelSizes, size: int, workload: Workload, hashing: Hashing
 ) -> list[Message]:
+    """The messages of the round, in order; their arrays have no memory."""
     round, width = PROBED_ROUND, sizes.dimension
     body = {name: _floats(*shape) for name, shape in sizes.body.items()}
     received, trained = held_rows(config, size, len(workload.own))
