@@ -11,6 +11,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.evaluation import chunks, held_out_sentences
 from hashfed.engines.exchange import ClientReport, build_model
+from hashfed.engines.server_round import accept_update
 from hashfed.engines.state import ServerState
 from hashfed.engines.workers import (
     EvaluateChunk,
@@ -24,6 +25,7 @@ from hashfed.engines.workers import (
 )
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
+from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Update
 from hashfed.federated.optimizers import moves_all_rows, step
 from hashfed.models import PredictionSums
@@ -40,12 +42,14 @@ class RoundRecord:
         round: its number, from 1.
         loss: mean training loss of the cohort (over the rows each client held), nats.
         reports: what each client's round cost, in order of names.
+        clipped: how many updates were longer than ``server.clip``; None without it.
 
     """
 
     round: int
     loss: float
     reports: list[ClientReport]
+    clipped: int | None
 
 
 class Simulation:
@@ -122,14 +126,20 @@ class Simulation:
             state.refresh()
         rng = stream(config.seed, "cohort", number)
         cohort = sorted(rng.choice(len(self.data.train), config.cohort, replace=False).tolist())
-        tasks: list[Task] = [PlayClient(number, c, self._size(c)) for c in cohort]
+        tasks: list[Task] = [PlayClient(number, c, self._size(c), self._residual(c)) for c in cohort]
         reports: list[ClientReport] = []
+        residuals: dict[str, Residual] = {}
+        clipped = 0
 
         def updates() -> Iterator[Update]:
             """Those of the cohort in order of names, each when it is there; then its memory is free again."""
-            for update, report in self._executor.run(tasks):
-                update.check_finite(report.client)
+            nonlocal clipped
+            for received, report, residual in self._executor.run(tasks):
+                update, too_long = accept_update(config.server, report.client, received)
+                clipped += too_long
                 reports.append(report)
+                if residual is not None:
+                    residuals[report.client] = residual
                 yield update
 
         with single_thread():
@@ -148,8 +158,14 @@ class Simulation:
         if state.declared is not None:
             for report in reports:
                 state.declared[torch.from_numpy(report.own)] += 1
+        if state.residuals is not None:
+            state.residuals |= residuals
         state.round = number
-        return RoundRecord(number, gradient.loss, reports)
+        return RoundRecord(number, gradient.loss, reports, None if config.server.clip is None else clipped)
+
+    def _residual(self, client: int) -> Residual | None:
+        """What compression lost of the client's last update, if that is fed back."""
+        return (self.state.residuals or {}).get(self.data.train[client].name)
 
     def _size(self, client: int) -> int:
         """About how many positions the client will train on in a round."""
