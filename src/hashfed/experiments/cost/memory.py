@@ -1,6 +1,6 @@
 """The peak memory of a client's process above its libraries, from sizes: what is held when.
 
-A client goes through up to seven phases. Each holds what is named here; the largest sum is the peak. All arrays are
+A client goes through six phases. Each holds what is named here; the largest sum is the peak. All arrays are
 float32 (4 bytes) but where noted; m rows are trained on, r are received (r > m only where the client drops
 some), o are its own, B is the number of parameters of the body.
 
@@ -14,9 +14,9 @@ some), o are its own, B is the number of parameters of the body.
              with clipping, or where the exponentials are made in parts, the rows' gradient
     send     rows and body as received; their change; the update as bytes, twice while it is written
 
-With compression, both messages in ``hash`` and ``join`` are also held in float32, and the compressed update in
-``send``. A residual for error feedback, as large as body and rows trained on, is not counted: it may wait on
-the device's disk.
+With compression, both messages in ``hash`` and ``join`` are also held in float32, and the compressed update
+in ``send``. A residual for error feedback, as large as body and rows trained on, is not counted: it may wait
+on the device's disk.
 """
 
 from hashfed.config import Config
