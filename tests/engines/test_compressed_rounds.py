@@ -18,9 +18,10 @@ from hashfed.errors import HashfedError
 from hashfed.experiments.train import round_metrics
 from hashfed.federated import wire
 from hashfed.federated.clip import norm
+from hashfed.federated.compression import compress_update
 from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import SelectedRows, Update, Welcome
-from hashfed.federated.settings import ServerSettings
+from hashfed.federated.settings import ServerSettings, UpdatePrecision
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from small import small_config, small_data
@@ -56,12 +57,12 @@ def test_every_compression_trains(texts: Path, kind: str) -> None:
     config = small_config(texts, compression=KINDS[kind], client={"learning_rate": 0.5})
     with Simulation(config, small_data(texts)) as simulation:
         before = simulation.evaluate()["nll"]
-        sent = [round_metrics(simulation.run_round())["bytes"] for _ in range(25)][0]
+        lines = [round_metrics(simulation.run_round()) for _ in range(25)]
         after = simulation.evaluate()["nll"]
     assert after < before - 0.1
     plain = play(small_config(texts, client={"learning_rate": 0.5}), small_data(texts), 1)[0][0]["bytes"]
     for message in ("welcome", "rows", "update"):
-        assert (sent[message] < plain[message]) == (kind != "none")
+        assert (lines[0]["bytes"][message] < plain[message]) == (kind != "none")
 
 
 @pytest.mark.parametrize("method", ["full", "simhash-collisions"])
@@ -184,6 +185,18 @@ def test_the_mean_update_is_not_longer_than_the_clip(texts: Path) -> None:
         after = simulation.state.parameters.named()
         moved = norm([after[name] - before[name] for name in before])
     assert 0 < moved <= 0.01 * (1 + 1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("precision", ["none", "bfloat16", "int8"])
+def test_a_received_update_can_be_clipped(precision: UpdatePrecision) -> None:
+    rows = torch.tensor([[127.0, 0.0], [0.0, 0.0]])
+    update = Update(2, 1, 0.0, {"b": torch.tensor([0.0])}, None, rows)
+    received = wire.decode(wire.encode(compress_update(update, precision)))
+    assert isinstance(received, Update)
+    found, clipped = accept_update(ServerSettings(clip=63.5), "ann", received)
+    assert clipped
+    assert found.rows.tolist() == [[63.5, 0], [0, 0]]
 
 
 def test_a_diverged_update_is_refused_before_it_is_clipped() -> None:
