@@ -52,12 +52,12 @@ def train(message: Message, context: Context) -> Message:
         optimizer.step()
         total += loss.item() * len(labels)
     count = int(predicted.sum())
-    metrics = {"num-examples": count, "loss": total / count, "seconds": time.perf_counter() - start}
-    content = {
-        "arrays": ArrayRecord({name: value.detach() for name, value in state.items()}),
-        "metrics": MetricRecord(metrics),
-    }
-    return Message(RecordDict(content), reply_to=message)
+    content = RecordDict()
+    content["arrays"] = ArrayRecord({name: value.detach() for name, value in state.items()})
+    content["metrics"] = MetricRecord(
+        {"num-examples": count, "loss": total / count, "seconds": time.perf_counter() - start}
+    )
+    return Message(content, reply_to=message)
 
 
 @server.main()

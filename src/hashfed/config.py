@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from hashfed.errors import HashfedError
-from hashfed.federated.settings import ClientSettings, ServerSettings
+from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
 from hashfed.settings import Settings
 
@@ -90,6 +90,7 @@ class Config(Settings):
     selection: SelectionSettings = SelectionSettings()
     client: ClientSettings = ClientSettings()
     server: ServerSettings = ServerSettings()
+    compression: CompressionSettings = CompressionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     flower: FlowerSettings = FlowerSettings()
     rounds: int = Field(200, ge=1)

@@ -14,6 +14,8 @@ from hashfed.data.sentences import Sentences
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.flops import round_flops
 from hashfed.federated import client as client_side
+from hashfed.federated.compression import compress_update, expand
+from hashfed.federated.error_feedback import Residual, compress_with_feedback
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
 from hashfed.models import Model
 from hashfed.randomness import stream
@@ -110,17 +112,35 @@ class ClientRound:
         if not asks_for_keys(self.config, welcome.encoder):
             return None
         with self.report.timed("hash"):
-            return client_side.hash_queries(self.model, welcome, self.declared.own, self.sentences)
+            return client_side.hash_queries(self.model, expand(welcome), self.declared.own, self.sentences)
 
-    def train(self, welcome: Welcome, selected: SelectedRows) -> Update:
-        """Step 5: drop rows where more came than fit, and train on the others."""
-        sentences, report = self.sentences, self.report
+    def train(
+        self, welcome: Welcome, selected: SelectedRows, residual: Residual | None = None
+    ) -> tuple[Update, Residual | None]:
+        """Step 5: drop rows where more came than fit, train on the others, and compress what changed.
+
+        Args:
+            welcome: as the server sent it.
+            selected: likewise.
+            residual: what compression lost of this client's last update before this round; only used with
+                ``compression.error_feedback``, and left as it was.
+
+        Returns:
+            The update as it is sent, and what its compression lost; None without error feedback.
+
+        """
+        sentences, report, compression = self.sentences, self.report, self.config.compression
         with report.timed("train"):
-            received = client_side.join_rows(welcome, self.declared.own, selected)
+            received = client_side.join_rows(expand(welcome), self.declared.own, expand(selected))
             budget = device_budget(self.config, self.size)
             local = client_side.drop_rows(self.model, received, self.declared.own, sentences, budget)
             rng = stream(self.config.seed, "train", self.round, self.client.name)
             update = client_side.train(self.model, local, sentences, self.config.client, self.round, rng)
+            lost = None
+            if compression.error_feedback:
+                update, lost = compress_with_feedback(update, compression.updates, residual)
+            else:
+                update = compress_update(update, compression.updates)
         hashed = asks_for_keys(self.config, welcome.encoder)
         encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
         flops = round_flops(
@@ -138,7 +158,7 @@ class ClientRound:
         report.predictions = sentences.predictions
         report.parameters = received.rows.numel() + sum(value.numel() for value in local.body.values())
         report.flops = sum(flops.values())
-        return update
+        return update, lost
 
 
 def asks_for_keys(config: Config, encoder: str) -> bool:

@@ -11,6 +11,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.evaluation import chunks, held_out_sentences
 from hashfed.engines.exchange import ClientReport, build_model
+from hashfed.engines.server_round import accept_update
 from hashfed.engines.state import ServerState
 from hashfed.engines.workers import (
     EvaluateChunk,
@@ -24,6 +25,7 @@ from hashfed.engines.workers import (
 )
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
+from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Update
 from hashfed.models import PredictionSums
 from hashfed.randomness import stream
@@ -42,12 +44,14 @@ class RoundRecord:
         failed: clients of the cohort whose update is missing, with the reason (over a network).
         wire_bytes: what really travelled ``down`` and ``up`` (over a network).
         seconds: where the time went, beyond what the reports say (over a network).
+        clipped: how many updates were longer than ``server.clip``; None without it.
 
     """
 
     round: int
     loss: float
     reports: list[ClientReport]
+    clipped: int | None = None
     failed: dict[str, str] = field(default_factory=dict)
     wire_bytes: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -132,14 +136,20 @@ class Simulation:
         if refreshed(number, config.retrieval.refresh) == number:
             state.refresh()
         cohort = draw_cohort(config, number, len(self.data.train))
-        tasks: list[Task] = [PlayClient(number, c, self._size(c)) for c in cohort]
+        tasks: list[Task] = [PlayClient(number, c, self._size(c), self._residual(c)) for c in cohort]
         reports: list[ClientReport] = []
+        residuals: dict[str, Residual] = {}
+        clipped = 0
 
         def updates() -> Iterator[Update]:
             """Those of the cohort in order of names, each when it is there; then its memory is free again."""
-            for update, report in self._executor.run(tasks):
-                update.check_finite(report.client)
+            nonlocal clipped
+            for received, report, residual in self._executor.run(tasks):
+                update, too_long = accept_update(config.server, report.client, received)
+                clipped += too_long
                 reports.append(report)
+                if residual is not None:
+                    residuals[report.client] = residual
                 yield update
 
         with single_thread():
@@ -151,7 +161,13 @@ class Simulation:
                 config.server.weighting == "uniform",
             )
             state.finish_round(gradient, config.server, [report.own for report in reports])
-        return RoundRecord(number, gradient.loss, reports)
+        if state.residuals is not None:
+            state.residuals |= residuals
+        return RoundRecord(number, gradient.loss, reports, None if config.server.clip is None else clipped)
+
+    def _residual(self, client: int) -> Residual | None:
+        """What compression lost of the client's last update, if that is fed back."""
+        return (self.state.residuals or {}).get(self.data.train[client].name)
 
     def _size(self, client: int) -> int:
         """About how many positions the client will train on in a round."""

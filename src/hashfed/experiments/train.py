@@ -249,6 +249,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "parameters": float(np.mean([report.parameters for report in reports])),
         "flops": sum(report.flops for report in reports),
         "bytes": total,
+        **({} if record.clipped is None else {"clipped": record.clipped}),
         **network,
     }
 

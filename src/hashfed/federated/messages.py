@@ -188,6 +188,7 @@ class Update:
         body: new minus old, by name.
         ids: (m,) int32 ascending: the rows trained on; None for all n.
         rows: (m, d), new minus old.
+        scales: of int8 arrays, by their names in ``tensors`` (``compression.compress_update``); else none.
 
     """
 
@@ -197,12 +198,14 @@ class Update:
     body: dict[str, torch.Tensor]
     ids: np.ndarray | None
     rows: torch.Tensor
+    scales: dict[str, torch.Tensor] = field(default_factory=dict)
     kind: ClassVar[str] = "update"
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
         ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
-        return {"rows": self.rows} | ids | _prefixed("body", self.body)
+        scales = _prefixed("scale", self.scales)
+        return {"rows": self.rows} | ids | _prefixed("body", self.body) | scales
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -220,12 +223,14 @@ class Update:
             _unprefixed("body", tensors),
             tensors["ids"].numpy() if "ids" in tensors else None,
             tensors["rows"],
+            _unprefixed("scale", tensors),
         )
 
     def cpu(self) -> "Update":
         """The same with all arrays in the memory of the CPU."""
         body = {name: value.cpu() for name, value in self.body.items()}
-        return replace(self, body=body, rows=self.rows.cpu())
+        scales = {name: value.cpu() for name, value in self.scales.items()}
+        return replace(self, body=body, rows=self.rows.cpu(), scales=scales)
 
     def check_finite(self, client: str) -> None:
         """Refuse an update that would ruin the model.
@@ -236,7 +241,7 @@ class Update:
         """
         for name, value in self.tensors().items():
             # A sum is not finite if any value is not; no boolean copy of the tensor is made.
-            if value.is_floating_point() and not bool(torch.isfinite(value.sum())):
+            if value.is_floating_point() and not bool(torch.isfinite(value.sum(dtype=torch.float32))):
                 raise HashfedError(
                     f"round {self.round}: client {client} returned a change of {name} that is not finite; "
                     "the training diverged: lower client.learning_rate or server.learning_rate, "

@@ -15,6 +15,7 @@ _DTYPES = {
     torch.int8: "I8",
     torch.int16: "I16",
     torch.float16: "F16",
+    torch.bfloat16: "BF16",
     torch.int32: "I32",
     torch.float32: "F32",
     torch.int64: "I64",

@@ -32,6 +32,13 @@ METHODS: list[dict[str, object]] = [
     {"retrieval": {"method": "query-centroids", "counts": "declared"}, "server": {"row_moments": "lazy"}},
     {"retrieval": {"method": "simhash-collisions"}, "server": {"row_average": "fedsubavg"}},
     {"retrieval": {"method": "simhash-union"}, "selection": {"correction": "none"}},
+    {
+        "retrieval": {"method": "query-codes"},
+        "compression": {"rows": "bfloat16", "updates": "int8", "error_feedback": True},
+        "server": {"clip": 0.05},
+        "rounds": 6,
+    },
+    {"retrieval": {"method": "product-codes", "subspaces": 2}, "compression": {"updates": "float16"}},
     {"retrieval": {"method": "exact"}, "client": {"epochs": 2, "own_rows": "truncate"}},
 ]
 
@@ -45,6 +52,7 @@ def test_flower_is_the_simulator_bit_for_bit(texts: Path, groups: dict[str, obje
         for expected in records:
             found = rounds.run_round()
             assert (found.round, found.loss, found.failed) == (expected.round, expected.loss, {})
+            assert found.clipped == expected.clipped
             for one, other in zip(found.reports, expected.reports, strict=True):
                 assert one.client == other.client
                 assert one.bytes == other.bytes

@@ -24,6 +24,7 @@ from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, jo
 from hashfed.engines.flower.records import Parcel
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape, check_selected, check_welcome
+from hashfed.federated.compression import expand
 from hashfed.federated.messages import SelectedRows, Welcome
 from hashfed.models import Parameters, PredictionSums
 
@@ -90,8 +91,12 @@ def train(message: Message, context: Context) -> RecordDict:
                 raise HashfedError(f"no welcome of round {answer.round}: this node was started anew")
             client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
             _check_welcome(welcome, client)
-            check_selected(selected, answer.round, _shape(welcome, client.size))
-            answer.add(name, client.train(welcome, selected))
+            check_selected(expand(selected), answer.round, _shape(welcome, client.size))
+            memory = node.memory(name)
+            update, lost = client.train(welcome, selected, memory.of(answer.round))
+            if lost is not None:
+                node.remember(name, memory.then(lost))
+            answer.add(name, update)
             answer.reports[name] = train_report(client.report)
     node.drop_welcomes()
     _declare_next(node, message.content, answer)
@@ -138,7 +143,7 @@ def _shape(welcome: Welcome, size: int) -> ModelShape:
 
 
 def _check_welcome(welcome: Welcome, client: ClientRound) -> None:
-    check_welcome(welcome, client.round, _shape(welcome, client.size), len(client.declared.own))
+    check_welcome(expand(welcome), client.round, _shape(welcome, client.size), len(client.declared.own))
 
 
 def hash_report(report: ClientReport) -> dict[str, float]:

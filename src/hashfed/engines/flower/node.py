@@ -17,6 +17,7 @@ from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_o
 from hashfed.data.sentences import Sentences
 from hashfed.engines.flower import records
 from hashfed.errors import HashfedError
+from hashfed.federated.error_feedback import ClientMemory
 
 WELCOME = "welcome."
 """Before the names of the records that brought a round's welcomes."""
@@ -177,6 +178,15 @@ class NodeState:
         start = len(WELCOME)
         kept = {key[start:]: record for key, record in self._state.items() if key.startswith(WELCOME)}
         return records.unpack(RecordDict(kept)) if kept else records.Parcel(0)
+
+    def memory(self, name: str) -> ClientMemory:
+        """What compression lost of a client's last updates."""
+        record = self._state.array_records.get(f"residual.{name}")
+        return ClientMemory() if record is None else ClientMemory.read(records.tensors(record))
+
+    def remember(self, name: str, memory: ClientMemory) -> None:
+        """Keep it for the next time that this client trains."""
+        self._state[f"residual.{name}"] = records.arrays(memory.tensors())
 
     def drop_welcomes(self) -> None:
         """Forget them."""

@@ -22,10 +22,11 @@ from hashfed.engines.flower.client_app import DECLARE, HASH, JOIN, TRAIN
 from hashfed.engines.flower.members import Members, by_node
 from hashfed.engines.flower.post import Post, Reply
 from hashfed.engines.flower.records import Parcel
-from hashfed.engines.server_round import ServerRound
+from hashfed.engines.server_round import ServerRound, accept_update
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits, ModelShape, check_declare, check_keys, check_update
+from hashfed.federated.compression import expand
 from hashfed.federated.messages import ClientKeys, Declare, Message, SelectedRows, Update
 
 POLL_SECONDS = 0.1
@@ -66,6 +67,7 @@ class RoundPlay:
         reports: of clients whose update has come, by name.
         failed: why an update will not come, by name.
         seconds: of the server's own work, and of the slowest node's.
+        clipped: updates that were longer than ``server.clip``.
 
     """
 
@@ -78,6 +80,7 @@ class RoundPlay:
     reports: dict[str, ClientReport] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    clipped: int = 0
     _held: dict[str, np.ndarray | None] = field(default_factory=dict, init=False)
     _updates: dict[str, Update] = field(default_factory=dict, init=False)
     _stage: dict[str, tuple[int, str]] = field(default_factory=dict, init=False)
@@ -282,10 +285,13 @@ class RoundPlay:
             if message is None:
                 raise HashfedError(parcel.problems.get(name, "no update in its answer"))
             update = cast(Update, message)
-            budget = device_budget(self.config, self._shape.size)
-            check_update(update, self.round, self._shape, self._limits, self._held[name], budget)
             report = self.reports[name]
             self._count(report, update)
+            update = expand(update)
+            budget = device_budget(self.config, self._shape.size)
+            check_update(update, self.round, self._shape, self._limits, self._held[name], budget)
+            update, clipped = accept_update(self.config.server, name, update)
+            self.clipped += clipped
             _take_report(report, parcel.reports.get(name, {}))
         except HashfedError as error:
             self._fail(name, str(error))

@@ -167,8 +167,15 @@ class FlowerRounds:
             "exchanges": answered - indexed,
             "step": time.perf_counter() - answered,
         }
-        wire = {"down": self._post.down - down, "up": self._post.up - up}
-        return RoundRecord(number, gradient.loss, reports, dict(sorted(play.failed.items())), wire, seconds)
+        return RoundRecord(
+            number,
+            gradient.loss,
+            reports,
+            None if config.server.clip is None else play.clipped,
+            failed=dict(sorted(play.failed.items())),
+            wire_bytes={"down": self._post.down - down, "up": self._post.up - up},
+            seconds=seconds,
+        )
 
     def _enough(self, play: RoundPlay) -> Iterator[Update]:
         """The round's updates; where they are too few the sum is dropped before anything is changed."""

@@ -13,6 +13,7 @@ from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.variants import held_rows
 from hashfed.experiments.cost.workload import Workload
 from hashfed.federated import wire
+from hashfed.federated.compression import compress_rows, compress_update, compress_welcome
 from hashfed.federated.messages import ClientKeys, Declare, Message, SelectedRows, Update, Welcome
 
 
@@ -43,17 +44,29 @@ def round_messages(
     round, width = PROBED_ROUND, sizes.dimension
     body = {name: _floats(*shape) for name, shape in sizes.body.items()}
     received, trained = held_rows(config, size, len(workload.own))
-    encoder = hashing.encoder
+    encoder, compression = hashing.encoder, config.compression
     loss = math.log(max(2, trained))
 
     def welcome(own: int) -> Welcome:
-        return Welcome(round, body, _floats(own, width), encoder.kind, encoder.numbers(), encoder.arrays())
+        rows = _floats(own, width)
+        message = Welcome(round, body, rows, encoder.kind, encoder.numbers(), encoder.arrays())
+        return compress_welcome(message, compression.rows)
+
+    def selected(
+        budget: int, ids: np.ndarray | None, rows: int, weights: torch.Tensor | None
+    ) -> SelectedRows:
+        message = SelectedRows(round, budget, ids, _floats(rows, width), weights)
+        return compress_rows(message, compression.rows)
+
+    def update(ids: np.ndarray | None, rows: int) -> Update:
+        message = Update(round, workload.predictions, loss, body, ids, _floats(rows, width))
+        return compress_update(message, compression.updates)
 
     if sends_everything(config):
         return [
             welcome(0),
-            SelectedRows(round, size, None, _floats(size, width), None),
-            Update(round, workload.predictions, loss, body, None, _floats(size, width)),
+            selected(size, None, size, None),
+            update(None, size),
         ]
     budget, own = device_budget(config, size), len(workload.own)
     new = received - own
@@ -63,8 +76,8 @@ def round_messages(
         Declare(round, _ids(own), budget),
         welcome(own),
         *([ClientKeys(round, dict(hashing.keys))] if hashing.asked else []),
-        SelectedRows(round, budget, _ids(new), _floats(new, width), weights),
-        Update(round, workload.predictions, loss, body, _ids(trained), _floats(trained, width)),
+        selected(budget, _ids(new), new, weights),
+        update(_ids(trained), trained),
     ]
 
 
