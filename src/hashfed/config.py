@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from hashfed.errors import HashfedError
-from hashfed.federated.settings import ClientSettings, ServerSettings
+from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
 from hashfed.settings import Settings
 
@@ -64,6 +64,23 @@ class EvaluationSettings(Settings):
     """While training, evaluate on a fixed random sample of this size; none: on all, as at the end."""
 
 
+class FlowerSettings(Settings):
+    """Rounds over a network (hashfed serve, flwr run); the simulator has no use for them."""
+
+    clients: int | None = Field(None, ge=1)
+    """Training clients that must have joined before the first round; none: as many as the cohort."""
+    patience: float = Field(600, gt=0)
+    """Seconds to wait for them."""
+    deadline: float = Field(600, gt=0)
+    """Seconds after which a round ends with the clients that have answered."""
+    minimum_share: float = Field(0.5, gt=0, le=1)
+    """Share of the cohort that must have answered by then; with fewer the model stays and the round begins
+    anew, with other clients where some are gone; after three times the run ends."""
+    evaluation: Literal["server", "clients"] = "server"
+    """Who evaluates: the server, on the held-out clients of its own data; or the nodes, each on the held-out
+    clients it hosts (all their sentences), so that no text leaves them."""
+
+
 class Config(Settings):
     """Everything that decides a run's numbers, and where it is kept."""
 
@@ -73,7 +90,9 @@ class Config(Settings):
     selection: SelectionSettings = SelectionSettings()
     client: ClientSettings = ClientSettings()
     server: ServerSettings = ServerSettings()
+    compression: CompressionSettings = CompressionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    flower: FlowerSettings = FlowerSettings()
     rounds: int = Field(200, ge=1)
     """Rounds in all; may be raised to continue a finished run."""
     cohort: int = Field(16, ge=1)
@@ -135,7 +154,15 @@ class Config(Settings):
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
 
-CHANGEABLE = ("rounds", "workers", "memory_map", "checkpoint_every", "tensorboard", "output")
+CHANGEABLE = (
+    "rounds",
+    "workers",
+    "memory_map",
+    "checkpoint_every",
+    "tensorboard",
+    "output",
+    *(f"flower.{name}" for name in FlowerSettings.model_fields),
+)
 """Fields in which a resumed run may differ: they change no number of the rounds already done."""
 
 

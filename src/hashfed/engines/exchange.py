@@ -8,6 +8,8 @@ from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.client_round import ClientReport, ClientRound, draw_sentences
 from hashfed.engines.server_round import ServerRound
 from hashfed.federated import wire
+from hashfed.federated.compression import expand
+from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Message, Update
 from hashfed.models import Model, Parameters, make_model
 from hashfed.retrieval import Index
@@ -36,11 +38,28 @@ def play_round(
     client: Client,
     round: int,
     sent: Callable[[Message], None] = lambda message: None,
+    residual: Residual | None = None,
+    keep: Callable[[Residual], None] = lambda residual: None,
 ) -> tuple[Update, ClientReport]:
     """Declare, hash, retrieve and train (paper, section 3.2, steps 2 to 5).
 
     A full selection needs neither declaration nor keys; a method without encoder needs no keys. Those
-    messages are then not sent and not counted. ``sent`` is called with every message.
+    messages are then not sent and not counted.
+
+    Args:
+        config: of the run.
+        model: its functions.
+        parameters: before this round.
+        index: over their rows.
+        client: its name and data.
+        round: the round's number.
+        sent: called with every message, compressed as it travels; those are the bytes that are counted.
+        residual: what compression lost of the client's last update (with ``compression.error_feedback``).
+        keep: called with what it lost of this one.
+
+    Returns:
+        The update, expanded, and what the round cost.
+
     """
     there = ServerRound.of(config, parameters, index, round)
     here = ClientRound(config, model, client, round, len(parameters.rows))
@@ -60,6 +79,8 @@ def play_round(
     with report.timed("retrieve"):
         selected = there.select(client.name, here.declared, keys)
     send(selected)
-    update = here.train(welcome, selected)
+    update, lost = here.train(welcome, selected, residual)
     send(update)
-    return update, report
+    if lost is not None:
+        keep(lost)
+    return expand(update), report

@@ -1,1 +1,1 @@
-"""Deployment with Flower: the app folder, the certificates, and the processes around both apps."""
+"""The engine over a network: hashfed's rounds as messages of Flower (``hashfed[flower]``)."""

@@ -13,6 +13,10 @@ some), o are its own, B is the number of parameters of the body.
              logits of one step (p × m); what the forward pass keeps, and a few vectors per position;
              with clipping, or where the exponentials are made in parts, the rows' gradient
     send     rows and body as received; their change; the update as bytes, twice while it is written
+
+With compression, both messages in ``hash`` and ``join`` are also held in float32, and the compressed update
+in ``send``. A residual for error feedback, as large as body and rows trained on, is not counted: it may wait
+on the device's disk.
 """
 
 from hashfed.config import Config
@@ -54,6 +58,7 @@ def predict_memory(
     received, trained = held_rows(config, size, len(workload.own))
     row = FLOAT * width
     welcome, rows, update = messages["welcome"], messages["rows"], messages["update"]
+    narrow_rows, narrow_update = config.compression.rows != "none", config.compression.updates != "none"
     # Beside each row its id and its correction.
     held = row if everything else row + ID + FLOAT
 
@@ -64,17 +69,19 @@ def predict_memory(
     if "keys" in messages:
         phases["hash"] = {
             "welcome": welcome,
+            "welcome in float32": body + row * len(workload.own) if narrow_rows else 0,
             "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
             "queries": 2 * row * workload.predictions,
             "libraries": LIBRARIES,
         }
     phases["rows"] = {"welcome": welcome, "rows as bytes": rows, "rows": rows}
-    if not everything:
+    if not everything or narrow_rows:
         phases["join"] = {
             "welcome": welcome,
             "rows": rows,
-            "joined": row * received,
-            "in order": row * received,
+            "both in float32": body + row * received if narrow_rows else 0,
+            "joined": 0 if everything else row * received,
+            "in order": 0 if everything else row * received,
         }
     if received > trained:
         logits = FLOAT * workload.hash_positions * received
@@ -101,6 +108,7 @@ def predict_memory(
     phases["send"] = {
         "model": model,
         "change": body + row * trained,
+        "compressed": update if narrow_update else 0,
         "update as bytes": SERIALIZED * update,
         "libraries": LIBRARIES,
     }

@@ -13,6 +13,7 @@ from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.variants import held_rows
 from hashfed.experiments.cost.workload import Workload
 from hashfed.federated import wire
+from hashfed.federated.compression import compress_rows, compress_update, compress_welcome
 from hashfed.federated.messages import ClientKeys, Declare, Message, SelectedRows, Update, Welcome
 
 
@@ -21,8 +22,8 @@ def message_bytes(
 ) -> dict[str, int]:
     """Bytes by kind of message, in the order of the round: those of ``wire.size`` on the real messages.
 
-    An update may differ by 8 bytes, for it holds its loss as decimal digits. With ``selection.oversample``,
-    or where no row's logit happens to be corrected, it is the most that can be sent.
+    With ``selection.oversample``, or where no row's logit happens to be corrected, it is the most that can be
+    sent.
 
     Args:
         config: of the run.
@@ -32,27 +33,40 @@ def message_bytes(
         hashing: its encoder and keys.
 
     """
-    messages = _messages(config, sizes, size, workload, hashing)
+    messages = round_messages(config, sizes, size, workload, hashing)
     return {message.kind: wire.size(message) for message in messages}
 
 
-def _messages(
+def round_messages(
     config: Config, sizes: ModelSizes, size: int, workload: Workload, hashing: Hashing
 ) -> list[Message]:
+    """The messages of the round, in order; their arrays have no memory."""
     round, width = PROBED_ROUND, sizes.dimension
     body = {name: _floats(*shape) for name, shape in sizes.body.items()}
     received, trained = held_rows(config, size, len(workload.own))
-    encoder = hashing.encoder
+    encoder, compression = hashing.encoder, config.compression
     loss = math.log(max(2, trained))
 
     def welcome(own: int) -> Welcome:
-        return Welcome(round, body, _floats(own, width), encoder.kind, encoder.numbers(), encoder.arrays())
+        rows = _floats(own, width)
+        message = Welcome(round, body, rows, encoder.kind, encoder.numbers(), encoder.arrays())
+        return compress_welcome(message, compression.rows)
+
+    def selected(
+        budget: int, ids: np.ndarray | None, rows: int, weights: torch.Tensor | None
+    ) -> SelectedRows:
+        message = SelectedRows(round, budget, ids, _floats(rows, width), weights)
+        return compress_rows(message, compression.rows)
+
+    def update(ids: np.ndarray | None, rows: int) -> Update:
+        message = Update(round, workload.predictions, loss, body, ids, _floats(rows, width))
+        return compress_update(message, compression.updates)
 
     if sends_everything(config):
         return [
             welcome(0),
-            SelectedRows(round, size, None, _floats(size, width), None),
-            Update(round, workload.predictions, loss, body, None, _floats(size, width)),
+            selected(size, None, size, None),
+            update(None, size),
         ]
     budget, own = device_budget(config, size), len(workload.own)
     new = received - own
@@ -62,8 +76,8 @@ def _messages(
         Declare(round, _ids(own), budget),
         welcome(own),
         *([ClientKeys(round, dict(hashing.keys))] if hashing.asked else []),
-        SelectedRows(round, budget, _ids(new), _floats(new, width), weights),
-        Update(round, workload.predictions, loss, body, _ids(trained), _floats(trained, width)),
+        selected(budget, _ids(new), new, weights),
+        update(_ids(trained), trained),
     ]
 
 
