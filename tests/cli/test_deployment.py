@@ -34,6 +34,10 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+SHARE = ["--partition", "0", "--partitions", "1"]
+"""Of the data; the trivial app looks at none."""
+
+
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -164,16 +168,18 @@ def test_certificates_tell_what_is_for_whom(capsys: pytest.CaptureFixture[str]) 
         (["127.0.0.1"], "HOST:PORT = 127.0.0.1: must be HOST:PORT, such as 127.0.0.1:8000"),
         (["http://x:1"], "HOST:PORT = http://x:1: must be HOST:PORT, such as 127.0.0.1:8000"),
         (["::1:8000"], "HOST:PORT = ::1:8000: must be HOST:PORT, such as 127.0.0.1:8000"),
-        (["a:1", "--texts", "none"], "--texts = none: no such folder"),
-        (["a:1", "--source", "none"], "--source = none: no such file or folder"),
-        (["a:1", "--node", "ann"], "--node = ann: needs --secure DIR, the folder with its key"),
+        (["a:1", "--texts", "none"], "--texts = none: no such file or folder"),
+        (["a:1", *SHARE, "--source", "none"], "--source = none: no such file or folder"),
+        (["a:1", "--client", "ann"], "--client = ann: needs --texts"),
+        (["a:1", "--source", "."], "whose data? give --texts FOLDER --client NAME, or --partition I "),
+        (["a:1", *SHARE, "--node", "ann"], "--node = ann: needs --secure DIR, the folder with its key"),
         (["a:1", "--partition", "1"], "--partition and --partitions: only together, such as "),
         (
             ["a:1", "--partition", "4", "--partitions", "4"],
             "--partition = 4: must be from 0 to --partitions - 1 = 3",
         ),
         (["a:1", "--texts", ".", "--source", "."], "--texts = .: instead of --partition and --source"),
-        (["a:1", "--wait", "-1"], "--wait = -1: must be from 0 to 86400"),
+        (["a:1", *SHARE, "--wait", "-1"], "--wait = -1: must be from 0 to 86400"),
     ],
 )
 def test_wrong_options_of_join(
@@ -208,8 +214,8 @@ def test_more_nodes_than_keys(capsys: pytest.CaptureFixture[str], secure: Path) 
 def test_certificates_that_are_not_there(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
     expected = f"{Path('none').absolute()}/ca.crt: no such file; hashfed certificates makes it"
     assert mistake(capsys, "serve", "--secure", "none") == expected
-    assert mistake(capsys, "join", "a:1", "--secure", "none") == expected
-    line = mistake(capsys, "join", "a:1", "--secure", str(secure), "--node", "zoe")
+    assert mistake(capsys, "join", "a:1", *SHARE, "--secure", "none") == expected
+    line = mistake(capsys, "join", "a:1", *SHARE, "--secure", str(secure), "--node", "zoe")
     assert line == f"{secure}/nodes/zoe: no such file; hashfed certificates makes it"
 
 
@@ -262,7 +268,7 @@ def test_the_commands_of_flower(capsys: pytest.CaptureFixture[str], secure: Path
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
-    line = mistake(capsys, "join", address, "--wait", "1")
+    line = mistake(capsys, "join", address, *SHARE, "--wait", "1")
     assert line == f"{address}: no SuperLink answers (Connection refused), for 1 s"
 
 
@@ -284,7 +290,7 @@ def test_a_host_that_is_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.slow
 def test_a_wrong_authority(superlink: SuperLink, capsys: pytest.CaptureFixture[str]) -> None:
     make_certificates(Path("other"), nodes=["ann"])
-    line = mistake(capsys, "join", superlink.address, "--secure", "other", "--node", "ann")
+    line = mistake(capsys, "join", superlink.address, *SHARE, "--secure", "other", "--node", "ann")
     assert line == (
         f"{superlink.address}: its certificate is not by the authority {Path('other').absolute()}/ca.crt "
         "(unable to get local issuer certificate)"
@@ -298,7 +304,7 @@ def test_a_certificate_for_another_host(
     address = f"127.0.0.2:{superlink.port}"
     with SuperLink(host="0.0.0.0", secure=secure) as everywhere:
         address = f"127.0.0.2:{everywhere.port}"
-        line = mistake(capsys, "join", address, "--secure", str(secure), "--node", "ann")
+        line = mistake(capsys, "join", address, *SHARE, "--secure", str(secure), "--node", "ann")
     assert line.startswith(f"{address}: its certificate is not for this host (")
     assert line.endswith("; make certificates with hashfed certificates --host 127.0.0.2")
 
@@ -308,7 +314,7 @@ def test_a_key_that_is_not_registered(
     superlink: SuperLink, secure: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--secure", str(secure), "--node", "eve", "--wait", "6"]
-    line = mistake(capsys, "join", superlink.address, *options)
+    line = mistake(capsys, "join", superlink.address, *SHARE, *options)
     assert line == (
         f"{superlink.address}: refused this node for 6 s ([code: 2004] Failed to activate SuperNode.): "
         "the key nodes/eve.pub is not registered there, or another SuperNode runs with it"
@@ -317,7 +323,7 @@ def test_a_key_that_is_not_registered(
 
 @pytest.mark.slow
 def test_a_node_without_a_key(superlink: SuperLink, secure: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = mistake(capsys, "join", superlink.address, "--secure", str(secure))
+    line = mistake(capsys, "join", superlink.address, *SHARE, "--secure", str(secure))
     assert line.startswith(
         f"{superlink.address}: takes only nodes with a key; join with --secure DIR --node NAME ([code: 2001] "
     )
@@ -329,18 +335,18 @@ def test_a_file_that_is_no_key(
 ) -> None:
     key = secure / "nodes" / "broken"
     key.write_text("x")
-    line = mistake(capsys, "join", superlink.address, "--secure", str(secure), "--node", "broken")
+    line = mistake(capsys, "join", superlink.address, *SHARE, "--secure", str(secure), "--node", "broken")
     assert line == f"{key}: no private key of a node (Unable to parse the private key file.)"
 
 
 @pytest.mark.slow
 def test_tls_on_one_side_only(superlink: SuperLink, secure: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = mistake(capsys, "join", superlink.address, "--wait", "1")
+    line = mistake(capsys, "join", superlink.address, *SHARE, "--wait", "1")
     assert line == (
         f"{superlink.address}: hangs up; where it uses TLS, join with --secure DIR --node NAME, for 1 s"
     )
     with SuperLink() as plain:
-        line = mistake(capsys, "join", plain.address, "--secure", str(secure), "--node", "ann")
+        line = mistake(capsys, "join", plain.address, *SHARE, "--secure", str(secure), "--node", "ann")
     assert line == f"{plain.address}: does not use TLS; leave --secure out, or start it with --secure"
 
 
@@ -348,7 +354,7 @@ def test_tls_on_one_side_only(superlink: SuperLink, secure: Path, capsys: pytest
 def test_a_run_that_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app_folder, "write_app", write_trivial_app)
     address = f"127.0.0.1:{free_port()}"
-    with started("join", address):
+    with started("join", address, *SHARE):
         code, out, line = run(capsys, "serve", "--address", address, "--rounds", "13")
     assert code == 2
     assert "Traceback" in out
@@ -359,7 +365,7 @@ def test_a_run_that_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 @pytest.mark.slow
 def test_ctrl_c_stops_the_run_and_the_node_stays_for_the_next() -> None:
     address = f"127.0.0.1:{free_port()}"
-    with started("join", address) as node:
+    with started("join", address, *SHARE) as node:
         with started("serve", "--address", address, "--rounds", "99") as server:
             read_until(server, "sleeping")
             said = interrupt(server)
@@ -382,7 +388,7 @@ def test_a_node_whose_power_was_cut_joins_again_with_its_key(superlink: SuperLin
         node.wait_until_joined()
         node.kill()
         begin = time.monotonic()
-        with started("join", superlink.address, "--secure", str(secure), "--node", "ann") as process:
+        with started("join", superlink.address, *SHARE, "--secure", str(secure), "--node", "ann") as process:
             said = read_until(process, "joined ")
         assert (
             "refused with [code: 2004]: the key is not registered there, or the heartbeat of its last" in said
@@ -393,7 +399,7 @@ def test_a_node_whose_power_was_cut_joins_again_with_its_key(superlink: SuperLin
 @pytest.mark.slow
 def test_a_command_that_is_killed_leaves_nothing_behind() -> None:
     address = f"127.0.0.1:{free_port()}"
-    with started("serve", "--address", address) as server, started("join", address) as node:
+    with started("serve", "--address", address) as server, started("join", address, *SHARE) as node:
         read_until(server, "1 of 1 node(s) online")
         node.kill()
         server.kill()
@@ -413,6 +419,6 @@ def test_over_ipv6() -> None:
         address = f"[::1]:{free_port('::1')}"
     except HashfedError:
         pytest.skip("no IPv6 here")
-    with started("serve", "--address", address) as server, started("join", address):
+    with started("serve", "--address", address) as server, started("join", address, *SHARE):
         read_until(server, "1 of 1 node(s) online")
         read_until(server, " completed; ")

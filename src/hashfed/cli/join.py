@@ -17,10 +17,17 @@ def add_join(parser: Parser) -> None:
     group.add_argument("--secure", type=Path, metavar="DIR", help="folder with ca.crt and nodes/NAME")
     group.add_argument("--node", metavar="NAME", help="name of the key in DIR/nodes")
     group = parser.add_argument_group("whose data it trains on")
-    group.add_argument("--texts", type=Path, metavar="FOLDER", help="folder of one client's texts")
-    group.add_argument("--client", metavar="NAME", help="that client's name")
     group.add_argument(
-        "--partition", type=int, metavar="I", help="the I-th share of the clients in the source, from 0"
+        "--texts", type=Path, metavar="FOLDER", help="this machine's own texts: a folder or JSON Lines file"
+    )
+    group.add_argument(
+        "--client", metavar="NAME", help="whose texts they all are [default: as files and lines say]"
+    )
+    group.add_argument(
+        "--partition",
+        type=int,
+        metavar="I",
+        help="the I-th share of the clients in the source, from 0; not with --texts",
     )
     group.add_argument("--partitions", type=int, metavar="N", help="number of shares")
     group.add_argument(
@@ -91,10 +98,12 @@ def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | 
         raise HashfedError(f"--partition = {share}: must be from 0 to --partitions - 1 = {shares - 1}")
     if texts is not None and (share is not None or source is not None):
         raise HashfedError(f"--texts = {texts}: instead of --partition and --source, not with them")
+    if texts is None and arguments.client is not None:
+        raise HashfedError(f"--client = {arguments.client}: needs --texts")
+    if texts is None and share is None:
+        raise HashfedError("whose data? give --texts FOLDER --client NAME, or --partition I --partitions N")
     config: dict[str, str | int | float | bool] = {}
     if texts is not None:
-        if not texts.is_dir():
-            raise HashfedError(f"--texts = {texts}: no such folder")
         config["texts"] = _readable("--texts", texts)
     if arguments.client is not None:
         config["client"] = arguments.client
