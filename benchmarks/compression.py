@@ -3,16 +3,16 @@
 For each kind: bytes down and up per client and round, and accuracy and NLL on all held-out sentences. Kinds
 are trained one after another, each in a folder below --output, where a run that was stopped goes on:
 
-    python benchmarks/compression.py configs/hashed.yaml --rounds 100 --seed=1 --selection.budget=0.05
+    python benchmarks/compression.py configs/hashed.yaml --rounds 100 --seed 1 --selection.budget 0.05
 
-Everything after the known options is a setting of all runs, as for ``hashfed train``.
+Settings of all runs may be given as for ``hashfed train``.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
+from hashfed.cli.arguments import Parser, add_settings, overrides
 from hashfed.config import load_config
 from hashfed.errors import HashfedError
 from hashfed.experiments.train import train
@@ -47,29 +47,21 @@ def measure(path: Path | None, settings: dict[str, str], kind: str, folder: Path
     }
 
 
-def setting(text: str) -> tuple[str, str]:
-    """``--name=value`` as name and value."""
-    name, equals, value = text.removeprefix("--").partition("=")
-    if not text.startswith("--") or not equals:
-        raise argparse.ArgumentTypeError(f"{text}: must be --name=value")
-    return name, value
-
-
 def main() -> None:
     """Train all kinds and print them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("config", type=Path, nargs="?", help="YAML file; none: the defaults")
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--output", type=Path, default=Path("runs/compression"))
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    arguments, rest = parser.parse_known_args()
+    add_settings(parser)
+    arguments = parser.parse_args()
+    settings = overrides(arguments)
+    folder = Path(settings.pop("output", "runs/compression"))
     try:
-        settings = dict(setting(text) for text in rest) | {"rounds": str(arguments.rounds)}
         found = []
         for kind in arguments.kinds:
-            found.append(measure(arguments.config, settings, kind, arguments.output))
+            found.append(measure(arguments.config, settings, kind, folder))
             print(json.dumps(found[-1]), file=sys.stderr, flush=True)
-    except (HashfedError, argparse.ArgumentTypeError) as error:
+    except HashfedError as error:
         parser.error(str(error))
     print(json.dumps(found, indent=1))
 
