@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, ServerSettings
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
+from hashfed.retrieval.delivery import delivery_problem
 from hashfed.settings import Settings
 
 
@@ -109,6 +110,13 @@ class Config(Settings):
     def _check_workers(self) -> "Config":
         if self.device == "cuda" and self.workers is not None and self.workers > 1:
             raise ValueError(f"workers = {self.workers}: must be 1 (or none) with device cuda")
+        return self
+
+    @model_validator(mode="after")
+    def _check_delivery(self) -> "Config":
+        problem = delivery_problem(self.retrieval, self.selection.delivery)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from hashfed.config import Config
 from hashfed.data import Client
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.client_round import ClientReport, ClientRound, draw_sentences
 from hashfed.engines.server_round import ServerRound
+from hashfed.engines.slice_store import CachedSource, MemoryStore, SliceSource
 from hashfed.federated import wire
-from hashfed.federated.messages import Message, Update
+from hashfed.federated.messages import Manifest, Message, SelectedRows, Update, Welcome
 from hashfed.models import Model, Parameters, make_model
 from hashfed.retrieval import Index
 
@@ -18,6 +21,7 @@ __all__ = [
     "device_budget",
     "draw_sentences",
     "play_round",
+    "publish_here",
     "sends_everything",
 ]
 
@@ -36,13 +40,27 @@ def play_round(
     client: Client,
     round: int,
     sent: Callable[[Message], None] = lambda message: None,
+    prior: np.ndarray | None = None,
+    published: tuple[Manifest, SliceSource] | None = None,
 ) -> tuple[Update, ClientReport]:
     """Declare, hash, retrieve and train (paper, section 3.2, steps 2 to 5).
 
     A full selection needs neither declaration nor keys; a method without encoder needs no keys. Those
     messages are then not sent and not counted. ``sent`` is called with every message.
+
+    Args:
+        config: of the run.
+        model: its functions.
+        parameters: the model before this round.
+        index: over its rows.
+        client: its name and data.
+        round: the round's number.
+        sent: told every message.
+        prior: (n,) public counts that the index is built of; needed where the client selects by itself.
+        published: the round's slices (pre-generated), where somebody made them before; None: made here.
+
     """
-    there = ServerRound.of(config, parameters, index, round)
+    there = ServerRound.of(config, parameters, index, round, prior)
     here = ClientRound(config, model, client, round, len(parameters.rows))
     report = here.report
 
@@ -50,16 +68,39 @@ def play_round(
         report.bytes[message.kind] = wire.size(message)
         sent(message)
 
-    if not sends_everything(config):
+    if config.selection.delivery == "broadcast":
+        message = there.broadcast()
+        send(message)
+        welcome, selected = here.select_broadcast(message, index)
+    elif config.selection.delivery == "pre-generated":
+        manifest, source = published if published is not None else publish_here(there)
+        send(manifest)
+        welcome, selected = here.select_published(manifest, CachedSource(source))
+    else:
+        welcome, selected = _ask(there, here, send)
+    update = here.train(welcome, selected)
+    send(update)
+    return update, report
+
+
+def publish_here(there: ServerRound) -> tuple[Manifest, MemoryStore]:
+    """The round's slices in the memory of this process."""
+    manifest, slices = there.slices()
+    return manifest, MemoryStore(slices)
+
+
+def _ask(
+    there: ServerRound, here: ClientRound, send: Callable[[Message], None]
+) -> tuple[Welcome, SelectedRows]:
+    """Rows on demand: declaration and keys go up, rows come down."""
+    if not sends_everything(here.config):
         send(here.declared)
     welcome = there.welcome(here.declared)
     send(welcome)
     keys = here.hash(welcome)
     if keys is not None:
         send(keys)
-    with report.timed("retrieve"):
-        selected = there.select(client.name, here.declared, keys)
+    with here.report.timed("retrieve"):
+        selected = there.select(here.client.name, here.declared, keys)
     send(selected)
-    update = here.train(welcome, selected)
-    send(update)
-    return update, report
+    return welcome, selected

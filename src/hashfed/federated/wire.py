@@ -8,15 +8,19 @@ from safetensors.torch import load, save
 
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import (
+    Broadcast,
     ClientKeys,
     Declare,
+    Manifest,
     Message,
     SelectedRows,
     Update,
     Welcome,
 )
 
-_CLASSES = {cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update)}
+_CLASSES = {
+    cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update, Broadcast, Manifest)
+}
 _DTYPES = {
     torch.uint8: "U8",
     torch.int8: "I8",
@@ -24,6 +28,7 @@ _DTYPES = {
     torch.float16: "F16",
     torch.int32: "I32",
     torch.float32: "F32",
+    torch.float64: "F64",
     torch.int64: "I64",
 }
 """In the order in which safetensors ranks them."""

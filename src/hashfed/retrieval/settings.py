@@ -134,8 +134,8 @@ class SelectionSettings(Settings):
 
     delivery: Delivery = "on-demand"
     """How rows reach a client: on-demand, it sends its row ids and keys; broadcast, it receives all rows and
-    selects by itself; pre-generated, it fetches slices, one for each row and hash bucket, without a name. Same
-    numbers, other bytes, and the server learns less."""
+    selects by itself; pre-generated, it fetches slices, one for each row and hash bucket, without a name. The
+    numbers are the same, the bytes are others, and the server learns less."""
 
     @model_validator(mode="after")
     def _check_oversample(self) -> "SelectionSettings":
