@@ -399,3 +399,41 @@ def test_settings_that_do_not_go_together(settings: dict[str, object], message: 
 @pytest.mark.parametrize("factory", ["HNSW10", "IVF100,PQ20", "Flat", "IVF256,PQ16x8"])
 def test_factories_with_numbers_that_end_in_0(factory: str) -> None:
     assert make_config({"retrieval": {"faiss_factory": factory}}).retrieval.faiss_factory == factory
+
+
+@pytest.mark.parametrize(
+    ("delivery", "retrieval", "message"),
+    [
+        (
+            "pre-generated",
+            {},
+            "selection.delivery = pre-generated: needs retrieval.method simhash-union, simhash-collisions, "
+            "random, frequency, not query-centroids",
+        ),
+        ("pre-generated", {"method": "full"}, "selection.delivery = pre-generated: needs retrieval.method"),
+        (
+            "broadcast",
+            {"refresh": 2},
+            "selection.delivery = broadcast: needs retrieval.refresh 1, not 2, for a client builds the index",
+        ),
+        (
+            "broadcast",
+            {"counts": "declared"},
+            "selection.delivery = broadcast: needs retrieval.counts public, not declared, for no client",
+        ),
+        ("pre-generated", {"method": "frequency", "counts": "declared"}, "needs retrieval.counts public"),
+        ("posted", {}, "selection.delivery = 'posted': input should be 'on-demand', 'broadcast' or"),
+    ],
+)
+def test_deliveries_that_settings_do_not_allow(
+    delivery: str, retrieval: dict[str, Any], message: str
+) -> None:
+    assert message in problem({"selection": {"delivery": delivery}, "retrieval": retrieval})
+
+
+def test_deliveries_that_settings_allow() -> None:
+    make_config({"selection": {"delivery": "on-demand"}, "retrieval": {"refresh": 3, "counts": "declared"}})
+    make_config({"selection": {"delivery": "broadcast"}})
+    make_config(
+        {"selection": {"delivery": "pre-generated"}, "retrieval": {"method": "simhash-union", "refresh": 3}}
+    )

@@ -134,8 +134,13 @@ def test_a_broadcast_is_the_same_for_all_clients(texts: Path) -> None:
         sent: list[Message] = []
         prior = data.label_counts
         play_round(config, build_model(config), parameters, index, client, 1, sent.append, prior)
-        found.append(wire.encode(sent[0]))
-    assert found[0] == found[1]
+        found.append(sent[0])
+    one, other = found
+    assert one.kind == other.kind == "broadcast"
+    assert one.numbers() == other.numbers()
+    assert all(torch.equal(value, other.tensors()[name]) for name, value in one.tensors().items())
+    # Nothing of a round goes up but the update.
+    assert [message.kind for message in sent] == ["broadcast", "update"]
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Peak memory of a client, measured in a fresh process that holds only what a client holds.
 
-Run as a module it is that process: it reads the messages the client receives (and fetches the slices), hashes,
-trains, and prints its memory as JSON.
+Run as a module it is that process: it reads the messages the client receives, fetches slices, hashes, trains,
+and prints its memory as JSON.
 """
 
 import json

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.engines.budget import device_budget, sends_everything
+from hashfed.engines.budget import device_budget, sends_counts, sends_everything
 from hashfed.engines.slice_store import SliceStore
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
@@ -22,7 +22,6 @@ from hashfed.federated.slices import Wanted, address_of, addresses_in, make_slic
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Index, Selection
-from hashfed.retrieval.delivery import WITHOUT_PRIOR
 from hashfed.retrieval.full import FullIndex
 
 
@@ -96,7 +95,7 @@ class ServerRound:
 
     def _sent_counts(self) -> np.ndarray | None:
         """The counts as they travel; None where clients use none."""
-        if sends_everything(self.config) or self.config.retrieval.method in WITHOUT_PRIOR:
+        if not sends_counts(self.config):
             return None
         if self.prior is None:
             raise ValueError("clients that select by themselves need the counts: give ServerRound its prior")

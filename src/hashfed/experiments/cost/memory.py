@@ -13,6 +13,10 @@ some), o are its own, B is the number of parameters of the body.
              logits of one step (p × m); what the forward pass keeps, and a few vectors per position;
              with clipping, or where the exponentials are made in parts, the rows' gradient
     send     rows and body as received; their change; the update as bytes, twice while it is written
+
+Where the client selects by itself, the first message is the broadcast or the manifest, and ``rows`` holds it
+with what the client takes out of it: own and selected rows, and with slices also their bytes and the
+collisions of each row (8 bytes). The index that a client builds of a broadcast is not predicted.
 """
 
 from hashfed.config import Config
@@ -30,14 +34,19 @@ VECTORS = 6
 rows and what the output layer makes of both."""
 SERIALIZED = 2
 """Copies of a message while safetensors writes it."""
-FLOAT, ID = 4, 8
+FLOAT, ID, COLLISIONS = 4, 8, 8
 
 Phases = dict[str, dict[str, int]]
 """Bytes by phase and by what they are for."""
 
 
 def predict_memory(
-    config: Config, sizes: ModelSizes, size: int, workload: Workload, messages: dict[str, int]
+    config: Config,
+    sizes: ModelSizes,
+    size: int,
+    workload: Workload,
+    messages: dict[str, int],
+    hashes: bool = True,
 ) -> Phases:
     """Bytes by phase and term; the phases that the client does not go through are left out.
 
@@ -47,35 +56,43 @@ def predict_memory(
         size: n.
         workload: the client's.
         messages: bytes by kind (``traffic.message_bytes``).
+        hashes: whether a client hashes its queries, where it is sent no rows on demand.
 
     """
     everything = sends_everything(config)
     width, body = sizes.dimension, FLOAT * sizes.body_parameters
     received, trained = held_rows(config, size, len(workload.own))
     row = FLOAT * width
-    welcome, rows, update = messages["welcome"], messages["rows"], messages["update"]
+    update = messages["update"]
     # Beside each row its id and its correction.
     held = row if everything else row + ID + FLOAT
 
     def forward(positions: int, sentences: int, backward: bool) -> int:
         return FLOAT * sizes.activation_floats(positions, sentences, workload.length, backward)
 
-    phases: Phases = {"receive": {"welcome as bytes": welcome, "welcome": welcome}}
-    if "keys" in messages:
-        phases["hash"] = {
-            "welcome": welcome,
+    first = next(kind for kind in ("welcome", "broadcast", "manifest") if kind in messages)
+    at_hand = {first: messages[first]}
+    phases: Phases = {"receive": {f"{first} as bytes": messages[first]} | at_hand}
+    own = 0 if first == "welcome" or everything else row * len(workload.own)
+    if "keys" in messages or (first != "welcome" and hashes):
+        phases["hash"] = at_hand | {
             "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
             "queries": 2 * row * workload.predictions,
             "libraries": LIBRARIES,
         }
-    phases["rows"] = {"welcome": welcome, "rows as bytes": rows, "rows": rows}
+        if own:
+            phases["hash"]["own rows"] = own
+    if first == "welcome":
+        rows = messages["rows"]
+        phases["rows"] = at_hand | {"rows as bytes": rows, "rows": rows}
+        joining = at_hand | {"rows": rows}
+    else:
+        joining = {"body": body, "rows": row * received}
+        phases["rows"] = at_hand | {"own and selected rows": row * received}
+        if first == "manifest":
+            phases["rows"] |= {"slices": messages["slices"], "collisions": COLLISIONS * size}
     if not everything:
-        phases["join"] = {
-            "welcome": welcome,
-            "rows": rows,
-            "joined": row * received,
-            "in order": row * received,
-        }
+        phases["join"] = joining | {"joined": row * received, "in order": row * received}
     if received > trained:
         logits = FLOAT * workload.hash_positions * received
         phases["drop"] = {

@@ -9,10 +9,12 @@ from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
 from hashfed.engines.exchange import build_model, draw_sentences, sends_everything
 from hashfed.engines.simulator import single_thread
 from hashfed.errors import HashfedError
+from hashfed.experiments.cost.deliveries import compare_deliveries
 from hashfed.experiments.cost.estimate import ClientCost, estimate
 from hashfed.experiments.cost.keys import first_hashing
 from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.search import Found, Limits, Search
+from hashfed.experiments.cost.slices import known_buckets
 from hashfed.experiments.cost.variants import at_budget
 from hashfed.experiments.cost.workload import busiest_and_median, draw_workload
 from hashfed.randomness import stream
@@ -23,6 +25,8 @@ LEFT_OUT = {
     "energy": "not measured",
     "libraries": "memory is above that of Python, torch and hashfed once loaded",
     "own rows": "those of a larger vocabulary are taken to be those of the data's",
+    "index on the device": "memory and work of one that a client builds of a broadcast are not predicted",
+    "slices": "of the largest models: typical ones, of rows spread evenly over the buckets",
 }
 """What the result does not hold, and why."""
 
@@ -60,7 +64,9 @@ class Bill:
         workload = draw_workload(config, client, size)
         sentences = draw_sentences(config, client, PROBED_ROUND, size)
         hashing = first_hashing(config, self._model, self._parameters, self._index, sentences)
-        return estimate(config, self._sizes, size, workload, hashing)
+        sliced = config.selection.delivery == "pre-generated"
+        buckets = known_buckets(self._index, hashing) if sliced else None
+        return estimate(config, self._sizes, size, workload, hashing, buckets)
 
     def entry(self, config: Config, client: Client, what: str) -> dict[str, Any]:
         """The same for JSON, with the measured memory where it is asked for."""
@@ -146,6 +152,9 @@ def _bill(made: Bill, budgets: Sequence[float], limits: Limits) -> dict[str, Any
         name: made.entry(config, client, f"{name} client") for name, client in made.clients.items()
     }
     result["budgets"] = made.by_budget(budgets)
+    result["deliveries"] = compare_deliveries(
+        config, lambda changed: made.cost(changed, made.clients["busiest"])
+    )
     return result
 
 

@@ -6,23 +6,40 @@ import numpy as np
 import torch
 
 from hashfed.config import Config
+from hashfed.engines.budget import device_budget, sends_counts, sends_everything
 from hashfed.engines.device_memory import PROBED_ROUND
-from hashfed.engines.exchange import device_budget, sends_everything
 from hashfed.experiments.cost.keys import Hashing
 from hashfed.experiments.cost.model_sizes import ModelSizes
+from hashfed.experiments.cost.slices import BucketTraffic, fetched_slices
 from hashfed.experiments.cost.variants import held_rows
 from hashfed.experiments.cost.workload import Workload
 from hashfed.federated import wire
-from hashfed.federated.messages import ClientKeys, Declare, Message, SelectedRows, Update, Welcome
+from hashfed.federated.messages import (
+    Broadcast,
+    ClientKeys,
+    Declare,
+    Manifest,
+    Message,
+    SelectedRows,
+    Update,
+    Welcome,
+)
+from hashfed.federated.slices import DIGEST
 
 
 def message_bytes(
-    config: Config, sizes: ModelSizes, size: int, workload: Workload, hashing: Hashing
+    config: Config,
+    sizes: ModelSizes,
+    size: int,
+    workload: Workload,
+    hashing: Hashing,
+    buckets: BucketTraffic,
 ) -> dict[str, int]:
     """Bytes by kind of message, in the order of the round: those of ``wire.size`` on the real messages.
 
     An update may differ by 8 bytes, for it holds its loss as decimal digits. With ``selection.oversample``,
-    or where no row's logit happens to be corrected, it is the most that can be sent.
+    or where no row's logit happens to be corrected, it is the most that can be sent. ``slices`` are all those
+    fetched: exact where ``buckets`` are, and no two rows are equal.
 
     Args:
         config: of the run.
@@ -30,20 +47,40 @@ def message_bytes(
         size: n.
         workload: the client's.
         hashing: its encoder and keys.
+        buckets: that it fetches, where slices are pre-generated.
 
     """
-    messages = _messages(config, sizes, size, workload, hashing)
-    return {message.kind: wire.size(message) for message in messages}
-
-
-def _messages(
-    config: Config, sizes: ModelSizes, size: int, workload: Workload, hashing: Hashing
-) -> list[Message]:
+    delivery = config.selection.delivery
     round, width = PROBED_ROUND, sizes.dimension
     body = {name: _floats(*shape) for name, shape in sizes.body.items()}
     received, trained = held_rows(config, size, len(workload.own))
-    encoder = hashing.encoder
+    ids = None if sends_everything(config) else _ids(trained)
     loss = math.log(max(2, trained))
+    update = Update(round, workload.predictions, loss, body, ids, _floats(trained, width))
+    found: dict[str, int] = {}
+    if delivery == "broadcast":
+        prior = _ids(size) if sends_counts(config) else None
+        found["broadcast"] = wire.size(Broadcast(round, body, _floats(size, width), prior))
+    elif delivery == "pre-generated":
+        found["manifest"] = wire.size(_manifest(config, body, size, width, hashing, buckets))
+        found["slices"] = fetched_slices(buckets, received, width)[1]
+    else:
+        messages = _asked(config, body, size, width, workload, hashing)
+        found |= {message.kind: wire.size(message) for message in messages}
+    return found | {"update": wire.size(update)}
+
+
+def _asked(
+    config: Config,
+    body: dict[str, torch.Tensor],
+    size: int,
+    width: int,
+    workload: Workload,
+    hashing: Hashing,
+) -> list[Message]:
+    """What goes to and fro before training, on demand."""
+    round, encoder = PROBED_ROUND, hashing.encoder
+    received, _ = held_rows(config, size, len(workload.own))
 
     def welcome(own: int) -> Welcome:
         return Welcome(round, body, _floats(own, width), encoder.kind, encoder.numbers(), encoder.arrays())
@@ -52,7 +89,6 @@ def _messages(
         return [
             welcome(0),
             SelectedRows(round, size, None, _floats(size, width), None),
-            Update(round, workload.predictions, loss, body, None, _floats(size, width)),
         ]
     budget, own = device_budget(config, size), len(workload.own)
     new = received - own
@@ -63,8 +99,34 @@ def _messages(
         welcome(own),
         *([ClientKeys(round, dict(hashing.keys))] if hashing.asked else []),
         SelectedRows(round, budget, _ids(new), _floats(new, width), weights),
-        Update(round, workload.predictions, loss, body, _ids(trained), _floats(trained, width)),
     ]
+
+
+def _manifest(
+    config: Config,
+    body: dict[str, torch.Tensor],
+    size: int,
+    width: int,
+    hashing: Hashing,
+    buckets: BucketTraffic,
+) -> Manifest:
+    encoder, many = hashing.encoder, buckets.filled
+    several = config.retrieval.norm_ranges if hashing.asked else 1
+    return Manifest(
+        PROBED_ROUND,
+        width,
+        body,
+        encoder.kind,
+        encoder.numbers(),
+        np.empty((size, DIGEST), np.uint8),
+        _ids(many),
+        _ids(many),
+        np.empty((many, DIGEST), np.uint8),
+        encoder.arrays(),
+        _ids(size) if sends_counts(config) else None,
+        np.empty(size, np.uint8) if several > 1 else None,
+        np.empty(several) if several > 1 else None,
+    )
 
 
 def _floats(*shape: int) -> torch.Tensor:
