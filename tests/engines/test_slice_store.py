@@ -31,7 +31,10 @@ def test_a_folder_is_cleared_of_slices_and_of_nothing_else(tmp_path: Path) -> No
     for path in others:
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
+    half = tmp_path / kept[:2] / f".{kept[2:]}.new"
+    half.write_bytes(b"a sl")
     store.keep({kept})
+    assert not half.exists()
     assert store.get(WANTED) == DATA
     assert not (tmp_path / old[:2]).exists()
     assert all(path.read_text() == "mine" for path in others)

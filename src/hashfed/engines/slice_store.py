@@ -136,7 +136,11 @@ class FolderStore:
         try:
             for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
                 address = path.parent.name + path.name
-                if _is_address(address) and address not in addresses:
+                # What a kill left half-written is called .cdef….new (files.write_atomically).
+                half = path.parent.name + path.name.removeprefix(".").removesuffix(".new")
+                if (_is_address(address) and address not in addresses) or (
+                    half != address and _is_address(half)
+                ):
                     path.unlink()
             for parent in self.folder.glob("[0-9a-f][0-9a-f]"):
                 with contextlib.suppress(OSError):  # not empty
