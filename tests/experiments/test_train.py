@@ -300,5 +300,11 @@ def test_a_run_for_each_delivery(
     assert set(device["bytes"]) == kinds
     assert device["bytes_down"] + device["bytes_up"] == pytest.approx(sum(device["bytes"].values()))
     assert device["memory_peak"] > device["memory_baseline"]
-    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "other")]) == 0
+    page = tmp_path / "page.html"
+    folders = [str(tmp_path / "one"), str(tmp_path / "other")]
+    assert main(["compare", *folders, "--output", str(page)]) == 0
     assert f"{device['bytes_down'] / 1e6:.2f}" in capsys.readouterr().out
+    # A column for each kind of message that either run sent.
+    shown = {"declare", "welcome", "keys", "rows", "update"} | kinds
+    assert f'<th colspan="{len(shown)}" scope="colgroup"' in page.read_text()
+    assert all(f'<th scope="col">{kind}\u00a0' in page.read_text() for kind in shown)
