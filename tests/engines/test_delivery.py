@@ -228,6 +228,17 @@ def test_three_deliveries_train_the_same_model(texts: Path) -> None:
         )
 
 
+def test_slices_of_an_older_index_are_those_that_the_server_looks_up(texts: Path) -> None:
+    data, found = small_data(texts), {}
+    for delivery in ("on-demand", "pre-generated"):
+        retrieval = {"method": "simhash-union", "refresh": 3}
+        with Simulation(delivered(texts, delivery, retrieval=retrieval), data) as simulation:
+            for _ in range(4):
+                simulation.run_round()
+            found[delivery] = simulation.state.parameters.rows.clone()
+    assert torch.equal(found["on-demand"], found["pre-generated"])
+
+
 def test_manifest_of_another_model_is_refused(texts: Path) -> None:
     data, config = small_data(texts), delivered(texts, "pre-generated", retrieval={"method": "simhash-union"})
     parameters, index = begin(config, data)
