@@ -98,6 +98,9 @@ def test_overrides_come_on_top_of_the_file(tmp_path: Path) -> None:
         ("tensorboard", "true", True),
         ("retrieval.transform", "none", "none"),
         ("selection.correction", "none", "none"),
+        ("compression.rows", "none", "none"),
+        ("compression.updates", "int8", "int8"),
+        ("server.clip", "none", None),
         ("retrieval.transform", "simple-lsh", "simple-lsh"),
         ("retrieval.method", "simhash-union", "simhash-union"),
         ("data.source", "some/folder", "some/folder"),
@@ -197,6 +200,9 @@ def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
         ("client.learning_rate", 0, "(allowed: > 0)"),
         ("client.learning_rate", float("inf"), "finite"),
         ("client.clip", 0, "(allowed: > 0)"),
+        ("server.clip", 0, "(allowed: > 0)"),
+        ("compression.rows", "int8", "'none', 'float16' or 'bfloat16'"),
+        ("compression.updates", "int4", "'none', 'float16', 'bfloat16' or 'int8'"),
         ("server.beta1", 1, "(allowed: ≥ 0 and < 1)"),
         ("data.vocabulary", 0, "(allowed: ≥ 1)"),
         ("data.vocabulary", "many", "integer"),
@@ -387,6 +393,10 @@ def test_none_is_no_value() -> None:
         (
             {"server": {"decay_rounds": 200, "decay_start": 200}},
             "server.decay_start = 200: must be below 200",
+        ),
+        (
+            {"compression": {"error_feedback": True}},
+            "compression.error_feedback = true: needs compression.updates other than none",
         ),
     ],
 )

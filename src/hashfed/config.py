@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from hashfed.errors import HashfedError
-from hashfed.federated.settings import ClientSettings, ServerSettings
+from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
 from hashfed.retrieval.delivery import delivery_problem
 from hashfed.settings import Settings
@@ -65,6 +65,29 @@ class EvaluationSettings(Settings):
     """While training, evaluate on a fixed random sample of this size; none: on all, as at the end."""
 
 
+class FlowerSettings(Settings):
+    """Rounds over a network (hashfed serve, flwr run); the simulator has no use for them."""
+
+    clients: int | None = Field(None, ge=1)
+    """Training clients that must have joined before the first round; none: as many as the cohort."""
+    patience: float = Field(600, gt=0)
+    """Seconds to wait for them."""
+    deadline: float = Field(600, gt=0)
+    """Seconds after which a round ends with the clients that have answered."""
+    minimum_share: float = Field(0.5, gt=0, le=1)
+    """Share of the cohort that must have answered by then; with fewer the model stays and the round begins
+    anew, with other clients where some are gone; after three times the run ends."""
+    evaluation: Literal["server", "clients"] = "server"
+    """Who evaluates: the server, on the held-out clients of its own data; or the nodes, each on the held-out
+    clients it hosts (all their sentences), so that no text leaves them."""
+    slices: str | None = None
+    """Folder on the server for the slices of ``selection.delivery: pre-generated``; none: ``slices`` in the
+    run's folder."""
+    slices_url: str | None = Field(None, pattern="^https?://")
+    """Where clients fetch them: the URL under which a web server serves that folder; none: clients read the
+    folder itself, on the same machine."""
+
+
 class Config(Settings):
     """Everything that decides a run's numbers, and where it is kept."""
 
@@ -74,7 +97,9 @@ class Config(Settings):
     selection: SelectionSettings = SelectionSettings()
     client: ClientSettings = ClientSettings()
     server: ServerSettings = ServerSettings()
+    compression: CompressionSettings = CompressionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    flower: FlowerSettings = FlowerSettings()
     rounds: int = Field(200, ge=1)
     """Rounds in all; may be raised to continue a finished run."""
     cohort: int = Field(16, ge=1)
@@ -114,7 +139,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_delivery(self) -> "Config":
-        problem = delivery_problem(self.retrieval, self.selection.delivery)
+        problem = delivery_problem(self.retrieval, self.selection.delivery, self.compression.rows)
         if problem is not None:
             raise ValueError(problem)
         return self
@@ -143,7 +168,15 @@ class Config(Settings):
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
 
-CHANGEABLE = ("rounds", "workers", "memory_map", "checkpoint_every", "tensorboard", "output")
+CHANGEABLE = (
+    "rounds",
+    "workers",
+    "memory_map",
+    "checkpoint_every",
+    "tensorboard",
+    "output",
+    *(f"flower.{name}" for name in FlowerSettings.model_fields),
+)
 """Fields in which a resumed run may differ: they change no number of the rounds already done."""
 
 

@@ -226,7 +226,7 @@ def test_help_lists_every_setting(command: list[str], capsys: pytest.CaptureFixt
     assert "default query-centroids; full, random, frequency, exact, faiss" in text
 
 
-@pytest.mark.parametrize("command", ["compare", "predict", "data"])
+@pytest.mark.parametrize("command", ["compare", "predict", "data", "serve", "join", "certificates"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -7,6 +8,7 @@ from hashfed.engines import build_model
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
+from hashfed.federated.error_feedback import Residual
 from small import small_config
 
 
@@ -25,6 +27,44 @@ def test_a_state_survives_bit_for_bit(texts: Path, tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path, found)
     assert found.numbers() == saved.numbers()
     assert all(torch.equal(found.tensors()[name], value) for name, value in saved.tensors().items())
+
+
+CLIENTS = ["ann", "a.b", "a.rows", "a%2Eb", "Zoë / ü\n", ""]
+
+
+def residual(size: int, everything: bool = False) -> Residual:
+    ids = None if everything else np.arange(size, dtype=np.int32)
+    return Residual(size, {"x.y": torch.rand(3), "rows": torch.rand(2, 2)}, ids, torch.rand(size, 8))
+
+
+def test_residuals_survive_whatever_their_clients_are_called(texts: Path, tmp_path: Path) -> None:
+    saved = with_feedback(texts)
+    assert saved.residuals == {}
+    saved.residuals |= {name: residual(size, size == 2) for size, name in enumerate(CLIENTS, start=1)}
+    save_checkpoint(tmp_path, saved)
+    found = with_feedback(texts)
+    assert found.residuals is not None
+    found.residuals["forgotten"] = residual(9)
+    assert load_checkpoint(tmp_path, found)
+    assert sorted(found.residuals) == sorted(CLIENTS)
+    for name, kept in saved.residuals.items():
+        other = found.residuals[name]
+        assert (other.round, other.ids is None) == (kept.round, kept.ids is None)
+        assert all(torch.equal(other.tensors()[item], value) for item, value in kept.tensors().items())
+
+
+def test_residuals_are_refused_without_error_feedback(texts: Path, tmp_path: Path) -> None:
+    saved = with_feedback(texts)
+    assert saved.residuals is not None
+    saved.residuals["ann"] = residual(3)
+    save_checkpoint(tmp_path, saved)
+    with pytest.raises(HashfedError, match=r"tensor residual.ann.body.rows is in only one of it"):
+        load_checkpoint(tmp_path, state(texts))
+
+
+def with_feedback(texts: Path) -> ServerState:
+    config = small_config(texts, compression={"updates": "int8", "error_feedback": True})
+    return ServerState.fresh(build_model(config), 44, config)
 
 
 def test_there_is_none_in_an_empty_folder(texts: Path, tmp_path: Path) -> None:

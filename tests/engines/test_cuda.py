@@ -31,5 +31,26 @@ def test_the_same_rounds_on_cpu_and_gpu(texts: Path, method: str, clip: float | 
         with Simulation(config, data) as simulation:
             losses = [simulation.run_round().loss for _ in range(2)]
             found.append((losses, simulation.evaluate()["nll"]))
+    assert_close(found)
+
+
+@needs_cuda
+@pytest.mark.parametrize("updates", ["float16", "bfloat16", "int8"])
+def test_the_same_compressed_rounds_on_cpu_and_gpu(texts: Path, updates: str) -> None:
+    compression = {"rows": "float16", "updates": updates, "error_feedback": True}
+    data, found = small_data(texts), []
+    for device in ("cpu", "cuda"):
+        config = small_config(texts, compression=compression, server={"clip": 0.1}, cohort=12, device=device)
+        with Simulation(config, data) as simulation:
+            losses = [simulation.run_round().loss for _ in range(3)]
+            found.append((losses, simulation.evaluate()["nll"]))
+            residuals = simulation.state.residuals
+        assert residuals
+        assert all(residual.rows.device.type == "cpu" for residual in residuals.values())
+    assert_close(found)
+
+
+def assert_close(found: list[tuple[list[float], float]]) -> None:
+    """Losses and evaluation of both devices."""
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-3)
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-3)

@@ -118,7 +118,7 @@ def test_a_device_builds_what_the_server_has(texts: Path, method: str) -> None:
     assert isinstance(message, Broadcast)
     assert (message.prior is None) == (method in ("random", "simhash-union"))
     here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
-    assert_same_update(here.train(*here.select_broadcast(message)), expected)
+    assert_same_update(here.train(*here.select_broadcast(message))[0], expected)
     # The device holds all rows until it has selected.
     body = sum(value.numel() for value in parameters.body.values())
     assert here.report.parameters == report.parameters == body + parameters.rows.numel()
@@ -174,7 +174,7 @@ def test_slices_from_a_folder_and_from_the_web(
         source = CachedSource(open_source(where))
         here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
         manifest = here.fetch_manifest(wanted, source)
-        assert_same_update(here.train(*here.select_published(manifest, source)), expected)
+        assert_same_update(here.train(*here.select_published(manifest, source))[0], expected)
         # The bytes that the simulator states are those that travelled.
         assert here.report.bytes == {kind: simulated.bytes[kind] for kind in ("manifest", "slices")}
         assert source.fetched == sum(here.report.bytes.values())

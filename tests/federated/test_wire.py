@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
+from hashfed.federated.compression import compress_rows, compress_update, compress_welcome
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
@@ -16,6 +19,7 @@ from hashfed.federated.messages import (
     Update,
     Welcome,
 )
+from hashfed.federated.settings import RowPrecision, UpdatePrecision
 
 
 def examples(rows: int, dimension: int, seed: int) -> list[Message]:
@@ -62,23 +66,35 @@ def examples(rows: int, dimension: int, seed: int) -> list[Message]:
     ]
 
 
+def compressed(message: Message) -> list[Message]:
+    """The message in every precision; itself where it is never compressed."""
+    if isinstance(message, Update):
+        return [compress_update(message, precision) for precision in get_args(UpdatePrecision)]
+    if isinstance(message, Welcome):
+        return [compress_welcome(message, precision) for precision in get_args(RowPrecision)]
+    if isinstance(message, SelectedRows):
+        return [compress_rows(message, precision) for precision in get_args(RowPrecision)]
+    return [message]
+
+
 @given(st.integers(0, 50), st.integers(1, 9), st.integers(0, 10**6))
 def test_claimed_size_is_the_size_of_the_bytes(rows: int, dimension: int, seed: int) -> None:
-    for message in examples(rows, dimension, seed):
-        assert wire.size(message) == len(wire.encode(message))
+    for example in examples(rows, dimension, seed):
+        for message in compressed(example):
+            assert wire.size(message) == len(wire.encode(message))
 
 
 @pytest.mark.parametrize("position", range(15))
 def test_a_message_survives_the_wire(position: int) -> None:
-    message = examples(4, 3, 5)[position]
-    received = wire.decode(wire.encode(message))
-    assert type(received) is type(message)
-    assert received.numbers() == message.numbers()
-    sent, found = message.tensors(), received.tensors()
-    assert set(sent) == set(found)
-    for name, value in sent.items():
-        assert torch.equal(found[name], value)
-        assert found[name].dtype == value.dtype
+    for message in compressed(examples(4, 3, 5)[position]):
+        received = wire.decode(wire.encode(message))
+        assert type(received) is type(message)
+        assert received.numbers() == message.numbers()
+        sent, found = message.tensors(), received.tensors()
+        assert set(sent) == set(found)
+        for name, value in sent.items():
+            assert torch.equal(found[name], value)
+            assert found[name].dtype == value.dtype
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 40, b"\x80\x04K\x01."])

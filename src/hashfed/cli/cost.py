@@ -44,6 +44,9 @@ def add_cost(parser: Parser) -> None:
         action="store_false",
         help=f"only predict memory; measuring takes {PROBES} processes for each client and budget",
     )
+    parser.add_argument(
+        "--flower", action="store_true", help="also the bytes that Flower serializes (needs hashfed[flower])"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also the result as JSON")
 
 
@@ -58,7 +61,8 @@ def cost(arguments: argparse.Namespace) -> None:
         write_atomically(arguments.json, b"")  # better now than after the measurements
     with tqdm(disable=None, bar_format="{desc}") as bar:
         data = experiments.load_data(config)
-        result = bill(config, data, arguments.budgets, limits, arguments.measure, bar.set_description_str)
+        tell = bar.set_description_str
+        result = bill(config, data, arguments.budgets, limits, arguments.measure, tell, arguments.flower)
         bar.set_description_str("")
     print_cost(result, sys.stdout)
     if arguments.json is not None:

@@ -1,4 +1,4 @@
-"""``hashfed train | compare | predict | bench index | reproduce buckets | data describe``."""
+"""``hashfed train | serve | join | certificates | compare | predict | bench | reproduce | data | cost``."""
 
 import argparse
 import os
@@ -12,9 +12,12 @@ from hashfed.cli.bench import add_bench_index, bench_index
 from hashfed.cli.bench_client import add_bench_client, bench_client
 from hashfed.cli.bench_memory import add_bench_memory, bench_memory
 from hashfed.cli.bench_simulation import add_bench_simulation, bench_simulation
+from hashfed.cli.certificates import add_certificates, certificates
 from hashfed.cli.commands import compare, describe_data, predict, train
 from hashfed.cli.cost import add_cost, cost
+from hashfed.cli.join import add_join, join
 from hashfed.cli.reproduce import add_buckets, buckets
+from hashfed.cli.serve import add_serve, serve
 from hashfed.engines import Interrupted
 from hashfed.errors import HashfedError
 
@@ -55,6 +58,38 @@ def build_parser() -> Parser:
     add_cost(command)
     add_settings(command)
     command.set_defaults(run=cost)
+
+    command = commands.add_parser(
+        "serve",
+        help="train on other machines: the server, with Flower",
+        description="Start a Flower SuperLink, wait for nodes (hashfed join), train, end as the run does. "
+        "The run is kept in a folder here; the same command resumes it.",
+        usage=f"hashfed serve {SETTINGS_USAGE} [--address HOST:PORT] [--secure DIR] [--nodes N]",
+        allow_abbrev=False,
+    )
+    command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
+    add_serve(command)
+    command.set_defaults(run=serve)
+
+    command = commands.add_parser(
+        "join",
+        help="train on other machines: one node, with Flower",
+        description="Start a Flower SuperNode that trains on the data of this machine until Ctrl-C. The data "
+        "stay here. Waits for a SuperLink that is not there yet, and joins again when it starts anew.",
+        allow_abbrev=False,
+    )
+    add_join(command)
+    command.set_defaults(run=join)
+
+    command = commands.add_parser(
+        "certificates",
+        help="train on other machines: TLS certificates and keys of nodes",
+        description="Make an authority, a certificate for the SuperLink and a key pair for each node, or "
+        "keys for further nodes. Overwrites nothing.",
+        allow_abbrev=False,
+    )
+    add_certificates(command)
+    command.set_defaults(run=certificates)
 
     command = commands.add_parser(
         "compare",

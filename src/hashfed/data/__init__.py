@@ -1,6 +1,6 @@
 """Federated text: readers, tokenizer, vocabulary and clients."""
 
-from hashfed.data.clients import Client, FederatedText, build_federated_text
+from hashfed.data.clients import Client, FederatedText, build_federated_text, encode_client, group_of
 from hashfed.data.floors import Floors, measure_floors
 from hashfed.data.readers import ClientTexts, read_texts
 from hashfed.data.synthetic import synthetic_text
@@ -18,6 +18,8 @@ __all__ = [
     "Floors",
     "Vocabulary",
     "build_federated_text",
+    "encode_client",
+    "group_of",
     "measure_floors",
     "read_texts",
     "synthetic_text",

@@ -82,10 +82,9 @@ def build_federated_text(
         group = group_of(name)
         if group == "test" and held_out == "validation":
             continue
-        sentences = [cut for words in texts[name] for cut in cut_text(words, sentence_length, split_texts)]
-        if sentences:
-            encoded = encode_sentences(sentences, vocabulary, sentence_length)
-            sides[group == held_out].append(Client(name, encoded))
+        client = _encode(name, texts[name], vocabulary, sentence_length, split_texts)
+        if client is not None:
+            sides[group == held_out].append(client)
     for side, name in ((False, "training"), (True, held_out)):
         if not sides[side]:
             raise HashfedError(
@@ -93,6 +92,28 @@ def build_federated_text(
             )
     train, evaluated = tuple(sides[False]), tuple(sides[True])
     return FederatedText(vocabulary, train, evaluated, label_counts(train, len(vocabulary)))
+
+
+def encode_client(
+    client: ClientTexts,
+    vocabulary: Vocabulary,
+    sentence_length: int = 20,
+    tokens_per_client: int = 5000,
+    split_texts: bool = False,
+) -> Client | None:
+    """One client alone, with a vocabulary from elsewhere; None where it has no word.
+
+    The numbers are those of ``build_federated_text``.
+    """
+    words = list(cap_texts(map(tokenize, client.texts), tokens_per_client))
+    return _encode(client.client, words, vocabulary, sentence_length, split_texts)
+
+
+def _encode(
+    name: str, texts: Sequence[Sequence[str]], vocabulary: Vocabulary, length: int, split: bool
+) -> Client | None:
+    sentences = [cut for words in texts for cut in cut_text(words, length, split)]
+    return Client(name, encode_sentences(sentences, vocabulary, length)) if sentences else None
 
 
 def label_counts(clients: Sequence[Client], size: int) -> np.ndarray:

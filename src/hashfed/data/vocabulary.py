@@ -72,9 +72,24 @@ class Vocabulary:
 
         """
         try:
-            words = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
             raise HashfedError(f"{path}: no readable vocabulary ({error})") from None
+        except HashfedError as error:
+            raise HashfedError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_json(cls, text: str) -> "Vocabulary":
+        """The same from the text itself.
+
+        Raises:
+            HashfedError: where it is no list of words.
+
+        """
+        try:
+            words = json.loads(text)
+        except ValueError as error:
+            raise HashfedError(f"no readable vocabulary ({error})") from None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise HashfedError(f"{path}: must be a JSON list of words")
+            raise HashfedError("must be a JSON list of words")
         return cls(tuple(words))

@@ -12,6 +12,11 @@ def sends_everything(config: Config) -> bool:
     return config.retrieval.method == "full" or unlimited
 
 
+def clients_declare(config: Config) -> bool:
+    """Whether clients say which rows they need: not where they get all, or select by themselves."""
+    return config.selection.delivery == "on-demand" and not sends_everything(config)
+
+
 def sends_counts(config: Config) -> bool:
     """Whether clients that select by themselves need the counts that the index is built of."""
     return not sends_everything(config) and config.retrieval.method not in WITHOUT_PRIOR

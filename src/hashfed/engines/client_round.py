@@ -20,6 +20,8 @@ from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import slices, wire
+from hashfed.federated.compression import compress_update, expand
+from hashfed.federated.error_feedback import Residual, compress_with_feedback
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
@@ -42,7 +44,8 @@ class ClientReport:
     Attributes:
         client: its name.
         bytes: size of each message by kind, and of all ``slices`` fetched.
-        own: (o,) int64 ids of the rows its data needs.
+        own: (o,) int64 ids of the rows its data needs, as far as the server knows them.
+        own_rows: how many its data needs.
         rows: rows it trained on.
         parameters: numbers held on the device, body and rows, before rows are dropped; all rows where they
             are broadcast.
@@ -56,6 +59,7 @@ class ClientReport:
     client: str
     bytes: dict[str, int] = field(default_factory=dict)
     own: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    own_rows: int = 0
     rows: int = 0
     parameters: int = 0
     predictions: int = 0
@@ -128,7 +132,7 @@ class ClientRound:
         if not asks_for_keys(self.config, welcome.encoder):
             return None
         with self.report.timed("hash"):
-            return client_side.hash_queries(self.model, welcome, self.declared.own, self.sentences)
+            return client_side.hash_queries(self.model, expand(welcome), self.declared.own, self.sentences)
 
     def select_broadcast(
         self, message: Broadcast, index: Index | None = None
@@ -148,10 +152,8 @@ class ClientRound:
             shape = tuple(message.rows.shape)
             raise HashfedError(f"broadcast rows of shape {shape}: must be ({self.size}, {width})")
         with self.report.timed("retrieve"):
-            if index is None and not sends_everything(config):
-                # Methods that use no counts get none, and are built of any.
-                prior = np.zeros(self.size) if message.prior is None else unpack_counts(message.prior)
-                index = build_index(message.rows.cpu(), config.retrieval, prior, config.seed)
+            if index is None:
+                index = broadcast_index(config, message)
             parameters = Parameters(message.rows, message.body)
             there = ServerRound.of(config, parameters, index, self.round)
             welcome = there.welcome(self.declared)
@@ -222,15 +224,33 @@ class ClientRound:
         self.report.bytes["slices"] = source.fetched - before
         return welcome, selected
 
-    def train(self, welcome: Welcome, selected: SelectedRows) -> Update:
-        """Step 5: drop rows where more came than fit, and train on the others."""
-        sentences, report = self.sentences, self.report
+    def train(
+        self, welcome: Welcome, selected: SelectedRows, residual: Residual | None = None
+    ) -> tuple[Update, Residual | None]:
+        """Step 5: drop rows where more came than fit, train on the others, and compress what changed.
+
+        Args:
+            welcome: as the server sent it.
+            selected: likewise.
+            residual: what compression lost of this client's last update before this round; only used with
+                ``compression.error_feedback``, and left as it was.
+
+        Returns:
+            The update as it is sent, and what its compression lost; None without error feedback.
+
+        """
+        sentences, report, compression = self.sentences, self.report, self.config.compression
         with report.timed("train"):
-            received = client_side.join_rows(welcome, self.declared.own, selected)
+            received = client_side.join_rows(expand(welcome), self.declared.own, expand(selected))
             budget = device_budget(self.config, self.size)
             local = client_side.drop_rows(self.model, received, self.declared.own, sentences, budget)
             rng = stream(self.config.seed, "train", self.round, self.client.name)
             update = client_side.train(self.model, local, sentences, self.config.client, self.round, rng)
+            lost = None
+            if compression.error_feedback:
+                update, lost = compress_with_feedback(update, compression.updates, residual)
+            else:
+                update = compress_update(update, compression.updates)
         hashed = asks_for_keys(self.config, welcome.encoder)
         encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
         flops = round_flops(
@@ -243,6 +263,7 @@ class ClientRound:
             len(local.rows),
         )
         report.own = sentences.own_rows()
+        report.own_rows = len(report.own)
         report.rows = len(local.rows)
         report.predictions = sentences.predictions
         held = self.size if self.config.selection.delivery == "broadcast" else len(received.rows)
@@ -250,7 +271,16 @@ class ClientRound:
             value.numel() for value in local.body.values()
         )
         report.flops = sum(flops.values())
-        return update
+        return update, lost
+
+
+def broadcast_index(config: Config, message: Broadcast) -> Index | None:
+    """The server's index, built on the device of a broadcast; None where all rows are selected."""
+    if sends_everything(config):
+        return None
+    # Methods that use no counts get none, and are built of any.
+    prior = np.zeros(len(message.rows)) if message.prior is None else unpack_counts(message.prior)
+    return build_index(message.rows.cpu(), config.retrieval, prior, config.seed)
 
 
 def asks_for_keys(config: Config, encoder: str) -> bool:

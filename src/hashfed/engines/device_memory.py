@@ -29,6 +29,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
+from hashfed.federated.compression import compress_update, expand
 from hashfed.federated.messages import Broadcast, Declare, Manifest, Message, SelectedRows, Update, Welcome
 from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters, Transformer
@@ -156,12 +157,13 @@ def _client_process(folder: Path) -> dict[str, int]:
     baseline = resident_peak()
     welcome, selected = _receive(folder, config, model, sentences)
     own = sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
-    local = client_side.join_rows(welcome, own, selected)
+    local = client_side.join_rows(expand(welcome), own, expand(selected))
     budget = selected.budget
     del welcome, selected
     local = client_side.drop_rows(model, local, own, sentences, budget)
     rng = stream(config.seed, "train", PROBED_ROUND, (folder / "client").read_text())
-    wire.encode(client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng))
+    update = client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng)
+    wire.encode(compress_update(update, config.compression.updates))
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
 
 

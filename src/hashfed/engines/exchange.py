@@ -11,6 +11,8 @@ from hashfed.engines.client_round import ClientReport, ClientRound, draw_sentenc
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, MemoryStore, SliceSource
 from hashfed.federated import wire
+from hashfed.federated.compression import expand
+from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Manifest, Message, SelectedRows, Update, Welcome
 from hashfed.models import Model, Parameters, make_model
 from hashfed.retrieval import Index
@@ -42,11 +44,13 @@ def play_round(
     sent: Callable[[Message], None] = lambda message: None,
     prior: np.ndarray | None = None,
     published: tuple[Manifest, SliceSource] | None = None,
+    residual: Residual | None = None,
+    keep: Callable[[Residual], None] = lambda residual: None,
 ) -> tuple[Update, ClientReport]:
     """Declare, hash, retrieve and train (paper, section 3.2, steps 2 to 5).
 
     A full selection needs neither declaration nor keys; a method without encoder needs no keys. Those
-    messages are then not sent and not counted. ``sent`` is called with every message.
+    messages are then not sent and not counted.
 
     Args:
         config: of the run.
@@ -55,9 +59,14 @@ def play_round(
         index: over its rows.
         client: its name and data.
         round: the round's number.
-        sent: told every message.
+        sent: called with every message, compressed as it travels; those are the bytes that are counted.
         prior: (n,) public counts that the index is built of; needed where the client selects by itself.
         published: the round's slices (pre-generated), where somebody made them before; None: made here.
+        residual: what compression lost of the client's last update (with ``compression.error_feedback``).
+        keep: called with what it lost of this one.
+
+    Returns:
+        The update, expanded, and what the round cost.
 
     """
     there = ServerRound.of(config, parameters, index, round, prior)
@@ -78,9 +87,11 @@ def play_round(
         welcome, selected = here.select_published(manifest, CachedSource(source))
     else:
         welcome, selected = _ask(there, here, send)
-    update = here.train(welcome, selected)
+    update, lost = here.train(welcome, selected, residual)
     send(update)
-    return update, report
+    if lost is not None:
+        keep(lost)
+    return expand(update), report
 
 
 def publish_here(there: ServerRound) -> tuple[Manifest, MemoryStore]:

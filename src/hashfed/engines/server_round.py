@@ -9,15 +9,19 @@ from hashfed.engines.budget import device_budget, sends_counts, sends_everything
 from hashfed.engines.slice_store import SliceStore
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
+from hashfed.federated.clip import clip_update
+from hashfed.federated.compression import compress_rows, compress_welcome, expand
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
     Declare,
     Manifest,
     SelectedRows,
+    Update,
     Welcome,
     pack_counts,
 )
+from hashfed.federated.settings import ServerSettings
 from hashfed.federated.slices import Wanted, address_of, addresses_in, make_slices
 from hashfed.models import Parameters
 from hashfed.randomness import stream
@@ -107,16 +111,17 @@ class ServerRound:
         return self.index
 
     def welcome(self, declared: Declare) -> Welcome:
-        """Step 2: body, declared rows and encoder.
+        """Step 2: body, declared rows and encoder, compressed as the configuration asks.
 
         Raises:
             HashfedError: where the declaration does not fit.
 
         """
-        return server_side.welcome(self.parameters, self._index(), declared)
+        message = server_side.welcome(self.parameters, self._index(), declared)
+        return compress_welcome(message, self.config.compression.rows)
 
     def select(self, client: str, declared: Declare, keys: ClientKeys | None) -> SelectedRows:
-        """Step 4: the other rows of the client's selection.
+        """Step 4: the other rows of the client's selection, compressed as the configuration asks.
 
         Args:
             client: its name, for its random numbers.
@@ -138,9 +143,33 @@ class ServerRound:
                 self._index(), sent, declared, size, dimension, config.selection, rng
             )
         budget = device_budget(config, size)
-        return server_side.send_rows(self.parameters, selection, declared.own, budget, self.round)
+        message = server_side.send_rows(self.parameters, selection, declared.own, budget, self.round)
+        return compress_rows(message, config.compression.rows)
 
 
 def selection_stream(config: Config, round: int, client: str) -> np.random.Generator:
     """The random numbers of a client's selection, whoever selects."""
     return stream(config.seed, "select", round, client)
+
+
+def accept_update(settings: ServerSettings, client: str, update: Update) -> tuple[Update, bool]:
+    """What is summed of a client's update: expanded, checked, and not longer than ``settings.clip``.
+
+    Every engine calls this for every update before the sum. Arrays that need not be expanded are not copied,
+    but scaled in place where the update is too long (``clip_update``).
+
+    Args:
+        settings: of the run.
+        client: its name, for messages.
+        update: as it was received, or expanded already, on the CPU.
+
+    Returns:
+        The update, and whether it was clipped.
+
+    Raises:
+        HashfedError: where a value is NaN or infinite, or a scale is missing.
+
+    """
+    update = expand(update)
+    update.check_finite(client)
+    return update, settings.clip is not None and clip_update(update, settings.clip)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 import torch
@@ -11,6 +11,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.evaluation import chunks, held_out_sentences
 from hashfed.engines.exchange import ClientReport, build_model
+from hashfed.engines.server_round import accept_update
 from hashfed.engines.state import ServerState
 from hashfed.engines.workers import (
     EvaluateChunk,
@@ -24,8 +25,8 @@ from hashfed.engines.workers import (
 )
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
+from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Update
-from hashfed.federated.optimizers import moves_all_rows, step
 from hashfed.models import PredictionSums
 from hashfed.randomness import stream
 
@@ -40,12 +41,26 @@ class RoundRecord:
         round: its number, from 1.
         loss: mean training loss of the cohort (over the rows each client held), nats.
         reports: what each client's round cost, in order of names.
+        failed: clients of the cohort whose update is missing, with the reason (over a network).
+        wire_bytes: what really travelled ``down`` and ``up`` (over a network).
+        seconds: where the time went, beyond what the reports say (over a network).
+        clipped: how many updates were longer than ``server.clip``; None without it.
 
     """
 
     round: int
     loss: float
     reports: list[ClientReport]
+    clipped: int | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    wire_bytes: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def draw_cohort(config: Config, round: int, clients: int) -> list[int]:
+    """Positions, ascending, of a round's cohort among ``clients`` clients in order of their names."""
+    rng = stream(config.seed, "cohort", round)
+    return sorted(rng.choice(clients, min(config.cohort, clients), replace=False).tolist())
 
 
 class Simulation:
@@ -120,16 +135,21 @@ class Simulation:
         config, state, number = self.config, self.state, self.state.round + 1
         if refreshed(number, config.retrieval.refresh) == number:
             state.refresh()
-        rng = stream(config.seed, "cohort", number)
-        cohort = sorted(rng.choice(len(self.data.train), config.cohort, replace=False).tolist())
-        tasks: list[Task] = [PlayClient(number, c, self._size(c)) for c in cohort]
+        cohort = draw_cohort(config, number, len(self.data.train))
+        tasks: list[Task] = [PlayClient(number, c, self._size(c), self._residual(c)) for c in cohort]
         reports: list[ClientReport] = []
+        residuals: dict[str, Residual] = {}
+        clipped = 0
 
         def updates() -> Iterator[Update]:
             """Those of the cohort in order of names, each when it is there; then its memory is free again."""
-            for update, report in self._executor.run(tasks):
-                update.check_finite(report.client)
+            nonlocal clipped
+            for received, report, residual in self._executor.run(tasks):
+                update, too_long = accept_update(config.server, report.client, received)
+                clipped += too_long
                 reports.append(report)
+                if residual is not None:
+                    residuals[report.client] = residual
                 yield update
 
         with single_thread():
@@ -140,16 +160,14 @@ class Simulation:
                 state.shares,
                 config.server.weighting == "uniform",
             )
-            step(state.parameters, gradient, state.optimizer, config.server)
-        if moves_all_rows(config.server):
-            state.changed.fill_(number)
-        else:
-            state.changed[torch.from_numpy(gradient.ids)] = number
-        if state.declared is not None:
-            for report in reports:
-                state.declared[torch.from_numpy(report.own)] += 1
-        state.round = number
-        return RoundRecord(number, gradient.loss, reports)
+            state.finish_round(gradient, config.server, [report.own for report in reports])
+        if state.residuals is not None:
+            state.residuals |= residuals
+        return RoundRecord(number, gradient.loss, reports, None if config.server.clip is None else clipped)
+
+    def _residual(self, client: int) -> Residual | None:
+        """What compression lost of the client's last update, if that is fed back."""
+        return (self.state.residuals or {}).get(self.data.train[client].name)
 
     def _size(self, client: int) -> int:
         """About how many positions the client will train on in a round."""

@@ -1,8 +1,9 @@
 """All that a run must remember from one round to the next."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import numpy as np
 import torch
@@ -10,10 +11,15 @@ import torch
 from hashfed.config import Config
 from hashfed.engines.mapped import MappedTable
 from hashfed.errors import HashfedError
-from hashfed.federated.aggregate import RowShares
-from hashfed.federated.optimizers import OptimizerState, init_optimizer
+from hashfed.federated.aggregate import PseudoGradient, RowShares
+from hashfed.federated.error_feedback import Residual
+from hashfed.federated.optimizers import OptimizerState, init_optimizer, moves_all_rows, step
+from hashfed.federated.settings import ServerSettings
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
+
+RESIDUAL = "residual."
+"""How names of residuals' arrays begin in a checkpoint."""
 
 
 @dataclass
@@ -31,6 +37,8 @@ class ServerState:
         indexed: (n, d), the rows as they were when the index was last built (with
             ``retrieval.refresh`` > 1); else None.
         changed: (n,) int64, the last round at whose end each row moved; 0 where none did in this process.
+        residuals: what compression lost of each client's last update, by name (with
+            ``compression.error_feedback``); else None.
 
     """
 
@@ -42,6 +50,7 @@ class ServerState:
     prior: torch.Tensor | None
     indexed: torch.Tensor | None
     changed: torch.Tensor
+    residuals: dict[str, Residual] | None
 
     @classmethod
     def fresh(cls, model: Model, size: int, config: Config) -> "ServerState":
@@ -57,6 +66,7 @@ class ServerState:
             prior=None if counts is None else counts.clone(),
             indexed=parameters.rows.clone() if config.retrieval.refresh > 1 else None,
             changed=torch.zeros(size, dtype=torch.int64),
+            residuals={} if config.compression.error_feedback else None,
         )
 
     def share_memory(self) -> None:
@@ -93,8 +103,33 @@ class ServerState:
         if self.prior is not None and self.declared is not None:
             self.prior.copy_(self.declared)
 
+    def finish_round(
+        self, gradient: PseudoGradient, settings: ServerSettings, declared: Iterable[np.ndarray]
+    ) -> None:
+        """The server optimizer's step, and what is noted about the round.
+
+        Args:
+            gradient: the cohort's mean change.
+            settings: of the server.
+            declared: each client's own rows, (o,) ids.
+
+        """
+        step(self.parameters, gradient, self.optimizer, settings)
+        self.round += 1
+        if moves_all_rows(settings):
+            self.changed.fill_(self.round)
+        else:
+            self.changed[torch.from_numpy(gradient.ids)] = self.round
+        if self.declared is not None:
+            for own in declared:
+                self.declared[torch.from_numpy(own)] += 1
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every array by name, for a checkpoint."""
+        return self._fixed_tensors() | _residual_tensors(self.residuals or {})
+
+    def _fixed_tensors(self) -> dict[str, torch.Tensor]:
+        """Those that a run of this configuration has from its first round on."""
         return {
             **{f"parameters.{name}": value for name, value in self.parameters.named().items()},
             **{f"first.{name}": value for name, value in self.optimizer.first.items()},
@@ -121,9 +156,12 @@ class ServerState:
             HashfedError: where names, shapes or types do not match this model.
 
         """
-        own = self.tensors()
-        if set(own) != set(tensors):
-            odd = sorted(set(own) ^ set(tensors))[0]
+        own = self._fixed_tensors()
+        names = set(tensors)
+        if self.residuals is not None:
+            names = {name for name in names if not name.startswith(RESIDUAL)}
+        if set(own) != names:
+            odd = sorted(set(own) ^ names)[0]
             raise HashfedError(f"checkpoint: tensor {odd} is in only one of it and this configuration")
         for name, value in own.items():
             found = tensors[name]
@@ -132,9 +170,31 @@ class ServerState:
                     f"checkpoint: tensor {name} is {tuple(found.shape)} {found.dtype}, but this "
                     f"configuration has {tuple(value.shape)} {value.dtype}"
                 )
+        # Clients have residuals from their first round on, each of its own rows: replaced, not overwritten.
+        residuals = None if self.residuals is None else _read_residuals(tensors)
         for name, value in own.items():
             value.copy_(tensors[name])
+        self.residuals = residuals
         self.round = int(numbers["round"])
         self.changed.fill_(self.round)
         self.optimizer.steps = int(numbers["steps"])
         self.shares.total = float(numbers["total_weight"])
+
+
+def _residual_tensors(residuals: Mapping[str, Residual]) -> dict[str, torch.Tensor]:
+    """As ``residual.CLIENT.NAME``; the client's name has no dot there, whatever it has here."""
+    return {
+        f"{RESIDUAL}{quote(client, safe='').replace('.', '%2E')}.{name}": value
+        for client, residual in residuals.items()
+        for name, value in residual.tensors().items()
+    }
+
+
+def _read_residuals(tensors: Mapping[str, torch.Tensor]) -> dict[str, Residual]:
+    """What ``_residual_tensors`` wrote; other arrays are passed over."""
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for full, value in tensors.items():
+        if full.startswith(RESIDUAL):
+            client, _, name = full.removeprefix(RESIDUAL).partition(".")
+            found.setdefault(unquote(client), {})[name] = value
+    return {client: Residual.read(parts) for client, parts in found.items()}

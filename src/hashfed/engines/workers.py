@@ -37,6 +37,7 @@ from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import MemoryStore
 from hashfed.engines.slots import SlotMessage, SlotReader, SlotWriter
 from hashfed.errors import HashfedError
+from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Manifest, Update
 from hashfed.models import Model, Parameters, PredictionSums
 from hashfed.retrieval import Index
@@ -55,11 +56,15 @@ class Interrupted(Exception):  # noqa: N818 (no error: the user asked for it)
 
 @dataclass(frozen=True)
 class PlayClient:
-    """Task: one training client's round; ``size`` tells which of two clients takes longer."""
+    """Task: one training client's round; ``size`` tells which of two clients takes longer.
+
+    ``residual`` is what compression lost of the client's last update, if that is fed back.
+    """
 
     round: int
     client: int
     size: int
+    residual: Residual | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +127,11 @@ class Workbench:
         if "indexed" in self.tables:
             self.indexed = self.tables["indexed"].open()
 
-    def play(self, task: PlayClient) -> tuple[Update, ClientReport]:
-        """One client's round; the index is made when the first client of a refreshed round comes."""
+    def play(self, task: PlayClient) -> tuple[Update, ClientReport, Residual | None]:
+        """One client's round; the index is made when the first client of a refreshed round comes.
+
+        The third is what compression lost of the update, where that is fed back.
+        """
         if self.keeper is None:
             rows = self.parameters.rows if self.indexed is None else self.indexed
             prior: np.ndarray | torch.Tensor = self.data.label_counts if self.prior is None else self.prior
@@ -131,6 +139,7 @@ class Workbench:
         index = self.keeper.index(refreshed(task.round, self.config.retrieval.refresh), task.round)
         client = self.data.train[task.client]
         parameters = self._on_device(task.round - 1)
+        lost: list[Residual] = []
         update, report = play_round(
             self.config,
             self.model,
@@ -140,8 +149,10 @@ class Workbench:
             task.round,
             prior=self.data.label_counts,
             published=self._published(parameters, index, task.round),
+            residual=task.residual,
+            keep=lost.append,
         )
-        return update.cpu(), report
+        return update.cpu(), report, lost[0].cpu() if lost else None
 
     def _published(
         self, parameters: Parameters, index: Index, round: int
@@ -286,8 +297,8 @@ class WorkerPool:
         if kind == "bug":
             raise RuntimeError(f"in a worker process:\n{payload}")
         if kind == "update":
-            message, report = payload
-            return self._readers[connection].read(message), report
+            message, report, residual = payload
+            return self._readers[connection].read(message), report, residual
         return payload
 
     def _died(self, connection: Connection) -> HashfedError:
@@ -349,9 +360,9 @@ def _work(connection: Connection) -> None:
         answer: tuple[str, Any]
         try:
             if isinstance(task, PlayClient):
-                update, report = bench.play(task)
+                update, report, residual = bench.play(task)
                 message: SlotMessage = slots.write(slot, update)
-                answer = "update", (message, report)
+                answer = "update", (message, report, residual)
             else:
                 answer = "sums", bench.evaluate(task)
         except HashfedError as error:

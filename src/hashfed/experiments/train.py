@@ -3,9 +3,9 @@
 import hashlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +15,11 @@ from hashfed.data import FederatedText, build_federated_text, measure_floors, re
 from hashfed.engines import Interrupted, RoundRecord, Simulation
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.exchange import device_budget
+from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.experiments.events import Events
 from hashfed.experiments.run_folder import RunFolder
+from hashfed.models import Model
 
 
 class Progress(Protocol):
@@ -49,6 +51,40 @@ class Silent:
         """Nothing."""
 
 
+class Engine(Protocol):
+    """What plays rounds: the simulator, or a server whose clients are elsewhere."""
+
+    config: Config
+    data: FederatedText
+    model: Model
+    state: ServerState
+
+    def __enter__(self) -> "Engine":
+        """Begin."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End what it began."""
+        ...
+
+    def run_round(self) -> RoundRecord:
+        """One round."""
+        ...
+
+    def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
+        """Metrics of the current model."""
+        ...
+
+
+MakeEngine = Callable[[Config, FederatedText, Callable[[], bool]], Engine]
+"""From the configuration, the data, and a function that tells whether to stop."""
+
+
 def load_data(config: Config) -> FederatedText:
     """The clients that the configuration names.
 
@@ -67,7 +103,9 @@ def load_data(config: Config) -> FederatedText:
     )
 
 
-def train(config: Config, progress: Progress | None = None) -> dict[str, Any]:
+def train(
+    config: Config, progress: Progress | None = None, make_engine: MakeEngine = Simulation
+) -> dict[str, Any]:
     """Train to ``config.rounds`` in ``config.folder()``, going on where an earlier call ended.
 
     Ctrl-C (SIGINT) ends the run after the work in hand is dropped and the last finished round saved.
@@ -86,15 +124,15 @@ def train(config: Config, progress: Progress | None = None) -> dict[str, Any]:
     facts = describe(data)
     folder.open(config, facts)
     try:
-        with _stop_on_interrupt() as stop, Simulation(config, data, stop) as simulation:
+        with _stop_on_interrupt() as stop, make_engine(config, data, stop) as engine:
             folder.describe(config, data.vocabulary, facts)
-            folder.restore(simulation.state)
-            if simulation.state.round > config.rounds:
-                config = config.model_copy(update={"rounds": simulation.state.round})
-            progress.start(simulation.state.round, config.rounds)
+            folder.restore(engine.state)
+            if engine.state.round > config.rounds:
+                config = config.model_copy(update={"rounds": engine.state.round})
+            progress.start(engine.state.round, config.rounds)
             try:
-                _rounds(simulation, config, folder, progress)
-                summary = _finish(simulation, config, folder)
+                _rounds(engine, config, folder, progress)
+                summary = _finish(engine, config, folder)
             finally:
                 progress.finish()
             return summary
@@ -130,19 +168,19 @@ def digest(data: FederatedText) -> str:
     return found.hexdigest()
 
 
-def _rounds(simulation: Simulation, config: Config, folder: RunFolder, progress: Progress) -> None:
-    state = simulation.state
+def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progress) -> None:
+    state = engine.state
     events = Events(folder.path, state.round) if config.tensorboard else None
     saved = state.round
     try:
         while state.round < config.rounds:
             start = time.perf_counter()
-            record = simulation.run_round()
+            record = engine.run_round()
             metrics = round_metrics(record)
             played = time.perf_counter()
             if record.round % config.evaluation.every == 0 or record.round == config.rounds:
                 # Not stopped half-way: a round and its line in metrics.jsonl belong together.
-                metrics["evaluation"] = simulation.evaluate(stoppable=False)
+                metrics["evaluation"] = engine.evaluate(stoppable=False)
             evaluated = time.perf_counter()
             folder.append("metrics.jsonl", metrics)
             if record.round % config.checkpoint_every == 0 or record.round == config.rounds:
@@ -150,7 +188,7 @@ def _rounds(simulation: Simulation, config: Config, folder: RunFolder, progress:
                 saved = state.round
             timings = {"round": record.round, "play": played - start, "evaluate": evaluated - played}
             timings["save"] = time.perf_counter() - evaluated
-            timings |= client_seconds(record)
+            timings |= client_seconds(record) | record.seconds
             folder.append("timings.jsonl", timings)
             if events is not None:
                 events.write(metrics)
@@ -166,7 +204,7 @@ def _rounds(simulation: Simulation, config: Config, folder: RunFolder, progress:
             events.close()
 
 
-def _finish(simulation: Simulation, config: Config, folder: RunFolder) -> dict[str, Any]:
+def _finish(engine: Engine, config: Config, folder: RunFolder) -> dict[str, Any]:
     """Evaluate on all held-out sentences and write the summary, unless that was done before."""
     summary: dict[str, Any] | None = folder.read_json("summary.json")
     if summary is not None and summary["rounds"] == config.rounds:
@@ -176,11 +214,11 @@ def _finish(simulation: Simulation, config: Config, folder: RunFolder) -> dict[s
     summary = {
         "rounds": config.rounds,
         "method": config.retrieval.method,
-        "budget": device_budget(config, len(simulation.data.vocabulary)) / len(simulation.data.vocabulary),
-        "evaluation": simulation.evaluate(everything=True),
+        "budget": device_budget(config, len(engine.data.vocabulary)) / len(engine.data.vocabulary),
+        "evaluation": engine.evaluate(everything=True),
         "floors": folder.read_json("data.json")["floors"],
         "device": device_cost(lines)
-        | measure_device_memory(config, simulation.model, simulation.data, simulation.state.parameters),
+        | measure_device_memory(config, engine.model, engine.data, engine.state.parameters),
         "seconds_per_round": float(np.median(seconds)) if seconds else None,
     }
     folder.write_json("summary.json", summary)
@@ -194,18 +232,25 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
     for report in reports:
         for kind, count in report.bytes.items():
             total[kind] = total.get(kind, 0) + count
+    network: dict[str, Any] = {}
+    if record.wire_bytes:
+        network["wire_bytes"] = record.wire_bytes
+    if record.failed:
+        network["failed"] = record.failed
     return {
         "round": record.round,
         "train_loss": record.loss,
         "clients": len(reports),
         "predictions": sum(report.predictions for report in reports),
-        "own_rows": float(np.mean([len(report.own) for report in reports])),
-        "own_rows_max": max(len(report.own) for report in reports),
+        "own_rows": float(np.mean([report.own_rows for report in reports])),
+        "own_rows_max": max(report.own_rows for report in reports),
         "rows": float(np.mean([report.rows for report in reports])),
         "rows_max": max(report.rows for report in reports),
         "parameters": float(np.mean([report.parameters for report in reports])),
         "flops": sum(report.flops for report in reports),
         "bytes": total,
+        **({} if record.clipped is None else {"clipped": record.clipped}),
+        **network,
     }
 
 

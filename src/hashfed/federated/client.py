@@ -140,7 +140,6 @@ def train(
     """
     rows = local.rows.clone()
     body = {name: value.clone().requires_grad_() for name, value in local.body.items()}
-    optimizer = torch.optim.SGD(body.values(), lr=settings.learning_rate)
     inputs, targets, predicted = _remap(local, sentences)
     space = WorkSpace()
     longest = predicted.sum(1).topk(min(settings.batch_size, len(predicted))).values
@@ -156,7 +155,6 @@ def train(
             input_rows = rows[needed].requires_grad_()
             queries = model.queries(body, input_rows, positions, used)
             output = output_gradients(queries.detach(), rows, local.log_weight, labels, space)
-            optimizer.zero_grad()
             queries.backward(output.queries)
             if settings.clip is None:
                 output.add_to(rows, -settings.learning_rate)
@@ -167,7 +165,7 @@ def train(
                 _add_rows(rows.grad, needed, input_rows.grad, 1.0)
                 torch.nn.utils.clip_grad_norm_([rows, *body.values()], settings.clip)
                 rows.add_(rows.grad, alpha=-settings.learning_rate)
-            optimizer.step()
+            _descend(body, settings.learning_rate)
             total_loss += output.loss.item() * len(labels)
             total_predictions += len(labels)
     with torch.no_grad():
@@ -179,6 +177,19 @@ def train(
             ids=None if local.ids is None else local.ids.astype(np.int32),
             rows=rows.sub_(local.rows),
         )
+
+
+def _descend(body: dict[str, torch.Tensor], learning_rate: float) -> None:
+    """A step of plain SGD, after which no gradient is left.
+
+    ``torch.optim.SGD`` does the same sums, but imports torch's compiler when it is made: a second, in every
+    process that answers one message of a network.
+    """
+    with torch.no_grad():
+        for value in body.values():
+            if value.grad is not None:
+                value.add_(value.grad, alpha=-learning_rate)
+                value.grad = None
 
 
 def _add_rows(table: torch.Tensor, index: torch.Tensor, rows: torch.Tensor | None, scale: float) -> None:

@@ -13,6 +13,7 @@ server → all      Broadcast       body, all rows, and what the index is built 
 server → all      Manifest        body, encoder, and where the slices of rows and index are
 """
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -187,6 +188,7 @@ class Update:
         body: new minus old, by name.
         ids: (m,) int32 ascending: the rows trained on; None for all n.
         rows: (m, d), new minus old.
+        scales: of int8 arrays, by their names in ``tensors`` (``compression.compress_update``); else none.
 
     """
 
@@ -196,16 +198,20 @@ class Update:
     body: dict[str, torch.Tensor]
     ids: np.ndarray | None
     rows: torch.Tensor
+    scales: dict[str, torch.Tensor] = field(default_factory=dict)
     kind: ClassVar[str] = "update"
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
         ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
-        return {"rows": self.rows} | ids | _prefixed("body", self.body)
+        scales = _prefixed("scale", self.scales)
+        return {"rows": self.rows} | ids | _prefixed("body", self.body) | scales
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
-        return {"round": str(self.round), "weight": str(self.weight), "loss": repr(self.loss)}
+        # The bits of the loss, for decimal digits would be more or fewer from client to client.
+        loss = struct.pack(">d", self.loss).hex()
+        return {"round": str(self.round), "weight": str(self.weight), "loss": loss}
 
     @classmethod
     def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Update":
@@ -213,16 +219,18 @@ class Update:
         return cls(
             int(numbers["round"]),
             int(numbers["weight"]),
-            float(numbers["loss"]),
+            struct.unpack(">d", bytes.fromhex(numbers["loss"]))[0],
             _unprefixed("body", tensors),
             tensors["ids"].numpy() if "ids" in tensors else None,
             tensors["rows"],
+            _unprefixed("scale", tensors),
         )
 
     def cpu(self) -> "Update":
         """The same with all arrays in the memory of the CPU."""
         body = {name: value.cpu() for name, value in self.body.items()}
-        return replace(self, body=body, rows=self.rows.cpu())
+        scales = {name: value.cpu() for name, value in self.scales.items()}
+        return replace(self, body=body, rows=self.rows.cpu(), scales=scales)
 
     def check_finite(self, client: str) -> None:
         """Refuse an update that would ruin the model.
@@ -233,7 +241,7 @@ class Update:
         """
         for name, value in self.tensors().items():
             # A sum is not finite if any value is not; no boolean copy of the tensor is made.
-            if value.is_floating_point() and not bool(torch.isfinite(value.sum())):
+            if value.is_floating_point() and not bool(torch.isfinite(value.sum(dtype=torch.float32))):
                 raise HashfedError(
                     f"round {self.round}: client {client} returned a change of {name} that is not finite; "
                     "the training diverged: lower client.learning_rate or server.learning_rate, "
@@ -418,6 +426,12 @@ def _read_encoder(
         name.removeprefix(start): int(value) for name, value in numbers.items() if name.startswith(start)
     }
     return integers, {name: value.numpy() for name, value in _unprefixed("encoder", tensors).items()}
+
+
+KINDS: dict[str, type[Message]] = {
+    cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update, Broadcast, Manifest)
+}
+"""Their classes by kind."""
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -2,9 +2,12 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hashfed.settings import Settings
+
+RowPrecision = Literal["none", "float16", "bfloat16"]
+UpdatePrecision = Literal["none", "float16", "bfloat16", "int8"]
 
 
 class ClientSettings(Settings):
@@ -50,3 +53,24 @@ class ServerSettings(Settings):
     cohort's mean by the row's expected share of holders."""
     weighting: Literal["predictions", "uniform"] = "predictions"
     """A client's weight: its number of predicted positions, or one."""
+    clip: float | None = Field(None, gt=0)
+    """Largest L2 norm of a client's whole update, body and rows together; a longer one is scaled down to
+    it."""
+
+
+class CompressionSettings(Settings):
+    """In how many bits numbers travel; both sides compute in float32."""
+
+    rows: RowPrecision = "none"
+    """Of the rows and the body that the server sends."""
+    updates: UpdatePrecision = "none"
+    """Of the changes that a client sends; int8: with a scale for each row."""
+    error_feedback: bool = False
+    """A client adds to its update what compression lost of its last one, where it trains on the same rows;
+    the simulator keeps that of every client, and so does its checkpoint (needs updates other than none)."""
+
+    @model_validator(mode="after")
+    def _check_feedback(self) -> "CompressionSettings":
+        if self.error_feedback and self.updates == "none":
+            raise ValueError("error_feedback = true: needs compression.updates other than none")
+        return self

@@ -1,31 +1,21 @@
 """Messages as bytes (safetensors: a JSON header and raw arrays, nothing executable) and their sizes."""
 
 import json
+import struct
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from hashfed.errors import HashfedError
-from hashfed.federated.messages import (
-    Broadcast,
-    ClientKeys,
-    Declare,
-    Manifest,
-    Message,
-    SelectedRows,
-    Update,
-    Welcome,
-)
+from hashfed.federated.messages import KINDS, Message
 
-_CLASSES = {
-    cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update, Broadcast, Manifest)
-}
 _DTYPES = {
     torch.uint8: "U8",
     torch.int8: "I8",
     torch.int16: "I16",
     torch.float16: "F16",
+    torch.bfloat16: "BF16",
     torch.int32: "I32",
     torch.float32: "F32",
     torch.float64: "F64",
@@ -50,8 +40,8 @@ def decode(data: bytes) -> Message:
         tensors = load(data)
         length = int.from_bytes(data[:8], "little")
         numbers = json.loads(data[8 : 8 + length])["__metadata__"]
-        return _CLASSES[numbers["kind"]].read(tensors, numbers)
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        return KINDS[numbers["kind"]].read(tensors, numbers)
+    except (SafetensorError, KeyError, ValueError, TypeError, struct.error) as error:
         raise HashfedError(
             f"message of {len(data)} bytes: not a hashfed message ({type(error).__name__}: {error})"
         ) from None

@@ -18,6 +18,10 @@ ARROWS = {
 """Which way each message goes."""
 
 
+EXCHANGES = ("declare", "hash", "train")
+"""Those of a round over Flower."""
+
+
 def print_cost(result: Mapping[str, Any], file: TextIO) -> None:
     """Print what ``experiments.cost.run.bill`` found.
 
@@ -65,6 +69,12 @@ def _client_lines(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...
             yield line(f"{kind} ({way}), bytes", [f"{cost['bytes'].get(kind, 0):,}" for cost in costs])
     for way in ("down", "up"):
         yield line(f"bytes {way}", [f"{cost[f'bytes_{way}']:,}" for cost in costs])
+    if all("flower" in cost for cost in costs):
+        for exchange in EXCHANGES:
+            for way in ("down", "up"):
+                cells = [f"{cost['flower'].get(exchange, {}).get(way, 0):,}" for cost in costs]
+                if any(exchange in cost["flower"] for cost in costs):
+                    yield line(f"Flower, {exchange} ({way}), bytes", cells)
     for step in ("hash", "drop", "train"):
         if any(cost["flops"][step] for cost in costs):
             yield line(f"{step}, GFLOP", [f"{cost['flops'][step] / 1e9:.2f}" for cost in costs])
@@ -80,8 +90,11 @@ def _budget_lines(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, .
     measured = all("memory_measured" in entry for entry in entries)
     memories = {"predicted": "memory_predicted"} | ({"measured": "memory_measured"} if measured else {})
     columns = ["rows", "parameters", "×", "down MB", "×", "up MB", "×", "GFLOP", "×"]
+    flower = all("flower" in entry for entry in entries)
     for name in memories:
         columns += [f"{name} MB", "×"]
+    if flower:
+        columns += ["Flower down MB", "up MB"]
     yield ("budget", *columns)
     for entry in entries:
         ratio = entry["ratio_to_full"]
@@ -91,6 +104,9 @@ def _budget_lines(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, .
         cells += [f"{sum(entry['flops'].values()) / 1e9:.2f}", f"{ratio['flops']:.2f}"]
         for memory in memories.values():
             cells += [_mega(entry[memory]), f"{ratio[memory]:.2f}"]
+        if flower:
+            for way in ("down", "up"):
+                cells.append(f"{sum(item[way] for item in entry['flower'].values()) / 1e6:.2f}")
         yield (f"{entry['budget']:.4g} {entry['method']}", *cells)
 
 

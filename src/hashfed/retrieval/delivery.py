@@ -8,8 +8,15 @@ WITHOUT_PRIOR: tuple[Method, ...] = ("full", "random", "exact", "simhash-union")
 """Methods that do not use the public label counts, so that a client which selects needs none."""
 
 
-def delivery_problem(retrieval: RetrievalSettings, delivery: Delivery) -> str | None:
-    """Why these do not go together, as ``field = value: what is allowed``; None where they do."""
+def delivery_problem(retrieval: RetrievalSettings, delivery: Delivery, precision: str) -> str | None:
+    """Why these do not go together, as ``field = value: what is allowed``; None where they do.
+
+    Args:
+        retrieval: of the run.
+        delivery: of its rows.
+        precision: in which rows travel (``compression.rows``).
+
+    """
     if delivery == "on-demand":
         return None
     if delivery == "pre-generated" and retrieval.method not in PREGENERATED:
@@ -21,6 +28,11 @@ def delivery_problem(retrieval: RetrievalSettings, delivery: Delivery) -> str | 
         return (
             f"selection.delivery = broadcast: needs retrieval.refresh 1, not {retrieval.refresh}, "
             "for a client builds the index of the rows that it receives"
+        )
+    if precision != "none":
+        return (
+            f"selection.delivery = {delivery}: needs compression.rows none, not {precision}, "
+            "for a client that selects by itself needs the rows that the index is built of"
         )
     if retrieval.counts == "declared":
         return (

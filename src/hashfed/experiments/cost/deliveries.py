@@ -25,7 +25,7 @@ def compare_deliveries(config: Config, cost: Callable[[Config], ClientCost]) -> 
     """
     found: dict[str, dict[str, Any]] = {}
     for delivery in get_args(Delivery):
-        problem = delivery_problem(config.retrieval, delivery)
+        problem = delivery_problem(config.retrieval, delivery, config.compression.rows)
         if problem is not None:
             found[delivery] = {"refused": problem}
             continue

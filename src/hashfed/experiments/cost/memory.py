@@ -17,6 +17,9 @@ some), o are its own, B is the number of parameters of the body.
 Where the client selects by itself, the first message is the broadcast or the manifest, and ``rows`` holds it
 with what the client takes out of it: own and selected rows, and with slices also their bytes and the
 collisions of each row (8 bytes). The index that a client builds of a broadcast is not predicted.
+With compression, both messages in ``hash`` and ``join`` are also held in float32, and the compressed update
+in ``send``. A residual for error feedback, as large as body and rows trained on, is not counted: it may wait
+on the device's disk.
 """
 
 from hashfed.config import Config
@@ -64,6 +67,7 @@ def predict_memory(
     received, trained = held_rows(config, size, len(workload.own))
     row = FLOAT * width
     update = messages["update"]
+    narrow_rows, narrow_update = config.compression.rows != "none", config.compression.updates != "none"
     # Beside each row its id and its correction.
     held = row if everything else row + ID + FLOAT
 
@@ -76,6 +80,7 @@ def predict_memory(
     own = 0 if first == "welcome" or everything else row * len(workload.own)
     if "keys" in messages or (first != "welcome" and hashes):
         phases["hash"] = at_hand | {
+            "welcome in float32": body + row * len(workload.own) if narrow_rows else 0,
             "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
             "queries": 2 * row * workload.predictions,
             "libraries": LIBRARIES,
@@ -85,14 +90,15 @@ def predict_memory(
     if first == "welcome":
         rows = messages["rows"]
         phases["rows"] = at_hand | {"rows as bytes": rows, "rows": rows}
-        joining = at_hand | {"rows": rows}
+        joining = at_hand | {"rows": rows, "both in float32": body + row * received if narrow_rows else 0}
     else:
         joining = {"body": body, "rows": row * received}
         phases["rows"] = at_hand | {"own and selected rows": row * received}
         if first == "manifest":
             phases["rows"] |= {"slices": messages["slices"], "collisions": COLLISIONS * size}
-    if not everything:
-        phases["join"] = joining | {"joined": row * received, "in order": row * received}
+    if not everything or narrow_rows:
+        again = 0 if everything else row * received
+        phases["join"] = joining | {"joined": again, "in order": again}
     if received > trained:
         logits = FLOAT * workload.hash_positions * received
         phases["drop"] = {
@@ -118,6 +124,7 @@ def predict_memory(
     phases["send"] = {
         "model": model,
         "change": body + row * trained,
+        "compressed": update if narrow_update else 0,
         "update as bytes": SERIALIZED * update,
         "libraries": LIBRARIES,
     }

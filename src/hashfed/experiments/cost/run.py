@@ -1,5 +1,7 @@
 """The whole answer of ``hashfed cost``, ready for JSON."""
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,12 +13,12 @@ from hashfed.engines.simulator import single_thread
 from hashfed.errors import HashfedError
 from hashfed.experiments.cost.deliveries import compare_deliveries
 from hashfed.experiments.cost.estimate import ClientCost, estimate
-from hashfed.experiments.cost.keys import first_hashing
+from hashfed.experiments.cost.keys import Hashing, first_hashing
 from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.search import Found, Limits, Search
-from hashfed.experiments.cost.slices import known_buckets
+from hashfed.experiments.cost.slices import BucketTraffic, known_buckets
 from hashfed.experiments.cost.variants import at_budget
-from hashfed.experiments.cost.workload import busiest_and_median, draw_workload
+from hashfed.experiments.cost.workload import Workload, busiest_and_median, draw_workload
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 
@@ -39,6 +41,7 @@ class Bill:
         data: its clients.
         measure: whether memory is also measured, in fresh processes.
         tell: told what is being worked on, before it is done.
+        flower: whether the bytes over Flower are also counted.
 
     """
 
@@ -48,8 +51,10 @@ class Bill:
         data: FederatedText,
         measure: bool,
         tell: Callable[[str], None] = lambda what: None,
+        flower: bool = False,
     ) -> None:
         self.config, self.data, self.measure, self.tell = config, data, measure, tell
+        self.flower = flower
         self.clients = busiest_and_median(config, data)
         self._entries: dict[tuple[Config, str], dict[str, Any]] = {}
         self._model = build_model(config)
@@ -60,13 +65,32 @@ class Bill:
 
     def cost(self, config: Config, client: Client) -> ClientCost:
         """Of a client's round under ``config``, this configuration at any budget."""
+        workload, hashing, buckets = self._work(config, client)
+        return estimate(config, self._sizes, len(self.data.vocabulary), workload, hashing, buckets)
+
+    def over_flower(self, config: Config, client: Client) -> dict[str, dict[str, int]]:
+        """Bytes that Flower serializes for that round, ``down`` and ``up`` by exchange.
+
+        Raises:
+            HashfedError: where Flower is not installed.
+
+        """
+        if importlib.util.find_spec("flwr") is None:
+            raise HashfedError("--flower: needs Flower, which comes with pip install 'hashfed[flower]'")
+        flower = importlib.import_module("hashfed.experiments.cost.flower")
+        work = self._work(config, client)
+        found: dict[str, dict[str, int]] = flower.exchange_bytes(
+            config, self._sizes, len(self.data.vocabulary), *work
+        )
+        return found
+
+    def _work(self, config: Config, client: Client) -> tuple[Workload, Hashing, BucketTraffic | None]:
         size = len(self.data.vocabulary)
-        workload = draw_workload(config, client, size)
         sentences = draw_sentences(config, client, PROBED_ROUND, size)
         hashing = first_hashing(config, self._model, self._parameters, self._index, sentences)
         sliced = config.selection.delivery == "pre-generated"
         buckets = known_buckets(self._index, hashing) if sliced else None
-        return estimate(config, self._sizes, size, workload, hashing, buckets)
+        return draw_workload(config, client, size), hashing, buckets
 
     def entry(self, config: Config, client: Client, what: str) -> dict[str, Any]:
         """The same for JSON, with the measured memory where it is asked for."""
@@ -79,6 +103,8 @@ class Bill:
             found |= memory
             found["memory_measured"] = memory["memory_peak"] - memory["memory_baseline"]
             found["predicted_to_measured"] = found["memory_predicted"] / found["memory_measured"]
+        if self.flower:
+            found["flower"] = self.over_flower(config, client)
         self._entries[config, client.name] = found
         return found
 
@@ -115,6 +141,7 @@ def bill(
     limits: Limits,
     measure: bool,
     tell: Callable[[str], None] = lambda what: None,
+    flower: bool = False,
 ) -> dict[str, Any]:
     """Costs per client and round, by budget, and the largest models within the limits.
 
@@ -125,13 +152,14 @@ def bill(
         limits: what a device can afford.
         measure: whether memory is also measured.
         tell: told what is being worked on.
+        flower: whether the bytes over Flower are also counted.
 
     Raises:
         HashfedError: where no model at all is affordable, or memory cannot be measured.
 
     """
     with single_thread():  # small products, that threads would slow down
-        return _bill(Bill(config, data, measure, tell), budgets, limits)
+        return _bill(Bill(config, data, measure, tell, flower), budgets, limits)
 
 
 def _bill(made: Bill, budgets: Sequence[float], limits: Limits) -> dict[str, Any]:

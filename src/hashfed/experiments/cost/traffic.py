@@ -14,6 +14,7 @@ from hashfed.experiments.cost.slices import BucketTraffic, fetched_slices
 from hashfed.experiments.cost.variants import held_rows
 from hashfed.experiments.cost.workload import Workload
 from hashfed.federated import wire
+from hashfed.federated.compression import compress_rows, compress_update, compress_welcome
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
@@ -37,9 +38,8 @@ def message_bytes(
 ) -> dict[str, int]:
     """Bytes by kind of message, in the order of the round: those of ``wire.size`` on the real messages.
 
-    An update may differ by 8 bytes, for it holds its loss as decimal digits. With ``selection.oversample``,
-    or where no row's logit happens to be corrected, it is the most that can be sent. ``slices`` are all those
-    fetched: exact where ``buckets`` are, and no two rows are equal.
+    With ``selection.oversample``, or where no row's logit happens to be corrected, it is the most that can be
+    sent. ``slices`` are all those fetched: exact where ``buckets`` are, and no two rows are equal.
 
     Args:
         config: of the run.
@@ -50,24 +50,39 @@ def message_bytes(
         buckets: that it fetches, where slices are pre-generated.
 
     """
-    delivery = config.selection.delivery
-    round, width = PROBED_ROUND, sizes.dimension
+    messages = round_messages(config, sizes, size, workload, hashing, buckets)
+    found = {message.kind: wire.size(message) for message in messages}
+    if config.selection.delivery == "pre-generated":
+        received, _ = held_rows(config, size, len(workload.own))
+        update = found.pop("update")
+        found |= {"slices": fetched_slices(buckets, received, sizes.dimension)[1], "update": update}
+    return found
+
+
+def round_messages(
+    config: Config,
+    sizes: ModelSizes,
+    size: int,
+    workload: Workload,
+    hashing: Hashing,
+    buckets: BucketTraffic,
+) -> list[Message]:
+    """The messages of the round, in order; their arrays have no memory. Slices are not among them."""
+    delivery, round, width = config.selection.delivery, PROBED_ROUND, sizes.dimension
     body = {name: _floats(*shape) for name, shape in sizes.body.items()}
-    received, trained = held_rows(config, size, len(workload.own))
+    _, trained = held_rows(config, size, len(workload.own))
     ids = None if sends_everything(config) else _ids(trained)
     loss = math.log(max(2, trained))
     update = Update(round, workload.predictions, loss, body, ids, _floats(trained, width))
-    found: dict[str, int] = {}
+    found: list[Message]
     if delivery == "broadcast":
         prior = _ids(size) if sends_counts(config) else None
-        found["broadcast"] = wire.size(Broadcast(round, body, _floats(size, width), prior))
+        found = [Broadcast(round, body, _floats(size, width), prior)]
     elif delivery == "pre-generated":
-        found["manifest"] = wire.size(_manifest(config, body, size, width, hashing, buckets))
-        found["slices"] = fetched_slices(buckets, received, width)[1]
+        found = [_manifest(config, body, size, width, hashing, buckets)]
     else:
-        messages = _asked(config, body, size, width, workload, hashing)
-        found |= {message.kind: wire.size(message) for message in messages}
-    return found | {"update": wire.size(update)}
+        found = _asked(config, body, size, width, workload, hashing)
+    return [*found, compress_update(update, config.compression.updates)]
 
 
 def _asked(
@@ -79,17 +94,21 @@ def _asked(
     hashing: Hashing,
 ) -> list[Message]:
     """What goes to and fro before training, on demand."""
-    round, encoder = PROBED_ROUND, hashing.encoder
+    round, encoder, precision = PROBED_ROUND, hashing.encoder, config.compression.rows
     received, _ = held_rows(config, size, len(workload.own))
 
     def welcome(own: int) -> Welcome:
-        return Welcome(round, body, _floats(own, width), encoder.kind, encoder.numbers(), encoder.arrays())
+        rows = _floats(own, width)
+        message = Welcome(round, body, rows, encoder.kind, encoder.numbers(), encoder.arrays())
+        return compress_welcome(message, precision)
+
+    def selected(
+        budget: int, ids: np.ndarray | None, rows: int, weights: torch.Tensor | None
+    ) -> SelectedRows:
+        return compress_rows(SelectedRows(round, budget, ids, _floats(rows, width), weights), precision)
 
     if sends_everything(config):
-        return [
-            welcome(0),
-            SelectedRows(round, size, None, _floats(size, width), None),
-        ]
+        return [welcome(0), selected(size, None, size, None)]
     budget, own = device_budget(config, size), len(workload.own)
     new = received - own
     corrected = config.selection.correction == "tail" and new > 0 and received < size
@@ -98,7 +117,7 @@ def _asked(
         Declare(round, _ids(own), budget),
         welcome(own),
         *([ClientKeys(round, dict(hashing.keys))] if hashing.asked else []),
-        SelectedRows(round, budget, _ids(new), _floats(new, width), weights),
+        selected(budget, _ids(new), new, weights),
     ]
 
 

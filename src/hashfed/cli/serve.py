@@ -1,0 +1,153 @@
+"""``hashfed serve``: a SuperLink, its nodes, one run."""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hashfed.cli.arguments import Parser, add_settings, overrides
+from hashfed.cli.flower_extra import need_flower, say, shell, terminated_like_interrupted
+from hashfed.config import Config, load_config
+from hashfed.data.readers import NAMED
+from hashfed.errors import HashfedError
+
+if TYPE_CHECKING:
+    from hashfed.engines.flower.processes import SuperLink
+
+
+def add_serve(parser: Parser) -> None:
+    """The arguments of the command."""
+    parser.add_argument(
+        "--address",
+        default="127.0.0.1:8000",
+        metavar="HOST:PORT",
+        help="where the SuperLink listens; 0.0.0.0:8000: on every network [default %(default)s]",
+    )
+    parser.add_argument(
+        "--secure",
+        type=Path,
+        metavar="DIR",
+        help="folder of hashfed certificates: TLS, and only nodes with a key in DIR/nodes may join "
+        "[default: neither, for one machine or a private network]",
+    )
+    parser.add_argument(
+        "--nodes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="begin when N nodes are online [default %(default)s]",
+    )
+    parser.add_argument(
+        "--show-commands", action="store_true", help="print the commands of Flower instead, and start nothing"
+    )
+    add_settings(parser)
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Run the configuration on whichever nodes join."""
+    need_flower("hashfed serve")
+    from hashfed.engines.flower.commands import split_address
+    from hashfed.engines.flower.processes import SuperLink
+
+    config = absolute(load_config(arguments.config, overrides(arguments)))
+    host, port = split_address(arguments.address)
+    if arguments.nodes < 1:
+        raise HashfedError(f"--nodes = {arguments.nodes}: must be at least 1")
+    secure = None if arguments.secure is None else arguments.secure.absolute()
+    keys = [] if secure is None else list((secure / "nodes").glob("*.pub"))
+    if secure is not None and secure.is_dir() and len(keys) < arguments.nodes:
+        raise HashfedError(
+            f"--nodes = {arguments.nodes}: {secure / 'nodes'} has {len(keys)} keys (*.pub); "
+            f"make more with hashfed certificates {arguments.secure} --nodes N"
+        )
+    if arguments.show_commands:
+        print(_script(config, host, port, secure))
+        return
+    with terminated_like_interrupted(), SuperLink(host=host, port=port, secure=secure) as superlink:
+        if secure is None and host not in ("127.0.0.1", "::1", "localhost"):
+            say("without --secure, anyone who reaches this address can read the traffic and join")
+        say(f"SuperLink at {superlink.address}{' with TLS and registered nodes' if secure else ''}")
+        _wait_for_nodes(superlink, arguments.nodes)
+        _run(superlink, config)
+
+
+def absolute(config: Config) -> Config:
+    """The configuration with paths that mean the same in every folder, for the ServerApp runs in another."""
+    source = config.data.source
+    data = config.data
+    if source not in NAMED:
+        data = data.model_copy(update={"source": str(Path(source).absolute())})
+    flower = config.flower
+    if flower.slices is not None:
+        flower = flower.model_copy(update={"slices": str(Path(flower.slices).absolute())})
+    changes = {"output": str(config.folder().absolute()), "data": data, "flower": flower}
+    return config.model_copy(update=changes)
+
+
+def _wait_for_nodes(superlink: "SuperLink", count: int) -> None:
+    secure = " --secure DIR --node NAME" if superlink.secure else ""
+    say(f"waiting for {count} node(s); on each: hashfed join {superlink.address}{secure} ...")
+    seen = 0
+    while seen < count:
+        online = superlink.nodes_online()
+        if online != seen:
+            say(f"{online} of {count} node(s) online")
+        seen = online
+        if seen < count:
+            time.sleep(1)
+
+
+def _run(superlink: "SuperLink", config: Config) -> None:
+    """Submit, show the log, and end as the run does."""
+    from hashfed.engines.flower.app_folder import write_app
+    from hashfed.engines.flower.runs import reason_of, run_app, stop_run, wait_for_run
+
+    with tempfile.TemporaryDirectory(prefix="hashfed-") as folder:
+        app = Path(folder) / "app"
+        write_app(app, config)
+        run_id = run_app(superlink, app)
+    say(f"run {run_id} started; run folder: {config.output}")
+    try:
+        result = wait_for_run(superlink, run_id, show=lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        say(f"stopping run {run_id}")
+        stop_run(superlink, run_id)
+        raise
+    if result.status != "completed":
+        raise HashfedError(f"run {run_id} {result.status}: {reason_of(result)}")
+    say(f"run {run_id} completed; run folder: {config.output}")
+
+
+def _script(config: Config, host: str, port: int, secure: Path | None) -> str:
+    """The same as a shell script with the commands of Flower."""
+    from hashfed.engines.flower.app_folder import app_toml
+    from hashfed.engines.flower.commands import (
+        connection_toml,
+        join_address,
+        reachable_host,
+        register_command,
+        run_command,
+        settings,
+        superlink_command,
+    )
+
+    address = join_address(reachable_host(host), port)
+    keys = sorted((secure / "nodes").glob("*.pub")) if secure else []
+    return "\n".join(
+        [
+            "# Flower's own folder, and where flwr finds the SuperLink",
+            *(f"export {name}={value}" for name, value in settings(Path("$PWD/flower")).items()),
+            "mkdir -p flower hashfed-app",
+            f"cat > flower/config.toml <<'END'\n{connection_toml(address, secure)}END",
+            f"cat > hashfed-app/pyproject.toml <<'END'\n{app_toml(config)}END",
+            "",
+            "# the SuperLink, in a terminal of its own that has the same variables",
+            shell(superlink_command(host, port, secure)),
+            *(["", "# the nodes that may join"] if keys else []),
+            *(shell(register_command(key)) for key in keys),
+            "",
+            "# when the nodes are online",
+            shell([*run_command(Path("hashfed-app")), "--stream"]),
+        ]
+    )

@@ -1,0 +1,263 @@
+"""The clients' side on Flower: a ClientApp that joins, declares, hashes, trains and evaluates.
+
+``app`` reads its node's texts as ``node.node_texts`` says; a client with data of its own makes its own app:
+
+    app = make_client_app(read=my_texts)      # (node config, run configuration) -> list[ClientTexts]
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import wraps
+from typing import cast
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import Mod
+
+from hashfed.engines import build_model
+from hashfed.engines.client_round import ClientReport, ClientRound, broadcast_index
+from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
+from hashfed.engines.flower import records
+from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
+from hashfed.engines.flower.records import Parcel
+from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
+from hashfed.errors import HashfedError
+from hashfed.federated.checks import ModelShape, check_broadcast, check_selected, check_welcome
+from hashfed.federated.compression import expand
+from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
+from hashfed.federated.slices import Wanted
+from hashfed.models import Parameters, PredictionSums
+from hashfed.retrieval import Index
+
+JOIN, DECLARE, HASH, TRAIN, EVALUATE = "query.join", "query.declare", "query.hash", "train", "evaluate"
+"""Types of the messages that the server sends."""
+
+Handler = Callable[[Message, Context], RecordDict]
+
+
+def make_client_app(read: ReadTexts = node_texts, mods: Sequence[Mod] = ()) -> ClientApp:
+    """A ClientApp for nodes whose texts ``read`` gives.
+
+    Args:
+        read: from the node's settings and the run's configuration, the clients that the node hosts.
+        mods: Flower's modifiers, around every action.
+
+    """
+    app = ClientApp(mods=list(mods))
+
+    @app.query("join")
+    @_answered
+    def _join(message: Message, context: Context) -> RecordDict:
+        names = join(context.state, message.content, context.node_config, read)
+        return RecordDict({"names": ConfigRecord({kind: list(found) for kind, found in names.items()})})
+
+    app.query("declare")(_answered(declare))
+    app.query("hash")(_answered(hash))
+    app.train()(_answered(train))
+    app.evaluate()(_answered(evaluate))
+    return app
+
+
+def declare(message: Message, context: Context) -> RecordDict:
+    """Step 2: the own rows of the clients that are asked."""
+    node, answer = _open(message, context)
+    _declare_next(node, message.content, answer)
+    return records.pack(answer)
+
+
+def hash(message: Message, context: Context) -> RecordDict:
+    """Step 3: keys of the clients that are welcomed, and the welcomes kept."""
+    node, answer = _open(message, context)
+    node.keep_welcomes(message.content)
+    for name, messages in records.unpack(message.content).messages.items():
+        with _reported(answer, name):
+            client, welcome = _client(node, name, answer.round), cast(Welcome, messages["welcome"])
+            _check_welcome(welcome, client)
+            keys = client.hash(welcome)
+            if keys is None:
+                raise HashfedError(f"encoder {welcome.encoder}: asks for no keys")
+            answer.add(name, keys)
+            answer.reports[name] = hash_report(client.report)
+    return records.pack(answer)
+
+
+def train(message: Message, context: Context) -> RecordDict:
+    """Step 5: the clients that get rows train; the clients of the next round declare."""
+    node, answer = _open(message, context)
+    parcel, kept = records.unpack(message.content), node.welcomes()
+    for name, messages in parcel.messages.items():
+        with _reported(answer, name):
+            welcome = cast(Welcome | None, (kept.messages.get(name, {}) | messages).get("welcome"))
+            if welcome is None or welcome.round != answer.round:
+                raise HashfedError(f"no welcome of round {answer.round}: this node was started anew")
+            client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
+            _check_welcome(welcome, client)
+            check_selected(expand(selected), answer.round, _shape(welcome, client.size))
+            _train(node, client, welcome, selected, answer)
+    node.drop_welcomes()
+    if parcel.receivers:
+        _select_and_train(node, parcel, cast(ConfigRecord, message.content["request"]), answer)
+    _declare_next(node, message.content, answer)
+    return records.pack(answer)
+
+
+def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, answer: Parcel) -> None:
+    """Steps 2 to 5 of clients that select by themselves, of a broadcast or of published slices."""
+    broadcast = cast(Broadcast | None, parcel.shared.get(Broadcast.kind))
+    index: Index | None = None
+    source: SliceSource | None = None
+    for name in parcel.receivers:
+        with _reported(answer, name):
+            client = _client(node, name, answer.round)
+            if broadcast is not None:
+                check_broadcast(broadcast, answer.round, _shape_of(broadcast.body, client))
+                index = index or broadcast_index(node.config, broadcast)
+                welcome, selected = client.select_broadcast(broadcast, index)
+            else:
+                # The node's clients share what it has fetched; each counts what it needs.
+                source = source or CachedSource(open_source(str(request["slices"])))
+                mine = CachedSource(source)
+                wanted = Wanted(str(request["manifest"]), int(cast(int, request["manifest_bytes"])))
+                manifest = client.fetch_manifest(wanted, mine)
+                welcome, selected = client.select_published(manifest, mine)
+                _check_welcome(welcome, client)
+                check_selected(selected, answer.round, _shape_of(welcome.body, client))
+            _train(node, client, welcome, selected, answer)
+
+
+def _train(
+    node: NodeState, client: ClientRound, welcome: Welcome, selected: SelectedRows, answer: Parcel
+) -> None:
+    name = client.client.name
+    memory = node.memory(name)
+    update, lost = client.train(welcome, selected, memory.of(answer.round))
+    if lost is not None:
+        node.remember(name, memory.then(lost))
+    answer.add(name, update)
+    answer.reports[name] = train_report(client.report)
+
+
+def evaluate(message: Message, context: Context) -> RecordDict:
+    """Sums over the held-out clients of this node, under the full softmax."""
+    node, answer = _open(message, context)
+    model = build_model(node.config)
+    named = records.tensors(cast(ArrayRecord, message.content["parameters"]))
+    start = "body."
+    body = {name.removeprefix(start): value for name, value in named.items() if name.startswith(start)}
+    parameters = Parameters(named["rows"], body)
+    for name in node.held_out:
+        with _reported(answer, name):
+            sentences = held_out_sentences([node.client(name)], None, node.config.seed)
+            parts = (evaluate_chunk(model, parameters, sentences, c) for c in range(chunks(sentences)))
+            answer.reports[name] = asdict(sum(parts, start=PredictionSums()))
+    return records.pack(answer)
+
+
+def _open(message: Message, context: Context) -> tuple[NodeState, Parcel]:
+    """The node's memory, and an empty answer to the round that the message is of."""
+    request = cast(ConfigRecord, message.content["request"])
+    return NodeState(context, str(request["setup"])), Parcel(int(cast(int, request["round"])))
+
+
+def _client(node: NodeState, name: str, round: int) -> ClientRound:
+    return ClientRound(node.config, build_model(node.config), node.client(name), round, node.size)
+
+
+def _declare_next(node: NodeState, content: RecordDict, answer: Parcel) -> None:
+    """Declarations for a later round that ride along; a round of their own (``declare_round``)."""
+    request = cast(ConfigRecord, content["request"])
+    for name in cast(list[str], request.get("declare", [])):
+        with _reported(answer, name):
+            answer.add(name, _client(node, name, int(cast(int, request["declare_round"]))).declared)
+
+
+def _shape(welcome: Welcome, size: int) -> ModelShape:
+    body = {name: tuple(value.shape) for name, value in welcome.body.items()}
+    return ModelShape(size, welcome.own_rows.shape[1], body)
+
+
+def _shape_of(body: Mapping[str, torch.Tensor], client: ClientRound) -> ModelShape:
+    shapes = {name: tuple(value.shape) for name, value in body.items()}
+    return ModelShape(client.size, client.config.model.embedding, shapes)
+
+
+def _check_welcome(welcome: Welcome, client: ClientRound) -> None:
+    check_welcome(expand(welcome), client.round, _shape(welcome, client.size), len(client.declared.own))
+
+
+def hash_report(report: ClientReport) -> dict[str, float]:
+    """What a client says about its hashing; floats, whose size does not depend on their value."""
+    return {"hash_seconds": report.seconds.get("hash", 0.0)}
+
+
+def train_report(report: ClientReport) -> dict[str, float]:
+    """What a client says about its training."""
+    slices = {"slices": float(report.bytes["slices"])} if "slices" in report.bytes else {}
+    return {
+        "own": float(report.own_rows),
+        "rows": float(report.rows),
+        "parameters": float(report.parameters),
+        "predictions": float(report.predictions),
+        "flops": float(report.flops),
+        "train_seconds": report.seconds.get("train", 0.0),
+    } | slices
+
+
+def time_record(seconds: float) -> MetricRecord:
+    """What every answer says: seconds within the ClientApp."""
+    return MetricRecord({"seconds": seconds})
+
+
+class _reported:
+    """A client's failure in this block becomes a problem in the answer; the node's other clients go on."""
+
+    def __init__(self, answer: Parcel, client: str) -> None:
+        self._answer, self._client = answer, client
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._answer.problems[self._client] = _describe(error)
+        return True
+
+
+def _answered(handler: Handler) -> Callable[[Message, Context], Message]:
+    """Whatever happens, an answer: a SuperNode that gets none waits for ever (flwr 1.41).
+
+    One thread, so that sums have the simulator's order.
+    """
+
+    @wraps(handler)
+    def answer(message: Message, context: Context) -> Message:
+        start, threads = time.perf_counter(), torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            content = handler(message, context)
+        except Exception as error:
+            content = RecordDict(
+                {
+                    "error": ConfigRecord(
+                        {"text": _describe(error), "not_joined": isinstance(error, NotJoinedError)}
+                    )
+                }
+            )
+        finally:
+            torch.set_num_threads(threads)
+        content["time"] = time_record(time.perf_counter() - start)
+        return Message(content, reply_to=message)
+
+    return answer
+
+
+def _describe(error: Exception) -> str:
+    """One line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, HashfedError) else f"{type(error).__name__}: {text}"
+
+
+app = make_client_app()

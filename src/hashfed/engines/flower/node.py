@@ -1,0 +1,205 @@
+"""What a node remembers between messages, in Flower's ``Context``, which never leaves it.
+
+Every message of a deployment is answered by a new process, so the clients' sentences are encoded once, when
+the node joins, and kept as arrays; and a client's welcome is kept from its keys to its training.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
+
+from hashfed.config import Config, make_config
+from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, read_texts
+from hashfed.data.sentences import Sentences
+from hashfed.engines.flower import records
+from hashfed.errors import HashfedError
+from hashfed.federated.error_feedback import ClientMemory
+
+WELCOME = "welcome."
+"""Before the names of the records that brought a round's welcomes."""
+
+ReadTexts = Callable[[UserConfig, Config], Sequence[ClientTexts]]
+"""From the node's own settings and the run's: the texts of the clients that this node hosts."""
+
+
+def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
+    """The texts of this node's clients.
+
+    Args:
+        node: settings of the node (``--node-config``): ``texts``, a folder or JSON Lines file with this
+            node's own texts, as one client where ``client`` names it; or ``partition-id`` and
+            ``num-partitions``, every so manieth client of the data set ``source`` (default: the run's).
+        config: of the run.
+
+    Raises:
+        HashfedError: where settings are missing or do not fit, or the texts cannot be read.
+
+    """
+    if "texts" in node:
+        found = read_texts(str(node["texts"]))
+        if "client" not in node:
+            return found
+        return [ClientTexts(str(node["client"]), [text for item in found for text in item.texts])]
+    if "partition-id" not in node or "num-partitions" not in node:
+        raise HashfedError(
+            "node-config: names no data; give texts=FOLDER client=NAME, or partition-id=I num-partitions=N"
+        )
+    part, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
+    if not 0 <= part < parts:
+        raise HashfedError(f"node-config: partition-id = {part}: must be from 0 to {parts - 1}")
+    found = read_texts(str(node.get("source", config.data.source)))
+    return sorted(found, key=lambda item: item.client)[part::parts]
+
+
+def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts) -> dict[str, list[str]]:
+    """Remember the run's configuration and this node's clients, encoded with the run's vocabulary.
+
+    Args:
+        state: of the node, changed.
+        setup: what ``make_setup`` made.
+        node: the node's settings.
+        read: gives the texts.
+
+    Returns:
+        Names of the clients by what they are for: ``train`` and ``held_out``.
+
+    Raises:
+        HashfedError: where the texts cannot be read, or hold no word.
+
+    """
+    numbers = cast(ConfigRecord, setup["setup"])
+    config = make_config(json.loads(str(numbers["config"])))
+    words = records.tensors(cast(ArrayRecord, setup["vocabulary"]))["words"].numpy().tobytes()
+    vocabulary = Vocabulary.from_json(words.decode())
+    data = config.data
+    encoded = [
+        encode_client(
+            item, vocabulary, data.sentence_length, data.tokens_per_client, data.long_texts == "split"
+        )
+        for item in read(node, config)
+    ]
+    clients = [client for client in encoded if client is not None]
+    if not clients:
+        raise HashfedError("node-config: the texts hold no word")
+    # A node's own texts are there to be trained on, whatever the clients' names.
+    own = "texts" in node
+    held_out = [c.name for c in clients if not own and group_of(c.name) == config.evaluation.clients]
+    unseen = [c.name for c in clients if not own and group_of(c.name) == "test"]
+    train = [c.name for c in clients if c.name not in held_out and c.name not in unseen]
+    state.clear()
+    state["setup"] = ConfigRecord(
+        {
+            "config": str(numbers["config"]),
+            "digest": str(numbers["digest"]),
+            "size": len(vocabulary),
+            "clients": [client.name for client in clients],
+            "held_out": held_out or [""],
+        }
+    )
+    for position, client in enumerate(clients):
+        state[f"sentences.{position}"] = records.arrays(
+            {
+                "inputs": torch.from_numpy(client.sentences.inputs),
+                "targets": torch.from_numpy(client.sentences.targets),
+            }
+        )
+    return {"train": train, "held_out": held_out}
+
+
+def make_setup(config: Config, vocabulary: Vocabulary) -> RecordDict:
+    """What a node needs once: the run's configuration and words, and a checksum of both."""
+    words = vocabulary.to_json().encode()
+    # Where the server keeps its files is nothing that a client needs to know.
+    text = json.dumps(config.model_dump(mode="json") | {"output": None})
+    digest = hashlib.sha256(text.encode() + words).hexdigest()
+    array = torch.frombuffer(bytearray(words), dtype=torch.uint8)
+    return RecordDict(
+        {
+            "setup": ConfigRecord({"config": text, "digest": digest}),
+            "vocabulary": records.arrays({"words": array}),
+        }
+    )
+
+
+class NodeState:
+    """A node that has joined.
+
+    Attributes:
+        config: of the run.
+        size: n.
+
+    """
+
+    def __init__(self, context: Context, digest: str) -> None:
+        """Read it.
+
+        Raises:
+            HashfedError: where the node has not joined the run with this checksum, as after a restart.
+
+        """
+        self._state = context.state
+        setup = cast(ConfigRecord, self._state["setup"]) if "setup" in self._state else None
+        if setup is None or setup["digest"] != digest:
+            raise NotJoinedError("this node was started anew and has not joined the run yet")
+        self.config = make_config(json.loads(str(setup["config"])))
+        self.size = int(cast(int, setup["size"]))
+        self._names = cast(list[str], setup["clients"])
+        self.held_out = [name for name in cast(list[str], setup["held_out"]) if name]
+
+    def client(self, name: str) -> Client:
+        """One of this node's clients.
+
+        Raises:
+            HashfedError: where this node hosts no such client.
+
+        """
+        if name not in self._names:
+            raise HashfedError(f"client {name}: not hosted by this node")
+        arrays = records.tensors(cast(ArrayRecord, self._state[f"sentences.{self._names.index(name)}"]))
+        return Client(name, Sentences(arrays["inputs"].numpy(), arrays["targets"].numpy()))
+
+    def keep_welcomes(self, content: RecordDict) -> None:
+        """Remember the records that brought this round's welcomes; those of before are forgotten."""
+        self.drop_welcomes()
+        for key, record in content.items():
+            self._state[WELCOME + key] = record
+
+    def welcomes(self) -> records.Parcel:
+        """What was remembered; empty, of round 0, where nothing was.
+
+        Raises:
+            HashfedError: where the records are damaged.
+
+        """
+        start = len(WELCOME)
+        kept = {key[start:]: record for key, record in self._state.items() if key.startswith(WELCOME)}
+        return records.unpack(RecordDict(kept)) if kept else records.Parcel(0)
+
+    def memory(self, name: str) -> ClientMemory:
+        """What compression lost of a client's last updates."""
+        record = self._state.array_records.get(f"residual.{name}")
+        return ClientMemory() if record is None else ClientMemory.read(records.tensors(record))
+
+    def remember(self, name: str, memory: ClientMemory) -> None:
+        """Keep it for the next time that this client trains."""
+        self._state[f"residual.{name}"] = records.arrays(memory.tensors())
+
+    def drop_welcomes(self) -> None:
+        """Forget them."""
+        for key in [key for key in self._state if key.startswith(WELCOME)]:
+            del self._state[key]
+
+
+class NotJoinedError(HashfedError):
+    """The node has not joined this run, or has forgotten it."""
+
+
+def _integer(node: UserConfig, name: str) -> int:
+    value = node[name]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise HashfedError(f"node-config: {name} = {value!r}: must be an integer")
+    return value

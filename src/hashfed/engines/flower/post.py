@@ -1,0 +1,161 @@
+"""Messages to nodes and their replies, each as soon as it is there.
+
+``Grid.send_and_receive`` waits for all and sleeps three seconds between two looks; here the caller decides
+how long it waits, and what a node that stays silent costs it.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from hashfed.engines.flower import records
+
+REASONS = {
+    1: "its ClientApp could not be loaded",
+    2: "its ClientApp raised an exception",
+    3: "its reply was lost",
+    4: "its reply was lost",
+    5: "its node went offline",
+    7: "it refused the app",
+    8: "its process died",
+}
+"""Flower's error codes (``flwr.common.constant.ErrorCode``) in words."""
+GONE = {3, 4, 5, 8}
+"""Those after which the node's memory of this run must be doubted."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A node's answer to one message.
+
+    Attributes:
+        node: its id.
+        kind: type of the message that it answers.
+        content: what it sent; None where something went wrong.
+        problem: what went wrong, one line.
+        gone: whether the node has to join again.
+        waited: seconds from sending to this reply.
+        worked: of these, seconds within the node's ClientApp.
+        asked: the clients that were also to declare, and for which round.
+
+    """
+
+    node: int
+    kind: str
+    content: RecordDict | None
+    problem: str
+    gone: bool
+    waited: float
+    worked: float
+    asked: tuple[int, list[str]]
+
+
+def make_request(
+    setup: str, round: int, declare: tuple[int, list[str]], more: Mapping[str, int | str] | None = None
+) -> ConfigRecord:
+    """What every message to a node says: the run's checksum, the round, who is also to declare, and more."""
+    request: dict[str, int | str | list[str]] = {"setup": setup, "round": round}
+    if declare[1]:
+        request |= {"declare_round": declare[0], "declare": declare[1]}
+    return ConfigRecord(request | dict(more or {}))  # type: ignore[arg-type]
+
+
+@dataclass
+class Post:
+    """Sends and collects through Flower's ``Grid``.
+
+    Attributes:
+        grid: of the run.
+        setup: checksum that every request carries, so that a node of another run refuses it.
+        down: bytes sent so far, as Flower serializes them.
+        up: bytes received so far.
+
+    """
+
+    grid: Grid
+    setup: str
+    down: int = 0
+    up: int = 0
+    _sent: dict[str, tuple[int, str, float, tuple[int, list[str]]]] = field(default_factory=dict, init=False)
+    _waiting: list[Reply] = field(default_factory=list, init=False)
+
+    def send(
+        self,
+        node: int,
+        kind: str,
+        round: int,
+        content: RecordDict,
+        keep: float,
+        declare: tuple[int, list[str]] = (0, []),
+        more: Mapping[str, int | str] | None = None,
+    ) -> None:
+        """Send one message.
+
+        Args:
+            node: to whom.
+            kind: its type.
+            round: that it is of.
+            content: its records.
+            keep: seconds for which Flower keeps it.
+            declare: for which round, and which clients are also to declare.
+            more: numbers and texts besides.
+
+        """
+        content["request"] = make_request(self.setup, round, declare, more)
+        self.down += records.size(content)
+        message = Message(content, dst_node_id=node, message_type=kind, ttl=keep, group_id=str(round))
+        ids = list(self.grid.push_messages([message]))
+        if len(ids) == 1 and ids[0]:
+            self._sent[ids[0]] = node, kind, time.monotonic(), declare
+        else:
+            text = f"{kind} could not be sent to it"
+            self._waiting.append(Reply(node, kind, None, text, True, 0.0, 0.0, declare))
+
+    def collect(self) -> list[Reply]:
+        """Replies that have come since the last call."""
+        found, self._waiting = self._waiting, []
+        if not self._sent:
+            return found
+        for message in self.grid.pull_messages(list(self._sent)):
+            sent = self._sent.pop(message.metadata.reply_to_message_id, None)
+            if sent is not None:
+                found.append(self._reply(message, *sent))
+        return found
+
+    def put_back(self, replies: Iterable[Reply]) -> None:
+        """Let these be collected again."""
+        self._waiting.extend(replies)
+
+    def _reply(
+        self, message: Message, node: int, kind: str, start: float, asked: tuple[int, list[str]]
+    ) -> Reply:
+        waited = time.monotonic() - start
+        if not message.has_content():
+            code, detail = message.error.code, " ".join((message.error.reason or "").split())
+            problem = f"{REASONS.get(code, f'Flower reports error {code}')} ({detail})"
+            return Reply(node, kind, None, problem, code in GONE, waited, 0.0, asked)
+        content = message.content
+        self.up += records.size(content)
+        timing = content.metric_records.get("time")
+        seconds = timing.get("seconds", 0.0) if timing is not None else 0.0
+        worked = float(seconds) if isinstance(seconds, int | float) else 0.0
+        error = content.config_records.get("error")
+        if error is not None:
+            text, gone = str(error.get("text")), bool(error.get("not_joined"))
+            return Reply(node, kind, None, text, gone, waited, worked, asked)
+        return Reply(node, kind, content, "", False, waited, worked, asked)
+
+    def waits_for(self, node: int, kind: str) -> bool:
+        """Whether a message of this type to this node is without reply."""
+        return any(sent[:2] == (node, kind) for sent in self._sent.values())
+
+    def waits_for_any(self, kind: str) -> bool:
+        """Whether any message of this type is without reply."""
+        return any(sent[1] == kind for sent in self._sent.values())
+
+    def forget(self, node: int) -> None:
+        """Wait no longer for this node."""
+        self._sent = {key: sent for key, sent in self._sent.items() if sent[0] != node}

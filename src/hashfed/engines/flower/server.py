@@ -1,0 +1,313 @@
+"""Federated rounds over Flower, with the interface of ``Simulation``."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+from flwr.app import RecordDict
+from flwr.serverapp import Grid
+
+from hashfed.config import Config
+from hashfed.data import FederatedText
+from hashfed.engines.budget import clients_declare
+from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
+from hashfed.engines.exchange import build_model
+from hashfed.engines.flower import records
+from hashfed.engines.flower.client_app import EVALUATE, JOIN
+from hashfed.engines.flower.members import Members
+from hashfed.engines.flower.node import make_setup
+from hashfed.engines.flower.post import Post, Reply
+from hashfed.engines.flower.round_play import (
+    POLL_SECONDS,
+    Declarations,
+    RoundPlay,
+    slices_folder,
+    slices_place,
+)
+from hashfed.engines.index_keeper import IndexKeeper
+from hashfed.engines.server_round import ServerRound
+from hashfed.engines.simulator import RoundRecord, draw_cohort, single_thread
+from hashfed.engines.slice_store import FolderStore
+from hashfed.engines.state import ServerState
+from hashfed.engines.workers import refreshed
+from hashfed.errors import HashfedError
+from hashfed.federated.aggregate import aggregate
+from hashfed.federated.messages import Update
+from hashfed.federated.slices import Wanted
+from hashfed.models import PredictionSums
+from hashfed.retrieval import Index
+
+ATTEMPTS = 3
+"""Times that a round is begun before the run ends, where too few clients answer."""
+
+
+GRACE_SECONDS = 30.0
+"""For which nodes that are just joining are waited for, though enough have joined."""
+
+
+class TooFewAnsweredError(HashfedError):
+    """A round in which fewer clients answered than ``flower.minimum_share`` asks; the model is as before."""
+
+
+class FlowerRounds:
+    """A server whose clients are on Flower's nodes.
+
+    Attributes:
+        state: the server's state after the last finished round.
+
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        config: Config,
+        data: FederatedText,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """Set up round 0.
+
+        Args:
+            grid: of the run.
+            config: of the run.
+            data: the server's own: vocabulary, public counts, and held-out clients to evaluate on; the
+                training clients may be on the nodes alone.
+            say: told what a person who watches the run wants to know.
+
+        """
+        self.config, self.data, self._say = config, data, say
+        self.model = build_model(config)
+        self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
+        setup = make_setup(config, data.vocabulary)
+        self._post = Post(grid, str(setup.config_records["setup"]["digest"]))
+        self._members = Members(setup, config.flower.patience, say)
+        self._keeper: IndexKeeper | None = None
+        self._following: Declarations | None = None
+        self._begun = False
+
+    def __enter__(self) -> "FlowerRounds":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def run_round(self) -> RoundRecord:
+        """One round; the state changes only once enough clients have answered.
+
+        Raises:
+            HashfedError: where too few clients have joined, or answered in three attempts.
+
+        """
+        if not self._begun:
+            self._wait_for_clients()
+            self._begun = True
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._play(self.state.round + 1)
+            except TooFewAnsweredError as error:
+                self._say(f"{error}; attempt {attempt} of {ATTEMPTS}")
+                if attempt == ATTEMPTS:
+                    raise
+                self._following = None
+                self._wait_for_clients()
+        raise AssertionError("unreachable")
+
+    def _wait_for_clients(self) -> None:
+        """Until enough clients have joined."""
+        wanted = self.config.flower.clients or self.config.cohort
+        start, told = time.monotonic(), -1
+        end = start + self.config.flower.patience
+        while True:
+            enough = len(self._members.train) >= wanted
+            # Others who are just joining are waited for, so that the first cohort is drawn among all.
+            if enough and (not self._post.waits_for_any(JOIN) or time.monotonic() > start + GRACE_SECONDS):
+                break
+            if len(self._members.train) != told:
+                told = len(self._members.train)
+                self._say(f"{told} of {wanted} clients have joined")
+            if not enough and time.monotonic() >= end:
+                why = "".join(f"; node {node}: {text}" for node, text in self._members.refused.items())
+                raise HashfedError(
+                    f"only {told} of {wanted} clients have joined within {self.config.flower.patience:g} s "
+                    f"(flower.patience; flower.clients, or cohort, says how many){why}"
+                )
+            self._members.look(self._post)
+            for reply in self._post.collect():
+                if reply.kind == JOIN:
+                    self._members.answer(reply)
+            time.sleep(POLL_SECONDS)
+
+    def _play(self, number: int) -> RoundRecord:
+        config, state = self.config, self.state
+        start, down, up = time.perf_counter(), self._post.down, self._post.up
+        if refreshed(number, config.retrieval.refresh) == number:
+            state.refresh()
+        declarations = self._following
+        if declarations is None or declarations.round != number:
+            declarations = self._draw(number)
+        following = None
+        if number < config.rounds and clients_declare(config):
+            following = self._following = self._draw(number + 1)
+        # Of a broadcast, clients build the index themselves.
+        index = None if config.selection.delivery == "broadcast" else self._index(number)
+        server = ServerRound.of(config, state.parameters, index, number, self.data.label_counts)
+        indexed = time.perf_counter()
+        manifest = self._publish(server)
+        published = time.perf_counter()
+        play = RoundPlay(config, self._post, self._members, server, declarations, following)
+        play.manifest = manifest
+        with single_thread():
+            gradient = aggregate(
+                self._enough(play),
+                len(self.data.vocabulary),
+                config.server.row_average,
+                state.shares,
+                config.server.weighting == "uniform",
+            )
+            answered = time.perf_counter()
+            reports = [play.reports[name] for name in sorted(play.reports)]
+            state.finish_round(gradient, config.server, [report.own for report in reports])
+        for name, reason in sorted(play.failed.items()):
+            self._say(f"round {number}: client {name}: {reason}")
+        seconds = {
+            **play.seconds,
+            "index": indexed - start,
+            **({} if manifest is None else {"publish": published - indexed}),
+            "exchanges": answered - published,
+            "step": time.perf_counter() - answered,
+        }
+        return RoundRecord(
+            number,
+            gradient.loss,
+            reports,
+            None if config.server.clip is None else play.clipped,
+            failed=dict(sorted(play.failed.items())),
+            wire_bytes={"down": self._post.down - down, "up": self._post.up - up},
+            seconds=seconds,
+        )
+
+    def _publish(self, server: ServerRound) -> tuple[str, Wanted] | None:
+        """Write the round's slices; where clients find them, and their manifest. None where rows are sent."""
+        if self.config.selection.delivery != "pre-generated":
+            return None
+        store = FolderStore(slices_folder(self.config))
+        return slices_place(self.config), server.publish(store)
+
+    def _enough(self, play: RoundPlay) -> Iterator[Update]:
+        """The round's updates; where they are too few the sum is dropped before anything is changed."""
+        yield from play.updates()
+        asked = len(play.declarations.cohort)
+        wanted = math.ceil(self.config.flower.minimum_share * asked)
+        answered = asked - len(play.failed)
+        if answered < max(1, wanted):
+            why = "; ".join(f"client {name}: {reason}" for name, reason in sorted(play.failed.items()))
+            raise TooFewAnsweredError(
+                f"round {play.round}: {answered} of {asked} clients answered, flower.minimum_share = "
+                f"{self.config.flower.minimum_share:g} asks for {max(1, wanted)}: {why}"
+            )
+
+    def _draw(self, number: int) -> Declarations:
+        """The cohort among those who are there: with all training clients, that of the simulator."""
+        names = self._members.train
+        return Declarations(number, [names[c] for c in draw_cohort(self.config, number, len(names))])
+
+    def _index(self, number: int) -> Index:
+        if self._keeper is None:
+            state = self.state
+            rows = state.parameters.rows if state.indexed is None else state.indexed
+            prior = self.data.label_counts if state.prior is None else state.prior
+            self._keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, state.changed)
+        return self._keeper.index(refreshed(number, self.config.retrieval.refresh), number)
+
+    def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
+        """Metrics of the current model on held-out clients (``PredictionSums.metrics``).
+
+        Args:
+            everything: on all their sentences instead of ``config.evaluation.sentences`` of them.
+            stoppable: as in the simulator; nothing stops it here.
+
+        Raises:
+            HashfedError: where the nodes evaluate and none answers.
+
+        """
+        with single_thread():
+            if self.config.flower.evaluation == "clients":
+                return self._evaluate_on_nodes().metrics()
+            most = None if everything else self.config.evaluation.sentences
+            sentences = held_out_sentences(self.data.held_out, most, self.config.seed)
+            parts = (
+                evaluate_chunk(self.model, self.state.parameters, sentences, chunk)
+                for chunk in range(chunks(sentences))
+            )
+            return sum(parts, start=PredictionSums()).metrics()
+
+    def _evaluate_on_nodes(self) -> PredictionSums:
+        """Sums over the held-out clients of all nodes that answer in time, added in order of names."""
+        waiting = self._members.hosts_of_held_out()
+        parameters = records.arrays(self.state.parameters.named())
+        for node in waiting:
+            content = RecordDict({"parameters": parameters})
+            self._post.send(node, EVALUATE, self.state.round, content, self.config.flower.deadline + 60)
+        end = time.monotonic() + self.config.flower.deadline
+        sums: dict[str, PredictionSums] = {}
+        others: list[Reply] = []
+        while waiting and time.monotonic() < end:
+            for reply in self._post.collect():
+                if reply.kind == JOIN:
+                    self._members.answer(reply)
+                elif reply.kind != EVALUATE:
+                    others.append(reply)  # declarations for the round to come
+                if reply.kind != EVALUATE:
+                    continue
+                waiting.discard(reply.node)
+                try:
+                    if reply.content is None:
+                        raise HashfedError(reply.problem)
+                    sums |= _sums(records.unpack(reply.content))
+                except HashfedError as error:
+                    self._say(f"evaluation: node {reply.node}: {error}")
+            time.sleep(POLL_SECONDS)
+        self._post.put_back(others)
+        for node in waiting:
+            self._post.forget(node)
+            self._say(f"evaluation: node {node}: no answer within {self.config.flower.deadline:g} s")
+        if not sums:
+            raise HashfedError(
+                "flower.evaluation = clients: no node evaluated a held-out client (allowed: server)"
+            )
+        return sum((sums[name] for name in sorted(sums)), start=PredictionSums())
+
+
+def _sums(parcel: records.Parcel) -> dict[str, PredictionSums]:
+    """By client.
+
+    Raises:
+        HashfedError: where a report is not one of sums.
+
+    """
+    try:
+        return {
+            name: PredictionSums(
+                words=int(report["words"]),
+                correct=int(report["correct"]),
+                top3=int(report["top3"]),
+                nll=_finite(report["nll"]),
+                oov=int(report["oov"]),
+                predictions=int(report["predictions"]),
+                all_nll=_finite(report["all_nll"]),
+            )
+            for name, report in parcel.reports.items()
+        }
+    except (KeyError, ValueError, OverflowError) as error:
+        raise HashfedError(f"no sums of predictions ({type(error).__name__}: {error})") from None
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is not finite")
+    return value

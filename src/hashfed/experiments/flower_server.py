@@ -1,0 +1,70 @@
+"""The server's side on Flower: a ServerApp that trains into a run folder as ``hashfed train`` does.
+
+Its run folder is on the machine of the SuperLink. A new run with the same configuration goes on from the
+last round that is saved there.
+"""
+
+from collections.abc import Callable
+from logging import ERROR, INFO
+from typing import Any
+
+from flwr.app import Context
+from flwr.common.logger import log
+from flwr.serverapp import Grid, ServerApp
+
+from hashfed.config import Config
+from hashfed.data import FederatedText
+from hashfed.engines.flower.app_folder import config_of
+from hashfed.engines.flower.server import FlowerRounds
+from hashfed.errors import HashfedError
+from hashfed.experiments.train import train
+
+app = ServerApp()
+
+
+class LoggedProgress:
+    """A line per round in Flower's log, which ``hashfed serve`` and ``flwr log`` show."""
+
+    def __init__(self) -> None:
+        self._rounds = 0
+
+    def start(self, done: int, rounds: int) -> None:
+        """Where it begins."""
+        self._rounds = rounds
+        say(f"training from round {done} to {rounds}" if done < rounds else f"all {rounds} rounds are done")
+
+    def round(self, metrics: dict[str, Any]) -> None:
+        """What came out of a round."""
+        line = f"round {metrics['round']} of {self._rounds}: {metrics['clients']} clients"
+        failed = metrics.get("failed", {})
+        if failed:
+            line += f", {len(failed)} failed"
+        line += f", training loss {metrics['train_loss']:.3f}"
+        if "evaluation" in metrics:
+            found = metrics["evaluation"]
+            line += f", held-out accuracy {found['accuracy']:.2%}, nll {found['nll']:.3f}"
+        say(line)
+
+    def finish(self) -> None:
+        """Nothing."""
+
+
+def say(line: str) -> None:
+    """A line in Flower's log."""
+    log(INFO, "hashfed: %s", line)
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Train; a user's mistake ends the run as failed with one line in its log."""
+    try:
+        config = config_of(context.run_config)
+
+        def engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
+            return FlowerRounds(grid, config, data, say)
+
+        train(config, LoggedProgress(), engine)
+        say(f"finished: {config.folder().resolve()}")
+    except HashfedError as error:
+        log(ERROR, "hashfed: %s", error)
+        raise

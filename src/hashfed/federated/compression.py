@@ -1,0 +1,127 @@
+"""Numbers of messages in fewer bits: float16, bfloat16, or int8 with a float32 scale per slice.
+
+A compressed message is of the same class as before, with arrays of the narrow type, so the wire needs to know
+nothing of it. ``expand`` gives float32 again; of a message that is not compressed it makes no copy. Row
+numbers and ``log_weight`` are never compressed.
+
+int8 is symmetric (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", without a zero point): a slice is a row of the row table, an entry of
+the first dimension of a matrix of the body, or a whole vector. Its scale is its largest magnitude / 127, so
+what is sent differs from the value by at most half a scale.
+
+All functions also work on arrays of device "meta", which have shapes but no content.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+
+from hashfed.errors import HashfedError
+from hashfed.federated.messages import SelectedRows, Update, Welcome
+from hashfed.federated.settings import RowPrecision, UpdatePrecision
+
+LARGEST = 127
+"""Of int8, so that the range is symmetric."""
+TINY = torch.finfo(torch.float32).tiny
+"""Smallest scale: one below it is not a normal number, and that of a row of zeros would be zero."""
+_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+Compressible = TypeVar("Compressible", Welcome, SelectedRows, Update)
+
+
+def compress_welcome(message: Welcome, precision: RowPrecision) -> Welcome:
+    """Body and own rows in ``precision``, rounded to nearest, ties to even; the message itself for none.
+
+    A magnitude above 65504 is infinite in float16.
+    """
+    if precision == "none":
+        return message
+    dtype = _DTYPES[precision]
+    return replace(message, body=_cast(message.body, dtype), own_rows=message.own_rows.to(dtype))
+
+
+def compress_rows(message: SelectedRows, precision: RowPrecision) -> SelectedRows:
+    """Rows in ``precision``, as ``compress_welcome``."""
+    return message if precision == "none" else replace(message, rows=message.rows.to(_DTYPES[precision]))
+
+
+def compress_update(message: Update, precision: UpdatePrecision) -> Update:
+    """Changes of body and rows in ``precision``; the message itself for none.
+
+    For int8, ``scales`` holds (m,) for ``rows``, and (s,) for ``body.NAME`` of s slices, (1,) for a vector.
+    A slice that is not finite stays so: its scale is not finite.
+    """
+    if precision == "none":
+        return message
+    if precision != "int8":
+        dtype = _DTYPES[precision]
+        return replace(message, body=_cast(message.body, dtype), rows=message.rows.to(dtype))
+    rows, row_scale = to_int8(message.rows)
+    body, scales = {}, {"rows": row_scale}
+    for name, value in message.body.items():
+        body[name], scales[f"body.{name}"] = to_int8(value)
+    return replace(message, body=body, rows=rows, scales=scales)
+
+
+def expand(message: Compressible) -> Compressible:
+    """The message in float32; what already is float32 is not copied.
+
+    Raises:
+        HashfedError: where an array is of another type than compression makes, or an int8 array has no scale,
+            or one that does not fit.
+
+    """
+    if isinstance(message, Welcome):
+        body = {name: _widened(f"body.{name}", value) for name, value in message.body.items()}
+        return replace(message, body=body, own_rows=_widened("own_rows", message.own_rows))
+    if isinstance(message, SelectedRows):
+        return replace(message, rows=_widened("rows", message.rows))
+    scales = message.scales
+    body = {name: _expanded(f"body.{name}", value, scales) for name, value in message.body.items()}
+    return replace(message, body=body, rows=_expanded("rows", message.rows, scales), scales={})
+
+
+def to_int8(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Integers from −127 to 127 of the shape of ``value``, rounded half to even, and their scales (s,)."""
+    slices = _slices(value)
+    peak = torch.linalg.vector_norm(slices, torch.inf, dim=1)
+    scale = peak.div_(LARGEST).clamp_min_(TINY)
+    whole = (slices / scale[:, None]).round_().clamp_(-LARGEST, LARGEST)
+    return whole.to(torch.int8).view(value.shape), scale
+
+
+def from_int8(value: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """What ``to_int8`` stands for, float32."""
+    return _slices(value.float()).mul_(scale[:, None]).view(value.shape)
+
+
+def _slices(value: torch.Tensor) -> torch.Tensor:
+    """(s, …) as a matrix (s, k); a vector as (1, k)."""
+    return value.flatten(1) if value.dim() > 1 else value.view(1, -1)
+
+
+def _cast(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    return {name: value.to(dtype) for name, value in tensors.items()}
+
+
+def _widened(name: str, value: torch.Tensor) -> torch.Tensor:
+    """Float32."""
+    if value.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        found = str(value.dtype).removeprefix("torch.")
+        raise HashfedError(
+            f"{name} of type {found}: must be float32, or float16 or bfloat16 where compressed"
+        )
+    return value.float()
+
+
+def _expanded(name: str, value: torch.Tensor, scales: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    if value.dtype != torch.int8:
+        return _widened(name, value)
+    count = len(_slices(value))
+    scale = scales.get(name)
+    if scale is None or scale.shape != (count,):
+        found = None if scale is None else tuple(scale.shape)
+        raise HashfedError(f"an update's scale of {name} = {found}: must be of shape {(count,)} for int8")
+    return from_int8(value, scale)

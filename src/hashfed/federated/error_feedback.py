@@ -1,0 +1,162 @@
+"""Error feedback: what compression loses of one update is added to the client's next one.
+
+Seide et al. 2014, "1-Bit Stochastic Gradient Descent and its Application to Data-Parallel Distributed
+Training of Speech DNNs"; Karimireddy et al. 2019, "Error Feedback Fixes SignSGD and other Gradient
+Compression Schemes".
+
+There every worker keeps the error of all parameters. A client of hashfed never holds anything of size n: it
+keeps the error of the body and of the rows of its *last* update alone. Of these, rows that it trains on again
+get theirs back; the error of the others is dropped, as it is of rows of earlier updates. Where a client holds
+the same rows each time, no error is ever dropped: what was sent and the residual add up to the updates.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hashfed.federated.compression import compress_update, expand
+from hashfed.federated.messages import Update
+from hashfed.federated.settings import UpdatePrecision
+
+
+@dataclass(frozen=True)
+class Residual:
+    """What compression lost of a client's update.
+
+    Attributes:
+        round: of that update.
+        body: float32, by name.
+        ids: (m,) int32 ascending: the rows of that update; None for all n.
+        rows: (m, d) float32.
+
+    """
+
+    round: int
+    body: dict[str, torch.Tensor]
+    ids: np.ndarray | None
+    rows: torch.Tensor
+
+    def cpu(self) -> "Residual":
+        """The same with all arrays in the memory of the CPU."""
+        body = {name: value.cpu() for name, value in self.body.items()}
+        return replace(self, body=body, rows=self.rows.cpu())
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it, to be kept: in a checkpoint, or in a client's state."""
+        ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
+        body = {f"body.{name}": value for name, value in self.body.items()}
+        return {"round": torch.tensor(self.round), "rows": self.rows} | ids | body
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, torch.Tensor]) -> "Residual":
+        """What ``tensors`` gave.
+
+        Raises:
+            KeyError: where one is missing.
+
+        """
+        body = {
+            name.removeprefix("body."): value for name, value in tensors.items() if name.startswith("body.")
+        }
+        ids = tensors["ids"].numpy() if "ids" in tensors else None
+        return cls(int(tensors["round"]), body, ids, tensors["rows"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process as plain arrays: as a tensor each would cost a file descriptor for good."""
+        return _from_arrays, ({name: value.numpy() for name, value in self.tensors().items()},)
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Residual:
+    return Residual.read({name: torch.from_numpy(value) for name, value in arrays.items()})
+
+
+@dataclass(frozen=True)
+class ClientMemory:
+    """What a client keeps where a server may ask for a round again (after a kill, from its checkpoint).
+
+    A round that is repeated must not use the residual that it left itself, so the one before is kept too.
+
+    Attributes:
+        before: the residual that the last update used.
+        after: the residual that the last update left.
+
+    """
+
+    before: Residual | None = None
+    after: Residual | None = None
+
+    def of(self, round: int) -> Residual | None:
+        """The residual for an update of ``round``: the last one of an earlier round, if it is kept.
+
+        A server that goes back by more rounds than the client's last update finds none.
+        """
+        for residual in (self.after, self.before):
+            if residual is not None and residual.round < round:
+                return residual
+        return None
+
+    def then(self, residual: Residual) -> "ClientMemory":
+        """After the update of ``residual.round``, which used ``of(residual.round)`` and left ``residual``."""
+        return ClientMemory(self.of(residual.round), residual)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it, to be kept."""
+        kept = {"before": self.before, "after": self.after}
+        return {
+            f"{which}.{name}": value
+            for which, residual in kept.items()
+            if residual is not None
+            for name, value in residual.tensors().items()
+        }
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, torch.Tensor]) -> "ClientMemory":
+        """What ``tensors`` gave.
+
+        Raises:
+            KeyError: where one is missing.
+
+        """
+        found: dict[str, dict[str, torch.Tensor]] = {}
+        for full, value in tensors.items():
+            which, _, name = full.partition(".")
+            found.setdefault(which, {})[name] = value
+        return cls(**{which: Residual.read(parts) for which, parts in found.items()})
+
+
+def compress_with_feedback(
+    update: Update, precision: UpdatePrecision, residual: Residual | None
+) -> tuple[Update, Residual]:
+    """The compressed sum of ``update`` and ``residual``, and what it lost.
+
+    Args:
+        update: not compressed. Its arrays are used up: they become those of the new residual.
+        precision: of what is sent.
+        residual: of the client's last update, if any; it is left as it was.
+
+    """
+    if residual is not None:
+        _add(update, residual)
+    sent = compress_update(update, precision)
+    received = expand(sent)
+    for name, value in update.body.items():
+        value.sub_(received.body[name])
+    update.rows.sub_(received.rows)
+    return sent, Residual(update.round, update.body, update.ids, update.rows)
+
+
+def _add(update: Update, residual: Residual) -> None:
+    """In place, to the body and to the rows that both hold."""
+    for name, value in update.body.items():
+        value.add_(residual.body[name].to(value.device))
+    rows = update.rows
+    if update.ids is None and residual.ids is None:
+        rows.add_(residual.rows.to(rows.device))
+        return
+    here, there = (np.arange(len(held.rows)) if held.ids is None else held.ids for held in (update, residual))
+    _, to, of = np.intersect1d(here, there, assume_unique=True, return_indices=True)
+    lost = residual.rows[torch.from_numpy(of)].to(rows.device)
+    rows.index_add_(0, torch.from_numpy(to).to(rows.device), lost)

@@ -1,0 +1,424 @@
+"""``hashfed certificates``, ``serve`` and ``join``, with a trivial app in place of the real one."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashfed.cli.main import main
+
+pytest.importorskip("flwr")
+
+from hashfed.engines.flower import app_folder
+from hashfed.engines.flower.certificates import make_certificates
+from hashfed.engines.flower.control import NotThere, check_health
+from hashfed.engines.flower.processes import SuperLink, SuperNode, free_port
+from hashfed.errors import HashfedError
+from small_flower import write_trivial_app
+
+PATCHED = """\
+import sys
+from hashfed.cli.main import main
+from hashfed.engines.flower import app_folder
+from small_flower import write_trivial_app
+app_folder.write_app = write_trivial_app
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+SHARE = ["--partition", "0", "--partitions", "1"]
+"""Of the data; the trivial app looks at none."""
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates of two nodes, and of a third that is never registered."""
+    folder = tmp_path_factory.mktemp("certificates") / "secure"
+    make_certificates(folder, nodes=["ann", "bob", "eve"])
+    (folder / "nodes" / "eve.pub").unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def superlink(secure: Path) -> Iterator[SuperLink]:
+    with SuperLink(secure=secure) as running:
+        yield running
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, and the last line of standard error."""
+    try:
+        code: Any = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out, (err.splitlines() or [""])[-1]
+
+
+def mistake(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    code, out, line = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    return line.removeprefix("hashfed: ")
+
+
+@contextlib.contextmanager
+def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """The command as a process, with the trivial app."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    process = subprocess.Popen(
+        [sys.executable, "-c", PATCHED, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def read_until(process: "subprocess.Popen[str]", text: str) -> str:
+    """Its output up to the line with ``text``."""
+    assert process.stdout is not None
+    read = ""
+    for line in process.stdout:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(f"ended without {text!r}: {read}")
+
+
+def interrupt(process: "subprocess.Popen[str]") -> str:
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=30)[0]
+
+
+def test_a_run_over_tls_with_two_registered_nodes(
+    secure: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_folder, "write_app", write_trivial_app)
+    Path("ann's texts").mkdir()
+    address = f"127.0.0.1:{free_port()}"
+    keys = ["--secure", str(secure), "--node"]
+    ann = ["join", address, *keys, "ann", "--texts", "ann's texts", "--client", "Ann B."]
+    bob = ["join", address, *keys, "bob", "--partition", "1", "--partitions", "2", "--source", "chitchat"]
+    begin = time.monotonic()
+    with started(*ann) as one, started(*bob) as two:
+        options = ["--address", address, "--secure", str(secure), "--nodes", "2", "--output", "out"]
+        code, out, line = run(capsys, "serve", *options)
+        assert code == 0, out + line
+        assert line.endswith(f" completed; run folder: {Path('out').absolute()}")
+        texts = str(Path("ann's texts").absolute())
+        assert f"node {sorted({'texts': texts, 'client': 'Ann B.'}.items())}" in out
+        assert "node [('num-partitions', 2), ('partition-id', 1), ('source', 'chitchat')]" in out
+        with pytest.raises(NotThere):
+            check_health(address, secure)
+        said = interrupt(one)
+        assert f"joined {address} as node " in said
+        assert one.returncode == 130
+        two.send_signal(signal.SIGTERM)
+        two.communicate(timeout=20)
+        assert two.returncode == 130
+    assert time.monotonic() - begin < 60
+
+
+def test_certificates_tell_what_is_for_whom(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "certificates", "made", "--host", "example.org", "--nodes", "1") == (
+        0,
+        "made/ca.key  keep secret; not needed to run anything\n"
+        "made/ca.crt, server.pem, server.key, nodes/*.pub  the SuperLink: hashfed serve --secure DIR\n"
+        "made/ca.crt, nodes/node-0  this node: hashfed join HOST:PORT --secure DIR --node node-0\n"
+        "Give every node its own key only, over a safe channel. A running SuperLink learns of further\n"
+        "nodes when it is started again.\n",
+        "",
+    )
+    code, out, _ = run(capsys, "certificates", "made", "--nodes", "1")
+    assert code == 0
+    assert out.startswith("made/ca.crt, nodes/node-1  this node: ")
+    assert mistake(capsys, "certificates", "made") == "made/ca.crt: exists and is not overwritten"
+    line = mistake(capsys, "certificates", "made", "--node", "node-1")
+    assert line == "made/nodes/node-1: exists and is not overwritten"
+    assert mistake(capsys, "certificates", "x", "--nodes", "0") == "--nodes = 0: must be from 1 to 10000"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["127.0.0.1"], "HOST:PORT = 127.0.0.1: must be HOST:PORT, such as 127.0.0.1:8000"),
+        (["http://x:1"], "HOST:PORT = http://x:1: must be HOST:PORT, such as 127.0.0.1:8000"),
+        (["::1:8000"], "HOST:PORT = ::1:8000: must be HOST:PORT, such as 127.0.0.1:8000"),
+        (["a:1", "--texts", "none"], "--texts = none: no such file or folder"),
+        (["a:1", *SHARE, "--source", "none"], "--source = none: no such file or folder"),
+        (["a:1", "--client", "ann"], "--client = ann: needs --texts"),
+        (["a:1", "--source", "."], "whose data? give --texts FOLDER --client NAME, or --partition I "),
+        (["a:1", *SHARE, "--node", "ann"], "--node = ann: needs --secure DIR, the folder with its key"),
+        (["a:1", "--partition", "1"], "--partition and --partitions: only together, such as "),
+        (
+            ["a:1", "--partition", "4", "--partitions", "4"],
+            "--partition = 4: must be from 0 to --partitions - 1 = 3",
+        ),
+        (["a:1", "--texts", ".", "--source", "."], "--texts = .: instead of --partition and --source"),
+        (["a:1", *SHARE, "--wait", "-1"], "--wait = -1: must be from 0 to 86400"),
+    ],
+)
+def test_wrong_options_of_join(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mistake(capsys, "join", *arguments).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--address", "8000"], "--address = 8000: must be HOST:PORT, such as 127.0.0.1:8000"),
+        (["--address", "a:70000"], "--address = a:70000: must be HOST:PORT, such as 127.0.0.1:8000"),
+        (["--nodes", "0"], "--nodes = 0: must be at least 1"),
+        (["--rounds", "0"], "rounds = 0: "),
+        (["none.yaml"], "none.yaml: No such file or directory"),
+    ],
+)
+def test_wrong_options_of_serve(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mistake(capsys, "serve", *arguments).startswith(expected)
+
+
+def test_more_nodes_than_keys(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
+    assert mistake(capsys, "serve", "--secure", str(secure), "--nodes", "3") == (
+        f"--nodes = 3: {secure}/nodes has 2 keys (*.pub); "
+        f"make more with hashfed certificates {secure} --nodes N"
+    )
+
+
+def test_certificates_that_are_not_there(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
+    expected = f"{Path('none').absolute()}/ca.crt: no such file; hashfed certificates makes it"
+    assert mistake(capsys, "serve", "--secure", "none") == expected
+    assert mistake(capsys, "join", "a:1", *SHARE, "--secure", "none") == expected
+    line = mistake(capsys, "join", "a:1", *SHARE, "--secure", str(secure), "--node", "zoe")
+    assert line == f"{secure}/nodes/zoe: no such file; hashfed certificates makes it"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_is_not_readable(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("locked").mkdir(mode=0)
+    assert (
+        mistake(capsys, "join", "a:1", "--texts", "locked") == "--texts = locked: not readable by this user"
+    )
+
+
+@pytest.mark.parametrize(("command", "more"), [("serve", []), ("join", ["a:1"]), ("certificates", ["x"])])
+def test_without_flower(
+    command: str, more: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    line = mistake(capsys, command, *more)
+    assert line == f"hashfed {command} needs hashfed[flower] (pip install 'hashfed[flower]')"
+
+
+def test_help_does_not_import_flower() -> None:
+    code = "import sys; sys.modules['flwr'] = sys.modules['cryptography'] = sys.modules['tomli_w'] = None\n"
+    code += "from hashfed.cli.main import main; main(['--help'])"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "certificates" in done.stdout
+
+
+def test_the_commands_of_flower(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
+    options = ["--secure", str(secure), "--address", "0.0.0.0:8123", "--rounds", "7", "--show-commands"]
+    code, out, _ = run(capsys, "serve", *options)
+    assert code == 0
+    for text in (
+        "flower-superlink --host 0.0.0.0 --port 8123 --ssl-certfile ",
+        'address = "127.0.0.1:8123"',
+        f"flwr supernode register {secure}/nodes/bob.pub hashfed",
+        "flwr run hashfed-app hashfed --stream",
+        "rounds = 7",
+        f'output = "{Path.cwd()}/runs/chitchat-query-centroids-10%-seed0"',
+    ):
+        assert text in out
+    Path("a b").mkdir()
+    options = ["--texts", "a b", "--client", "Ann", "--show-commands"]
+    code, out, _ = run(capsys, "join", "server:8123", *options)
+    assert code == 0
+    assert f"""--insecure --node-config 'texts="{Path.cwd()}/a b" client="Ann"'""" in out
+    assert sorted(path.name for path in Path().iterdir()) == ["a b"]
+
+
+def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    line = mistake(capsys, "join", address, *SHARE, "--wait", "1")
+    assert line == f"{address}: no SuperLink answers (Connection refused), for 1 s"
+
+
+@pytest.mark.slow
+def test_a_port_in_use(superlink: SuperLink, capsys: pytest.CaptureFixture[str]) -> None:
+    line = mistake(capsys, "serve", "--address", superlink.address)
+    assert line == (
+        f"--address = {superlink.address}: the port is in use; choose another, or end what listens there"
+    )
+
+
+@pytest.mark.slow
+def test_a_host_that_is_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    line = mistake(capsys, "serve", "--address", "192.0.2.1:8000")
+    assert line.startswith("flower-superlink ended with exit code 1: ")
+    assert "192.0.2.1" in line
+
+
+@pytest.mark.slow
+def test_a_wrong_authority(superlink: SuperLink, capsys: pytest.CaptureFixture[str]) -> None:
+    make_certificates(Path("other"), nodes=["ann"])
+    line = mistake(capsys, "join", superlink.address, *SHARE, "--secure", "other", "--node", "ann")
+    assert line == (
+        f"{superlink.address}: its certificate is not by the authority {Path('other').absolute()}/ca.crt "
+        "(unable to get local issuer certificate)"
+    )
+
+
+@pytest.mark.slow
+def test_a_certificate_for_another_host(
+    superlink: SuperLink, secure: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"127.0.0.2:{superlink.port}"
+    with SuperLink(host="0.0.0.0", secure=secure) as everywhere:
+        address = f"127.0.0.2:{everywhere.port}"
+        line = mistake(capsys, "join", address, *SHARE, "--secure", str(secure), "--node", "ann")
+    assert line.startswith(f"{address}: its certificate is not for this host (")
+    assert line.endswith("; make certificates with hashfed certificates --host 127.0.0.2")
+
+
+@pytest.mark.slow
+def test_a_key_that_is_not_registered(
+    superlink: SuperLink, secure: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--secure", str(secure), "--node", "eve", "--wait", "6"]
+    line = mistake(capsys, "join", superlink.address, *SHARE, *options)
+    assert line == (
+        f"{superlink.address}: refused this node for 6 s ([code: 2004] Failed to activate SuperNode.): "
+        "the key nodes/eve.pub is not registered there, or another SuperNode runs with it"
+    )
+
+
+@pytest.mark.slow
+def test_a_node_without_a_key(superlink: SuperLink, secure: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = mistake(capsys, "join", superlink.address, *SHARE, "--secure", str(secure))
+    assert line.startswith(
+        f"{superlink.address}: takes only nodes with a key; join with --secure DIR --node NAME ([code: 2001] "
+    )
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_key(
+    superlink: SuperLink, secure: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = secure / "nodes" / "broken"
+    key.write_text("x")
+    line = mistake(capsys, "join", superlink.address, *SHARE, "--secure", str(secure), "--node", "broken")
+    assert line == f"{key}: no private key of a node (Unable to parse the private key file.)"
+
+
+@pytest.mark.slow
+def test_tls_on_one_side_only(superlink: SuperLink, secure: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = mistake(capsys, "join", superlink.address, *SHARE, "--wait", "1")
+    assert line == (
+        f"{superlink.address}: hangs up; where it uses TLS, join with --secure DIR --node NAME, for 1 s"
+    )
+    with SuperLink() as plain:
+        line = mistake(capsys, "join", plain.address, *SHARE, "--secure", str(secure), "--node", "ann")
+    assert line == f"{plain.address}: does not use TLS; leave --secure out, or start it with --secure"
+
+
+@pytest.mark.slow
+def test_a_run_that_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_folder, "write_app", write_trivial_app)
+    address = f"127.0.0.1:{free_port()}"
+    with started("join", address, *SHARE):
+        code, out, line = run(capsys, "serve", "--address", address, "--rounds", "13")
+    assert code == 2
+    assert "Traceback" in out
+    assert line.startswith("hashfed: run ")
+    assert line.endswith(" failed: ValueError: no thirteenth round")
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_the_run_and_the_node_stays_for_the_next() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with started("join", address, *SHARE) as node:
+        with started("serve", "--address", address, "--rounds", "99") as server:
+            read_until(server, "sleeping")
+            said = interrupt(server)
+            assert server.returncode == 130
+            assert "stopping run " in said
+            assert said.endswith("hashfed: stopped; what was finished is saved\n")
+        with pytest.raises(NotThere):
+            check_health(address)
+        with started("serve", "--address", address) as server:
+            said = read_until(server, " completed; ")
+            assert server.wait(20) == 0
+        said = interrupt(node)
+        assert "joining again" in said
+        assert said.count(f"joined {address} as node ") == 2
+
+
+@pytest.mark.slow
+def test_a_node_whose_power_was_cut_joins_again_with_its_key(superlink: SuperLink, secure: Path) -> None:
+    with SuperNode(superlink.address, secure=secure, node="ann") as node:
+        node.wait_until_joined()
+        node.kill()
+        begin = time.monotonic()
+        with started("join", superlink.address, *SHARE, "--secure", str(secure), "--node", "ann") as process:
+            said = read_until(process, "joined ")
+        assert (
+            "refused with [code: 2004]: the key is not registered there, or the heartbeat of its last" in said
+        )
+        assert time.monotonic() - begin < 90
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_leaves_nothing_behind() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with started("serve", "--address", address) as server, started("join", address, *SHARE) as node:
+        read_until(server, "1 of 1 node(s) online")
+        node.kill()
+        server.kill()
+        for _ in range(150):
+            with contextlib.suppress(HashfedError):
+                check_health(address)
+                time.sleep(0.1)
+                continue
+            break
+        with pytest.raises(NotThere):
+            check_health(address)
+
+
+@pytest.mark.slow
+def test_over_ipv6() -> None:
+    try:
+        address = f"[::1]:{free_port('::1')}"
+    except HashfedError:
+        pytest.skip("no IPv6 here")
+    with started("serve", "--address", address) as server, started("join", address, *SHARE):
+        read_until(server, "1 of 1 node(s) online")
+        read_until(server, " completed; ")

@@ -1,0 +1,219 @@
+"""Real processes: the simulator's numbers over Flower, and faults in each exchange."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hashfed.config import Config
+from hashfed.engines.flower.app_folder import CLIENT, write_app
+from hashfed.engines.flower.commands import environment
+from hashfed.engines.flower.processes import SuperLink, SuperNode
+from hashfed.engines.flower.runs import RunResult, run_app, wait_for_run
+from hashfed.experiments import RunFolder, train
+from small import small_config, small_data
+
+NODES = 3
+
+
+def deployed_config(texts: Path, output: Path, rounds: int = 2, **groups: object) -> Config:
+    flower = {"clients": len(small_data(texts).train), "deadline": 60} | dict(groups.pop("flower", {}))  # type: ignore[call-overload]
+    return small_config(texts, rounds=rounds, output=str(output), flower=flower, **groups)
+
+
+class Deployment:
+    """A SuperLink and three SuperNodes."""
+
+    def __init__(self, folder: Path, client: str = CLIENT, **node_config: object) -> None:
+        self.folder, self.client, self.node_config = folder, client, node_config
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Deployment":
+        self.link = self._stack.enter_context(SuperLink(self.folder / "link"))
+        self.nodes = []
+        for part in range(NODES):
+            config = {"partition-id": part, "num-partitions": NODES} | self.node_config
+            node = SuperNode(self.link.address, config, self.folder / f"node{part}")  # type: ignore[arg-type]
+            self.nodes.append(self._stack.enter_context(node))
+        for node in self.nodes:
+            node.wait_until_joined()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, config: Config, timeout: float = 100) -> RunResult:
+        """Train."""
+        return wait_for_run(self.link, self.start(config), timeout)
+
+    def start(self, config: Config) -> int:
+        """Submit the app."""
+        app = self.folder / "app"
+        write_app(app, config, client=self.client)
+        return run_app(self.link, app)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """Metrics of the rounds without what only a network has."""
+    found = RunFolder(folder).lines("metrics.jsonl")
+    return [{name: value for name, value in line.items() if name != "wire_bytes"} for line in found]
+
+
+def checkpoint(folder: Path) -> str:
+    """Checksum of all parameters, moments and counts."""
+    return str(json.loads((folder / "checkpoint" / "latest.json").read_text())["sha256"])
+
+
+@pytest.fixture(scope="module")
+def simulated(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("simulator") / "run"
+    train(deployed_config(texts, output))
+    return output
+
+
+def test_three_supernodes_give_the_simulators_numbers(texts: Path, tmp_path: Path, simulated: Path) -> None:
+    """Tolerance: none. Every line and every parameter are the same bits (one thread on both sides)."""
+    with Deployment(tmp_path) as deployment:
+        result = deployment.run(deployed_config(texts, tmp_path / "run"))
+    assert result.status == "completed", result.log
+    assert lines(tmp_path / "run") == lines(simulated)
+    assert checkpoint(tmp_path / "run") == checkpoint(simulated)
+
+
+def test_flowers_simulation_gives_the_simulators_numbers(
+    texts: Path, tmp_path: Path, simulated: Path
+) -> None:
+    pytest.importorskip("ray")
+    config = deployed_config(texts, tmp_path / "run")
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    script = Path(__file__).parents[2] / "flower_simulation.py"
+    command = [sys.executable, str(script), str(tmp_path / "config.yaml"), str(tmp_path / "run"), "4"]
+    ended = subprocess.run(
+        command,
+        env=environment(tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert lines(tmp_path / "run") == lines(simulated)
+    assert checkpoint(tmp_path / "run") == checkpoint(simulated)
+
+
+FAULTY = '''
+"""hashfed's ClientApp, but one node does as its configuration says."""
+import os, time
+from pathlib import Path
+from hashfed.engines.flower.client_app import make_client_app
+
+def misbehave(message, context, call_next):
+    fault = context.node_config
+    if fault["partition-id"] == 1 and message.metadata.message_type == fault["exchange"]:
+        if fault["fault"] == "raise":
+            raise RuntimeError("out of battery")
+        if fault["fault"] == "die":
+            os._exit(3)
+        marker = Path(fault["marker"])
+        if not marker.exists():
+            marker.touch()
+            time.sleep(600)
+    return call_next(message, context)
+
+app = make_client_app(mods=[misbehave])
+'''
+
+
+def faulty(folder: Path, exchange: str, fault: str) -> Deployment:
+    (folder / "app").mkdir()
+    (folder / "app" / "faulty.py").write_text(FAULTY)
+    marker = str(folder / "marker")
+    return Deployment(folder, "faulty:app", exchange=exchange, fault=fault, marker=marker)
+
+
+def wait_for(path: Path, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} never came"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exchange", ["query.join", "query.declare", "query.hash", "train"])
+def test_a_supernode_is_killed_in_an_exchange(texts: Path, tmp_path: Path, exchange: str) -> None:
+    """The round ends without it; started again it joins and is drawn again."""
+    flower = {"clients": 10, "deadline": 20, "minimum_share": 0.1}
+    config = deployed_config(texts, tmp_path / "run", rounds=6, cohort=9, flower=flower)
+    with faulty(tmp_path, exchange, "sleep") as deployment:
+        run_id = deployment.start(config)
+        wait_for(tmp_path / "marker")
+        deployment.nodes[1].kill()
+        deployment.nodes[1].start()
+        result = wait_for_run(deployment.link, run_id, 400)
+    assert result.status == "completed", result.log
+    found = lines(tmp_path / "run")
+    assert [line["round"] for line in found] == [1, 2, 3, 4, 5, 6]
+    failed = {reason for line in found for reason in line.get("failed", {}).values()}
+    if exchange != "query.join":
+        assert failed
+        assert all("no answer to" in reason or "went offline" in reason for reason in failed), failed
+        for reason in failed:
+            assert reason in result.log
+    last = found[-1]
+    assert "failed" not in last
+    hosted = {name for line in found for name in line.get("failed", {})}
+    assert all(line["clients"] + len(line.get("failed", {})) <= 9 for line in found)
+    assert exchange == "query.join" or hosted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "reason"), [("raise", "out of battery"), ("die", "its process died")])
+def test_a_client_app_fails(texts: Path, tmp_path: Path, fault: str, reason: str) -> None:
+    flower = {"deadline": 120, "minimum_share": 0.1}
+    config = deployed_config(texts, tmp_path / "run", rounds=1, cohort=9, flower=flower)
+    with faulty(tmp_path, "train", fault) as deployment:
+        result = deployment.run(config, 300)
+    assert result.status == "completed", result.log
+    (line,) = lines(tmp_path / "run")
+    assert line["clients"] < 9
+    assert all(reason in text for text in line["failed"].values()), line["failed"]
+    assert reason in result.log
+
+
+def server_apps() -> Iterator[int]:
+    """Process ids of ServerApps."""
+    for item in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (item / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.endswith(b"flwr-serverapp") for word in words):
+            yield int(item.name)
+
+
+@pytest.mark.slow
+def test_a_serverapp_is_killed_and_goes_on(texts: Path, tmp_path: Path) -> None:
+    """Killed after a round, in the midst of the next; a new run ends with the simulator's bits."""
+    train(deployed_config(texts, tmp_path / "expected", rounds=4))
+    config = deployed_config(texts, tmp_path / "run", rounds=4)
+    with Deployment(tmp_path) as deployment:
+        run_id = deployment.start(config)
+        wait_for(tmp_path / "run" / "checkpoint" / "round-000002.safetensors")
+        for process in server_apps():
+            os.kill(process, signal.SIGKILL)
+        result = wait_for_run(deployment.link, run_id, 90)
+        assert result.status == "failed"
+        assert RunFolder(tmp_path / "run").lines("metrics.jsonl")[-1]["round"] == 2
+        result = deployment.run(config)
+    assert result.status == "completed", result.log
+    assert "training from round 2 to 4" in result.log
+    assert lines(tmp_path / "run") == lines(tmp_path / "expected")
+    assert checkpoint(tmp_path / "run") == checkpoint(tmp_path / "expected")

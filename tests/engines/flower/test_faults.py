@@ -1,0 +1,322 @@
+"""Clients and nodes that do what they should not: the round goes on, and the model is as without them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import ConfigRecord, Message, RecordDict, UserConfig
+
+from hashfed.config import Config
+from hashfed.data import FederatedText
+from hashfed.engines import RoundRecord
+from hashfed.engines.flower import records
+from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.server import FlowerRounds, TooFewAnsweredError
+from hashfed.federated.messages import ClientKeys, Declare, Update
+from hashfed.federated.messages import Message as HashfedMessage
+from hashfed.models import Parameters
+from loopback import Interfere, LoopbackGrid
+from small import small_config, small_data
+
+NODES = 3
+HOSTS: list[UserConfig] = [{"partition-id": part, "num-partitions": NODES} for part in range(NODES)]
+BAD = 2
+"""The node that misbehaves."""
+
+
+def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
+    data = small_data(texts)
+    settings = {"clients": len(data.train), "deadline": 20, "minimum_share": 0.1} | flower
+    return small_config(texts, cohort=9, flower=settings), data
+
+
+def play(
+    config: Config,
+    data: FederatedText,
+    interfere: Interfere = lambda node, reply: reply,
+    interrupt: Callable[[int, Message], None] = lambda node, message: None,
+    rounds: int = 1,
+) -> tuple[list[RoundRecord], Parameters, list[str]]:
+    said: list[str] = []
+    with FlowerRounds(LoopbackGrid(app, HOSTS, interfere, interrupt), config, data, said.append) as engine:
+        found = [engine.run_round() for _ in range(rounds)]
+        return found, engine.state.parameters.clone(), said
+
+
+def edit(kind: str, change: Callable[[HashfedMessage], HashfedMessage]) -> Interfere:
+    """The bad node's messages of one kind, changed."""
+
+    def interfere(node: int, reply: Message) -> Message:
+        if node == BAD and reply.has_content() and "head" in reply.content:
+            parcel = records.unpack(reply.content)
+            for messages in parcel.messages.values():
+                if kind in messages:
+                    messages[kind] = change(messages[kind])
+            for name, record in records.pack(parcel).items():
+                reply.content[name] = record
+        return reply
+
+    return interfere
+
+
+def changed(kind: str, **fields: object) -> Interfere:
+    return edit(kind, lambda message: replace(message, **fields))  # type: ignore[arg-type]
+
+
+def of_update(change: Callable[[Update], Update]) -> Interfere:
+    return edit("update", lambda message: change(cast(Update, message)))
+
+
+def with_row(update: Update, value: float) -> Update:
+    rows = update.rows.clone()
+    rows[0, 0] = value
+    return replace(update, rows=rows)
+
+
+def with_ids(update: Update, change: Callable[[np.ndarray], np.ndarray]) -> Update:
+    assert update.ids is not None
+    return replace(update, ids=change(update.ids.copy()))
+
+
+def shifted(ids: np.ndarray) -> np.ndarray:
+    ids[-1] = 1000
+    return ids
+
+
+def negative(ids: np.ndarray) -> np.ndarray:
+    ids[0] = -1
+    return ids
+
+
+def repeated(ids: np.ndarray) -> np.ndarray:
+    ids[1] = ids[0]
+    return ids
+
+
+def not_sent(ids: np.ndarray) -> np.ndarray:
+    free = np.setdiff1d(np.arange(44), ids)
+    return np.sort(np.append(ids[:-1], free[-1])).astype(np.int32)
+
+
+def extra_array(reply_node: int, reply: Message) -> Message:
+    """100 MB that nobody asked for, in the update's own record."""
+    if reply_node == BAD and "0.arrays" in reply.content and "0.report" in reply.content:
+        junk = records.arrays({"junk": torch.zeros(25_000_000)})
+        reply.content.array_records["0.arrays"]["junk"] = junk["junk"]
+    return reply
+
+
+def extra_record(reply_node: int, reply: Message) -> Message:
+    if reply_node == BAD and "0.report" in reply.content:
+        reply.content["junk"] = records.arrays({"junk": torch.zeros(25_000_000)})
+    return reply
+
+
+def wide_rows(update: Update) -> Update:
+    """A table of 100 MB where some rows were sent."""
+    return replace(update, rows=torch.zeros(len(update.rows), 25_000_000 // len(update.rows)))
+
+
+def garbage(reply_node: int, reply: Message) -> Message:
+    if reply_node == BAD and "0.report" in reply.content:
+        reply.content = RecordDict({"head": ConfigRecord({"round": "x"})})
+    return reply
+
+
+FAULTS: dict[str, tuple[Interfere, str]] = {
+    "NaN in rows": (of_update(lambda u: with_row(u, math.nan)), "rows: has a value that is not finite"),
+    "infinite row": (of_update(lambda u: with_row(u, math.inf)), "rows: has a value that is not finite"),
+    "NaN in body": (
+        of_update(lambda u: replace(u, body={k: v + math.nan for k, v in u.body.items()})),
+        "not finite",
+    ),
+    "NaN loss": (changed("update", loss=math.nan), "loss = nan: must be finite"),
+    "row too long": (of_update(lambda u: replace(u, rows=u.rows[:, :-1])), "rows of shape"),
+    "rows missing": (of_update(lambda u: replace(u, rows=u.rows[:-1])), "rows of shape"),
+    "rows of another type": (of_update(lambda u: replace(u, rows=u.rows.double())), "rows of type float64"),
+    "body missing": (changed("update", body={}), "is in only one of the message and the model"),
+    "body of another shape": (
+        of_update(lambda u: replace(u, body={k: v[..., None] for k, v in u.body.items()})),
+        "of shape",
+    ),
+    "ids out of range": (of_update(lambda u: with_ids(u, shifted)), "this index has rows 0 to 43"),
+    "negative ids": (of_update(lambda u: with_ids(u, negative)), "ids from -1"),
+    "ids repeated": (of_update(lambda u: with_ids(u, repeated)), "must ascend without repetition"),
+    "ids not sorted": (of_update(lambda u: with_ids(u, lambda i: i[::-1].copy())), "must ascend"),
+    "ids not sent": (of_update(lambda u: with_ids(u, not_sent)), "was not sent to this client"),
+    "ids of another type": (
+        of_update(lambda u: with_ids(u, lambda i: i.astype(np.int64))),
+        "ids of type int64",
+    ),
+    "no ids": (changed("update", ids=None), "must be there exactly where"),
+    "few rows": (
+        of_update(lambda u: replace(with_ids(u, lambda i: i[:2]), rows=u.rows[:2])),
+        "must be trained on",
+    ),
+    "stale update": (changed("update", round=7), "round = 7: a message of another round"),
+    "stale keys": (changed("keys", round=7), "round = 7: a message of another round"),
+    "no weight": (changed("update", weight=0), "weight = 0: must be from 1 to"),
+    "much weight": (changed("update", weight=10**9), "weight = 1000000000: must be from 1 to"),
+    "strange keys": (changed("keys", keys={"surprise": np.zeros(3, np.uint8)}), "keys"),
+    "large keys": (changed("keys", keys={"codes": np.zeros(70_000_000, np.uint8)}), "keys of 70000000 bytes"),
+    "declares all": (
+        edit("declare", lambda m: replace(cast(Declare, m), own=np.arange(-1, 43, dtype=np.int32))),
+        "declared rows: ids from -1",
+    ),
+    "declares no int32": (
+        edit("declare", lambda m: replace(cast(Declare, m), own=cast(Declare, m).own.astype(np.int64))),
+        "own of type int64: must be int32",
+    ),
+    "declares nothing to hold": (changed("declare", budget=0), "declared budget = 0"),
+    "100 MB too much": (extra_array, "unexpected junk in update"),
+    "100 MB in a record of its own": (extra_record, "unexpected record junk"),
+    "100 MB of rows": (of_update(wide_rows), "rows of shape"),
+    "garbage": (garbage, "not a message of hashfed"),
+    "another message": (
+        edit("update", lambda m: ClientKeys(1, {"codes": np.zeros(1, np.uint8)})),
+        "no update in its answer",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def without(texts: Path) -> tuple[RoundRecord, Parameters]:
+    """A round in which the bad node's ClientApp only raises."""
+
+    def interrupt(node: int, message: Message) -> None:
+        if node == BAD and message.metadata.message_type == "train":
+            raise RuntimeError("no memory")
+
+    config, data = prepare(texts)
+    (record,), parameters, _ = play(config, data, interrupt=interrupt)
+    return record, parameters
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_faulty_client_is_left_out(
+    texts: Path, without: tuple[RoundRecord, Parameters], fault: str
+) -> None:
+    interfere, reason = FAULTS[fault]
+    config, data = prepare(texts)
+    (record,), parameters, said = play(config, data, interfere)
+    expected, others = without
+    bad = {name for name, text in record.failed.items() if reason in text}
+    assert bad, record.failed
+    assert any(f"round 1: client {name}: " in line and reason in line for name in bad for line in said)
+    assert {report.client for report in record.reports}.isdisjoint(record.failed)
+    if set(record.failed) == set(expected.failed):
+        assert record.loss == expected.loss
+        for name, value in parameters.named().items():
+            assert torch.equal(value, others.named()[name])
+    else:  # only one of the node's clients was changed
+        assert set(record.failed) < set(expected.failed)
+
+
+def test_a_client_that_raises_is_named_with_its_error(without: tuple[RoundRecord, Parameters]) -> None:
+    record, _ = without
+    assert record.failed
+    assert all("its ClientApp raised an exception" in text for text in record.failed.values())
+    assert all("no memory" in text for text in record.failed.values())
+
+
+@pytest.mark.parametrize("kind", ["query.declare", "query.hash", "train"])
+def test_a_silent_node_ends_with_the_deadline(texts: Path, kind: str) -> None:
+    def interfere(node: int, reply: Message) -> Message | None:
+        return None if node == BAD and reply.metadata.message_type == kind else reply
+
+    config, data = prepare(texts, deadline=1.5)
+    (record,), _, _ = play(config, data, interfere)
+    assert record.failed
+    exchange = kind.rpartition(".")[2]
+    assert set(record.failed.values()) == {f"no answer to {exchange} within 1.5 s"}
+    assert len(record.failed) + len(record.reports) == 9
+
+
+@pytest.mark.parametrize("kind", ["query.declare", "query.hash", "train"])
+def test_a_node_that_forgot_everything_joins_again(texts: Path, kind: str) -> None:
+    """A SuperNode that was started anew has lost what it kept between exchanges."""
+    seen: list[str] = []
+    config, data = prepare(texts)
+
+    def interrupt(node: int, message: Message) -> None:
+        if node == BAD and message.metadata.message_type == kind and not seen:
+            seen.append(kind)
+            grid.contexts[BAD].state.clear()
+
+    grid = LoopbackGrid(app, HOSTS, interrupt=interrupt)
+    with FlowerRounds(grid, config, data) as engine:
+        first = engine.run_round()
+        engine._members._looked = 0.0
+        engine.run_round()
+        engine._members._looked = 0.0
+        engine.run_round()
+        last = engine.run_round()
+    assert seen
+    assert set(first.failed.values()) == {"this node was started anew and has not joined the run yet"}
+    assert last.failed == {}
+    hosted = set(first.failed)
+    assert hosted & {report.client for report in last.reports} or len(last.reports) == 9
+
+
+def test_with_too_few_the_model_stays(texts: Path) -> None:
+    config, data = prepare(texts, minimum_share=0.9, deadline=2)
+
+    def interfere(node: int, reply: Message) -> Message | None:
+        if node != 1 and reply.has_content() and "0.report" in reply.content:
+            return of_update(lambda u: with_row(u, math.nan))(BAD, reply)
+        return reply
+
+    said: list[str] = []
+    with FlowerRounds(LoopbackGrid(app, HOSTS, interfere), config, data, said.append) as engine:
+        before = engine.state.parameters.clone()
+        with pytest.raises(
+            TooFewAnsweredError, match=r"of 9 clients answered, flower\.minimum_share = 0\.9 asks for 9"
+        ):
+            engine.run_round()
+        assert engine.state.round == 0
+        assert engine.state.shares.total == 0
+        for name, value in engine.state.parameters.named().items():
+            assert torch.equal(value, before.named()[name])
+    assert sum("attempt" in line for line in said) == 3
+
+
+def test_without_clients_the_run_says_who_could_not_join(texts: Path) -> None:
+    data = small_data(texts)
+    config = small_config(texts, flower={"patience": 1})
+    nodes: list[UserConfig] = [{"texts": "/no/such/folder"}, {}, {"partition-id": 5, "num-partitions": 3}]
+    with (
+        FlowerRounds(LoopbackGrid(app, nodes), config, data) as engine,
+        pytest.raises(Exception, match="only 0 of 5 clients have joined within 1 s") as caught,
+    ):
+        engine.run_round()
+    text = str(caught.value)
+    assert "/no/such/folder: no such file" in text
+    assert "node-config: names no data" in text
+    assert "partition-id = 5: must be from 0 to 2" in text
+
+
+def test_a_raising_client_does_not_stop_the_others_on_its_node(texts: Path) -> None:
+    """Only the client whose memory is damaged fails; its node answers for the rest."""
+    config, data = prepare(texts)
+    damaged: list[str] = []
+
+    def interrupt(node: int, message: Message) -> None:
+        if node == BAD and message.metadata.message_type == "query.hash" and not damaged:
+            parcel = records.unpack(message.content)
+            name = next(iter(parcel.messages))
+            damaged.append(name)
+            state = grid.contexts[BAD].state
+            names = cast(list[str], state.config_records["setup"]["clients"])
+            state[f"sentences.{names.index(name)}"] = records.arrays({"inputs": torch.zeros(1)})
+
+    grid = LoopbackGrid(app, HOSTS, interrupt=interrupt)
+    with FlowerRounds(grid, config, data) as engine:
+        record = engine.run_round()
+    assert list(record.failed) == damaged
+    assert record.failed[damaged[0]] == "KeyError: 'targets'"
+    assert len(record.reports) == 8

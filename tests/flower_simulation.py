@@ -1,0 +1,32 @@
+"""Plays a configuration in Flower's simulation (Ray); run as a program: config.yaml folder nodes."""
+
+import sys
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from flwr.simulation import run_simulation
+
+from hashfed.config import load_config
+from hashfed.engines.flower.client_app import app as client_app
+from hashfed.engines.flower.server import FlowerRounds
+from hashfed.experiments import train
+
+if __name__ == "__main__":
+    config = load_config(Path(sys.argv[1]), {"output": sys.argv[2]})
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Context) -> None:
+        """Train into the folder."""
+        train(config, None, lambda config, data, stop: FlowerRounds(grid, config, data))
+
+    run_simulation(
+        server_app=server_app,
+        client_app=client_app,
+        num_supernodes=int(sys.argv[3]),
+        backend_config={
+            "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+            "init_args": {"num_cpus": 2},
+        },
+    )

@@ -1,0 +1,91 @@
+"""Flower's Grid within one process: ServerApp and ClientApp as they are, and no sockets."""
+
+from collections.abc import Callable, Iterable
+
+from flwr.app import Context, Error, Message, RecordDict, UserConfig
+from flwr.clientapp import ClientApp
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+Interfere = Callable[[int, Message], Message | None]
+"""Changes a node's answer; None: the node does not answer."""
+
+
+class LoopbackGrid(Grid):
+    """Nodes that answer as soon as they are written to.
+
+    Attributes:
+        sent: every message with the number of its node, in order.
+        answered: every answer, likewise.
+
+    """
+
+    def __init__(
+        self,
+        app: ClientApp,
+        nodes: Iterable[UserConfig],
+        interfere: Interfere = lambda node, reply: reply,
+        interrupt: Callable[[int, Message], None] = lambda node, message: None,
+    ) -> None:
+        TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
+        self.app, self.interfere, self.interrupt = app, interfere, interrupt
+        self.contexts = {
+            number: Context(1, number, config, RecordDict(), {})
+            for number, config in enumerate(nodes, start=1)
+        }
+        self.sent: list[tuple[int, Message]] = []
+        self.answered: list[tuple[int, Message]] = []
+        self._replies: dict[str, Message] = {}
+
+    def set_run(self, run: Run) -> None:
+        """Nothing: there is one."""
+
+    @property
+    def run(self) -> Run:
+        """None."""
+        raise NotImplementedError
+
+    def create_message(self, *_: object, **__: object) -> Message:
+        """Deprecated in Flower."""
+        raise NotImplementedError
+
+    def get_node_ids(self) -> Iterable[int]:
+        """All nodes."""
+        return list(self.contexts)
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """Nobody asks."""
+        raise NotImplementedError
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Deliver each, through protobuf as in Flower's simulation, and keep the answer."""
+        ids = []
+        for message in messages:
+            node = message.metadata.dst_node_id
+            name = message.metadata.__dict__["_message_id"] = str(len(self.sent))
+            self.sent.append((node, message))
+            ids.append(name)
+            received = message_from_proto(message_to_proto(message))
+            try:
+                self.interrupt(node, received)
+                reply = self.app(received, self.contexts[node])
+            except Exception as error:
+                reply = Message(Error(2, f"{type(error)}:<{str(error)!r}>"), reply_to=received)
+            changed = self.interfere(node, reply)
+            if changed is not None:
+                self.answered.append((node, changed))
+                self._replies[name] = message_from_proto(message_to_proto(changed))
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Those that are there."""
+        return [self._replies.pop(name) for name in list(message_ids) if name in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Both."""
+        return self.pull_messages(self.push_messages(messages))
