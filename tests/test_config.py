@@ -307,15 +307,25 @@ def test_differences_name_fields_and_both_values() -> None:
 
 
 def test_fields_that_a_resumed_run_may_change_are_no_differences() -> None:
-    changed = {
+    changed: dict[str, Any] = {
         "rounds": 9,
         "workers": 2,
         "memory_map": True,
         "checkpoint_every": 5,
         "tensorboard": True,
         "output": "x",
+        "flower": {
+            "clients": 3,
+            "patience": 5,
+            "deadline": 7,
+            "minimum_share": 0.25,
+            "evaluation": "clients",
+            "slices": "s",
+            "slices_url": "https://example.org/s",
+        },
     }
-    assert set(changed) == set(CHANGEABLE)
+    flower = {f"flower.{name}" for name in changed["flower"]}
+    assert (set(changed) - {"flower"}) | flower == set(CHANGEABLE)
     assert differences(Config(), make_config(changed)) == []
 
 
