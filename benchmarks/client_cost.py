@@ -46,7 +46,8 @@ def measure(
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     seconds = []
     for _ in range(repeats):
-        _, report = play_round(config, model, parameters, index, client, PROBED_ROUND)
+        prior = data.label_counts
+        _, report = play_round(config, model, parameters, index, client, PROBED_ROUND, prior=prior)
         seconds.append(report.seconds)
     figures: dict[str, Any] = {
         "rows": report.rows,

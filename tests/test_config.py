@@ -307,15 +307,25 @@ def test_differences_name_fields_and_both_values() -> None:
 
 
 def test_fields_that_a_resumed_run_may_change_are_no_differences() -> None:
-    changed = {
+    changed: dict[str, Any] = {
         "rounds": 9,
         "workers": 2,
         "memory_map": True,
         "checkpoint_every": 5,
         "tensorboard": True,
         "output": "x",
+        "flower": {
+            "clients": 3,
+            "patience": 5,
+            "deadline": 7,
+            "minimum_share": 0.25,
+            "evaluation": "clients",
+            "slices": "s",
+            "slices_url": "https://example.org/s",
+        },
     }
-    assert set(changed) == set(CHANGEABLE)
+    flower = {f"flower.{name}" for name in changed["flower"]}
+    assert (set(changed) - {"flower"}) | flower == set(CHANGEABLE)
     assert differences(Config(), make_config(changed)) == []
 
 
@@ -409,3 +419,41 @@ def test_settings_that_do_not_go_together(settings: dict[str, object], message: 
 @pytest.mark.parametrize("factory", ["HNSW10", "IVF100,PQ20", "Flat", "IVF256,PQ16x8"])
 def test_factories_with_numbers_that_end_in_0(factory: str) -> None:
     assert make_config({"retrieval": {"faiss_factory": factory}}).retrieval.faiss_factory == factory
+
+
+@pytest.mark.parametrize(
+    ("delivery", "retrieval", "message"),
+    [
+        (
+            "pre-generated",
+            {},
+            "selection.delivery = pre-generated: needs retrieval.method simhash-union, simhash-collisions, "
+            "random, frequency, not query-centroids",
+        ),
+        ("pre-generated", {"method": "full"}, "selection.delivery = pre-generated: needs retrieval.method"),
+        (
+            "broadcast",
+            {"refresh": 2},
+            "selection.delivery = broadcast: needs retrieval.refresh 1, not 2, for a client builds the index",
+        ),
+        (
+            "broadcast",
+            {"counts": "declared"},
+            "selection.delivery = broadcast: needs retrieval.counts public, not declared, for no client",
+        ),
+        ("pre-generated", {"method": "frequency", "counts": "declared"}, "needs retrieval.counts public"),
+        ("posted", {}, "selection.delivery = 'posted': input should be 'on-demand', 'broadcast' or"),
+    ],
+)
+def test_deliveries_that_settings_do_not_allow(
+    delivery: str, retrieval: dict[str, Any], message: str
+) -> None:
+    assert message in problem({"selection": {"delivery": delivery}, "retrieval": retrieval})
+
+
+def test_deliveries_that_settings_allow() -> None:
+    make_config({"selection": {"delivery": "on-demand"}, "retrieval": {"refresh": 3, "counts": "declared"}})
+    make_config({"selection": {"delivery": "broadcast"}})
+    make_config(
+        {"selection": {"delivery": "pre-generated"}, "retrieval": {"method": "simhash-union", "refresh": 3}}
+    )

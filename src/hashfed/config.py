@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
+from hashfed.retrieval.delivery import delivery_problem
 from hashfed.settings import Settings
 
 
@@ -79,6 +80,12 @@ class FlowerSettings(Settings):
     evaluation: Literal["server", "clients"] = "server"
     """Who evaluates: the server, on the held-out clients of its own data; or the nodes, each on the held-out
     clients it hosts (all their sentences), so that no text leaves them."""
+    slices: str | None = None
+    """Folder on the server for the slices of ``selection.delivery: pre-generated``; none: ``slices`` in the
+    run's folder."""
+    slices_url: str | None = Field(None, pattern="^https?://")
+    """Where clients fetch them: the URL under which a web server serves that folder; none: clients read the
+    folder itself, on the same machine."""
 
 
 class Config(Settings):
@@ -128,6 +135,13 @@ class Config(Settings):
     def _check_workers(self) -> "Config":
         if self.device == "cuda" and self.workers is not None and self.workers > 1:
             raise ValueError(f"workers = {self.workers}: must be 1 (or none) with device cuda")
+        return self
+
+    @model_validator(mode="after")
+    def _check_delivery(self) -> "Config":
+        problem = delivery_problem(self.retrieval, self.selection.delivery, self.compression.rows)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from hashfed.engines.simulator import single_thread
 from hashfed.errors import HashfedError
 from hashfed.experiments.cost import run
 from hashfed.experiments.cost.estimate import ClientCost
+from hashfed.experiments.cost.keys import typical_hashing
 from hashfed.experiments.cost.memory import LIBRARIES, peak_phase, predict_memory, step_logits
 from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.run import Bill, bill
 from hashfed.experiments.cost.search import Found, Limits, Search, largest
+from hashfed.experiments.cost.slices import BucketTraffic, fetched_slices, typical_buckets
 from hashfed.experiments.cost.trial import trial_floats
 from hashfed.experiments.cost.variants import (
     at_budget,
@@ -68,7 +70,7 @@ def played(config: Config, texts: Path, client: Client) -> tuple[Update, ClientR
     data, model = small_data(texts), build_model(config)
     parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
-    return play_round(config, model, parameters, index, client, 1)
+    return play_round(config, model, parameters, index, client, 1, prior=data.label_counts)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -99,6 +101,95 @@ def check_cost(config: Config, texts: Path, who: str) -> None:
     assert cost.workload.predictions == report.predictions
     np.testing.assert_array_equal(cost.workload.own, report.own)
     assert cost.traffic == cost.bytes_down + cost.bytes_up == sum(cost.bytes.values())
+
+
+@pytest.mark.parametrize("budget", [1.0, 0.3, 0.1])
+@pytest.mark.parametrize("delivery", ["on-demand", "broadcast", "pre-generated"])
+@pytest.mark.parametrize(
+    "retrieval",
+    [
+        {"method": "simhash-union"},
+        {"method": "simhash-collisions", "transform": "simple-lsh", "norm_ranges": 3, "probes": 1},
+        {"method": "simhash-collisions", "transform": "whiten", "projections": "pca"},
+        {"method": "simhash-union", "bits": 9, "tables": 3},
+        {"method": "frequency"},
+        {"method": "random"},
+        {"method": "query-centroids"},
+    ],
+)
+def test_costs_of_every_delivery_are_those_played(
+    retrieval: dict[str, object], delivery: str, budget: float, texts: Path
+) -> None:
+    if delivery == "pre-generated" and retrieval["method"] == "query-centroids":
+        return
+    selection = {"delivery": delivery, "budget": budget}
+    config = small_config(texts, retrieval=retrieval, selection=selection)
+    made = Bill(config, small_data(texts), measure=False)
+    client = made.clients["busiest"]
+    cost = made.cost(config, client)
+    _, report = played(config, texts, client)
+    # The slices' bytes are those of the round's index and keys, to the byte.
+    assert cost.bytes == report.bytes
+    assert list(cost.bytes) == list(report.bytes)
+    assert (cost.parameters, cost.rows) == (report.parameters, report.rows)
+    assert sum(cost.flops.values()) == report.flops
+    assert cost.bytes_down + cost.bytes_up == sum(cost.bytes.values())
+
+
+def test_deliveries_side_by_side(texts: Path) -> None:
+    retrieval = {"method": "simhash-union"}
+    config, data = small_config(texts, retrieval=retrieval, selection={"budget": 0.5}), small_data(texts)
+    found = bill(config, data, [1.0], Limits(), measure=False)["deliveries"]
+    assert list(found) == ["on-demand", "broadcast", "pre-generated"]
+    budget = max(
+        22, len(Bill(config, data, measure=False).cost(config, busiest_client(config, data)).workload.own)
+    )
+    assert [entry["rows_held"] for entry in found.values()] == [budget, 44, budget]
+    assert found["on-demand"]["learns"] == "the rows that its data need and the keys of its queries"
+    assert found["broadcast"]["learns"].startswith("nothing before the update")
+    assert "without a name" in found["pre-generated"]["learns"]
+    update = found["on-demand"]["bytes"]["update"]
+    assert found["broadcast"]["bytes_up"] == found["pre-generated"]["bytes_up"] == update
+    # A request for the manifest, one for each row, and some for buckets.
+    assert found["pre-generated"]["requests"] > 1 + budget
+    assert found["broadcast"]["requests"] == 0
+
+    full = bill(small_config(texts, retrieval={"method": "full"}), data, [1.0], Limits(), measure=False)
+    assert full["deliveries"]["on-demand"]["learns"].startswith("nothing before the update")
+    assert full["deliveries"]["pre-generated"]["refused"].startswith(
+        "selection.delivery = pre-generated: needs"
+    )
+
+
+def test_typical_slices_by_hand() -> None:
+    settings = {"method": "simhash-union", "bits": 2, "tables": 3, "transform": "none"}
+    config = make_config({"retrieval": settings})
+    hashing = replace(typical_hashing(config, 5, 10), keys={"buckets": np.arange(6)})
+    # A bucket of one in 4 is empty with chance (3/4)² in a model of 2 rows, and holds half a row.
+    assert typical_buckets(hashing, 2) == BucketTraffic(round(12 * 7 / 16), round(6 * 7 / 16), 3 * 4)
+    assert fetched_slices(BucketTraffic(9, 2, 100), 5, 8) == (7, 100 + 5 * 8 * 4)
+
+
+def test_memory_of_deliveries_by_hand() -> None:
+    config = make_config(
+        {"selection": {"budget": 0.5}, "model": {"embedding": 2, "attention": 2, "heads": 1}}
+    )
+    sizes = ModelSizes(Lookup(), {"scale": (3,)})
+    sent = {"broadcast": 1000, "update": 50}
+    phases = predict_memory(config, sizes, 40, workload(own=6), sent)
+    body, rows, own = 4 * 3, 4 * 2 * 20, 4 * 2 * 6
+    pass_ = 4 * (100 * 190 + 10 * 64 + 5) + 2 * 4 * 2 * 200 + LIBRARIES
+    found = {name: sum(terms.values()) for name, terms in phases.items()}
+    assert found["receive"] == 2000
+    assert found["hash"] == 1000 + own + pass_
+    assert found["rows"] == 1000 + rows
+    assert found["join"] == body + 3 * rows
+    sliced = predict_memory(
+        config, sizes, 40, workload(own=6), {"manifest": 300, "slices": 700, "update": 50}
+    )
+    assert sum(sliced["rows"].values()) == 300 + rows + 700 + 8 * 40
+    assert sliced["train"] == phases["train"]
+    assert "hash" not in predict_memory(config, sizes, 40, workload(own=6), sent, hashes=False)
 
 
 def test_rows_sent_to_be_dropped_are_at_most_those_predicted(texts: Path) -> None:

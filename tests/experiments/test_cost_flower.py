@@ -55,6 +55,32 @@ def test_bytes_over_flower_are_those_of_the_serialized_messages(
     assert last.reports[0].bytes == made.cost(config, client).bytes
 
 
+@pytest.mark.parametrize("delivery", ["broadcast", "pre-generated"])
+@pytest.mark.parametrize("budget", [1.0, 0.3, 0.1])
+def test_bytes_of_clients_that_select_by_themselves(
+    texts: Path, tmp_path: Path, delivery: str, budget: float
+) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("w1 w2 w3 w4\nw7 w8 w9\nw3 w2\n")
+    data = small_data(texts)
+    groups = {
+        "retrieval": {"method": "simhash-collisions"},
+        "selection": {"budget": budget, "delivery": delivery},
+        "client": {"sentences": 100},
+        "flower": {"clients": 1, "slices": str(tmp_path / "slices")},
+    }
+    config = small_config(texts, cohort=1, rounds=2, **groups)
+    grid = LoopbackGrid(app, [{"texts": str(tmp_path / "texts"), "client": "phone"}])
+    with FlowerRounds(grid, config, data) as rounds:
+        first = rounds.run_round()
+        second = rounds.run_round()
+    made = Bill(config, data, measure=False)
+    client = Client("phone", sentences_of(grid))
+    # Slices are those of the first round's index; a fresh model has equal arrays, which Flower sends once.
+    assert first.reports[0].bytes == made.cost(config, client).bytes
+    assert made.over_flower(config, client) == {"train": second.wire_bytes}
+
+
 def sentences_of(grid: LoopbackGrid) -> Sentences:
     context = grid.contexts[1]
     digest = str(context.state.config_records["setup"]["digest"])

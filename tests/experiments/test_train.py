@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from hashfed import HashfedError, Interrupted, RunFolder, train
+from hashfed.cli.main import main
 from hashfed.config import Config
 from hashfed.experiments.predict import predict_words
 from hashfed.experiments.train import Silent
@@ -274,3 +275,36 @@ def test_a_lost_checkpoint_does_not_leave_an_old_summary(texts: Path, tmp_path: 
     first = train(config)
     shutil.rmtree(tmp_path / "checkpoint")
     assert train(in_folder(small_config(texts, rounds=1, seed=9), tmp_path)) != first
+
+
+@pytest.mark.parametrize(
+    ("delivery", "kinds"),
+    [
+        ("on-demand", {"declare", "welcome", "keys", "rows", "update"}),
+        ("broadcast", {"broadcast", "update"}),
+        ("pre-generated", {"manifest", "slices", "update"}),
+    ],
+)
+def test_a_run_for_each_delivery(
+    texts: Path, tmp_path: Path, delivery: str, kinds: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the command line, to the end: the model is the same, the bytes are those of the delivery."""
+    config = tmp_path / "small.yaml"
+    config.write_text(small_config(texts, retrieval={"method": "simhash-collisions"}).to_yaml())
+    for name, value in (("one", "on-demand"), ("other", delivery)):
+        options = ["--selection.delivery", value, "--output", str(tmp_path / name)]
+        assert main(["train", str(config), *options]) == 0
+    one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "other"))
+    assert other["evaluation"] == one["evaluation"]
+    device = other["device"]
+    assert set(device["bytes"]) == kinds
+    assert device["bytes_down"] + device["bytes_up"] == pytest.approx(sum(device["bytes"].values()))
+    assert device["memory_peak"] > device["memory_baseline"]
+    page = tmp_path / "page.html"
+    folders = [str(tmp_path / "one"), str(tmp_path / "other")]
+    assert main(["compare", *folders, "--output", str(page)]) == 0
+    assert f"{device['bytes_down'] / 1e6:.2f}" in capsys.readouterr().out
+    # A column for each kind of message that either run sent.
+    shown = {"declare", "welcome", "keys", "rows", "update"} | kinds
+    assert f'<th colspan="{len(shown)}" scope="colgroup"' in page.read_text()
+    assert all(f'<th scope="col">{kind}\u00a0' in page.read_text() for kind in shown)

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.compression import compress_rows, compress_update, compress_welcome
-from hashfed.federated.messages import ClientKeys, Declare, Message, SelectedRows, Update, Welcome
+from hashfed.federated.messages import (
+    Broadcast,
+    ClientKeys,
+    Declare,
+    Manifest,
+    Message,
+    SelectedRows,
+    Update,
+    Welcome,
+)
 from hashfed.federated.settings import RowPrecision, UpdatePrecision
 
 
@@ -21,8 +30,9 @@ def examples(rows: int, dimension: int, seed: int) -> list[Message]:
     ids = np.arange(rows, dtype=np.int32) * 3
     keys = {"buckets": ids, "counts": np.ones(rows, np.int32)}
     numbers = {"bits": 3, "seed": seed}
-    types = (np.uint8, np.int8, np.int16, np.float16, np.int32, np.float32, np.int64)
+    types = (np.uint8, np.int8, np.int16, np.float16, np.int32, np.float32, np.float64, np.int64)
     arrays = {f"an {dtype.__name__}": np.arange(rows * 3).reshape(rows, 3).astype(dtype) for dtype in types}
+    digests = np.arange(rows * 32, dtype=np.uint8).reshape(rows, 32)
     return [
         Declare(seed, ids, rows + 1),
         Welcome(seed, body, table, "simhash", numbers),
@@ -34,6 +44,25 @@ def examples(rows: int, dimension: int, seed: int) -> list[Message]:
         Update(seed, 17, 1e-30, body, None, table),
         Welcome(seed, body, table, "many types", numbers, arrays),
         ClientKeys(seed, arrays),
+        Broadcast(seed, body, table, ids),
+        Broadcast(seed, body, table, ids + 0.5),
+        Broadcast(seed, body, table, None),
+        Manifest(seed, dimension, body, "none", {}, digests, ids[:0], ids[:0], digests[:0]),
+        Manifest(
+            seed,
+            dimension,
+            body,
+            "simhash",
+            numbers,
+            digests,
+            ids,
+            ids + 1,
+            digests + 1,
+            arrays,
+            2 * ids,
+            ids.astype(np.uint8),
+            ids + 0.5,
+        ),
     ]
 
 
@@ -55,7 +84,7 @@ def test_claimed_size_is_the_size_of_the_bytes(rows: int, dimension: int, seed: 
             assert wire.size(message) == len(wire.encode(message))
 
 
-@pytest.mark.parametrize("position", range(10))
+@pytest.mark.parametrize("position", range(15))
 def test_a_message_survives_the_wire(position: int) -> None:
     for message in compressed(examples(4, 3, 5)[position]):
         received = wire.decode(wire.encode(message))

@@ -78,7 +78,11 @@ def absolute(config: Config) -> Config:
     data = config.data
     if source not in NAMED:
         data = data.model_copy(update={"source": str(Path(source).absolute())})
-    return config.model_copy(update={"output": str(config.folder().absolute()), "data": data})
+    flower = config.flower
+    if flower.slices is not None:
+        flower = flower.model_copy(update={"slices": str(Path(flower.slices).absolute())})
+    changes = {"output": str(config.folder().absolute()), "data": data, "flower": flower}
+    return config.model_copy(update=changes)
 
 
 def _wait_for_nodes(superlink: "SuperLink", count: int) -> None:

@@ -73,7 +73,7 @@ class Vocabulary:
         """
         try:
             return cls.from_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise HashfedError(f"{path}: no readable vocabulary ({error})") from None
         except HashfedError as error:
             raise HashfedError(f"{path}: {error}") from None

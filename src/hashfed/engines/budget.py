@@ -2,6 +2,7 @@
 
 from hashfed.config import Config
 from hashfed.retrieval import device_rows
+from hashfed.retrieval.delivery import WITHOUT_PRIOR
 
 
 def sends_everything(config: Config) -> bool:
@@ -9,6 +10,16 @@ def sends_everything(config: Config) -> bool:
     selection = config.selection
     unlimited = selection.budget == 1 and selection.max_rows is None and selection.max_bytes is None
     return config.retrieval.method == "full" or unlimited
+
+
+def clients_declare(config: Config) -> bool:
+    """Whether clients say which rows they need: not where they get all, or select by themselves."""
+    return config.selection.delivery == "on-demand" and not sends_everything(config)
+
+
+def sends_counts(config: Config) -> bool:
+    """Whether clients that select by themselves need the counts that the index is built of."""
+    return not sends_everything(config) and config.retrieval.method not in WITHOUT_PRIOR
 
 
 def device_budget(config: Config, size: int) -> int:

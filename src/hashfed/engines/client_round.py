@@ -7,19 +7,34 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from hashfed.config import Config
 from hashfed.data import Client
 from hashfed.data.sentences import Sentences
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.flops import round_flops
+from hashfed.engines.server_round import ServerRound, selection_stream
+from hashfed.engines.slice_store import CachedSource
+from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
+from hashfed.federated import server as server_side
+from hashfed.federated import slices, wire
 from hashfed.federated.compression import compress_update, expand
 from hashfed.federated.error_feedback import Residual, compress_with_feedback
-from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
-from hashfed.models import Model
+from hashfed.federated.messages import (
+    Broadcast,
+    ClientKeys,
+    Declare,
+    Manifest,
+    SelectedRows,
+    Update,
+    Welcome,
+    unpack_counts,
+)
+from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
-from hashfed.retrieval import NoEncoder, make_encoder
+from hashfed.retrieval import Index, NoEncoder, Selection, build_index, make_encoder
 
 
 @dataclass
@@ -28,13 +43,15 @@ class ClientReport:
 
     Attributes:
         client: its name.
-        bytes: size of each message by kind.
+        bytes: size of each message by kind, and of all ``slices`` fetched.
         own: (o,) int64 ids of the rows its data needs, as far as the server knows them.
         own_rows: how many its data needs.
         rows: rows it trained on.
-        parameters: numbers held on the device, body and rows, before rows are dropped.
+        parameters: numbers held on the device, body and rows, before rows are dropped; all rows where they
+            are broadcast.
         predictions: positions trained on per epoch.
-        flops: of hashing and training, analytic; a backward pass counts as two forward passes.
+        flops: of hashing and training, analytic; a backward pass counts as two forward passes. The index and
+            its lookup are not counted, wherever they are.
         seconds: for ``hash``, ``retrieve`` and ``train``.
 
     """
@@ -68,7 +85,10 @@ def draw_sentences(config: Config, client: Client, round: int, size: int) -> Sen
 class ClientRound:
     """A client in one round (paper, section 3.2, steps 2, 3 and 5).
 
-    It may be made anew for each step, in another process: the same numbers come out.
+    It may be made anew for each step, in another process: the same numbers come out. By
+    ``selection.delivery``, what ``train`` needs comes from the server's answers to ``declared`` and ``hash``
+    (on-demand), from ``select_broadcast``, or from ``fetch_manifest`` and ``select_published``
+    (pre-generated).
 
     Attributes:
         config: of the run.
@@ -114,6 +134,96 @@ class ClientRound:
         with self.report.timed("hash"):
             return client_side.hash_queries(self.model, expand(welcome), self.declared.own, self.sentences)
 
+    def select_broadcast(
+        self, message: Broadcast, index: Index | None = None
+    ) -> tuple[Welcome, SelectedRows]:
+        """Steps 2 to 4 on the device, which received all rows: what the server would have answered.
+
+        Args:
+            message: of the server.
+            index: that of the message's rows and counts, where it is known already; None: built here.
+
+        Raises:
+            HashfedError: where the message is not of this model, or its rows or counts are not finite.
+
+        """
+        config, width = self.config, self.config.model.embedding
+        if message.rows.shape != (self.size, width):
+            shape = tuple(message.rows.shape)
+            raise HashfedError(f"broadcast rows of shape {shape}: must be ({self.size}, {width})")
+        with self.report.timed("retrieve"):
+            if index is None:
+                index = broadcast_index(config, message)
+            parameters = Parameters(message.rows, message.body)
+            there = ServerRound.of(config, parameters, index, self.round)
+            welcome = there.welcome(self.declared)
+        keys = self.hash(welcome)
+        with self.report.timed("retrieve"):
+            return welcome, there.select(self.client.name, self.declared, keys)
+
+    def fetch_manifest(self, wanted: slices.Wanted, source: CachedSource) -> Manifest:
+        """What slices the round has; slices of other rounds that ``source`` kept are forgotten.
+
+        Args:
+            wanted: address and size of the manifest (``ServerRound.publish``).
+            source: of the slices.
+
+        Raises:
+            HashfedError: where it cannot be fetched, or is no manifest of this model.
+
+        """
+        encoded = source.get(wanted)
+        manifest = wire.decode(encoded)
+        if not isinstance(manifest, Manifest):
+            raise HashfedError(f"slice {wanted.address}: must be a manifest, not a message {manifest.kind}")
+        source.keep(slices.addresses_in(manifest))
+        self.report.bytes[manifest.kind] = len(encoded)
+        return manifest
+
+    def select_published(self, manifest: Manifest, source: CachedSource) -> tuple[Welcome, SelectedRows]:
+        """Steps 2 to 4 on the device, which fetches slices of rows and buckets and names itself to nobody.
+
+        Args:
+            manifest: of the round.
+            source: of the slices; what it has kept is not fetched again.
+
+        Raises:
+            HashfedError: where the manifest is not of this model, or a slice is missing or was changed.
+
+        """
+        config, size, before = self.config, self.size, source.fetched
+        manifest.check(size, config.model.embedding)
+        device = next((value.device for value in manifest.body.values()), None)
+
+        def take(ids: np.ndarray | None) -> torch.Tensor:
+            wanted = slices.wanted_rows(manifest, np.arange(size) if ids is None else ids)
+            return slices.read_rows(manifest, source.fetch(wanted)).to(device)
+
+        welcome = Welcome(
+            self.round,
+            manifest.body,
+            take(self.declared.own),
+            manifest.encoder,
+            manifest.encoder_numbers,
+            manifest.encoder_arrays,
+        )
+        keys = self.hash(welcome)
+        with self.report.timed("retrieve"):
+            if sends_everything(config):
+                selection = Selection.all(size)
+            else:
+                sent = {} if keys is None else keys.keys
+                buckets = source.fetch(slices.wanted_buckets(manifest, sent))
+                candidates = slices.find_candidates(config.retrieval, manifest, sent, buckets)
+                rng = selection_stream(config, self.round, self.client.name)
+                selection = server_side.cut_to_budget(
+                    candidates, self.declared, size, manifest.width, config.selection, rng
+                )
+            budget = device_budget(config, size)
+            selected = server_side.pack_rows(take, size, selection, self.declared.own, budget, self.round)
+        self.report.bytes["slices"] = source.fetched - before
+        return welcome, selected
+
     def train(
         self, welcome: Welcome, selected: SelectedRows, residual: Residual | None = None
     ) -> tuple[Update, Residual | None]:
@@ -156,9 +266,21 @@ class ClientRound:
         report.own_rows = len(report.own)
         report.rows = len(local.rows)
         report.predictions = sentences.predictions
-        report.parameters = received.rows.numel() + sum(value.numel() for value in local.body.values())
+        held = self.size if self.config.selection.delivery == "broadcast" else len(received.rows)
+        report.parameters = held * received.rows.shape[1] + sum(
+            value.numel() for value in local.body.values()
+        )
         report.flops = sum(flops.values())
         return update, lost
+
+
+def broadcast_index(config: Config, message: Broadcast) -> Index | None:
+    """The server's index, built on the device of a broadcast; None where all rows are selected."""
+    if sends_everything(config):
+        return None
+    # Methods that use no counts get none, and are built of any.
+    prior = np.zeros(len(message.rows)) if message.prior is None else unpack_counts(message.prior)
+    return build_index(message.rows.cpu(), config.retrieval, prior, config.seed)
 
 
 def asks_for_keys(config: Config, encoder: str) -> bool:

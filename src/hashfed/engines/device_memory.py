@@ -1,7 +1,7 @@
 """Peak memory of a client, measured in a fresh process that holds only what a client holds.
 
-Run as a module it is that process: it reads the messages the client receives, hashes, trains, and prints
-its memory as JSON.
+Run as a module it is that process: it reads the messages the client receives, fetches slices, hashes, trains,
+and prints its memory as JSON.
 """
 
 import json
@@ -21,13 +21,16 @@ from hashfed.config import Config, load_config
 from hashfed.data import Client, FederatedText
 from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import return_memory
-from hashfed.engines.exchange import build_model, draw_sentences, play_round
+from hashfed.engines.client_round import ClientRound
+from hashfed.engines.exchange import build_model, draw_sentences, play_round, publish_here
+from hashfed.engines.server_round import ServerRound
+from hashfed.engines.slice_store import CachedSource, FolderStore, slice_path
 from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.compression import compress_update, expand
-from hashfed.federated.messages import Declare, Message, SelectedRows, Welcome
+from hashfed.federated.messages import Broadcast, Declare, Manifest, Message, SelectedRows, Update, Welcome
 from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters, Transformer
 from hashfed.randomness import stream
@@ -61,25 +64,40 @@ def measure_device_memory(
 
     """
     client = client or busiest_client(config, data)
-    index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
+    prior = data.label_counts
+    index = build_index(parameters.rows, config.retrieval, prior, config.seed)
+    published = None
+    if config.selection.delivery == "pre-generated":
+        manifest, store = publish_here(ServerRound.of(config, parameters, index, PROBED_ROUND, prior))
+        published = manifest, CachedSource(store)
     with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
         folder = Path(name)
 
         def keep(message: Message) -> None:
-            if isinstance(message, Welcome | SelectedRows):
+            if not isinstance(message, Update):
                 write_atomically(folder / message.kind, wire.encode(message))
 
-        play_round(config, model, parameters, index, client, PROBED_ROUND, keep)
+        play_round(config, model, parameters, index, client, PROBED_ROUND, keep, prior, published)
         sentences = draw_sentences(config, client, PROBED_ROUND, len(parameters.rows))
         arrays = {"inputs": sentences.inputs, "targets": sentences.targets}
         try:
             save_file(arrays, folder / "sentences")
             (folder / "config.yaml").write_text(config.to_yaml())
             (folder / "client").write_text(client.name)
+            if published is not None:
+                _write_slices(folder / "slices", published[1])
         except (OSError, SafetensorError) as error:
             raise HashfedError(f"{name}: cannot be written ({error})") from None
         found = [run_fresh(__name__, name) for _ in range(PROBES)]
     return {key: int(statistics.median(item[key] for item in found)) for key in found[0]}
+
+
+def _write_slices(folder: Path, fetched: CachedSource) -> None:
+    """The slices that a client fetched, as ``FolderStore`` has them; not flushed to disk one by one."""
+    for address, data in fetched.kept.items():
+        path = folder / slice_path(address)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def run_fresh(module: str, argument: str) -> dict[str, int]:
@@ -137,13 +155,8 @@ def _client_process(folder: Path) -> dict[str, int]:
     sentences = Sentences(arrays["inputs"], arrays["targets"])
     _train_toy(config)
     baseline = resident_peak()
-    welcome = wire.decode((folder / "welcome").read_bytes())
-    assert isinstance(welcome, Welcome)
+    welcome, selected = _receive(folder, config, model, sentences)
     own = sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
-    if welcome.encoder != "none" and len(own):
-        client_side.hash_queries(model, expand(welcome), own, sentences)
-    selected = wire.decode((folder / "rows").read_bytes())
-    assert isinstance(selected, SelectedRows)
     local = client_side.join_rows(expand(welcome), own, expand(selected))
     budget = selected.budget
     del welcome, selected
@@ -152,6 +165,33 @@ def _client_process(folder: Path) -> dict[str, int]:
     update = client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng)
     wire.encode(compress_update(update, config.compression.updates))
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
+
+
+def _receive(
+    folder: Path, config: Config, model: Model, sentences: Sentences
+) -> tuple[Welcome, SelectedRows]:
+    """All steps before training; what they need besides is freed at the end."""
+    if config.selection.delivery == "on-demand":
+        welcome = wire.decode((folder / "welcome").read_bytes())
+        assert isinstance(welcome, Welcome)
+        own = sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
+        if welcome.encoder != "none" and len(own):
+            client_side.hash_queries(model, welcome, own, sentences)
+        selected = wire.decode((folder / "rows").read_bytes())
+        assert isinstance(selected, SelectedRows)
+        return welcome, selected
+    client = Client((folder / "client").read_text(), sentences)
+    if config.selection.delivery == "broadcast":
+        message = wire.decode((folder / "broadcast").read_bytes())
+        assert isinstance(message, Broadcast)
+        here = ClientRound(config, model, client, PROBED_ROUND, len(message.rows))
+        here.sentences = sentences  # drawn already
+        return here.select_broadcast(message)
+    manifest = wire.decode((folder / "manifest").read_bytes())
+    assert isinstance(manifest, Manifest)
+    here = ClientRound(config, model, client, PROBED_ROUND, len(manifest.row_addresses))
+    here.sentences = sentences
+    return here.select_published(manifest, CachedSource(FolderStore(folder / "slices")))
 
 
 def _train_toy(config: Config) -> None:

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from hashfed.config import Config
 from hashfed.data import Client
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.client_round import ClientReport, ClientRound, draw_sentences
 from hashfed.engines.server_round import ServerRound
+from hashfed.engines.slice_store import CachedSource, MemoryStore, SliceSource
 from hashfed.federated import wire
 from hashfed.federated.compression import expand
 from hashfed.federated.error_feedback import Residual
-from hashfed.federated.messages import Message, Update
+from hashfed.federated.messages import Manifest, Message, SelectedRows, Update, Welcome
 from hashfed.models import Model, Parameters, make_model
 from hashfed.retrieval import Index
 
@@ -20,6 +23,7 @@ __all__ = [
     "device_budget",
     "draw_sentences",
     "play_round",
+    "publish_here",
     "sends_everything",
 ]
 
@@ -38,6 +42,8 @@ def play_round(
     client: Client,
     round: int,
     sent: Callable[[Message], None] = lambda message: None,
+    prior: np.ndarray | None = None,
+    published: tuple[Manifest, SliceSource] | None = None,
     residual: Residual | None = None,
     keep: Callable[[Residual], None] = lambda residual: None,
 ) -> tuple[Update, ClientReport]:
@@ -49,11 +55,13 @@ def play_round(
     Args:
         config: of the run.
         model: its functions.
-        parameters: before this round.
-        index: over their rows.
+        parameters: the model before this round.
+        index: over its rows.
         client: its name and data.
         round: the round's number.
         sent: called with every message, compressed as it travels; those are the bytes that are counted.
+        prior: (n,) public counts that the index is built of; needed where the client selects by itself.
+        published: the round's slices (pre-generated), where somebody made them before; None: made here.
         residual: what compression lost of the client's last update (with ``compression.error_feedback``).
         keep: called with what it lost of this one.
 
@@ -61,7 +69,7 @@ def play_round(
         The update, expanded, and what the round cost.
 
     """
-    there = ServerRound.of(config, parameters, index, round)
+    there = ServerRound.of(config, parameters, index, round, prior)
     here = ClientRound(config, model, client, round, len(parameters.rows))
     report = here.report
 
@@ -69,18 +77,41 @@ def play_round(
         report.bytes[message.kind] = wire.size(message)
         sent(message)
 
-    if not sends_everything(config):
+    if config.selection.delivery == "broadcast":
+        message = there.broadcast()
+        send(message)
+        welcome, selected = here.select_broadcast(message, index)
+    elif config.selection.delivery == "pre-generated":
+        manifest, source = published if published is not None else publish_here(there)
+        send(manifest)
+        welcome, selected = here.select_published(manifest, CachedSource(source))
+    else:
+        welcome, selected = _ask(there, here, send)
+    update, lost = here.train(welcome, selected, residual)
+    send(update)
+    if lost is not None:
+        keep(lost)
+    return expand(update), report
+
+
+def publish_here(there: ServerRound) -> tuple[Manifest, MemoryStore]:
+    """The round's slices in the memory of this process."""
+    manifest, slices = there.slices()
+    return manifest, MemoryStore(slices)
+
+
+def _ask(
+    there: ServerRound, here: ClientRound, send: Callable[[Message], None]
+) -> tuple[Welcome, SelectedRows]:
+    """Rows on demand: declaration and keys go up, rows come down."""
+    if not sends_everything(here.config):
         send(here.declared)
     welcome = there.welcome(here.declared)
     send(welcome)
     keys = here.hash(welcome)
     if keys is not None:
         send(keys)
-    with report.timed("retrieve"):
-        selected = there.select(client.name, here.declared, keys)
+    with here.report.timed("retrieve"):
+        selected = there.select(here.client.name, here.declared, keys)
     send(selected)
-    update, lost = here.train(welcome, selected, residual)
-    send(update)
-    if lost is not None:
-        keep(lost)
-    return expand(update), report
+    return welcome, selected

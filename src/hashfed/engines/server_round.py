@@ -1,14 +1,28 @@
-"""The server's answers to one client in one round: every engine calls these."""
+"""The server's part of one round: every engine calls these."""
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from hashfed.config import Config
-from hashfed.engines.budget import device_budget, sends_everything
+from hashfed.engines.budget import device_budget, sends_counts, sends_everything
+from hashfed.engines.slice_store import SliceStore
 from hashfed.federated import server as server_side
+from hashfed.federated import wire
 from hashfed.federated.clip import clip_update
 from hashfed.federated.compression import compress_rows, compress_welcome, expand
-from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
+from hashfed.federated.messages import (
+    Broadcast,
+    ClientKeys,
+    Declare,
+    Manifest,
+    SelectedRows,
+    Update,
+    Welcome,
+    pack_counts,
+)
 from hashfed.federated.settings import ServerSettings
+from hashfed.federated.slices import Wanted, address_of, addresses_in, make_slices
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Index, Selection
@@ -19,25 +33,82 @@ from hashfed.retrieval.full import FullIndex
 class ServerRound:
     """The server in one round (paper, section 3.2, steps 2 and 4).
 
+    By ``selection.delivery``: on-demand, ``welcome`` and ``select`` for each client; broadcast, ``broadcast``
+    once for all; pre-generated, ``publish`` once for all.
+
     Attributes:
         config: of the run.
         parameters: the model before this round.
-        index: over its rows.
+        index: over its rows; None where clients build it (broadcast).
         round: the round's number.
+        prior: (n,) public counts that the index is built of; needed where clients select by themselves.
 
     """
 
     config: Config
     parameters: Parameters
-    index: Index
+    index: Index | None
     round: int
+    prior: np.ndarray | None = None
 
     @classmethod
-    def of(cls, config: Config, parameters: Parameters, index: Index, round: int) -> "ServerRound":
+    def of(
+        cls,
+        config: Config,
+        parameters: Parameters,
+        index: Index | None,
+        round: int,
+        prior: np.ndarray | None = None,
+    ) -> "ServerRound":
         """The same, with the index that a full selection needs instead of the given one."""
         if sends_everything(config):
             index = FullIndex(len(parameters.rows))
-        return cls(config, parameters, index, round)
+        return cls(config, parameters, index, round, prior)
+
+    def broadcast(self) -> Broadcast:
+        """All that clients need to select by themselves: body, all rows, and counts where they are used."""
+        return Broadcast(self.round, self.parameters.body, self.parameters.rows, self._sent_counts())
+
+    def slices(self) -> tuple[Manifest, dict[str, bytes]]:
+        """The slices of this round by address, and their manifest.
+
+        Raises:
+            HashfedError: where the index needs keys and has no buckets.
+
+        """
+        return make_slices(self.parameters, self._index(), self._sent_counts(), self.round)
+
+    def publish(self, store: SliceStore) -> Wanted:
+        """Put all slices and then their manifest into ``store``; those of earlier rounds are deleted.
+
+        Returns:
+            Address and size of the manifest, for ``ClientRound.fetch_manifest``.
+
+        Raises:
+            HashfedError: where the index has no slices, or the store cannot be written.
+
+        """
+        manifest, slices = self.slices()
+        for data in slices.values():
+            store.put(data)
+        encoded = wire.encode(manifest)
+        wanted = Wanted(address_of(encoded), len(encoded))
+        store.put(encoded)
+        store.keep(addresses_in(manifest) | {wanted.address})
+        return wanted
+
+    def _sent_counts(self) -> np.ndarray | None:
+        """The counts as they travel; None where clients use none."""
+        if not sends_counts(self.config):
+            return None
+        if self.prior is None:
+            raise ValueError("clients that select by themselves need the counts: give ServerRound its prior")
+        return pack_counts(self.prior)
+
+    def _index(self) -> Index:
+        if self.index is None:
+            raise ValueError("this step needs the index: give it to ServerRound")
+        return self.index
 
     def welcome(self, declared: Declare) -> Welcome:
         """Step 2: body, declared rows and encoder, compressed as the configuration asks.
@@ -46,7 +117,7 @@ class ServerRound:
             HashfedError: where the declaration does not fit.
 
         """
-        message = server_side.welcome(self.parameters, self.index, declared)
+        message = server_side.welcome(self.parameters, self._index(), declared)
         return compress_welcome(message, self.config.compression.rows)
 
     def select(self, client: str, declared: Declare, keys: ClientKeys | None) -> SelectedRows:
@@ -65,15 +136,20 @@ class ServerRound:
         if sends_everything(config):
             selection = Selection.all(size)
         else:
-            rng = stream(config.seed, "select", self.round, client)
+            rng = selection_stream(config, self.round, client)
             sent = keys if keys is not None else ClientKeys(self.round, {})
             dimension = self.parameters.rows.shape[1]
             selection = server_side.retrieve(
-                self.index, sent, declared, size, dimension, config.selection, rng
+                self._index(), sent, declared, size, dimension, config.selection, rng
             )
         budget = device_budget(config, size)
         message = server_side.send_rows(self.parameters, selection, declared.own, budget, self.round)
         return compress_rows(message, config.compression.rows)
+
+
+def selection_stream(config: Config, round: int, client: str) -> np.random.Generator:
+    """The random numbers of a client's selection, whoever selects."""
+    return stream(config.seed, "select", round, client)
 
 
 def accept_update(settings: ServerSettings, client: str, update: Update) -> tuple[Update, bool]:

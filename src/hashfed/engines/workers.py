@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy as np
 import torch
 import torch.multiprocessing
 
@@ -29,14 +30,17 @@ from hashfed.data import FederatedText
 from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import give_back_gaps, keep_memory
 from hashfed.engines.evaluation import evaluate_chunk
-from hashfed.engines.exchange import ClientReport, play_round
+from hashfed.engines.exchange import ClientReport, play_round, publish_here
 from hashfed.engines.index_keeper import IndexKeeper
 from hashfed.engines.mapped import MappedTable
+from hashfed.engines.server_round import ServerRound
+from hashfed.engines.slice_store import MemoryStore
 from hashfed.engines.slots import SlotMessage, SlotReader, SlotWriter
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
-from hashfed.federated.messages import Update
+from hashfed.federated.messages import Manifest, Update
 from hashfed.models import Model, Parameters, PredictionSums
+from hashfed.retrieval import Index
 
 POLL_SECONDS = 0.1
 """How often a wait for workers looks whether the run was interrupted."""
@@ -90,6 +94,7 @@ class Workbench:
         tables: files of those of these tables that are mapped, by name.
         changed: (n,) the last round at whose end each row moved, shared; None where nobody notes it.
         keeper: of the index, from the first client on.
+        published: a round and its slices (``selection.delivery: pre-generated``), made for its first client.
         copy: the parameters on the clients' device, and after how many rounds they were so; None on a CPU.
 
     """
@@ -104,6 +109,7 @@ class Workbench:
     tables: Mapping[str, MappedTable]
     changed: torch.Tensor | None = None
     keeper: IndexKeeper | None = field(default=None, init=False)
+    published: tuple[int, tuple[Manifest, MemoryStore]] | None = field(default=None, init=False)
     copy: tuple[int, Parameters] | None = field(default=None, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,7 +134,7 @@ class Workbench:
         """
         if self.keeper is None:
             rows = self.parameters.rows if self.indexed is None else self.indexed
-            prior = self.data.label_counts if self.prior is None else self.prior
+            prior: np.ndarray | torch.Tensor = self.data.label_counts if self.prior is None else self.prior
             self.keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, self.changed)
         index = self.keeper.index(refreshed(task.round, self.config.retrieval.refresh), task.round)
         client = self.data.train[task.client]
@@ -141,10 +147,23 @@ class Workbench:
             index,
             client,
             task.round,
+            prior=self.data.label_counts,
+            published=self._published(parameters, index, task.round),
             residual=task.residual,
             keep=lost.append,
         )
         return update.cpu(), report, lost[0].cpu() if lost else None
+
+    def _published(
+        self, parameters: Parameters, index: Index, round: int
+    ) -> tuple[Manifest, MemoryStore] | None:
+        """The slices of ``round``; None where none are fetched."""
+        if self.config.selection.delivery != "pre-generated":
+            return None
+        if self.published is None or self.published[0] != round:
+            there = ServerRound.of(self.config, parameters, index, round, self.data.label_counts)
+            self.published = round, publish_here(there)
+        return self.published[1]
 
     def evaluate(self, task: EvaluateChunk) -> PredictionSums:
         """Sums of one chunk."""

@@ -263,20 +263,23 @@ def client_seconds(record: RoundRecord) -> dict[str, float]:
     return total
 
 
-DOWN, UP = ("welcome", "rows"), ("declare", "keys", "update")
+DOWN = ("welcome", "rows", "broadcast", "manifest", "slices")
+UP = ("declare", "keys", "update")
+"""Kinds of messages by their way; ``slices`` are all those that a client fetched."""
 
 
 def device_cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Means per client and round over a run's metrics lines."""
     clients = sum(line["clients"] for line in lines)
-    by_kind = {kind: sum(line["bytes"].get(kind, 0) for line in lines) / clients for kind in (*DOWN, *UP)}
+    kinds = [kind for kind in (*DOWN, *UP) if any(kind in line["bytes"] for line in lines)]
+    by_kind = {kind: sum(line["bytes"].get(kind, 0) for line in lines) / clients for kind in kinds}
     return {
         "rows": float(np.mean([line["rows"] for line in lines])),
         "parameters": float(np.mean([line["parameters"] for line in lines])),
         "flops": sum(line["flops"] for line in lines) / clients,
         "bytes": by_kind,
-        "bytes_down": sum(by_kind[kind] for kind in DOWN),
-        "bytes_up": sum(by_kind[kind] for kind in UP),
+        "bytes_down": sum(by_kind.get(kind, 0) for kind in DOWN),
+        "bytes_up": sum(by_kind.get(kind, 0) for kind in UP),
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
+from hashfed.federated.messages import Broadcast, ClientKeys, Declare, SelectedRows, Update, Welcome
 from hashfed.retrieval.checks import check_ids
 
 
@@ -48,6 +48,24 @@ class Limits:
     keys: int = 1 << 26
 
 
+@dataclass(frozen=True)
+class RowsSent:
+    """What the server knows of the rows that a client may have trained on.
+
+    Attributes:
+        ids: (m,) ascending, of all rows that it was sent, its own among them; None for all n.
+        least: rows that it must have trained on.
+        most: rows that it may have trained on.
+        listed: whether its update names its rows; where not, it is of all n.
+
+    """
+
+    ids: np.ndarray | None
+    least: int
+    most: int
+    listed: bool
+
+
 def check_declare(message: Declare, round: int, shape: ModelShape, limits: Limits) -> None:
     """Refuse a declaration of another round, of ids that are no int32 list of rows, or of too many.
 
@@ -72,6 +90,18 @@ def check_welcome(message: Welcome, round: int, shape: ModelShape, own: int) -> 
     _same_round(message.round, round)
     _body(message.body, shape)
     _array("own_rows", message.own_rows, torch.float32, (own, shape.dimension))
+
+
+def check_broadcast(message: Broadcast, round: int, shape: ModelShape) -> None:
+    """Refuse a broadcast that does not fit: the model's shapes, all finite.
+
+    Raises:
+        HashfedError: as ``check_declare``.
+
+    """
+    _same_round(message.round, round)
+    _body(message.body, shape)
+    _array("rows", message.rows, torch.float32, (shape.size, shape.dimension))
 
 
 def check_keys(message: ClientKeys, round: int, limits: Limits) -> None:
@@ -105,9 +135,7 @@ def check_selected(message: SelectedRows, round: int, shape: ModelShape) -> None
         _array("log_weight", message.log_weight, torch.float32, (count,))
 
 
-def check_update(
-    message: Update, round: int, shape: ModelShape, limits: Limits, held: np.ndarray | None, budget: int
-) -> None:
+def check_update(message: Update, round: int, shape: ModelShape, limits: Limits, sent: RowsSent) -> None:
     """Refuse an update that is not one of the rows that the client was sent.
 
     Args:
@@ -115,8 +143,7 @@ def check_update(
         round: that the server is in.
         shape: of the model.
         limits: of a client.
-        held: (m,) ascending ids of the rows sent, own rows among them; None for all n.
-        budget: rows a client may train on; where more were sent it may have dropped some.
+        sent: the rows that the client has.
 
     Raises:
         HashfedError: as ``check_declare``.
@@ -128,17 +155,19 @@ def check_update(
     if not math.isfinite(message.loss):
         raise HashfedError(f"loss = {message.loss}: must be finite")
     count = shape.size
-    if (held is None) != (message.ids is None):
+    if sent.listed != (message.ids is not None):
         raise HashfedError("ids: must be there exactly where a part of the rows was sent")
-    if held is not None and message.ids is not None:
+    if message.ids is not None:
         _array("ids", torch.from_numpy(message.ids), torch.int32, None)
         check_ids(message.ids, shape.size)
-        strange = message.ids[~np.isin(message.ids, held, assume_unique=True)]
-        if len(strange):
-            raise HashfedError(f"ids: row {strange[0]} was not sent to this client")
-        least = min(len(held), budget)
-        if len(message.ids) < least:
-            raise HashfedError(f"ids: {len(message.ids)} rows: at least {least} must be trained on")
+        if sent.ids is not None:
+            strange = message.ids[~np.isin(message.ids, sent.ids, assume_unique=True)]
+            if len(strange):
+                raise HashfedError(f"ids: row {strange[0]} was not sent to this client")
+        if not sent.least <= len(message.ids) <= sent.most:
+            raise HashfedError(
+                f"ids: {len(message.ids)} rows: from {sent.least} to {sent.most} must be trained on"
+            )
         count = len(message.ids)
     _array("rows", message.rows, torch.float32, (count, shape.dimension))
     _body(message.body, shape)

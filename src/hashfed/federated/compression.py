@@ -69,13 +69,15 @@ def expand(message: Compressible) -> Compressible:
     """The message in float32; what already is float32 is not copied.
 
     Raises:
-        HashfedError: where an int8 array has no scale, or one that does not fit.
+        HashfedError: where an array is of another type than compression makes, or an int8 array has no scale,
+            or one that does not fit.
 
     """
     if isinstance(message, Welcome):
-        return replace(message, body=_cast(message.body, torch.float32), own_rows=message.own_rows.float())
+        body = {name: _widened(f"body.{name}", value) for name, value in message.body.items()}
+        return replace(message, body=body, own_rows=_widened("own_rows", message.own_rows))
     if isinstance(message, SelectedRows):
-        return replace(message, rows=message.rows.float())
+        return replace(message, rows=_widened("rows", message.rows))
     scales = message.scales
     body = {name: _expanded(f"body.{name}", value, scales) for name, value in message.body.items()}
     return replace(message, body=body, rows=_expanded("rows", message.rows, scales), scales={})
@@ -104,9 +106,19 @@ def _cast(tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, 
     return {name: value.to(dtype) for name, value in tensors.items()}
 
 
+def _widened(name: str, value: torch.Tensor) -> torch.Tensor:
+    """Float32."""
+    if value.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        found = str(value.dtype).removeprefix("torch.")
+        raise HashfedError(
+            f"{name} of type {found}: must be float32, or float16 or bfloat16 where compressed"
+        )
+    return value.float()
+
+
 def _expanded(name: str, value: torch.Tensor, scales: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if value.dtype != torch.int8:
-        return value.float()
+        return _widened(name, value)
     count = len(_slices(value))
     scale = scales.get(name)
     if scale is None or scale.shape != (count,):

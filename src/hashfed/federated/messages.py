@@ -1,10 +1,16 @@
-"""The five messages of a round.
+"""The messages of a round.
 
 client → server   Declare         which rows its data needs
 server → client   Welcome         body, those rows, encoder
 client → server   ClientKeys      keys of its queries
 server → client   SelectedRows    the other rows of its selection
 client → server   Update          changes of body and rows
+
+Where the client selects by itself (``selection.delivery``), one message that is the same for all clients
+stands for the first four (Charles et al. 2022, Federated Select):
+
+server → all      Broadcast       body, all rows, and what the index is built of
+server → all      Manifest        body, encoder, and where the slices of rows and index are
 """
 
 import struct
@@ -92,18 +98,12 @@ class Welcome:
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
-        encoder = {f"encoder.{name}": str(value) for name, value in self.encoder_numbers.items()}
-        return {"round": str(self.round), "encoder": self.encoder} | encoder
+        return {"round": str(self.round), "encoder": self.encoder} | _encoder(self.encoder_numbers)
 
     @classmethod
     def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Welcome":
         """The message from what was received."""
-        integers = {
-            name.removeprefix("encoder."): int(value)
-            for name, value in numbers.items()
-            if name.startswith("encoder.")
-        }
-        arrays = {name: value.numpy() for name, value in _unprefixed("encoder", tensors).items()}
+        integers, arrays = _read_encoder(tensors, numbers)
         body = _unprefixed("body", tensors)
         return cls(int(numbers["round"]), body, tensors["own_rows"], numbers["encoder"], integers, arrays)
 
@@ -249,10 +249,187 @@ class Update:
                 )
 
 
-Message = Declare | Welcome | ClientKeys | SelectedRows | Update
+@dataclass(frozen=True)
+class Broadcast:
+    """All that a client needs to build the index and to select by itself; the same for all clients.
 
-KINDS: dict[str, type[Declare] | type[Welcome] | type[ClientKeys] | type[SelectedRows] | type[Update]] = {
-    cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update)
+    Attributes:
+        round: of the exchange.
+        body: all parameters below the output layer.
+        rows: (n, d), all of them.
+        prior: (n,) public counts, int32 or float64 (``pack_counts``); None where the method uses none.
+
+    """
+
+    round: int
+    body: dict[str, torch.Tensor]
+    rows: torch.Tensor
+    prior: np.ndarray | None
+    kind: ClassVar[str] = "broadcast"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays to send."""
+        prior = {} if self.prior is None else {"prior": torch.from_numpy(self.prior)}
+        return {"rows": self.rows} | prior | _prefixed("body", self.body)
+
+    def numbers(self) -> dict[str, str]:
+        """The other fields to send."""
+        return {"round": str(self.round)}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Broadcast":
+        """The message from what was received."""
+        body = _unprefixed("body", tensors)
+        return cls(int(numbers["round"]), body, tensors["rows"], _array(tensors, "prior"))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What slices a round has, for clients that fetch them (``federated.slices``); the same for all clients.
+
+    A slice's address is the SHA-256 of its bytes.
+
+    Attributes:
+        round: of the exchange.
+        width: d.
+        body: all parameters below the output layer.
+        encoder: kind of the index's encoder.
+        encoder_numbers: its parameters that are integers.
+        row_addresses: (n, 32) uint8, of each row.
+        buckets: (b,) int32 keys of the buckets that hold rows, ascending.
+        bucket_rows: (b,) int32, how many rows each holds; at least 1.
+        bucket_addresses: (b, 32) uint8.
+        encoder_arrays: the encoder's parameters that are arrays.
+        prior: (n,) public counts, int32 or float64 (``pack_counts``); None where the method uses none.
+        ranges: (n,) uint8 norm range of each row; None where there is one range.
+        limits: (r,) float64 largest norm of each range; None where there is one range.
+
+    """
+
+    round: int
+    width: int
+    body: dict[str, torch.Tensor]
+    encoder: str
+    encoder_numbers: dict[str, int]
+    row_addresses: np.ndarray
+    buckets: np.ndarray
+    bucket_rows: np.ndarray
+    bucket_addresses: np.ndarray
+    encoder_arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    prior: np.ndarray | None = None
+    ranges: np.ndarray | None = None
+    limits: np.ndarray | None = None
+    kind: ClassVar[str] = "manifest"
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The arrays to send; those of buckets only where there are any."""
+        arrays: dict[str, np.ndarray | None] = {"row_addresses": self.row_addresses}
+        if len(self.buckets):
+            arrays |= {name: getattr(self, name) for name in ("buckets", "bucket_rows", "bucket_addresses")}
+        arrays |= {name: getattr(self, name) for name in ("prior", "ranges", "limits")}
+        sent = {name: torch.from_numpy(value) for name, value in arrays.items() if value is not None}
+        encoder = {name: torch.from_numpy(value) for name, value in self.encoder_arrays.items()}
+        return sent | _prefixed("body", self.body) | _prefixed("encoder", encoder)
+
+    def numbers(self) -> dict[str, str]:
+        """The other fields to send."""
+        fixed = {"round": str(self.round), "width": str(self.width), "encoder": self.encoder}
+        return fixed | _encoder(self.encoder_numbers)
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Manifest":
+        """The message from what was received."""
+        integers, arrays = _read_encoder(tensors, numbers)
+        none = np.empty(0, np.int32)
+        buckets, held = _array(tensors, "buckets"), _array(tensors, "bucket_rows")
+        addresses = _array(tensors, "bucket_addresses")
+        return cls(
+            int(numbers["round"]),
+            int(numbers["width"]),
+            _unprefixed("body", tensors),
+            numbers["encoder"],
+            integers,
+            tensors["row_addresses"].numpy(),
+            none if buckets is None else buckets,
+            none if held is None else held,
+            np.empty((0, 32), np.uint8) if addresses is None else addresses,
+            arrays,
+            _array(tensors, "prior"),
+            _array(tensors, "ranges"),
+            _array(tensors, "limits"),
+        )
+
+    def check(self, size: int, width: int) -> None:
+        """Refuse a manifest that is not of ``size`` rows of length ``width``, or contradicts itself.
+
+        Raises:
+            HashfedError: where a shape, a type or a value is wrong.
+
+        """
+        many = len(self.buckets)
+        expected: dict[str, tuple[np.ndarray | None, type, tuple[int, ...]]] = {
+            "row_addresses": (self.row_addresses, np.uint8, (size, 32)),
+            "buckets": (self.buckets, np.int32, (many,)),
+            "bucket_rows": (self.bucket_rows, np.int32, (many,)),
+            "bucket_addresses": (self.bucket_addresses, np.uint8, (many, 32)),
+            "ranges": (self.ranges, np.uint8, (size,)),
+        }
+        for name, (found, dtype, shape) in expected.items():
+            if found is not None and (found.dtype != dtype or found.shape != shape):
+                raise HashfedError(
+                    f"manifest of round {self.round}: {name} of type {found.dtype} and shape {found.shape}: "
+                    f"must be {np.dtype(dtype)}, {shape}"
+                )
+        if self.width != width:
+            raise HashfedError(f"manifest of round {self.round}: width = {self.width}: must be {width}")
+        if (self.ranges is None) != (self.limits is None) or (
+            self.ranges is not None and self.limits is not None and self.ranges.max() >= len(self.limits)
+        ):
+            raise HashfedError(f"manifest of round {self.round}: ranges and limits do not fit")
+        if many and ((self.buckets[1:] <= self.buckets[:-1]).any() or self.buckets[0] < 0):
+            raise HashfedError(f"manifest of round {self.round}: buckets must ascend without repetition")
+        if many and (self.bucket_rows.min() < 1 or self.bucket_rows.max() > size):
+            raise HashfedError(f"manifest of round {self.round}: a bucket must hold 1 to {size} rows")
+
+
+Message = Declare | Welcome | ClientKeys | SelectedRows | Update | Broadcast | Manifest
+
+
+def pack_counts(prior: np.ndarray) -> np.ndarray:
+    """Counts (n,) as they travel: int32, half the bytes, where all are whole and fit, else float64.
+
+    ``unpack_counts`` gives the same numbers back.
+    """
+    small = prior.astype(np.int32) if len(prior) == 0 or prior.max() < 2**31 else prior
+    return small if np.array_equal(small, prior) and small.dtype == np.int32 else prior.astype(np.float64)
+
+
+def unpack_counts(sent: np.ndarray) -> np.ndarray:
+    """Counts (n,) as an index takes them: int64 or float64."""
+    return sent.astype(np.int64) if sent.dtype == np.int32 else sent
+
+
+def _array(tensors: Mapping[str, torch.Tensor], name: str) -> np.ndarray | None:
+    return tensors[name].numpy() if name in tensors else None
+
+
+def _encoder(numbers: Mapping[str, int]) -> dict[str, str]:
+    return {f"encoder.{name}": str(value) for name, value in numbers.items()}
+
+
+def _read_encoder(
+    tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]
+) -> tuple[dict[str, int], dict[str, np.ndarray]]:
+    """An encoder's parameters that are integers, and those that are arrays."""
+    start = "encoder."
+    integers = {
+        name.removeprefix(start): int(value) for name, value in numbers.items() if name.startswith(start)
+    }
+    return integers, {name: value.numpy() for name, value in _unprefixed("encoder", tensors).items()}
+
+
+KINDS: dict[str, type[Message]] = {
+    cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update, Broadcast, Manifest)
 }
 """Their classes by kind."""
 

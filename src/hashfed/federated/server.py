@@ -1,11 +1,13 @@
 """The server's answers within a round (paper, section 3.2, steps 2 and 4)."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Welcome
 from hashfed.models import Parameters
-from hashfed.retrieval import Index, Selection, SelectionSettings, device_rows, sample, select
+from hashfed.retrieval import Candidates, Index, Selection, SelectionSettings, device_rows, sample, select
 
 
 def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
@@ -48,9 +50,30 @@ def retrieve(
 
     """
     declared.check(size)
+    return cut_to_budget(index.lookup(keys.keys), declared, size, dimension, settings, rng)
+
+
+def cut_to_budget(
+    candidates: Candidates,
+    declared: Declare,
+    size: int,
+    dimension: int,
+    settings: SelectionSettings,
+    rng: np.random.Generator,
+) -> Selection:
+    """The end of step 4, also for clients that look up by themselves: candidates cut or padded to the budget.
+
+    Args:
+        candidates: for the client's keys.
+        declared: its own rows, and its budget.
+        size: n.
+        dimension: d.
+        settings: of the run.
+        rng: this client's stream for this round.
+
+    """
     own = declared.own
     budget = min(declared.budget, device_rows(settings, size, dimension))
-    candidates = index.lookup(keys.keys)
     corrected = settings.correction == "tail"
     if settings.sampling == "proportional":
         return sample(own.astype(np.int64), candidates, size, budget, settings.tail, corrected, rng)
@@ -71,14 +94,40 @@ def send_rows(
 ) -> SelectedRows:
     """The selected rows that the client did not declare; all of them for a full selection."""
     size = len(parameters.rows)
+
+    def take(ids: np.ndarray | None) -> torch.Tensor:
+        return parameters.rows if ids is None else _rows(parameters, ids)
+
+    return pack_rows(take, size, selection, own, budget, round)
+
+
+def pack_rows(
+    take: Callable[[np.ndarray | None], torch.Tensor],
+    size: int,
+    selection: Selection,
+    own: np.ndarray,
+    budget: int,
+    round: int,
+) -> SelectedRows:
+    """``send_rows`` for rows that come from anywhere.
+
+    Args:
+        take: the rows (k, d) with ids (k,) int64 ascending; all n for None.
+        size: n.
+        selection: of the client.
+        own: (o,) ascending ids that it declared.
+        budget: rows it may hold.
+        round: of the exchange.
+
+    """
     if len(selection.ids) == size and len(own) == 0:
-        return SelectedRows(round, size, None, parameters.rows, None)
+        return SelectedRows(round, size, None, take(None), None)
     new = np.ones(len(selection.ids), bool)
     new[np.searchsorted(selection.ids, own)] = False  # both ascend, and a selection holds all own rows
     ids = selection.ids[new]
     weights = selection.log_weight[new]
     log_weight = torch.from_numpy(weights) if weights.any() else None
-    return SelectedRows(round, budget, ids.astype(np.int32), _rows(parameters, ids), log_weight)
+    return SelectedRows(round, budget, ids.astype(np.int32), take(ids), log_weight)
 
 
 def _rows(parameters: Parameters, ids: np.ndarray) -> torch.Tensor:

@@ -18,6 +18,7 @@ _DTYPES = {
     torch.bfloat16: "BF16",
     torch.int32: "I32",
     torch.float32: "F32",
+    torch.float64: "F64",
     torch.int64: "I64",
 }
 """In the order in which safetensors ranks them."""

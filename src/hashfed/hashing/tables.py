@@ -68,7 +68,7 @@ class BucketLists:
         # Positions of all members of all these buckets, without a loop over buckets.
         shift = np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
         rows = self.members[np.arange(len(shift)) + shift]
-        return np.bincount(rows, weights=np.repeat(counts, lengths), minlength=size)
+        return count_members(rows, lengths, counts, size)
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,20 @@ def _look_up(codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
             np.take(table, at, out=got, mode="clip")
             part += got
     return sums
+
+
+def count_members(members: np.ndarray, lengths: np.ndarray, counts: np.ndarray, size: int) -> np.ndarray:
+    """How often each of ``size`` rows was hit, (size,) float64, from buckets laid end to end.
+
+    Args:
+        members: (Σ lengths,) row ids in [0, size), bucket after bucket.
+        lengths: (k,) rows of each bucket.
+        counts: (k,) by how much each bucket counts.
+        size: n.
+
+    """
+    # Sums of whole numbers below 2^53: exact, so that the order of the buckets changes no bit.
+    return np.bincount(members, weights=np.repeat(counts, lengths), minlength=size)
 
 
 def bucket_keys(codes: np.ndarray, buckets: int) -> np.ndarray:

@@ -5,7 +5,16 @@ from typing import Any, TextIO
 
 from hashfed.report.columns import print_columns
 
-ARROWS = {"declare": "up", "welcome": "down", "keys": "up", "rows": "down", "update": "up"}
+ARROWS = {
+    "declare": "up",
+    "welcome": "down",
+    "keys": "up",
+    "rows": "down",
+    "broadcast": "down",
+    "manifest": "down",
+    "slices": "down",
+    "update": "up",
+}
 """Which way each message goes."""
 
 
@@ -26,6 +35,12 @@ def print_cost(result: Mapping[str, Any], file: TextIO) -> None:
     print_columns([("one client, round 1", *clients), *_client_lines(list(clients.values()))], file)
     print(f"\nbudgets, busiest client of {result['train_clients']:,}; × is the ratio to full", file=file)
     print_columns(list(_budget_lines(result["budgets"])), file)
+    print(
+        "\nhow rows reach a client (selection.delivery), busiest client; the numbers are the same", file=file
+    )
+    print_columns(list(_delivery_lines(result["deliveries"])), file)
+    for name, entry in result["deliveries"].items():
+        print(f"{name}: {entry.get('refused') or 'the server learns ' + entry['learns']}", file=file)
     if "largest" in result:
         limits = {name: value for name, value in result["largest"]["limits"].items() if value is not None}
         text = ", ".join(f"{name} ≤ {value / 1e6:.2f} MB" for name, value in limits.items())
@@ -93,6 +108,18 @@ def _budget_lines(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, .
             for way in ("down", "up"):
                 cells.append(f"{sum(item[way] for item in entry['flower'].values()) / 1e6:.2f}")
         yield (f"{entry['budget']:.4g} {entry['method']}", *cells)
+
+
+def _delivery_lines(deliveries: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A line for each way in which rows reach a client."""
+    yield ("delivery", "down MB", "up MB", "requests", "rows held")
+    for name, entry in deliveries.items():
+        if "refused" in entry:
+            yield (name, "–", "–", "–", "–")
+            continue
+        moved = [f"{entry[way] / 1e6:.2f}" for way in ("bytes_down", "bytes_up")]
+        requests = f"{entry['requests']:,}" if entry["requests"] else "–"
+        yield (name, *moved, requests, f"{entry['rows_held']:,}")
 
 
 def _found_lines(

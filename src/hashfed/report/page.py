@@ -28,8 +28,8 @@ from hashfed.report.results import RunResult, read_result, unique_names
 
 NONE = "–"
 """What a table shows where there is no value."""
-MESSAGES = ("declare", "welcome", "keys", "rows", "update")
-"""In the order in which a round sends them."""
+MESSAGES = ("declare", "welcome", "keys", "rows", "broadcast", "manifest", "slices", "update")
+"""In the order in which a round sends them, whatever the delivery."""
 DATA_SETTINGS = ("data.vocabulary", "data.sentence_length", "data.tokens_per_client", "data.long_texts")
 DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
@@ -131,6 +131,7 @@ def page_content(entries: Sequence[Entry]) -> dict[str, Any]:
 
 def section(label: str, entries: Sequence[Entry], id: str) -> dict[str, Any]:
     """Tables and plots of runs on the same data."""
+    kinds = message_kinds(entries)
     return {
         "id": id,
         "label": label,
@@ -139,8 +140,8 @@ def section(label: str, entries: Sequence[Entry], id: str) -> dict[str, Any]:
         "results": [result_row(entry, reference(entry, entries)) for entry in entries],
         "gaps": any(reference(entry, entries) for entry in entries),
         "floors": floor_rows(entries[0].result.floors),
-        "messages": [f"{kind}\u00a0{'↓' if kind in DOWN else '↑'}" for kind in MESSAGES],
-        "costs": [cost_row(entry, reference(entry, entries)) for entry in entries],
+        "messages": [f"{kind}\u00a0{'↓' if kind in DOWN else '↑'}" for kind in kinds],
+        "costs": [cost_row(entry, reference(entry, entries), kinds) for entry in entries],
         "references": reference_notes(entries),
         "settings": setting_rows(entries),
         "sample": sample_note(entries),
@@ -338,8 +339,13 @@ def floor_rows(floors: Mapping[str, float]) -> list[dict[str, Any]]:
     ]
 
 
-def cost_row(entry: Entry, full: Entry | None) -> dict[str, Any]:
-    """The cost of a run, each cell with its ratio to the full run's."""
+def message_kinds(entries: Sequence[Entry]) -> list[str]:
+    """The kinds of messages that any of the runs sent."""
+    return [kind for kind in MESSAGES if any(entry.result.device["bytes"].get(kind) for entry in entries)]
+
+
+def cost_row(entry: Entry, full: Entry | None, kinds: Sequence[str]) -> dict[str, Any]:
+    """The cost of a run, each cell with its ratio to the full run's; bytes by ``kinds`` of messages."""
 
     def cell(value: Callable[[Entry], float | None], show: Callable[[float], str]) -> dict[str, str]:
         own, base = value(entry), None if full is None else value(full)
@@ -347,7 +353,7 @@ def cost_row(entry: Entry, full: Entry | None) -> dict[str, Any]:
         return {"text": NONE if own is None else show(own), "ratio": ratio}
 
     by_message = [
-        {"text": byte_count(entry.result.device["bytes"].get(kind, 0)), "ratio": ""} for kind in MESSAGES
+        {"text": byte_count(entry.result.device["bytes"].get(kind, 0)), "ratio": ""} for kind in kinds
     ]
     return {
         "name": entry.name,

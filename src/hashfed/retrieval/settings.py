@@ -27,6 +27,10 @@ Method = Literal[
 ]
 
 
+Delivery = Literal["on-demand", "broadcast", "pre-generated"]
+"""How rows reach a client (Charles et al. 2022, Federated Select)."""
+
+
 class RetrievalSettings(Settings):
     """How the server finds rows for a client's keys."""
 
@@ -127,6 +131,11 @@ class SelectionSettings(Settings):
     oversample: float = Field(1.0, ge=1, le=10)
     """Send this many times the budget; the client keeps the rows with the largest activations (top). What it
     drops is missing from the partition function, also a corrected one."""
+
+    delivery: Delivery = "on-demand"
+    """How rows reach a client: on-demand, it sends its row ids and keys; broadcast, it receives all rows and
+    selects by itself; pre-generated, it fetches slices, one for each row and hash bucket, without a name. The
+    numbers are the same, the bytes are others, and the server learns less."""
 
     @model_validator(mode="after")
     def _check_oversample(self) -> "SelectionSettings":

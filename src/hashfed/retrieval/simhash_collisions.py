@@ -16,6 +16,7 @@ from hashfed.retrieval.checks import check_counts
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.settings import RetrievalSettings
 from hashfed.retrieval.simhash_encoder import SimHashEncoder
+from hashfed.retrieval.simhash_scores import frequency_weight, most_collisions
 from hashfed.retrieval.simhash_tables import SimHashTables
 
 
@@ -43,7 +44,7 @@ class SimHashCollisionsIndex:
 
     @classmethod
     def _weighted(cls, tables: SimHashTables, prior: np.ndarray, exponent: float) -> "SimHashCollisionsIndex":
-        return cls(tables, (prior + 1.0) ** exponent, exponent)
+        return cls(tables, frequency_weight(prior, exponent), exponent)
 
     def state(self) -> dict[str, torch.Tensor]:
         """What to save (``SimHashTables.state``)."""
@@ -83,5 +84,5 @@ class SimHashCollisionsIndex:
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row with at least one collision, and its score."""
-        buckets, counts = self.encoder.check(keys)
-        return Candidates.positive(self.tables.collisions(buckets, counts) * self.weight)
+        tables = self.tables
+        return most_collisions(self.encoder, keys, tables.tables.collisions, tables.scale, self.weight)

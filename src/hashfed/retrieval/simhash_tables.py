@@ -14,6 +14,7 @@ from hashfed.hashing.transforms import NormScaled, restore_transform, sample_row
 from hashfed.retrieval.checks import check_ids, check_rows
 from hashfed.retrieval.settings import RetrievalSettings
 from hashfed.retrieval.simhash_encoder import SimHashEncoder
+from hashfed.retrieval.simhash_scores import RangeScale, comparable_hits
 
 
 @dataclass(frozen=True)
@@ -132,30 +133,16 @@ class SimHashTables:
         tables = self.tables.moved(ids, _codes(part, self.transform, self.encoder.simhash))
         return replace(self, ranges=ranges, tables=tables)
 
-    def collisions(self, buckets: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """How often each row was hit, (n,) float64, comparable between norm ranges.
+    @property
+    def scale(self) -> RangeScale | None:
+        """What makes collisions comparable between norm ranges; None where there is one range."""
+        if self.ranges is None or not isinstance(self.transform, NormScaled):
+            return None
+        return RangeScale(self.ranges, self.transform.limits)
 
-        With one range: the number of collisions. With several, a row's collision rate estimates its cosine
-        with the queries, and the largest norm M_j of its range j times this cosine their inner product
-        (Yan 2018): s = M_j · cos(π(1 − rate^(1/K))). The score is the number of collisions that a row with
-        this s would have under the largest norm M of all, N·L·(1 − arccos(s/M)/π)^K: it rises with s, and
-        ranges of equal norm leave the collisions as they are. Rows without a collision stay at 0.
-        With probes a row is hit more often than (1 − θ/π)^K, so the cosines are too large: the order within
-        a range is unaffected, that between ranges is a heuristic.
-        """
-        hits = self.tables.collisions(buckets, counts)
-        if self.ranges is None or not isinstance(self.transform, NormScaled) or len(counts) == 0:
-            return hits
-        # A query has 1 + P buckets in a table and a row one: at most one hit for each query and table.
-        pairs = float(counts.sum()) / self.encoder.buckets_per_table
-        bits = self.encoder.simhash.bits
-        limits = self.transform.limits
-        shares = limits / limits[-1] if limits[-1] > 0 else np.ones(len(limits))
-        hit = np.flatnonzero(hits)
-        rates = np.minimum(hits[hit] / pairs, 1.0)
-        cosines = shares[self.ranges[hit]] * np.cos(np.pi * (1.0 - rates ** (1.0 / bits)))
-        hits[hit] = pairs * (1.0 - np.arccos(cosines) / np.pi) ** bits
-        return hits
+    def collisions(self, buckets: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """How often each row was hit, (n,) float64, comparable between norm ranges."""
+        return comparable_hits(self.encoder, buckets, counts, self.tables.collisions, self.scale)
 
 
 def _codes(rows: torch.Tensor, transform: Transform, simhash: SimHash) -> np.ndarray:

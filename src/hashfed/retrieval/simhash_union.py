@@ -9,6 +9,7 @@ import torch
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.settings import RetrievalSettings
 from hashfed.retrieval.simhash_encoder import SimHashEncoder
+from hashfed.retrieval.simhash_scores import union_of_buckets
 from hashfed.retrieval.simhash_tables import SimHashTables
 
 
@@ -59,7 +60,4 @@ class SimHashUnionIndex:
 
     def lookup(self, keys: Keys) -> Candidates:
         """The union of the buckets, each row with score 1."""
-        buckets, counts = self.encoder.check(keys)
-        hits = self.tables.tables.collisions(buckets, np.ones_like(counts))
-        ids = np.flatnonzero(hits)
-        return Candidates(ids, np.ones(len(ids)))
+        return union_of_buckets(self.encoder, keys, self.tables.tables.collisions)

@@ -150,7 +150,7 @@ def wait_for(path: Path, seconds: float = 90) -> None:
 @pytest.mark.parametrize("exchange", ["query.join", "query.declare", "query.hash", "train"])
 def test_a_supernode_is_killed_in_an_exchange(texts: Path, tmp_path: Path, exchange: str) -> None:
     """The round ends without it; started again it joins and is drawn again."""
-    flower = {"clients": 10, "deadline": 20, "minimum_share": 0.1}
+    flower = {"clients": 10, "deadline": 60, "minimum_share": 0.1}
     config = deployed_config(texts, tmp_path / "run", rounds=6, cohort=9, flower=flower)
     with faulty(tmp_path, exchange, "sleep") as deployment:
         run_id = deployment.start(config)
@@ -164,14 +164,15 @@ def test_a_supernode_is_killed_in_an_exchange(texts: Path, tmp_path: Path, excha
     failed = {reason for line in found for reason in line.get("failed", {}).values()}
     if exchange != "query.join":
         assert failed
-        assert all("no answer to" in reason or "went offline" in reason for reason in failed), failed
+        # The node's first end is one of these two; a round that was drawn before may still have its clients.
+        ends = [reason for reason in failed if "no answer to" in reason or "went offline" in reason]
+        assert ends
+        assert failed <= {*ends, "its node is gone"}
         for reason in failed:
             assert reason in result.log
     last = found[-1]
     assert "failed" not in last
-    hosted = {name for line in found for name in line.get("failed", {})}
     assert all(line["clients"] + len(line.get("failed", {})) <= 9 for line in found)
-    assert exchange == "query.join" or hosted
 
 
 @pytest.mark.slow

@@ -1,16 +1,20 @@
 """Rounds over Flower's Grid within one process: the simulator's numbers, and what faults do to them."""
 
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
-from flwr.app import UserConfig
+from flwr.app import Message, UserConfig
 
 from hashfed.config import Config
 from hashfed.data import FederatedText, Vocabulary
 from hashfed.engines import RoundRecord, Simulation
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
+from hashfed.errors import HashfedError
 from hashfed.models import Parameters
 from loopback import LoopbackGrid
 from small import small_config, small_data
@@ -42,13 +46,80 @@ METHODS: list[dict[str, object]] = [
     {"retrieval": {"method": "exact"}, "client": {"epochs": 2, "own_rows": "truncate"}},
 ]
 
+DELIVERIES: list[dict[str, object]] = [
+    {"retrieval": {"method": "query-centroids"}, "selection": {"delivery": "broadcast"}},
+    {"retrieval": {"method": "random"}, "selection": {"delivery": "broadcast"}},
+    {"retrieval": {"method": "full"}, "selection": {"delivery": "broadcast"}},
+    {
+        "retrieval": {"method": "simhash-collisions"},
+        "selection": {"delivery": "pre-generated"},
+        "compression": {"updates": "int8", "error_feedback": True},
+    },
+    {
+        "retrieval": {"method": "simhash-union"},
+        "selection": {"delivery": "pre-generated", "sampling": "top", "oversample": 1.2},
+    },
+]
+
 
 @pytest.mark.parametrize("groups", METHODS, ids=lambda groups: str(groups["retrieval"]["method"]))
 def test_flower_is_the_simulator_bit_for_bit(texts: Path, groups: dict[str, object]) -> None:
+    check_bits(texts, groups)
+
+
+@pytest.mark.parametrize("groups", DELIVERIES)
+def test_so_it_is_where_clients_select_by_themselves(
+    texts: Path, tmp_path: Path, groups: dict[str, object]
+) -> None:
+    """Broadcasts, and slices in a folder; one exchange for a round."""
+    grid = check_bits(texts, groups, slices=str(tmp_path / "slices"))
+    kinds = {message.metadata.message_type for _, message in grid.sent}
+    assert kinds == {"query.join", "train"}
+
+
+def test_slices_come_from_any_web_server(texts: Path, tmp_path: Path) -> None:
+    groups = DELIVERIES[-1]
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_address[1]}/slices"
+            check_bits(texts, groups, slices=str(tmp_path / "slices"), slices_url=url)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_slice_that_was_changed_is_not_trained_on(texts: Path, tmp_path: Path) -> None:
+    """Whoever stores slices cannot change the model: the clients that needed this one fail, and say why."""
+    data, folder = small_data(texts), tmp_path / "slices"
+    groups = DELIVERIES[-1] | {"flower": {"clients": len(data.train), "slices": str(folder), "patience": 1}}
+    config = small_config(texts, **groups)
+
+    def damage(node: int, message: Message) -> None:
+        if message.metadata.message_type == "train":
+            for path in folder.glob("*/*"):
+                path.write_bytes(bytes(path.stat().st_size))
+
+    said: list[str] = []
+    grid = LoopbackGrid(app, THREE, interrupt=damage)
+    with FlowerRounds(grid, config, data, said.append) as rounds:
+        before = rounds.state.parameters.clone()
+        with pytest.raises(HashfedError, match="0 of 5 clients answered"):
+            rounds.run_round()
+        for name, value in rounds.state.parameters.named().items():
+            assert torch.equal(value, before.named()[name])
+    assert any("its bytes were changed" in line for line in said)
+
+
+def check_bits(texts: Path, groups: dict[str, object], **flower: object) -> LoopbackGrid:
+    """A run in the simulator and over Flower."""
     data = small_data(texts)
-    config = small_config(texts, flower={"clients": len(data.train)}, **groups)
+    config = small_config(texts, flower={"clients": len(data.train)} | flower, **groups)
     records, metrics, parameters = simulate(config, data)
-    with FlowerRounds(LoopbackGrid(app, THREE), config, data) as rounds:
+    grid = LoopbackGrid(app, THREE)
+    with FlowerRounds(grid, config, data) as rounds:
         for expected in records:
             found = rounds.run_round()
             assert (found.round, found.loss, found.failed) == (expected.round, expected.loss, {})
@@ -65,6 +136,7 @@ def test_flower_is_the_simulator_bit_for_bit(texts: Path, groups: dict[str, obje
         assert rounds.evaluate() == metrics
         for name, value in rounds.state.parameters.named().items():
             assert torch.equal(value, parameters.named()[name]), name
+    return grid
 
 
 def test_a_round_waits_once_or_twice(texts: Path) -> None:

@@ -6,7 +6,7 @@
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import wraps
 from typing import cast
@@ -17,16 +17,19 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 
 from hashfed.engines import build_model
-from hashfed.engines.client_round import ClientReport, ClientRound
+from hashfed.engines.client_round import ClientReport, ClientRound, broadcast_index
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
 from hashfed.engines.flower.records import Parcel
+from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
 from hashfed.errors import HashfedError
-from hashfed.federated.checks import ModelShape, check_selected, check_welcome
+from hashfed.federated.checks import ModelShape, check_broadcast, check_selected, check_welcome
 from hashfed.federated.compression import expand
-from hashfed.federated.messages import SelectedRows, Welcome
+from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
+from hashfed.federated.slices import Wanted
 from hashfed.models import Parameters, PredictionSums
+from hashfed.retrieval import Index
 
 JOIN, DECLARE, HASH, TRAIN, EVALUATE = "query.join", "query.declare", "query.hash", "train", "evaluate"
 """Types of the messages that the server sends."""
@@ -83,8 +86,8 @@ def hash(message: Message, context: Context) -> RecordDict:
 def train(message: Message, context: Context) -> RecordDict:
     """Step 5: the clients that get rows train; the clients of the next round declare."""
     node, answer = _open(message, context)
-    kept = node.welcomes()
-    for name, messages in records.unpack(message.content).messages.items():
+    parcel, kept = records.unpack(message.content), node.welcomes()
+    for name, messages in parcel.messages.items():
         with _reported(answer, name):
             welcome = cast(Welcome | None, (kept.messages.get(name, {}) | messages).get("welcome"))
             if welcome is None or welcome.round != answer.round:
@@ -92,15 +95,48 @@ def train(message: Message, context: Context) -> RecordDict:
             client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
             _check_welcome(welcome, client)
             check_selected(expand(selected), answer.round, _shape(welcome, client.size))
-            memory = node.memory(name)
-            update, lost = client.train(welcome, selected, memory.of(answer.round))
-            if lost is not None:
-                node.remember(name, memory.then(lost))
-            answer.add(name, update)
-            answer.reports[name] = train_report(client.report)
+            _train(node, client, welcome, selected, answer)
     node.drop_welcomes()
+    if parcel.receivers:
+        _select_and_train(node, parcel, cast(ConfigRecord, message.content["request"]), answer)
     _declare_next(node, message.content, answer)
     return records.pack(answer)
+
+
+def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, answer: Parcel) -> None:
+    """Steps 2 to 5 of clients that select by themselves, of a broadcast or of published slices."""
+    broadcast = cast(Broadcast | None, parcel.shared.get(Broadcast.kind))
+    index: Index | None = None
+    source: SliceSource | None = None
+    for name in parcel.receivers:
+        with _reported(answer, name):
+            client = _client(node, name, answer.round)
+            if broadcast is not None:
+                check_broadcast(broadcast, answer.round, _shape_of(broadcast.body, client))
+                index = index or broadcast_index(node.config, broadcast)
+                welcome, selected = client.select_broadcast(broadcast, index)
+            else:
+                # The node's clients share what it has fetched; each counts what it needs.
+                source = source or CachedSource(open_source(str(request["slices"])))
+                mine = CachedSource(source)
+                wanted = Wanted(str(request["manifest"]), int(cast(int, request["manifest_bytes"])))
+                manifest = client.fetch_manifest(wanted, mine)
+                welcome, selected = client.select_published(manifest, mine)
+                _check_welcome(welcome, client)
+                check_selected(selected, answer.round, _shape_of(welcome.body, client))
+            _train(node, client, welcome, selected, answer)
+
+
+def _train(
+    node: NodeState, client: ClientRound, welcome: Welcome, selected: SelectedRows, answer: Parcel
+) -> None:
+    name = client.client.name
+    memory = node.memory(name)
+    update, lost = client.train(welcome, selected, memory.of(answer.round))
+    if lost is not None:
+        node.remember(name, memory.then(lost))
+    answer.add(name, update)
+    answer.reports[name] = train_report(client.report)
 
 
 def evaluate(message: Message, context: Context) -> RecordDict:
@@ -142,6 +178,11 @@ def _shape(welcome: Welcome, size: int) -> ModelShape:
     return ModelShape(size, welcome.own_rows.shape[1], body)
 
 
+def _shape_of(body: Mapping[str, torch.Tensor], client: ClientRound) -> ModelShape:
+    shapes = {name: tuple(value.shape) for name, value in body.items()}
+    return ModelShape(client.size, client.config.model.embedding, shapes)
+
+
 def _check_welcome(welcome: Welcome, client: ClientRound) -> None:
     check_welcome(expand(welcome), client.round, _shape(welcome, client.size), len(client.declared.own))
 
@@ -153,6 +194,7 @@ def hash_report(report: ClientReport) -> dict[str, float]:
 
 def train_report(report: ClientReport) -> dict[str, float]:
     """What a client says about its training."""
+    slices = {"slices": float(report.bytes["slices"])} if "slices" in report.bytes else {}
     return {
         "own": float(report.own_rows),
         "rows": float(report.rows),
@@ -160,7 +202,7 @@ def train_report(report: ClientReport) -> dict[str, float]:
         "predictions": float(report.predictions),
         "flops": float(report.flops),
         "train_seconds": report.seconds.get("train", 0.0),
-    }
+    } | slices
 
 
 def time_record(seconds: float) -> MetricRecord:

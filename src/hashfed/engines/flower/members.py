@@ -1,7 +1,7 @@
 """Which clients are there, and on which node: nodes come, say whom they host, and go."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -12,6 +12,8 @@ from hashfed.engines.flower.post import Post, Reply
 
 LOOK_EVERY = 2.0
 """Seconds between two looks for new nodes."""
+AGAIN_AFTER = 30.0
+"""Seconds until a node that could not join is invited again: its texts may be there by then."""
 
 
 @dataclass
@@ -21,13 +23,16 @@ class Members:
     Attributes:
         setup: what a node is told when it joins.
         keep: seconds for which Flower keeps the invitation to join.
+        say: told when a node could not join, and why.
         refused: why a node could not join, by node.
 
     """
 
     setup: RecordDict
     keep: float
+    say: Callable[[str], None] = lambda line: None
     refused: dict[int, str] = field(default_factory=dict)
+    _again: dict[int, float] = field(default_factory=dict, init=False)
     _train: dict[str, int] = field(default_factory=dict, init=False)
     _held_out: dict[str, int] = field(default_factory=dict, init=False)
     _looked: float = field(default=-LOOK_EVERY, init=False)
@@ -57,6 +62,8 @@ class Members:
         self._looked = time.monotonic()
         here = set(self._train.values()) | set(self._held_out.values())
         for node in post.grid.get_node_ids():
+            if self._again.get(node, 0.0) > self._looked:
+                continue
             if node not in here and not post.waits_for(node, JOIN):
                 post.send(node, JOIN, 0, RecordDict(dict(self.setup.items())), self.keep)
 
@@ -68,7 +75,11 @@ class Members:
         self.lose(reply.node)
         names = None if reply.content is None else reply.content.config_records.get("names")
         if names is None:
-            self.refused[reply.node] = reply.problem or "no names in its reply"
+            problem = reply.problem or "no names in its reply"
+            if self.refused.get(reply.node) != problem:
+                self.say(f"node {reply.node} could not join: {problem}")
+            self.refused[reply.node] = problem
+            self._again[reply.node] = time.monotonic() + AGAIN_AFTER
             return
         self.refused.pop(reply.node, None)
         for kind, known in (("train", self._train), ("held_out", self._held_out)):

@@ -5,7 +5,7 @@ how long it waits, and what a node that stays silent costs it.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -53,12 +53,14 @@ class Reply:
     asked: tuple[int, list[str]]
 
 
-def make_request(setup: str, round: int, declare: tuple[int, list[str]]) -> ConfigRecord:
-    """What every message to a node says: the run's checksum, the round, and who is also to declare."""
+def make_request(
+    setup: str, round: int, declare: tuple[int, list[str]], more: Mapping[str, int | str] | None = None
+) -> ConfigRecord:
+    """What every message to a node says: the run's checksum, the round, who is also to declare, and more."""
     request: dict[str, int | str | list[str]] = {"setup": setup, "round": round}
     if declare[1]:
         request |= {"declare_round": declare[0], "declare": declare[1]}
-    return ConfigRecord(request)  # type: ignore[arg-type]
+    return ConfigRecord(request | dict(more or {}))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -88,6 +90,7 @@ class Post:
         content: RecordDict,
         keep: float,
         declare: tuple[int, list[str]] = (0, []),
+        more: Mapping[str, int | str] | None = None,
     ) -> None:
         """Send one message.
 
@@ -98,9 +101,10 @@ class Post:
             content: its records.
             keep: seconds for which Flower keeps it.
             declare: for which round, and which clients are also to declare.
+            more: numbers and texts besides.
 
         """
-        content["request"] = make_request(self.setup, round, declare)
+        content["request"] = make_request(self.setup, round, declare, more)
         self.down += records.size(content)
         message = Message(content, dst_node_id=node, message_type=kind, ttl=keep, group_id=str(round))
         ids = list(self.grid.push_messages([message]))

@@ -21,6 +21,9 @@ NUMPY = "numpy.ndarray"
 BFLOAT16 = "bfloat16"
 """numpy has no such type: the bits travel as int16 under this name."""
 
+NOBODY = ""
+"""Under which a shared message travels: no client has an empty name."""
+
 
 @dataclass
 class Parcel:
@@ -29,6 +32,8 @@ class Parcel:
     Attributes:
         round: of all of it.
         messages: by client; in one parcel a client has at most one message of each kind.
+        shared: one message for all ``receivers``, by kind.
+        receivers: clients that it is for.
         problems: by client, what went wrong instead.
         reports: by client, numbers about what it did.
 
@@ -36,6 +41,8 @@ class Parcel:
 
     round: int
     messages: dict[str, dict[str, Message]] = field(default_factory=dict)
+    shared: dict[str, Message] = field(default_factory=dict)
+    receivers: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     reports: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -47,11 +54,13 @@ class Parcel:
 def pack(parcel: Parcel) -> RecordDict:
     """The parcel as records."""
     records = RecordDict()
-    items = [(client, message) for client, kinds in parcel.messages.items() for message in kinds.values()]
+    boxes = parcel.messages | ({NOBODY: parcel.shared} if parcel.shared else {})
+    items = [(client, message) for client, kinds in boxes.items() for message in kinds.values()]
     head: dict[str, int | list[str]] = {"round": parcel.round}
     for name, texts in (
         ("clients", [client for client, _ in items]),
         ("kinds", [message.kind for _, message in items]),
+        ("receivers", parcel.receivers),
         ("failed", list(parcel.problems)),
         ("problems", list(parcel.problems.values())),
         ("reported", list(parcel.reports)),
@@ -84,6 +93,8 @@ def unpack(records: RecordDict) -> Parcel:
             known |= {f"{position}.arrays", f"{position}.numbers"}
             found = cast(ArrayRecord, records[f"{position}.arrays"])
             parcel.add(client, read(kind, found, records[f"{position}.numbers"]))
+        parcel.shared = parcel.messages.pop(NOBODY, {})
+        parcel.receivers = _texts(head, "receivers")
         parcel.problems = dict(zip(_texts(head, "failed"), _texts(head, "problems"), strict=True))
         for position, client in enumerate(_texts(head, "reported")):
             known.add(f"{position}.report")

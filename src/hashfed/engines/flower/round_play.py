@@ -4,12 +4,16 @@
     hash        welcome down, keys up; spared where the method asks for no keys
     train       rows down, update up; the next cohort's declarations ride along
 
+Where clients select by themselves (``selection.delivery``) there is only ``train``: all rows, or the address
+of the round's slices, down, update up.
+
 No node waits for another one, and none but the sum of updates waits for all.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -25,9 +29,10 @@ from hashfed.engines.flower.records import Parcel
 from hashfed.engines.server_round import ServerRound, accept_update
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
-from hashfed.federated.checks import Limits, ModelShape, check_declare, check_keys, check_update
+from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare, check_keys, check_update
 from hashfed.federated.compression import expand
-from hashfed.federated.messages import ClientKeys, Declare, Message, SelectedRows, Update
+from hashfed.federated.messages import ClientKeys, Declare, Manifest, Message, SelectedRows, Update
+from hashfed.federated.slices import Wanted
 
 POLL_SECONDS = 0.1
 """Between two looks for replies."""
@@ -68,6 +73,7 @@ class RoundPlay:
         failed: why an update will not come, by name.
         seconds: of the server's own work, and of the slowest node's.
         clipped: updates that were longer than ``server.clip``.
+        manifest: where the round's slices are and which one lists them; None where rows are sent.
 
     """
 
@@ -81,7 +87,8 @@ class RoundPlay:
     failed: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     clipped: int = 0
-    _held: dict[str, np.ndarray | None] = field(default_factory=dict, init=False)
+    manifest: tuple[str, Wanted] | None = None
+    _sent: dict[str, RowsSent] = field(default_factory=dict, init=False)
     _updates: dict[str, Update] = field(default_factory=dict, init=False)
     _stage: dict[str, tuple[int, str]] = field(default_factory=dict, init=False)
     """Node and exchange whose answer a client owes."""
@@ -91,7 +98,8 @@ class RoundPlay:
         body = {name: tuple(value.shape) for name, value in parameters.body.items()}
         size, dimension = parameters.rows.shape
         self._shape, self._limits = ModelShape(size, dimension, body), client_limits(self.config)
-        self._asks = asks_for_keys(self.config, self.server.index.encoder.kind)
+        index = self.server.index
+        self._asks = index is not None and asks_for_keys(self.config, index.encoder.kind)
 
     @property
     def round(self) -> int:
@@ -123,6 +131,9 @@ class RoundPlay:
                 self._fail(name, "its node is gone")
             elif name in self.declarations.failed:
                 self._fail(name, self.declarations.failed[name])
+        if self.config.selection.delivery != "on-demand":
+            self._send_to_all([name for name in cohort if name not in self.failed])
+            return
         if sends_everything(self.config):
             size = self._shape.size
             for name in cohort:
@@ -143,6 +154,33 @@ class RoundPlay:
             for node, names in by_node(self.following.cohort, self.members).items():
                 if node not in busy:
                     self._ask_to_declare(node, self.following, names)
+
+    def _send_to_all(self, names: list[str]) -> None:
+        """One message for everybody, who selects and trains: a broadcast, or where its slices are."""
+        broadcast = self.config.selection.delivery == "broadcast"
+        message = self.server.broadcast() if broadcast else None
+        shared: dict[str, Message] = {} if message is None else {message.kind: message}
+        shared_bytes = {} if message is None else {message.kind: wire.size(message)}
+        more: dict[str, int | str] = {}
+        if self.manifest is not None:
+            where, manifest = self.manifest
+            more = slices_request(where, manifest)
+            shared_bytes = {Manifest.kind: manifest.size}
+        sent = self._rows_of_a_selector()
+        for node, hosted in by_node(names, self.members).items():
+            for name in hosted:
+                self.reports[name] = ClientReport(name, dict(shared_bytes))
+                self._sent[name] = sent
+            self._owes(hosted, node, TRAIN)
+            content = records.pack(Parcel(self.round, shared=shared, receivers=hosted))
+            self.post.send(node, TRAIN, self.round, content, self._keep, more=more)
+
+    def _rows_of_a_selector(self) -> RowsSent:
+        """What is known of the rows of a client that selects by itself."""
+        budget = device_budget(self.config, self._shape.size)
+        most = max(budget, self._limits.own + round(self.config.selection.tail * budget))
+        everything = sends_everything(self.config)
+        return RowsSent(None, 0, min(most, self._shape.size), not everything)
 
     def _ask_to_declare(self, node: int, declarations: Declarations, names: list[str]) -> None:
         declarations.asked.update(names)
@@ -261,7 +299,7 @@ class RoundPlay:
             selected = self.server.select(name, declared, keys)
         self._count(report, selected)
         parcel.add(name, selected)
-        self._held[name] = _held(declared, selected)
+        self._sent[name] = _rows_sent(declared, selected, self._shape.size)
 
     def _send(self, node: int, kind: str, parcel: Parcel) -> None:
         """Send what there is; with a client's rows go the node's declarations for the next round."""
@@ -288,8 +326,7 @@ class RoundPlay:
             report = self.reports[name]
             self._count(report, update)
             update = expand(update)
-            budget = device_budget(self.config, self._shape.size)
-            check_update(update, self.round, self._shape, self._limits, self._held[name], budget)
+            check_update(update, self.round, self._shape, self._limits, self._sent[name])
             update, clipped = accept_update(self.config.server, name, update)
             self.clipped += clipped
             _take_report(report, parcel.reports.get(name, {}))
@@ -329,17 +366,35 @@ class RoundPlay:
             self._lose(node, f"no answer to {exchange} within {self.config.flower.deadline:g} s")
 
 
+def slices_place(config: Config) -> str:
+    """Where clients find the slices of a round: a URL, or a folder on the same machine."""
+    return config.flower.slices_url or str(slices_folder(config))
+
+
+def slices_folder(config: Config) -> Path:
+    """Where the server writes them."""
+    return Path(config.flower.slices or config.folder() / "slices").absolute()
+
+
+def slices_request(where: str, manifest: Wanted) -> dict[str, int | str]:
+    """What a client needs to know to fetch a round's slices."""
+    return {"slices": where, "manifest": manifest.address, "manifest_bytes": manifest.size}
+
+
 def client_limits(config: Config) -> Limits:
     """What a client of this configuration can need at most in a round."""
     positions = config.client.sentences * (config.data.sentence_length + 1)
     return Limits(own=2 * positions, predictions=positions)
 
 
-def _held(declared: Declare, selected: SelectedRows) -> np.ndarray | None:
-    """Ids, ascending, of all rows that the client was sent; None for all n."""
+def _rows_sent(declared: Declare, selected: SelectedRows, size: int) -> RowsSent:
+    """What a client was sent, and how much of it must and may come back (``federated.client.drop_rows``)."""
     if selected.ids is None:
-        return None
-    return np.sort(np.concatenate([declared.own, selected.ids]))
+        return RowsSent(None, size, size, False)
+    tail = 0 if selected.log_weight is None else int((selected.log_weight > 0).sum())
+    ids = np.sort(np.concatenate([declared.own, selected.ids]))
+    most = max(selected.budget, len(declared.own) + tail)
+    return RowsSent(ids, min(len(ids), selected.budget), min(len(ids), most), True)
 
 
 def _take_report(report: ClientReport, numbers: dict[str, float]) -> None:
@@ -349,8 +404,8 @@ def _take_report(report: ClientReport, numbers: dict[str, float]) -> None:
         HashfedError: where a number is missing or absurd.
 
     """
-    for name in ("own", "rows", "parameters", "predictions", "flops"):
-        value = numbers.get(name, -1)
+    for name in ("own", "rows", "parameters", "predictions", "flops", "slices"):
+        value = numbers.get(name, 0 if name == "slices" else -1)
         if not 0 <= value < 2**62:
             raise HashfedError(f"report: {name} = {value}: must be from 0 to 2^62")
     report.own_rows = int(numbers["own"])
@@ -359,3 +414,6 @@ def _take_report(report: ClientReport, numbers: dict[str, float]) -> None:
     report.predictions = int(numbers["predictions"])
     report.flops = int(numbers["flops"])
     report.seconds["train"] = numbers.get("train_seconds", 0.0)
+    if Manifest.kind in report.bytes:
+        slices, update = numbers.get("slices", 0.0), report.bytes.pop(Update.kind)
+        report.bytes |= {"slices": int(slices), Update.kind: update}

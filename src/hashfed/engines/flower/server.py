@@ -10,7 +10,7 @@ from flwr.serverapp import Grid
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines.budget import sends_everything
+from hashfed.engines.budget import clients_declare
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
@@ -18,15 +18,23 @@ from hashfed.engines.flower.client_app import EVALUATE, JOIN
 from hashfed.engines.flower.members import Members
 from hashfed.engines.flower.node import make_setup
 from hashfed.engines.flower.post import Post, Reply
-from hashfed.engines.flower.round_play import POLL_SECONDS, Declarations, RoundPlay
+from hashfed.engines.flower.round_play import (
+    POLL_SECONDS,
+    Declarations,
+    RoundPlay,
+    slices_folder,
+    slices_place,
+)
 from hashfed.engines.index_keeper import IndexKeeper
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.simulator import RoundRecord, draw_cohort, single_thread
+from hashfed.engines.slice_store import FolderStore
 from hashfed.engines.state import ServerState
 from hashfed.engines.workers import refreshed
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
 from hashfed.federated.messages import Update
+from hashfed.federated.slices import Wanted
 from hashfed.models import PredictionSums
 from hashfed.retrieval import Index
 
@@ -72,7 +80,7 @@ class FlowerRounds:
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
         setup = make_setup(config, data.vocabulary)
         self._post = Post(grid, str(setup.config_records["setup"]["digest"]))
-        self._members = Members(setup, config.flower.patience)
+        self._members = Members(setup, config.flower.patience, say)
         self._keeper: IndexKeeper | None = None
         self._following: Declarations | None = None
         self._begun = False
@@ -143,11 +151,16 @@ class FlowerRounds:
         if declarations is None or declarations.round != number:
             declarations = self._draw(number)
         following = None
-        if number < config.rounds and not sends_everything(config):
+        if number < config.rounds and clients_declare(config):
             following = self._following = self._draw(number + 1)
-        server = ServerRound.of(config, state.parameters, self._index(number), number)
+        # Of a broadcast, clients build the index themselves.
+        index = None if config.selection.delivery == "broadcast" else self._index(number)
+        server = ServerRound.of(config, state.parameters, index, number, self.data.label_counts)
         indexed = time.perf_counter()
+        manifest = self._publish(server)
+        published = time.perf_counter()
         play = RoundPlay(config, self._post, self._members, server, declarations, following)
+        play.manifest = manifest
         with single_thread():
             gradient = aggregate(
                 self._enough(play),
@@ -164,7 +177,8 @@ class FlowerRounds:
         seconds = {
             **play.seconds,
             "index": indexed - start,
-            "exchanges": answered - indexed,
+            **({} if manifest is None else {"publish": published - indexed}),
+            "exchanges": answered - published,
             "step": time.perf_counter() - answered,
         }
         return RoundRecord(
@@ -176,6 +190,13 @@ class FlowerRounds:
             wire_bytes={"down": self._post.down - down, "up": self._post.up - up},
             seconds=seconds,
         )
+
+    def _publish(self, server: ServerRound) -> tuple[str, Wanted] | None:
+        """Write the round's slices; where clients find them, and their manifest. None where rows are sent."""
+        if self.config.selection.delivery != "pre-generated":
+            return None
+        store = FolderStore(slices_folder(self.config))
+        return slices_place(self.config), server.publish(store)
 
     def _enough(self, play: RoundPlay) -> Iterator[Update]:
         """The round's updates; where they are too few the sum is dropped before anything is changed."""

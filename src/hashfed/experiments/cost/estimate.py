@@ -8,6 +8,7 @@ from hashfed.engines.flops import round_flops
 from hashfed.experiments.cost.keys import Hashing
 from hashfed.experiments.cost.memory import Phases, peak_phase, predict_memory
 from hashfed.experiments.cost.model_sizes import ModelSizes
+from hashfed.experiments.cost.slices import BucketTraffic, fetched_slices, typical_buckets
 from hashfed.experiments.cost.traffic import message_bytes
 from hashfed.experiments.cost.variants import held_rows
 from hashfed.experiments.cost.workload import Workload
@@ -23,8 +24,10 @@ class ClientCost:
         total_rows: n.
         rows: rows it trains on.
         body_parameters: numbers below the output layer.
-        row_parameters: numbers of the rows received.
+        rows_held: rows on the device before any are dropped; all where they are broadcast.
+        row_parameters: their numbers.
         bytes: by message.
+        requests: slices fetched one by one, the manifest among them; 0 where none are.
         flops: of hashing, dropping rows and training.
         phases: predicted memory by phase and term, bytes above the libraries.
 
@@ -33,9 +36,11 @@ class ClientCost:
     workload: Workload
     total_rows: int
     rows: int
+    rows_held: int
     body_parameters: int
     row_parameters: int
     bytes: dict[str, int]
+    requests: int
     flops: dict[str, int]
     phases: Phases
 
@@ -78,6 +83,7 @@ class ClientCost:
             "bytes": dict(self.bytes),
             "bytes_down": self.bytes_down,
             "bytes_up": self.bytes_up,
+            "requests": self.requests,
             "flops": dict(self.flops),
             "memory_predicted": self.memory,
             "memory_peak_phase": peak_phase(self.phases),
@@ -86,18 +92,32 @@ class ClientCost:
 
 
 def estimate(
-    config: Config, sizes: ModelSizes, size: int, workload: Workload, hashing: Hashing
+    config: Config,
+    sizes: ModelSizes,
+    size: int,
+    workload: Workload,
+    hashing: Hashing,
+    buckets: BucketTraffic | None = None,
 ) -> ClientCost:
-    """The cost of a round for a client with this workload, encoder and keys, in a model of ``size`` rows."""
+    """The cost of a round for a client with this workload, encoder and keys, in a model of ``size`` rows.
+
+    Without ``buckets``, the slices that a client fetches are typical ones (``slices.typical_buckets``).
+    """
     received, trained = held_rows(config, size, len(workload.own))
-    messages = message_bytes(config, sizes, size, workload, hashing)
+    delivery = config.selection.delivery
+    held = size if delivery == "broadcast" else received
+    buckets = typical_buckets(hashing, size) if buckets is None else buckets
+    messages = message_bytes(config, sizes, size, workload, hashing, buckets)
+    requests = 1 + fetched_slices(buckets, received, sizes.dimension)[0]
     return ClientCost(
         workload=workload,
         total_rows=size,
         rows=trained,
+        rows_held=held,
         body_parameters=sizes.body_parameters,
-        row_parameters=received * sizes.dimension,
+        row_parameters=held * sizes.dimension,
         bytes=messages,
+        requests=requests if delivery == "pre-generated" else 0,
         flops=round_flops(
             sizes.model,
             hashing.encoder if hashing.asked else None,
@@ -107,5 +127,5 @@ def estimate(
             received,
             trained,
         ),
-        phases=predict_memory(config, sizes, size, workload, messages),
+        phases=predict_memory(config, sizes, size, workload, messages, hashing.asked),
     )

@@ -10,25 +10,34 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import hash_report, time_record, train_report
 from hashfed.engines.flower.post import make_request
 from hashfed.engines.flower.records import Parcel
+from hashfed.engines.flower.round_play import slices_place, slices_request
 from hashfed.experiments.cost.keys import Hashing
 from hashfed.experiments.cost.model_sizes import ModelSizes
+from hashfed.experiments.cost.slices import BucketTraffic, typical_buckets
 from hashfed.experiments.cost.traffic import round_messages
 from hashfed.experiments.cost.workload import Workload
+from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message
+from hashfed.federated.slices import Wanted
 
 SETUP = "0" * 64
 """As long as the checksum of a run."""
 
 
 def exchange_bytes(
-    config: Config, sizes: ModelSizes, size: int, workload: Workload, hashing: Hashing
+    config: Config,
+    sizes: ModelSizes,
+    size: int,
+    workload: Workload,
+    hashing: Hashing,
+    buckets: BucketTraffic | None = None,
 ) -> dict[str, dict[str, int]]:
     """Bytes ``down`` and ``up`` by exchange: ``declare``, ``hash``, ``train``; those that there are.
 
     They are of a node that hosts one client, in the first 63 rounds (a larger number may take a byte more),
     and of arrays that all differ (Flower sends equal ones once: a fresh model has some). The declaration is
     counted as an exchange of its own; where it rides along with the training of the round before it is
-    smaller.
+    smaller. Slices are not fetched through Flower, nor is their manifest.
 
     Args:
         config: of the run.
@@ -36,10 +45,15 @@ def exchange_bytes(
         size: n.
         workload: the client's.
         hashing: its encoder and keys.
+        buckets: that it fetches; those of a typical index where nobody knows.
 
     """
-    messages = {m.kind: _filled(m) for m in round_messages(config, sizes, size, workload, hashing)}
+    buckets = buckets or typical_buckets(hashing, size)
+    listed = round_messages(config, sizes, size, workload, hashing, buckets)
+    messages = {message.kind: _filled(message) for message in listed}
     name, report = workload.client, ClientReport(workload.client)
+    if config.selection.delivery != "on-demand":
+        return {"train": _train_of_a_selector(config, workload, messages)}
     found = {}
     if "declare" in messages:
         asked = _bytes(workload, [], {}, (1, [name]))
@@ -55,6 +69,21 @@ def exchange_bytes(
         "up": _bytes(workload, [messages["update"]], train_report(report), None),
     }
     return found
+
+
+def _train_of_a_selector(config: Config, workload: Workload, messages: dict[str, Message]) -> dict[str, int]:
+    """The one exchange of a client that selects by itself."""
+    report, parcel = ClientReport(workload.client), Parcel(1, receivers=[workload.client])
+    more: dict[str, int | str] = {}
+    if "broadcast" in messages:
+        parcel.shared = {"broadcast": messages["broadcast"]}
+    else:
+        report.bytes["slices"] = 0
+        more = slices_request(slices_place(config), Wanted(SETUP, wire.size(messages["manifest"])))
+    content = records.pack(parcel)
+    content["request"] = make_request(SETUP, 1, (0, []), more)
+    up = _bytes(workload, [messages["update"]], train_report(report), None)
+    return {"down": records.size(content), "up": up}
 
 
 def _bytes(

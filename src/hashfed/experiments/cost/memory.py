@@ -14,6 +14,9 @@ some), o are its own, B is the number of parameters of the body.
              with clipping, or where the exponentials are made in parts, the rows' gradient
     send     rows and body as received; their change; the update as bytes, twice while it is written
 
+Where the client selects by itself, the first message is the broadcast or the manifest, and ``rows`` holds it
+with what the client takes out of it: own and selected rows, and with slices also their bytes and the
+collisions of each row (8 bytes). The index that a client builds of a broadcast is not predicted.
 With compression, both messages in ``hash`` and ``join`` are also held in float32, and the compressed update
 in ``send``. A residual for error feedback, as large as body and rows trained on, is not counted: it may wait
 on the device's disk.
@@ -34,14 +37,19 @@ VECTORS = 6
 rows and what the output layer makes of both."""
 SERIALIZED = 2
 """Copies of a message while safetensors writes it."""
-FLOAT, ID = 4, 8
+FLOAT, ID, COLLISIONS = 4, 8, 8
 
 Phases = dict[str, dict[str, int]]
 """Bytes by phase and by what they are for."""
 
 
 def predict_memory(
-    config: Config, sizes: ModelSizes, size: int, workload: Workload, messages: dict[str, int]
+    config: Config,
+    sizes: ModelSizes,
+    size: int,
+    workload: Workload,
+    messages: dict[str, int],
+    hashes: bool = True,
 ) -> Phases:
     """Bytes by phase and term; the phases that the client does not go through are left out.
 
@@ -51,13 +59,14 @@ def predict_memory(
         size: n.
         workload: the client's.
         messages: bytes by kind (``traffic.message_bytes``).
+        hashes: whether a client hashes its queries, where it is sent no rows on demand.
 
     """
     everything = sends_everything(config)
     width, body = sizes.dimension, FLOAT * sizes.body_parameters
     received, trained = held_rows(config, size, len(workload.own))
     row = FLOAT * width
-    welcome, rows, update = messages["welcome"], messages["rows"], messages["update"]
+    update = messages["update"]
     narrow_rows, narrow_update = config.compression.rows != "none", config.compression.updates != "none"
     # Beside each row its id and its correction.
     held = row if everything else row + ID + FLOAT
@@ -65,24 +74,31 @@ def predict_memory(
     def forward(positions: int, sentences: int, backward: bool) -> int:
         return FLOAT * sizes.activation_floats(positions, sentences, workload.length, backward)
 
-    phases: Phases = {"receive": {"welcome as bytes": welcome, "welcome": welcome}}
-    if "keys" in messages:
-        phases["hash"] = {
-            "welcome": welcome,
+    first = next(kind for kind in ("welcome", "broadcast", "manifest") if kind in messages)
+    at_hand = {first: messages[first]}
+    phases: Phases = {"receive": {f"{first} as bytes": messages[first]} | at_hand}
+    own = 0 if first == "welcome" or everything else row * len(workload.own)
+    if "keys" in messages or (first != "welcome" and hashes):
+        phases["hash"] = at_hand | {
             "welcome in float32": body + row * len(workload.own) if narrow_rows else 0,
             "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
             "queries": 2 * row * workload.predictions,
             "libraries": LIBRARIES,
         }
-    phases["rows"] = {"welcome": welcome, "rows as bytes": rows, "rows": rows}
+        if own:
+            phases["hash"]["own rows"] = own
+    if first == "welcome":
+        rows = messages["rows"]
+        phases["rows"] = at_hand | {"rows as bytes": rows, "rows": rows}
+        joining = at_hand | {"rows": rows, "both in float32": body + row * received if narrow_rows else 0}
+    else:
+        joining = {"body": body, "rows": row * received}
+        phases["rows"] = at_hand | {"own and selected rows": row * received}
+        if first == "manifest":
+            phases["rows"] |= {"slices": messages["slices"], "collisions": COLLISIONS * size}
     if not everything or narrow_rows:
-        phases["join"] = {
-            "welcome": welcome,
-            "rows": rows,
-            "both in float32": body + row * received if narrow_rows else 0,
-            "joined": 0 if everything else row * received,
-            "in order": 0 if everything else row * received,
-        }
+        again = 0 if everything else row * received
+        phases["join"] = joining | {"joined": again, "in order": again}
     if received > trained:
         logits = FLOAT * workload.hash_positions * received
         phases["drop"] = {

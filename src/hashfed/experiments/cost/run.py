@@ -11,10 +11,12 @@ from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
 from hashfed.engines.exchange import build_model, draw_sentences, sends_everything
 from hashfed.engines.simulator import single_thread
 from hashfed.errors import HashfedError
+from hashfed.experiments.cost.deliveries import compare_deliveries
 from hashfed.experiments.cost.estimate import ClientCost, estimate
 from hashfed.experiments.cost.keys import Hashing, first_hashing
 from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.search import Found, Limits, Search
+from hashfed.experiments.cost.slices import BucketTraffic, known_buckets
 from hashfed.experiments.cost.variants import at_budget
 from hashfed.experiments.cost.workload import Workload, busiest_and_median, draw_workload
 from hashfed.randomness import stream
@@ -25,6 +27,8 @@ LEFT_OUT = {
     "energy": "not measured",
     "libraries": "memory is above that of Python, torch and hashfed once loaded",
     "own rows": "those of a larger vocabulary are taken to be those of the data's",
+    "index on the device": "memory and work of one that a client builds of a broadcast are not predicted",
+    "slices": "of the largest models: typical ones, of rows spread evenly over the buckets",
 }
 """What the result does not hold, and why."""
 
@@ -61,7 +65,8 @@ class Bill:
 
     def cost(self, config: Config, client: Client) -> ClientCost:
         """Of a client's round under ``config``, this configuration at any budget."""
-        return estimate(config, self._sizes, len(self.data.vocabulary), *self._work(config, client))
+        workload, hashing, buckets = self._work(config, client)
+        return estimate(config, self._sizes, len(self.data.vocabulary), workload, hashing, buckets)
 
     def over_flower(self, config: Config, client: Client) -> dict[str, dict[str, int]]:
         """Bytes that Flower serializes for that round, ``down`` and ``up`` by exchange.
@@ -79,11 +84,13 @@ class Bill:
         )
         return found
 
-    def _work(self, config: Config, client: Client) -> tuple[Workload, Hashing]:
+    def _work(self, config: Config, client: Client) -> tuple[Workload, Hashing, BucketTraffic | None]:
         size = len(self.data.vocabulary)
         sentences = draw_sentences(config, client, PROBED_ROUND, size)
         hashing = first_hashing(config, self._model, self._parameters, self._index, sentences)
-        return draw_workload(config, client, size), hashing
+        sliced = config.selection.delivery == "pre-generated"
+        buckets = known_buckets(self._index, hashing) if sliced else None
+        return draw_workload(config, client, size), hashing, buckets
 
     def entry(self, config: Config, client: Client, what: str) -> dict[str, Any]:
         """The same for JSON, with the measured memory where it is asked for."""
@@ -173,6 +180,9 @@ def _bill(made: Bill, budgets: Sequence[float], limits: Limits) -> dict[str, Any
         name: made.entry(config, client, f"{name} client") for name, client in made.clients.items()
     }
     result["budgets"] = made.by_budget(budgets)
+    result["deliveries"] = compare_deliveries(
+        config, lambda changed: made.cost(changed, made.clients["busiest"])
+    )
     return result
 
 

@@ -1,0 +1,240 @@
+"""Where slices lie (``federated.slices``): in memory, in a folder, or on a web server that serves the folder.
+
+A folder holds a slice with address ``abcdef…`` as the file ``ab/cdef…``. What is fetched is never longer than
+was asked for, and ``CachedSource`` checks its hash.
+"""
+
+import contextlib
+import urllib.request
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Protocol
+from urllib.error import HTTPError, URLError
+
+from hashfed.errors import HashfedError
+from hashfed.federated.slices import Wanted, address_of, verified
+from hashfed.files import write_atomically
+
+SECONDS = 60.0
+"""For which a web server may be silent."""
+DIGITS = 64
+"""Of an address."""
+
+
+class SliceSource(Protocol):
+    """Slices to read."""
+
+    def get(self, wanted: Wanted) -> bytes:
+        """The slice, unchecked, of at most one byte more than asked for.
+
+        Raises:
+            HashfedError: where it cannot be read.
+
+        """
+        ...
+
+
+class SliceStore(SliceSource, Protocol):
+    """Slices to write and to read."""
+
+    def put(self, data: bytes) -> str:
+        """Keep a slice; returns its address. One that is there already is not written again.
+
+        Raises:
+            HashfedError: where it cannot be written.
+
+        """
+        ...
+
+    def keep(self, addresses: Set[str]) -> None:
+        """Delete all other slices."""
+        ...
+
+
+@dataclass
+class MemoryStore:
+    """Slices in this process.
+
+    Attributes:
+        slices: by address.
+        requests: slices handed out so far.
+        served: bytes of them.
+
+    """
+
+    slices: dict[str, bytes] = field(default_factory=dict)
+    requests: int = 0
+    served: int = 0
+
+    def put(self, data: bytes) -> str:
+        """Keep a slice; returns its address."""
+        address = address_of(data)
+        self.slices.setdefault(address, data)
+        return address
+
+    def get(self, wanted: Wanted) -> bytes:
+        """The slice.
+
+        Raises:
+            HashfedError: where there is none with this address.
+
+        """
+        if wanted.address not in self.slices:
+            raise HashfedError(f"slice {wanted.address}: not in this store")
+        data = self.slices[wanted.address]
+        self.requests += 1
+        self.served += len(data)
+        return data
+
+    def keep(self, addresses: Set[str]) -> None:
+        """Delete all other slices."""
+        self.slices = {address: data for address, data in self.slices.items() if address in addresses}
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """Slices as files, to be read here or served as they are by a web server."""
+
+    folder: Path
+
+    def put(self, data: bytes) -> str:
+        """Write a slice, unless it is there; returns its address.
+
+        Raises:
+            HashfedError: where it cannot be written.
+
+        """
+        address = address_of(data)
+        path = self.folder / slice_path(address)
+        if not path.exists():
+            write_atomically(path, data)
+        return address
+
+    def get(self, wanted: Wanted) -> bytes:
+        """The slice.
+
+        Raises:
+            HashfedError: where the file cannot be read.
+
+        """
+        path = self.folder / slice_path(wanted.address)
+        try:
+            with path.open("rb") as file:
+                return file.read(wanted.size + 1)
+        except OSError as error:
+            raise HashfedError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+    def keep(self, addresses: Set[str]) -> None:
+        """Delete the files of all other slices; files that are none stay.
+
+        Raises:
+            HashfedError: where one cannot be deleted.
+
+        """
+        try:
+            for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
+                address = path.parent.name + path.name
+                # What a kill left half-written is called .cdef….new (files.write_atomically).
+                half = path.parent.name + path.name.removeprefix(".").removesuffix(".new")
+                if (_is_address(address) and address not in addresses) or (
+                    half != address and _is_address(half)
+                ):
+                    path.unlink()
+            for parent in self.folder.glob("[0-9a-f][0-9a-f]"):
+                with contextlib.suppress(OSError):  # not empty
+                    parent.rmdir()
+        except OSError as error:
+            raise HashfedError(f"{self.folder}: cannot be cleared ({error.strerror or error})") from None
+
+
+@dataclass(frozen=True)
+class WebSource:
+    """Slices of a folder that a web server serves at ``url``, http or https."""
+
+    url: str
+
+    def get(self, wanted: Wanted) -> bytes:
+        """The slice.
+
+        Raises:
+            HashfedError: where the server does not answer with it.
+
+        """
+        url = f"{self.url.rstrip('/')}/{slice_path(wanted.address).as_posix()}"
+        try:
+            with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+                return bytes(answer.read(wanted.size + 1))
+        except (OSError, HTTPException, ValueError) as error:
+            if isinstance(error, URLError) and not isinstance(error, HTTPError):
+                error = OSError(error.reason)
+            raise HashfedError(f"{url}: cannot be fetched ({error})") from None
+
+
+def open_source(where: str) -> FolderStore | WebSource:
+    """The source at a URL that begins with http:// or https://, else in a folder of this path."""
+    return WebSource(where) if where.startswith(("http://", "https://")) else FolderStore(Path(where))
+
+
+@dataclass
+class CachedSource:
+    """A client's view of a source: each slice is checked, and travels once.
+
+    A client that keeps it from round to round fetches only what it does not have yet.
+
+    Attributes:
+        source: of the slices.
+        requests: slices fetched from it so far.
+        fetched: bytes of them.
+        kept: slices by address.
+
+    """
+
+    source: SliceSource
+    requests: int = 0
+    fetched: int = 0
+    kept: dict[str, bytes] = field(default_factory=dict)
+
+    def fetch(self, wanted: Iterable[Wanted]) -> list[bytes]:
+        """The slices, in this order.
+
+        Raises:
+            HashfedError: where one cannot be read, or is not what its address says.
+
+        """
+        return [self.get(item) for item in wanted]
+
+    def get(self, wanted: Wanted) -> bytes:
+        """The slice.
+
+        Raises:
+            HashfedError: as ``fetch``.
+
+        """
+        if wanted.address not in self.kept:
+            data = verified(wanted, self.source.get(wanted))
+            self.requests += 1
+            self.fetched += len(data)
+            self.kept[wanted.address] = data
+        return self.kept[wanted.address]
+
+    def keep(self, addresses: Set[str]) -> None:
+        """Forget all other slices."""
+        self.kept = {address: data for address, data in self.kept.items() if address in addresses}
+
+
+def slice_path(address: str) -> Path:
+    """Where a slice lies in a folder: ``ab/cdef…``.
+
+    Raises:
+        HashfedError: where ``address`` is not 64 hexadecimal digits: a path is made of nothing else.
+
+    """
+    if not _is_address(address):
+        raise HashfedError(f"slice address = {address!r}: must be {DIGITS} digits 0-9, a-f")
+    return Path(address[:2]) / address[2:]
+
+
+def _is_address(text: str) -> bool:
+    return len(text) == DIGITS and set(text) <= set("0123456789abcdef")
