@@ -22,6 +22,7 @@ from hashfed.engines.flower.commands import Value, environment, find_program, pa
 from small_flower import write_trivial_app
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "flower"
+OWN_DATA = EXAMPLE.parent / "own_data"
 FIELDS = dict(_fields(Config))
 
 
@@ -134,6 +135,12 @@ def test_the_example_is_up_to_date(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "README.md"):
         assert (EXAMPLE / name).read_text() == (tmp_path / name).read_text()
     assert sorted(path.name for path in EXAMPLE.iterdir()) == ["README.md", "pyproject.toml"]
+
+
+def test_so_are_the_settings_of_the_client_with_its_own_data(tmp_path: Path) -> None:
+    """Likewise: ``write_app(Path("examples/own_data"), Config(), client="own_data:app")``."""
+    write_app(tmp_path, Config(), client="own_data:app")
+    assert (OWN_DATA / "pyproject.toml").read_text() == (tmp_path / "pyproject.toml").read_text()
 
 
 def build(app: Path, tmp_path: Path) -> str:
