@@ -19,7 +19,8 @@ from hashfed.config import Config, load_config
 from hashfed.engines import build_model
 from hashfed.randomness import stream
 
-client, server = ClientApp(), ServerApp()
+client = ClientApp()
+server = ServerApp()
 PAD = 0
 
 
