@@ -1,7 +1,7 @@
 """Seconds of a round in a deployment on this machine, and where they go; print JSON.
 
 A SuperLink and three SuperNodes, each its own process, on loopback; each node hosts one client of the data.
-The same three clients train with hashfed on all rows and on 10% of them, and with a plain Flower app
+The same three clients train with hashfed on all rows, on 10% of them with keys and without, and with a plain app
 (``plain_flower``: FedAdam of the whole model, Flower's own strategy). The first round is left out, for nodes
 join in it. Needs hashfed[flower,chitchat]:
 
@@ -37,6 +37,7 @@ NODES = 3
 VARIANTS: dict[str, dict[str, str]] = {
     "hashfed, all rows": {"retrieval.method": "full"},
     "hashfed, 10% of the rows": {"selection.budget": "0.1"},
+    "hashfed, 10%, no keys": {"retrieval.method": "frequency", "selection.budget": "0.1"},
     "plain Flower FedAdam": {"retrieval.method": "full"},
 }
 """Settings of each; the peer takes sizes and learning rates from them."""

@@ -107,7 +107,7 @@ def extra_array(reply_node: int, reply: Message) -> Message:
     """100 MB that nobody asked for, in the update's own record."""
     if reply_node == BAD and "0.arrays" in reply.content and "0.report" in reply.content:
         junk = records.arrays({"junk": torch.zeros(25_000_000)})
-        reply.content.array_records["0.arrays"]["junk"] = junk["junk"]
+        reply.content.array_records["0.arrays"]["junk"] = junk["rest"]
     return reply
 
 

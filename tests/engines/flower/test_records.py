@@ -1,9 +1,10 @@
 import io
+import pickle
 
 import numpy as np
 import pytest
 import torch
-from flwr.app import Array, ConfigRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,13 +67,27 @@ def test_size_is_the_payload_and_little_more() -> None:
     assert 0 < size(pack(parcel)) - wire.size(update) < 3000
 
 
-def test_objects_are_not_unpickled() -> None:
+def test_two_arrays_hold_body_and_rest() -> None:
+    named = {"body.w": torch.ones(2), "body.b": torch.zeros(1), "rows": torch.ones(3, 2)}
+    record = arrays(named)
+    assert list(record) == ["body", "rest"]
+    assert list(arrays({"own": torch.ones(1)})) == ["rest"]
+    assert tensors(record).keys() == named.keys()
 
+
+def test_objects_are_not_unpickled() -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    record = arrays({"own": torch.zeros(1)})
-    record["own"] = Array("object", (1,), "numpy.ndarray", buffer.getvalue())
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    for data in (buffer.getvalue(), pickle.dumps({"own": 1}), b""):
+        record = ArrayRecord({"rest": Array("uint8", (len(data),), "safetensors", data)})
+        with pytest.raises(ValueError, match="array rest: "):
+            tensors(record)
+
+
+def test_an_array_holds_only_its_own_names() -> None:
+    record = arrays({"body.w": torch.ones(2), "rows": torch.ones(1)})
+    record["rest"] = record["body"]
+    with pytest.raises(ValueError, match=r"unexpected body\.w in array rest"):
         tensors(record)
 
 
@@ -92,7 +107,7 @@ def test_what_is_no_message_is_refused(change: str) -> None:
     elif change == "lists":
         records.config_records["head"]["clients"] = ["c1", "c2"]
     elif change == "bytes":
-        records.array_records["0.arrays"]["own"] = Array("int32", (2,), "numpy.ndarray", b"\x80\x04K\x01.")
+        records.array_records["0.arrays"]["rest"] = Array("uint8", (5,), "safetensors", b"\x80\x04K\x01.")
     else:
         records = RecordDict()
     with pytest.raises(HashfedError, match="not a message of hashfed"):

@@ -85,7 +85,7 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
     clients = [client for client in encoded if client is not None]
     if not clients:
         raise HashfedError("node-config: the texts hold no word")
-    # A node's own texts are there to be trained on, whatever the clients' names; not so its share of a source.
+    # A node's own texts are there to be trained on, whatever the clients' names.
     own = "partition-id" not in node
     held_out = [c.name for c in clients if not own and group_of(c.name) == config.evaluation.clients]
     unseen = [c.name for c in clients if not own and group_of(c.name) == "test"]

@@ -1,26 +1,27 @@
 """hashfed's messages as Flower's records, and back.
 
-Each array of a message is an ``Array`` under its own name, so that Flower sends equal arrays once (the
-body, the same for every client) and its mods see them; the other fields are texts in a ``ConfigRecord``.
+The arrays of a message are two ``Array``s, safetensors files of the body and of the rest: Flower sends equal
+ones once (the body, the same for every client of a node), and each one costs several requests between
+SuperLink, SuperNode and ClientApp, whatever its size. The other fields are texts in a ``ConfigRecord``.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import KINDS, Message
 
-NUMPY = "numpy.ndarray"
-BFLOAT16 = "bfloat16"
-"""numpy has no such type: the bits travel as int16 under this name."""
-
+SAFETENSORS = "safetensors"
+BODY, REST = "body", "rest"
+"""Names of the two arrays; the first holds all names that begin with ``body.``."""
 NOBODY = ""
 """Under which a shared message travels: no client has an empty name."""
 
@@ -104,13 +105,16 @@ def unpack(records: RecordDict) -> Parcel:
         if extra:
             raise ValueError(f"unexpected record {extra[0]}")
         return parcel
-    except (KeyError, ValueError, TypeError, AttributeError, EOFError, struct.error) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
         raise HashfedError(f"not a message of hashfed ({type(error).__name__}: {error})") from None
 
 
 def arrays(tensors: Mapping[str, torch.Tensor]) -> ArrayRecord:
     """Tensors by name."""
-    return ArrayRecord({name: _array(value) for name, value in tensors.items()})
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        parts.setdefault(_part(name), {})[name] = value.detach().cpu().contiguous()
+    return ArrayRecord({part: _array(save(held)) for part, held in sorted(parts.items())})
 
 
 def read(kind: str, record: ArrayRecord, numbers: Mapping[str, object]) -> Message:
@@ -121,21 +125,32 @@ def read(kind: str, record: ArrayRecord, numbers: Mapping[str, object]) -> Messa
 
     """
     texts = {str(name): str(value) for name, value in numbers.items()}
-    message = KINDS[kind].read(tensors(record), texts)
-    extra = sorted(set(record) - set(message.tensors()) | set(texts) - set(message.numbers()))
+    found = tensors(record)
+    message = KINDS[kind].read(found, texts)
+    extra = sorted(set(found) - set(message.tensors()) | set(texts) - set(message.numbers()))
     if extra:
         raise ValueError(f"unexpected {extra[0]} in {kind}")
     return message
 
 
 def tensors(record: ArrayRecord) -> dict[str, torch.Tensor]:
-    """The tensors of a record; nothing is unpickled.
+    """The tensors of a record.
 
     Raises:
-        ValueError, TypeError: where an array is not in numpy's format, or holds objects.
+        ValueError: where an array is no safetensors file, or holds names that are not its own.
 
     """
-    return dict(_tensors(record))
+    found: dict[str, torch.Tensor] = {}
+    for part, array in record.items():
+        try:
+            held = load(array.data)
+        except SafetensorError as error:
+            raise ValueError(f"array {part}: {error}") from None
+        strange = sorted(name for name in held if _part(name) != part)
+        if strange:
+            raise ValueError(f"unexpected {strange[0]} in array {part}")
+        found |= held
+    return found
 
 
 def size(records: RecordDict) -> int:
@@ -143,21 +158,12 @@ def size(records: RecordDict) -> int:
     return sum(len(item.deflate()) for item in get_all_nested_objects(records).values())
 
 
-def _array(value: torch.Tensor) -> Array:
-    value = value.detach().cpu().contiguous()
-    if value.dtype == torch.bfloat16:
-        found = Array(value.view(torch.int16).numpy())
-        return Array(BFLOAT16, found.shape, NUMPY, found.data)
-    return Array(value.numpy())
+def _part(name: str) -> str:
+    return BODY if name.startswith("body.") else REST
 
 
-def _tensors(record: ArrayRecord) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, array in record.items():
-        # Flower reads with allow_pickle=False; read-only memory is copied so that torch may use it.
-        value = torch.from_numpy(np.require(array.numpy(), requirements=["C", "W"]))
-        if array.dtype == BFLOAT16:
-            value = value.view(torch.bfloat16)
-        yield str(name), value
+def _array(data: bytes) -> Array:
+    return Array(dtype="uint8", shape=(len(data),), stype=SAFETENSORS, data=data)
 
 
 def _texts(head: Mapping[str, object], name: str) -> list[str]:
