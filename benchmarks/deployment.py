@@ -1,8 +1,8 @@
 """Seconds of a round in a deployment on this machine, and where they go; print JSON.
 
 A SuperLink and three SuperNodes, each its own process, on loopback; each node hosts one client of the data.
-The same three clients train with hashfed on all rows, on 10% of them with keys and without, and with a plain app
-(``plain_flower``: FedAdam of the whole model, Flower's own strategy). The first round is left out, for nodes
+The same three clients train with hashfed on all rows, on 10% of them with keys and without, and with a plain
+Flower app (``plain_flower``: its own FedAdam, of the whole model). The first round is left out, for nodes
 join in it. Needs hashfed[flower,chitchat]:
 
     python benchmarks/deployment.py configs/centroids.yaml --rounds 8

@@ -173,7 +173,7 @@ FAULTS: dict[str, tuple[Interfere, str]] = {
         "own of type int64: must be int32",
     ),
     "declares nothing to hold": (changed("declare", budget=0), "declared budget = 0"),
-    "100 MB too much": (extra_array, "unexpected junk in update"),
+    "100 MB too much": (extra_array, "unexpected array junk"),
     "100 MB in a record of its own": (extra_record, "unexpected record junk"),
     "100 MB of rows": (of_update(wide_rows), "rows of shape"),
     "garbage": (garbage, "not a message of hashfed"),

@@ -91,7 +91,9 @@ def train(message: Message, context: Context) -> RecordDict:
         with _reported(answer, name):
             welcome = cast(Welcome | None, (kept.messages.get(name, {}) | messages).get("welcome"))
             if welcome is None or welcome.round != answer.round:
-                raise HashfedError(f"no welcome of round {answer.round}: this node was started anew")
+                raise HashfedError(
+                    f"no welcome of round {answer.round} is kept here: was this node started anew?"
+                )
             client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
             _check_welcome(welcome, client)
             check_selected(expand(selected), answer.round, _shape(welcome, client.size))

@@ -33,6 +33,7 @@ class Members:
     say: Callable[[str], None] = lambda line: None
     refused: dict[int, str] = field(default_factory=dict)
     _again: dict[int, float] = field(default_factory=dict, init=False)
+    _joined: set[int] = field(default_factory=set, init=False)
     _train: dict[str, int] = field(default_factory=dict, init=False)
     _held_out: dict[str, int] = field(default_factory=dict, init=False)
     _looked: float = field(default=-LOOK_EVERY, init=False)
@@ -60,17 +61,17 @@ class Members:
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
         self._looked = time.monotonic()
-        here = set(self._train.values()) | set(self._held_out.values())
         for node in post.grid.get_node_ids():
             if self._again.get(node, 0.0) > self._looked:
                 continue
-            if node not in here and not post.waits_for(node, JOIN):
+            if node not in self._joined and not post.waits_for(node, JOIN):
                 post.send(node, JOIN, 0, RecordDict(dict(self.setup.items())), self.keep)
 
     def answer(self, reply: Reply) -> None:
         """Note what a node replied to its invitation.
 
-        A client that another node hosted moves here: that node was started anew, under another id.
+        A client that another node hosted moves here: that node was started anew, under another id, or two
+        nodes were given the same client's name.
         """
         self.lose(reply.node)
         names = None if reply.content is None else reply.content.config_records.get("names")
@@ -82,12 +83,22 @@ class Members:
             self._again[reply.node] = time.monotonic() + AGAIN_AFTER
             return
         self.refused.pop(reply.node, None)
+        self._joined.add(reply.node)
+        moved: dict[int, list[str]] = {}
         for kind, known in (("train", self._train), ("held_out", self._held_out)):
             for name in _names(names, kind):
+                if name in known:
+                    moved.setdefault(known[name], []).append(name)
                 known[name] = reply.node
+        for node, clients in moved.items():
+            what = f"client {clients[0]}" + (f" and {len(clients) - 1} more" if len(clients) > 1 else "")
+            self.say(
+                f"{what} of node {node} joined again with node {reply.node}, which hosts them from now on"
+            )
 
     def lose(self, node: int) -> None:
         """Forget a node, until it joins again."""
+        self._joined.discard(node)
         self._train = {name: host for name, host in self._train.items() if host != node}
         self._held_out = {name: host for name, host in self._held_out.items() if host != node}
 

@@ -142,6 +142,8 @@ def tensors(record: ArrayRecord) -> dict[str, torch.Tensor]:
     """
     found: dict[str, torch.Tensor] = {}
     for part, array in record.items():
+        if part not in (BODY, REST):
+            raise ValueError(f"unexpected array {part}")
         try:
             held = load(array.data)
         except SafetensorError as error:
