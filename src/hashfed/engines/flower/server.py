@@ -129,7 +129,7 @@ class FlowerRounds:
                 break
             if len(self._members.train) != told:
                 told = len(self._members.train)
-                self._say(f"{told} of {wanted} clients have joined")
+                self._say(f"{told} clients have joined, {wanted} are needed")
             if not enough and time.monotonic() >= end:
                 why = "".join(f"; node {node}: {text}" for node, text in self._members.refused.items())
                 raise HashfedError(
