@@ -22,3 +22,12 @@ def test_memory_of_a_client_that_selects_by_itself(texts: Path, delivery: str) -
     with Simulation(config, data) as simulation:
         found = measure_device_memory(config, simulation.model, data, simulation.state.parameters)
     assert 20e6 < found["memory_baseline"] < found["memory_peak"] < 2e9
+
+
+def test_memory_of_compressed_messages(texts: Path) -> None:
+    data = small_data(texts)
+    compression = {"rows": "bfloat16", "updates": "int8"}
+    config = small_config(texts, compression=compression)
+    with Simulation(config, data) as simulation:
+        found = measure_device_memory(config, simulation.model, data, simulation.state.parameters)
+    assert 20e6 < found["memory_baseline"] < found["memory_peak"] < 2e9

@@ -176,7 +176,7 @@ def _receive(
         assert isinstance(welcome, Welcome)
         own = sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
         if welcome.encoder != "none" and len(own):
-            client_side.hash_queries(model, welcome, own, sentences)
+            client_side.hash_queries(model, expand(welcome), own, sentences)
         selected = wire.decode((folder / "rows").read_bytes())
         assert isinstance(selected, SelectedRows)
         return welcome, selected
