@@ -224,6 +224,24 @@ def test_a_client_that_raises_is_named_with_its_error(without: tuple[RoundRecord
     assert all("no memory" in text for text in record.failed.values())
 
 
+def test_a_reason_of_100_mb_is_cut(texts: Path) -> None:
+    """Nobody fills the log, or metrics.jsonl, with what it gives as a reason."""
+    config, data = prepare(texts)
+
+    def interfere(node: int, reply: Message) -> Message:
+        if node == BAD and "0.report" in reply.content:
+            names = cast(list[str], reply.content.config_records["head"]["clients"])
+            text = ["why\nnot" * 1_000_000] * len(names)
+            reply.content = RecordDict(
+                {"head": ConfigRecord({"round": 1, "failed": names, "problems": text})}
+            )
+        return reply
+
+    (record,), _, _ = play(config, data, interfere)
+    assert record.failed
+    assert all(text.startswith("why notwhy not") and len(text) == 500 for text in record.failed.values())
+
+
 @pytest.mark.parametrize("kind", ["query.declare", "query.hash", "train"])
 def test_a_silent_node_ends_with_the_deadline(texts: Path, kind: str) -> None:
     def interfere(node: int, reply: Message) -> Message | None:

@@ -27,6 +27,15 @@ GONE = {3, 4, 5, 8}
 """Those after which the node's memory of this run must be doubted."""
 
 
+LONGEST = 500
+"""Characters of a text from a node that are shown and kept."""
+
+
+def shorten(text: str) -> str:
+    """One line of at most ``LONGEST`` characters."""
+    return " ".join(text[: 2 * LONGEST].split())[:LONGEST]
+
+
 @dataclass(frozen=True)
 class Reply:
     """A node's answer to one message.
@@ -134,7 +143,7 @@ class Post:
     ) -> Reply:
         waited = time.monotonic() - start
         if not message.has_content():
-            code, detail = message.error.code, " ".join((message.error.reason or "").split())
+            code, detail = message.error.code, shorten(message.error.reason or "")
             problem = f"{REASONS.get(code, f'Flower reports error {code}')} ({detail})"
             return Reply(node, kind, None, problem, code in GONE, waited, 0.0, asked)
         content = message.content
@@ -144,7 +153,7 @@ class Post:
         worked = float(seconds) if isinstance(seconds, int | float) else 0.0
         error = content.config_records.get("error")
         if error is not None:
-            text, gone = str(error.get("text")), bool(error.get("not_joined"))
+            text, gone = shorten(str(error.get("text"))), bool(error.get("not_joined"))
             return Reply(node, kind, None, text, gone, waited, worked, asked)
         return Reply(node, kind, content, "", False, waited, worked, asked)
 

@@ -24,7 +24,7 @@ from hashfed.engines.client_round import ClientReport, asks_for_keys
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import DECLARE, HASH, JOIN, TRAIN
 from hashfed.engines.flower.members import Members, by_node
-from hashfed.engines.flower.post import Post, Reply
+from hashfed.engines.flower.post import Post, Reply, shorten
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.server_round import ServerRound, accept_update
 from hashfed.errors import HashfedError
@@ -344,7 +344,7 @@ class RoundPlay:
             self._stage[name] = node, kind
 
     def _fail(self, name: str, reason: str) -> None:
-        self.failed[name] = reason
+        self.failed[name] = shorten(reason)
         self.reports.pop(name, None)
         self._stage.pop(name, None)
 
