@@ -156,7 +156,7 @@ def _client_process(folder: Path) -> dict[str, int]:
     _train_toy(config)
     baseline = resident_peak()
     welcome, selected = _receive(folder, config, model, sentences)
-    own = sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
+    own = _declared(welcome, sentences)
     local = client_side.join_rows(expand(welcome), own, expand(selected))
     budget = selected.budget
     del welcome, selected
@@ -167,6 +167,11 @@ def _client_process(folder: Path) -> dict[str, int]:
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
 
 
+def _declared(welcome: Welcome, sentences: Sentences) -> np.ndarray:
+    """The client's own rows, where it was to say them."""
+    return sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
+
+
 def _receive(
     folder: Path, config: Config, model: Model, sentences: Sentences
 ) -> tuple[Welcome, SelectedRows]:
@@ -174,7 +179,7 @@ def _receive(
     if config.selection.delivery == "on-demand":
         welcome = wire.decode((folder / "welcome").read_bytes())
         assert isinstance(welcome, Welcome)
-        own = sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
+        own = _declared(welcome, sentences)
         if welcome.encoder != "none" and len(own):
             client_side.hash_queries(model, expand(welcome), own, sentences)
         selected = wire.decode((folder / "rows").read_bytes())

@@ -22,7 +22,7 @@ from hashfed.federated.messages import (
     pack_counts,
 )
 from hashfed.federated.settings import ServerSettings
-from hashfed.federated.slices import Wanted, address_of, addresses_in, make_slices
+from hashfed.federated.slices import Wanted, addresses_in, make_slices
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Index, Selection
@@ -92,8 +92,7 @@ class ServerRound:
         for data in slices.values():
             store.put(data)
         encoded = wire.encode(manifest)
-        wanted = Wanted(address_of(encoded), len(encoded))
-        store.put(encoded)
+        wanted = Wanted(store.put(encoded), len(encoded))
         store.keep(addresses_in(manifest) | {wanted.address})
         return wanted
 

@@ -14,12 +14,13 @@ from typing import Protocol
 from urllib.error import HTTPError, URLError
 
 from hashfed.errors import HashfedError
+from hashfed.federated.messages import DIGEST
 from hashfed.federated.slices import Wanted, address_of, verified
 from hashfed.files import write_atomically
 
 SECONDS = 60.0
 """For which a web server may be silent."""
-DIGITS = 64
+DIGITS = 2 * DIGEST
 """Of an address."""
 
 

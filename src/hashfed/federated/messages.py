@@ -24,6 +24,9 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.retrieval.checks import check_ids
 
+DIGEST = 32
+"""Bytes of a slice's address."""
+
 
 @dataclass(frozen=True)
 class Declare:
@@ -352,7 +355,7 @@ class Manifest:
             tensors["row_addresses"].numpy(),
             none if buckets is None else buckets,
             none if held is None else held,
-            np.empty((0, 32), np.uint8) if addresses is None else addresses,
+            np.empty((0, DIGEST), np.uint8) if addresses is None else addresses,
             arrays,
             _array(tensors, "prior"),
             _array(tensors, "ranges"),
@@ -368,10 +371,10 @@ class Manifest:
         """
         many = len(self.buckets)
         expected: dict[str, tuple[np.ndarray | None, type, tuple[int, ...]]] = {
-            "row_addresses": (self.row_addresses, np.uint8, (size, 32)),
+            "row_addresses": (self.row_addresses, np.uint8, (size, DIGEST)),
             "buckets": (self.buckets, np.int32, (many,)),
             "bucket_rows": (self.bucket_rows, np.int32, (many,)),
-            "bucket_addresses": (self.bucket_addresses, np.uint8, (many, 32)),
+            "bucket_addresses": (self.bucket_addresses, np.uint8, (many, DIGEST)),
             "ranges": (self.ranges, np.uint8, (size,)),
         }
         for name, (found, dtype, shape) in expected.items():

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.federated.messages import Manifest, unpack_counts
+from hashfed.federated.messages import DIGEST, Manifest, unpack_counts
 from hashfed.hashing.tables import count_members
 from hashfed.models import Parameters
 from hashfed.retrieval import Candidates, Index, Keys, RetrievalSettings, make_encoder
@@ -27,8 +27,6 @@ from hashfed.retrieval.simhash_scores import RangeScale, frequency_weight, most_
 from hashfed.retrieval.simhash_tables import SimHashTables
 from hashfed.retrieval.simhash_union import SimHashUnionIndex
 
-DIGEST = 32
-"""Bytes of an address."""
 FLOAT, ID = np.dtype("<f4"), np.dtype("<i4")
 
 

@@ -69,30 +69,21 @@ def union_of_buckets(encoder: SimHashEncoder, keys: Keys, count: CountHits) -> C
 def most_collisions(
     encoder: SimHashEncoder, keys: Keys, count: CountHits, scale: RangeScale | None, weight: np.ndarray
 ) -> Candidates:
-    """Every row with at least one collision; scores = (comparable) collisions × ``weight`` (n,).
+    """Every row with at least one collision; scores = collisions × ``weight`` (n,).
+
+    Collisions are comparable between norm ranges where there are several (``scale``).
 
     Raises:
         HashfedError: where the keys do not fit.
 
     """
     buckets, counts = encoder.check(keys)
-    return Candidates.positive(comparable_hits(encoder, buckets, counts, count, scale) * weight)
-
-
-def comparable_hits(
-    encoder: SimHashEncoder,
-    buckets: np.ndarray,
-    counts: np.ndarray,
-    count: CountHits,
-    scale: RangeScale | None,
-) -> np.ndarray:
-    """How often each row was hit, (n,) float64, comparable between norm ranges where there are several."""
     hits = count(buckets, counts)
-    if scale is None or len(counts) == 0:
-        return hits
-    # A query has 1 + P buckets in a table and a row one: at most one hit for each query and table.
-    pairs = float(counts.sum()) / encoder.buckets_per_table
-    return scale.comparable(hits, pairs, encoder.simhash.bits)
+    if scale is not None and len(counts):
+        # A query has 1 + P buckets in a table and a row one: at most one hit for each query and table.
+        pairs = float(counts.sum()) / encoder.buckets_per_table
+        hits = scale.comparable(hits, pairs, encoder.simhash.bits)
+    return Candidates.positive(hits * weight)
 
 
 def frequency_weight(prior: np.ndarray, exponent: float) -> np.ndarray:

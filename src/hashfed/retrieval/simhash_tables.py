@@ -14,7 +14,7 @@ from hashfed.hashing.transforms import NormScaled, restore_transform, sample_row
 from hashfed.retrieval.checks import check_ids, check_rows
 from hashfed.retrieval.settings import RetrievalSettings
 from hashfed.retrieval.simhash_encoder import SimHashEncoder
-from hashfed.retrieval.simhash_scores import RangeScale, comparable_hits
+from hashfed.retrieval.simhash_scores import RangeScale
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,6 @@ class SimHashTables:
         if self.ranges is None or not isinstance(self.transform, NormScaled):
             return None
         return RangeScale(self.ranges, self.transform.limits)
-
-    def collisions(self, buckets: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """How often each row was hit, (n,) float64, comparable between norm ranges."""
-        return comparable_hits(self.encoder, buckets, counts, self.tables.collisions, self.scale)
 
 
 def _codes(rows: torch.Tensor, transform: Transform, simhash: SimHash) -> np.ndarray:

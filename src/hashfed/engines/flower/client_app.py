@@ -74,7 +74,7 @@ def hash(message: Message, context: Context) -> RecordDict:
     for name, messages in records.unpack(message.content).messages.items():
         with _reported(answer, name):
             client, welcome = _client(node, name, answer.round), cast(Welcome, messages["welcome"])
-            _check_welcome(welcome, client)
+            _check_welcome(welcome, client, node)
             keys = client.hash(welcome)
             if keys is None:
                 raise HashfedError(f"encoder {welcome.encoder}: asks for no keys")
@@ -95,12 +95,11 @@ def train(message: Message, context: Context) -> RecordDict:
                     f"no welcome of round {answer.round} is kept here: was this node started anew?"
                 )
             client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
-            _check_welcome(welcome, client)
-            check_selected(expand(selected), answer.round, _shape(welcome, client.size))
+            _check_welcome(welcome, client, node)
+            check_selected(expand(selected), answer.round, _shape(welcome.body, node))
             _train(node, client, welcome, selected, answer)
     node.drop_welcomes()
-    if parcel.receivers:
-        _select_and_train(node, parcel, cast(ConfigRecord, message.content["request"]), answer)
+    _select_and_train(node, parcel, cast(ConfigRecord, message.content["request"]), answer)
     _declare_next(node, message.content, answer)
     return records.pack(answer)
 
@@ -108,13 +107,14 @@ def train(message: Message, context: Context) -> RecordDict:
 def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, answer: Parcel) -> None:
     """Steps 2 to 5 of clients that select by themselves, of a broadcast or of published slices."""
     broadcast = cast(Broadcast | None, parcel.shared.get(Broadcast.kind))
+    if broadcast is not None:
+        check_broadcast(broadcast, answer.round, _shape(broadcast.body, node))
     index: Index | None = None
     source: SliceSource | None = None
-    for name in parcel.receivers:
+    for name in cast(list[str], request.get(TRAIN, [])):
         with _reported(answer, name):
             client = _client(node, name, answer.round)
             if broadcast is not None:
-                check_broadcast(broadcast, answer.round, _shape_of(broadcast.body, client))
                 index = index or broadcast_index(node.config, broadcast)
                 welcome, selected = client.select_broadcast(broadcast, index)
             else:
@@ -124,8 +124,8 @@ def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, an
                 wanted = Wanted(str(request["manifest"]), int(cast(int, request["manifest_bytes"])))
                 manifest = client.fetch_manifest(wanted, mine)
                 welcome, selected = client.select_published(manifest, mine)
-                _check_welcome(welcome, client)
-                check_selected(selected, answer.round, _shape_of(welcome.body, client))
+                _check_welcome(welcome, client, node)
+                check_selected(selected, answer.round, _shape(welcome.body, node))
             _train(node, client, welcome, selected, answer)
 
 
@@ -175,18 +175,13 @@ def _declare_next(node: NodeState, content: RecordDict, answer: Parcel) -> None:
             answer.add(name, _client(node, name, int(cast(int, request["declare_round"]))).declared)
 
 
-def _shape(welcome: Welcome, size: int) -> ModelShape:
-    body = {name: tuple(value.shape) for name, value in welcome.body.items()}
-    return ModelShape(size, welcome.own_rows.shape[1], body)
-
-
-def _shape_of(body: Mapping[str, torch.Tensor], client: ClientRound) -> ModelShape:
+def _shape(body: Mapping[str, torch.Tensor], node: NodeState) -> ModelShape:
     shapes = {name: tuple(value.shape) for name, value in body.items()}
-    return ModelShape(client.size, client.config.model.embedding, shapes)
+    return ModelShape(node.size, node.config.model.embedding, shapes)
 
 
-def _check_welcome(welcome: Welcome, client: ClientRound) -> None:
-    check_welcome(expand(welcome), client.round, _shape(welcome, client.size), len(client.declared.own))
+def _check_welcome(welcome: Welcome, client: ClientRound, node: NodeState) -> None:
+    check_welcome(expand(welcome), client.round, _shape(welcome.body, node), len(client.declared.own))
 
 
 def hash_report(report: ClientReport) -> dict[str, float]:

@@ -62,9 +62,8 @@ class Members:
             return
         self._looked = time.monotonic()
         for node in post.grid.get_node_ids():
-            if self._again.get(node, 0.0) > self._looked:
-                continue
-            if node not in self._joined and not post.waits_for(node, JOIN):
+            due = self._again.get(node, 0.0) <= self._looked
+            if due and node not in self._joined and not post.waits_for(node, JOIN):
                 post.send(node, JOIN, 0, RecordDict(dict(self.setup.items())), self.keep)
 
     def answer(self, reply: Reply) -> None:

@@ -62,8 +62,12 @@ class Reply:
     asked: tuple[int, list[str]]
 
 
+More = Mapping[str, int | str | list[str]]
+"""What a request says besides."""
+
+
 def make_request(
-    setup: str, round: int, declare: tuple[int, list[str]], more: Mapping[str, int | str] | None = None
+    setup: str, round: int, declare: tuple[int, list[str]], more: More | None = None
 ) -> ConfigRecord:
     """What every message to a node says: the run's checksum, the round, who is also to declare, and more."""
     request: dict[str, int | str | list[str]] = {"setup": setup, "round": round}
@@ -99,7 +103,7 @@ class Post:
         content: RecordDict,
         keep: float,
         declare: tuple[int, list[str]] = (0, []),
-        more: Mapping[str, int | str] | None = None,
+        more: More | None = None,
     ) -> None:
         """Send one message.
 
@@ -110,7 +114,7 @@ class Post:
             content: its records.
             keep: seconds for which Flower keeps it.
             declare: for which round, and which clients are also to declare.
-            more: numbers and texts besides.
+            more: what the request says besides.
 
         """
         content["request"] = make_request(self.setup, round, declare, more)

@@ -33,8 +33,7 @@ class Parcel:
     Attributes:
         round: of all of it.
         messages: by client; in one parcel a client has at most one message of each kind.
-        shared: one message for all ``receivers``, by kind.
-        receivers: clients that it is for.
+        shared: by kind, messages for all clients that the request names.
         problems: by client, what went wrong instead.
         reports: by client, numbers about what it did.
 
@@ -43,7 +42,6 @@ class Parcel:
     round: int
     messages: dict[str, dict[str, Message]] = field(default_factory=dict)
     shared: dict[str, Message] = field(default_factory=dict)
-    receivers: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     reports: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -61,7 +59,6 @@ def pack(parcel: Parcel) -> RecordDict:
     for name, texts in (
         ("clients", [client for client, _ in items]),
         ("kinds", [message.kind for _, message in items]),
-        ("receivers", parcel.receivers),
         ("failed", list(parcel.problems)),
         ("problems", list(parcel.problems.values())),
         ("reported", list(parcel.reports)),
@@ -95,7 +92,6 @@ def unpack(records: RecordDict) -> Parcel:
             found = cast(ArrayRecord, records[f"{position}.arrays"])
             parcel.add(client, read(kind, found, records[f"{position}.numbers"]))
         parcel.shared = parcel.messages.pop(NOBODY, {})
-        parcel.receivers = _texts(head, "receivers")
         parcel.problems = dict(zip(_texts(head, "failed"), _texts(head, "problems"), strict=True))
         for position, client in enumerate(_texts(head, "reported")):
             known.add(f"{position}.report")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from flwr.app import RecordDict
 
 from hashfed.config import Config
 from hashfed.engines.budget import device_budget, sends_everything
@@ -24,7 +25,7 @@ from hashfed.engines.client_round import ClientReport, asks_for_keys
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import DECLARE, HASH, JOIN, TRAIN
 from hashfed.engines.flower.members import Members, by_node
-from hashfed.engines.flower.post import Post, Reply, shorten
+from hashfed.engines.flower.post import More, Post, Reply, shorten
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.server_round import ServerRound, accept_update
 from hashfed.errors import HashfedError
@@ -161,19 +162,19 @@ class RoundPlay:
         message = self.server.broadcast() if broadcast else None
         shared: dict[str, Message] = {} if message is None else {message.kind: message}
         shared_bytes = {} if message is None else {message.kind: wire.size(message)}
-        more: dict[str, int | str] = {}
+        more: More = {}
         if self.manifest is not None:
             where, manifest = self.manifest
             more = slices_request(where, manifest)
             shared_bytes = {Manifest.kind: manifest.size}
-        sent = self._rows_of_a_selector()
+        sent, packed = self._rows_of_a_selector(), records.pack(Parcel(self.round, shared=shared))
         for node, hosted in by_node(names, self.members).items():
             for name in hosted:
                 self.reports[name] = ClientReport(name, dict(shared_bytes))
                 self._sent[name] = sent
             self._owes(hosted, node, TRAIN)
-            content = records.pack(Parcel(self.round, shared=shared, receivers=hosted))
-            self.post.send(node, TRAIN, self.round, content, self._keep, more=more)
+            content = RecordDict(dict(packed.items()))
+            self.post.send(node, TRAIN, self.round, content, self._keep, more={**more, TRAIN: hosted})
 
     def _rows_of_a_selector(self) -> RowsSent:
         """What is known of the rows of a client that selects by itself."""
@@ -376,7 +377,7 @@ def slices_folder(config: Config) -> Path:
     return Path(config.flower.slices or config.folder() / "slices").absolute()
 
 
-def slices_request(where: str, manifest: Wanted) -> dict[str, int | str]:
+def slices_request(where: str, manifest: Wanted) -> More:
     """What a client needs to know to fetch a round's slices."""
     return {"slices": where, "manifest": manifest.address, "manifest_bytes": manifest.size}
 

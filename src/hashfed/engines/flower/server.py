@@ -159,8 +159,9 @@ class FlowerRounds:
         indexed = time.perf_counter()
         manifest = self._publish(server)
         published = time.perf_counter()
-        play = RoundPlay(config, self._post, self._members, server, declarations, following)
-        play.manifest = manifest
+        play = RoundPlay(
+            config, self._post, self._members, server, declarations, following, manifest=manifest
+        )
         with single_thread():
             gradient = aggregate(
                 self._enough(play),

@@ -7,8 +7,8 @@ import torch
 from hashfed.config import Config
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import hash_report, time_record, train_report
-from hashfed.engines.flower.post import make_request
+from hashfed.engines.flower.client_app import TRAIN, hash_report, time_record, train_report
+from hashfed.engines.flower.post import More, make_request
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.flower.round_play import slices_place, slices_request
 from hashfed.experiments.cost.keys import Hashing
@@ -73,15 +73,15 @@ def exchange_bytes(
 
 def _train_of_a_selector(config: Config, workload: Workload, messages: dict[str, Message]) -> dict[str, int]:
     """The one exchange of a client that selects by itself."""
-    report, parcel = ClientReport(workload.client), Parcel(1, receivers=[workload.client])
-    more: dict[str, int | str] = {}
+    report, parcel = ClientReport(workload.client), Parcel(1)
+    more: More = {}
     if "broadcast" in messages:
         parcel.shared = {"broadcast": messages["broadcast"]}
     else:
         report.bytes["slices"] = 0
         more = slices_request(slices_place(config), Wanted(SETUP, wire.size(messages["manifest"])))
     content = records.pack(parcel)
-    content["request"] = make_request(SETUP, 1, (0, []), more)
+    content["request"] = make_request(SETUP, 1, (0, []), {**more, TRAIN: [workload.client]})
     up = _bytes(workload, [messages["update"]], train_report(report), None)
     return {"down": records.size(content), "up": up}
 

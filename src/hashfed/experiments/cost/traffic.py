@@ -16,6 +16,7 @@ from hashfed.experiments.cost.workload import Workload
 from hashfed.federated import wire
 from hashfed.federated.compression import compress_rows, compress_update, compress_welcome
 from hashfed.federated.messages import (
+    DIGEST,
     Broadcast,
     ClientKeys,
     Declare,
@@ -25,7 +26,6 @@ from hashfed.federated.messages import (
     Update,
     Welcome,
 )
-from hashfed.federated.slices import DIGEST
 
 
 def message_bytes(
