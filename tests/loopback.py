@@ -1,5 +1,6 @@
 """Flower's Grid within one process: ServerApp and ClientApp as they are, and no sockets."""
 
+import time
 from collections.abc import Callable, Iterable
 
 from flwr.app import Context, Error, Message, RecordDict, UserConfig
@@ -12,10 +13,12 @@ from flwr.supercore.task_identity import TaskIdentity
 
 Interfere = Callable[[int, Message], Message | None]
 """Changes a node's answer; None: the node does not answer."""
+OFFLINE = 5
+"""Flower's code for an answer of a node that is gone."""
 
 
 class LoopbackGrid(Grid):
-    """Nodes that answer as soon as they are written to.
+    """Nodes that work as soon as they are written to; those taken out of ``contexts`` are offline.
 
     Attributes:
         sent: every message with the number of its node, in order.
@@ -29,16 +32,27 @@ class LoopbackGrid(Grid):
         nodes: Iterable[UserConfig],
         interfere: Interfere = lambda node, reply: reply,
         interrupt: Callable[[int, Message], None] = lambda node, message: None,
+        delay: Callable[[int, Message], float] = lambda node, reply: 0.0,
     ) -> None:
+        """Set it up.
+
+        Args:
+            app: of all nodes.
+            nodes: their settings; they are numbered from 1.
+            interfere: with answers.
+            interrupt: called before a node works on a message.
+            delay: seconds until an answer can be collected.
+
+        """
         TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
-        self.app, self.interfere, self.interrupt = app, interfere, interrupt
+        self.app, self.interfere, self.interrupt, self.delay = app, interfere, interrupt, delay
         self.contexts = {
             number: Context(1, number, config, RecordDict(), {})
             for number, config in enumerate(nodes, start=1)
         }
         self.sent: list[tuple[int, Message]] = []
         self.answered: list[tuple[int, Message]] = []
-        self._replies: dict[str, Message] = {}
+        self._replies: dict[str, tuple[float, Message]] = {}
 
     def set_run(self, run: Run) -> None:
         """Nothing: there is one."""
@@ -69,20 +83,26 @@ class LoopbackGrid(Grid):
             self.sent.append((node, message))
             ids.append(name)
             received = message_from_proto(message_to_proto(message))
-            try:
-                self.interrupt(node, received)
-                reply = self.app(received, self.contexts[node])
-            except Exception as error:
-                reply = Message(Error(2, f"{type(error)}:<{str(error)!r}>"), reply_to=received)
+            if node in self.contexts:
+                try:
+                    self.interrupt(node, received)
+                    reply = self.app(received, self.contexts[node])
+                except Exception as error:
+                    reply = Message(Error(2, f"{type(error)}:<{str(error)!r}>"), reply_to=received)
+            else:
+                reply = Message(Error(OFFLINE, "node is not available"), reply_to=received)
             changed = self.interfere(node, reply)
             if changed is not None:
                 self.answered.append((node, changed))
-                self._replies[name] = message_from_proto(message_to_proto(changed))
+                due = time.monotonic() + self.delay(node, changed)
+                self._replies[name] = due, message_from_proto(message_to_proto(changed))
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Those that are there."""
-        return [self._replies.pop(name) for name in list(message_ids) if name in self._replies]
+        now = time.monotonic()
+        due = [name for name in message_ids if name in self._replies and self._replies[name][0] <= now]
+        return [self._replies.pop(name)[1] for name in due]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None

@@ -316,6 +316,7 @@ def test_fields_that_a_resumed_run_may_change_are_no_differences() -> None:
         "output": "x",
         "flower": {
             "clients": 3,
+            "clients_per_node": 9,
             "patience": 5,
             "deadline": 7,
             "minimum_share": 0.25,

@@ -70,6 +70,8 @@ class FlowerSettings(Settings):
 
     clients: int | None = Field(None, ge=1)
     """Training clients that must have joined before the first round; none: as many as the cohort."""
+    clients_per_node: int = Field(100_000, ge=1)
+    """Clients that one node may host; a node that names more cannot join."""
     patience: float = Field(600, gt=0)
     """Seconds to wait for them."""
     deadline: float = Field(600, gt=0)

@@ -146,7 +146,7 @@ def test_steps_over_the_wire_give_what_the_simulator_sums(texts: Path) -> None:
             memories[here.client.name] = memory.then(lost)
             received = wire.decode(wire.encode(sent))
             assert isinstance(received, Update)
-            update, clipped = accept_update(config.server, here.client.name, received)
+            update, clipped = accept_update(config.server, received)
             assert not clipped
             before = parameters.clone()
             simulation.run_round()
@@ -194,15 +194,15 @@ def test_a_received_update_can_be_clipped(precision: UpdatePrecision) -> None:
     update = Update(2, 1, 0.0, {"b": torch.tensor([0.0])}, None, rows)
     received = wire.decode(wire.encode(compress_update(update, precision)))
     assert isinstance(received, Update)
-    found, clipped = accept_update(ServerSettings(clip=63.5), "ann", received)
+    found, clipped = accept_update(ServerSettings(clip=63.5), received)
     assert clipped
     assert found.rows.tolist() == [[63.5, 0], [0, 0]]
 
 
 def test_a_diverged_update_is_refused_before_it_is_clipped() -> None:
     update = Update(2, 1, 0.0, {"b": torch.tensor([torch.inf])}, None, torch.ones(2, 2))
-    with pytest.raises(HashfedError, match=r"round 2: client ann returned a change of body.b"):
-        accept_update(ServerSettings(clip=1.0), "ann", update)
+    with pytest.raises(HashfedError, match=r"returned a change of body\.b"):
+        accept_update(ServerSettings(clip=1.0), update)
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
@@ -210,6 +210,6 @@ def test_a_diverging_run_with_compression_is_refused(texts: Path, precision: str
     config = small_config(texts, client={"learning_rate": 1e30}, compression={"updates": precision})
     with (
         Simulation(config, small_data(texts)) as simulation,
-        pytest.raises(HashfedError, match=r"round 1: client c\d+ returned a change"),
+        pytest.raises(HashfedError, match=r"round 1: client c\d+: returned a change"),
     ):
         simulation.run_round()

@@ -113,5 +113,5 @@ def test_an_update_that_is_not_finite_is_refused() -> None:
     rows = torch.zeros(2, 3)
     rows[1, 2] = torch.nan
     update = Update(7, 1, 1.0, {}, np.array([1, 2], np.int32), rows)
-    with pytest.raises(HashfedError, match=r"round 7: client ann returned a change of rows"):
-        update.check_finite("ann")
+    with pytest.raises(HashfedError, match="returned a change of rows that is not finite"):
+        update.check_values()

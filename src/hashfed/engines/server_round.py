@@ -25,7 +25,7 @@ from hashfed.federated.settings import ServerSettings
 from hashfed.federated.slices import Wanted, addresses_in, make_slices
 from hashfed.models import Parameters
 from hashfed.randomness import stream
-from hashfed.retrieval import Index, Selection
+from hashfed.retrieval import Encoder, Index, Selection
 from hashfed.retrieval.full import FullIndex
 
 
@@ -104,6 +104,16 @@ class ServerRound:
             raise ValueError("clients that select by themselves need the counts: give ServerRound its prior")
         return pack_counts(self.prior)
 
+    @property
+    def encoder(self) -> Encoder:
+        """Of the index.
+
+        Raises:
+            ValueError: where this server has none.
+
+        """
+        return self._index().encoder
+
     def _index(self) -> Index:
         if self.index is None:
             raise ValueError("this step needs the index: give it to ServerRound")
@@ -151,7 +161,7 @@ def selection_stream(config: Config, round: int, client: str) -> np.random.Gener
     return stream(config.seed, "select", round, client)
 
 
-def accept_update(settings: ServerSettings, client: str, update: Update) -> tuple[Update, bool]:
+def accept_update(settings: ServerSettings, update: Update) -> tuple[Update, bool]:
     """What is summed of a client's update: expanded, checked, and not longer than ``settings.clip``.
 
     Every engine calls this for every update before the sum. Arrays that need not be expanded are not copied,
@@ -159,16 +169,15 @@ def accept_update(settings: ServerSettings, client: str, update: Update) -> tupl
 
     Args:
         settings: of the run.
-        client: its name, for messages.
         update: as it was received, or expanded already, on the CPU.
 
     Returns:
         The update, and whether it was clipped.
 
     Raises:
-        HashfedError: where a value is NaN or infinite, or a scale is missing.
+        HashfedError: where a value is not finite or absurdly large, or a scale is missing.
 
     """
     update = expand(update)
-    update.check_finite(client)
+    update.check_values()
     return update, settings.clip is not None and clip_update(update, settings.clip)

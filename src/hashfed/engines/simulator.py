@@ -145,7 +145,10 @@ class Simulation:
             """Those of the cohort in order of names, each when it is there; then its memory is free again."""
             nonlocal clipped
             for received, report, residual in self._executor.run(tasks):
-                update, too_long = accept_update(config.server, report.client, received)
+                try:
+                    update, too_long = accept_update(config.server, received)
+                except HashfedError as error:
+                    raise HashfedError(f"round {number}: client {report.client}: {error}") from None
                 clipped += too_long
                 reports.append(report)
                 if residual is not None:

@@ -4,16 +4,31 @@ The messages' classes say what they hold; these functions refuse what does not f
 what was sent before. The sender may be broken or hostile: nothing is believed that can be checked.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.federated.messages import Broadcast, ClientKeys, Declare, SelectedRows, Update, Welcome
+from hashfed.federated.compression import NUMBERS, scale_count
+from hashfed.federated.messages import (
+    Broadcast,
+    ClientKeys,
+    Declare,
+    SelectedRows,
+    Update,
+    Welcome,
+    prefixed,
+)
+from hashfed.federated.settings import UpdatePrecision
+from hashfed.retrieval import Encoder
 from hashfed.retrieval.checks import check_ids
+
+LARGEST_LOSS = 1e6
+"""Nats per prediction: no softmax over rows that float32 can hold apart loses as much."""
+MOST_KEY_BYTES = 1 << 26
+"""Of one client, whatever its keys are."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +54,11 @@ class Limits:
     Attributes:
         own: rows that it may declare.
         predictions: positions that it may train on.
-        keys: bytes of its keys.
 
     """
 
     own: int
     predictions: int
-    keys: int = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -104,8 +117,10 @@ def check_broadcast(message: Broadcast, round: int, shape: ModelShape) -> None:
     _array("rows", message.rows, torch.float32, (shape.size, shape.dimension))
 
 
-def check_keys(message: ClientKeys, round: int, limits: Limits) -> None:
-    """Refuse keys of another round, or too many; what they mean the index checks (``Index.lookup``).
+def check_keys(message: ClientKeys, round: int, limits: Limits, encoder: Encoder) -> None:
+    """Refuse keys of another round, or more than the client's data can have.
+
+    What they mean the index checks (``Index.lookup``), which takes the longer the more they are.
 
     Raises:
         HashfedError: as ``check_declare``.
@@ -113,8 +128,12 @@ def check_keys(message: ClientKeys, round: int, limits: Limits) -> None:
     """
     _same_round(message.round, round)
     total = sum(value.nbytes for value in message.keys.values())
-    if total > limits.keys:
-        raise HashfedError(f"keys of {total} bytes: at most {limits.keys} are read")
+    if total > MOST_KEY_BYTES:
+        raise HashfedError(f"keys of {total} bytes: at most {MOST_KEY_BYTES} are read")
+    most = encoder.most_keys(limits.predictions)
+    for name, value in message.keys.items():
+        if value.ndim == 0 or len(value) > most:
+            raise HashfedError(f"keys: {name} of shape {value.shape}: at most {most} can be needed")
 
 
 def check_selected(message: SelectedRows, round: int, shape: ModelShape) -> None:
@@ -135,15 +154,25 @@ def check_selected(message: SelectedRows, round: int, shape: ModelShape) -> None
         _array("log_weight", message.log_weight, torch.float32, (count,))
 
 
-def check_update(message: Update, round: int, shape: ModelShape, limits: Limits, sent: RowsSent) -> None:
-    """Refuse an update that is not one of the rows that the client was sent.
+def check_update(
+    message: Update,
+    round: int,
+    shape: ModelShape,
+    limits: Limits,
+    sent: RowsSent,
+    precision: UpdatePrecision,
+) -> None:
+    """Refuse an update that is not one of the rows that the client was sent; its values are not looked at.
+
+    These are for ``Update.check_values``, once it is expanded.
 
     Args:
-        message: the update, its tensors in float32.
+        message: the update as it was received.
         round: that the server is in.
         shape: of the model.
         limits: of a client.
         sent: the rows that the client has.
+        precision: of the update's numbers.
 
     Raises:
         HashfedError: as ``check_declare``.
@@ -152,8 +181,8 @@ def check_update(message: Update, round: int, shape: ModelShape, limits: Limits,
     _same_round(message.round, round)
     if not 1 <= message.weight <= limits.predictions:
         raise HashfedError(f"weight = {message.weight}: must be from 1 to {limits.predictions}")
-    if not math.isfinite(message.loss):
-        raise HashfedError(f"loss = {message.loss}: must be finite")
+    if not abs(message.loss) <= LARGEST_LOSS:
+        raise HashfedError(f"loss = {message.loss}: must be finite, within ±{LARGEST_LOSS:g}")
     count = shape.size
     if sent.listed != (message.ids is not None):
         raise HashfedError("ids: must be there exactly where a part of the rows was sent")
@@ -169,8 +198,21 @@ def check_update(message: Update, round: int, shape: ModelShape, limits: Limits,
                 f"ids: {len(message.ids)} rows: from {sent.least} to {sent.most} must be trained on"
             )
         count = len(message.ids)
-    _array("rows", message.rows, torch.float32, (count, shape.dimension))
-    _body(message.body, shape)
+    dtype = NUMBERS[precision]
+    _same_names("body", message.body, shape.body)
+    wanted = {"rows": (count, shape.dimension)} | {f"body.{name}": size for name, size in shape.body.items()}
+    for name, value in ({"rows": message.rows} | prefixed("body", message.body)).items():
+        _typed(name, value, dtype, wanted[name])
+    scales = {name: (scale_count(size),) for name, size in wanted.items() if precision == "int8"}
+    _same_names("scale", message.scales, scales)
+    for name, value in message.scales.items():
+        _typed(f"scale.{name}", value, torch.float32, scales[name])
+
+
+def _same_names(kind: str, found: Iterable[str], wanted: Iterable[str]) -> None:
+    odd = sorted(set(found) ^ set(wanted))
+    if odd:
+        raise HashfedError(f"{kind}.{odd[0]}: is in only one of the message and the model")
 
 
 def _same_round(found: int, round: int) -> None:
@@ -179,15 +221,21 @@ def _same_round(found: int, round: int) -> None:
 
 
 def _body(body: Mapping[str, torch.Tensor], shape: ModelShape) -> None:
-    if set(body) != set(shape.body):
-        odd = sorted(set(body) ^ set(shape.body))[0]
-        raise HashfedError(f"body.{odd}: is in only one of the message and the model")
+    _same_names("body", body, shape.body)
     for name, value in body.items():
         _array(f"body.{name}", value, torch.float32, shape.body[name])
 
 
 def _array(name: str, value: torch.Tensor, dtype: torch.dtype, shape: Sequence[int] | None) -> None:
     """Refuse another type, another shape (None: any list), or a value that is not finite."""
+    _typed(name, value, dtype, shape)
+    # A sum is not finite if any value is not; large values may add up to more than a float32.
+    if dtype.is_floating_point and not bool(torch.isfinite(value.sum(dtype=torch.float64))):
+        raise HashfedError(f"{name}: has a value that is not finite")
+
+
+def _typed(name: str, value: torch.Tensor, dtype: torch.dtype, shape: Sequence[int] | None) -> None:
+    """Refuse another type, or another shape (None: any list)."""
     if value.dtype != dtype:
         found, wanted = (str(item).removeprefix("torch.") for item in (value.dtype, dtype))
         raise HashfedError(f"{name} of type {found}: must be {wanted}")
@@ -195,6 +243,3 @@ def _array(name: str, value: torch.Tensor, dtype: torch.dtype, shape: Sequence[i
         raise HashfedError(f"{name} of shape {tuple(value.shape)}: must be a list")
     if shape is not None and tuple(value.shape) != tuple(shape):
         raise HashfedError(f"{name} of shape {tuple(value.shape)}: must be {tuple(shape)}")
-    # A sum is not finite if any value is not; large values may add up to more than a float32.
-    if dtype.is_floating_point and not bool(torch.isfinite(value.sum(dtype=torch.float64))):
-        raise HashfedError(f"{name}: has a value that is not finite")

@@ -12,7 +12,7 @@ what is sent differs from the value by at most half a scale.
 All functions also work on arrays of device "meta", which have shapes but no content.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -26,7 +26,13 @@ LARGEST = 127
 """Of int8, so that the range is symmetric."""
 TINY = torch.finfo(torch.float32).tiny
 """Smallest scale: one below it is not a normal number, and that of a row of zeros would be zero."""
-_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+NUMBERS: dict[UpdatePrecision, torch.dtype] = {
+    "none": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "int8": torch.int8,
+}
+"""Type of the arrays that are compressed."""
 
 Compressible = TypeVar("Compressible", Welcome, SelectedRows, Update)
 
@@ -38,13 +44,13 @@ def compress_welcome(message: Welcome, precision: RowPrecision) -> Welcome:
     """
     if precision == "none":
         return message
-    dtype = _DTYPES[precision]
+    dtype = NUMBERS[precision]
     return replace(message, body=_cast(message.body, dtype), own_rows=message.own_rows.to(dtype))
 
 
 def compress_rows(message: SelectedRows, precision: RowPrecision) -> SelectedRows:
     """Rows in ``precision``, as ``compress_welcome``."""
-    return message if precision == "none" else replace(message, rows=message.rows.to(_DTYPES[precision]))
+    return message if precision == "none" else replace(message, rows=message.rows.to(NUMBERS[precision]))
 
 
 def compress_update(message: Update, precision: UpdatePrecision) -> Update:
@@ -56,7 +62,7 @@ def compress_update(message: Update, precision: UpdatePrecision) -> Update:
     if precision == "none":
         return message
     if precision != "int8":
-        dtype = _DTYPES[precision]
+        dtype = NUMBERS[precision]
         return replace(message, body=_cast(message.body, dtype), rows=message.rows.to(dtype))
     rows, row_scale = to_int8(message.rows)
     body, scales = {}, {"rows": row_scale}
@@ -97,6 +103,11 @@ def from_int8(value: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return _slices(value.float()).mul_(scale[:, None]).view(value.shape)
 
 
+def scale_count(shape: Sequence[int]) -> int:
+    """How many scales int8 has for an array of this shape."""
+    return shape[0] if len(shape) > 1 else 1
+
+
 def _slices(value: torch.Tensor) -> torch.Tensor:
     """(s, …) as a matrix (s, k); a vector as (1, k)."""
     return value.flatten(1) if value.dim() > 1 else value.view(1, -1)
@@ -119,7 +130,7 @@ def _widened(name: str, value: torch.Tensor) -> torch.Tensor:
 def _expanded(name: str, value: torch.Tensor, scales: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if value.dtype != torch.int8:
         return _widened(name, value)
-    count = len(_slices(value))
+    count = scale_count(value.shape)
     scale = scales.get(name)
     if scale is None or scale.shape != (count,):
         found = None if scale is None else tuple(scale.shape)

@@ -13,6 +13,7 @@ server → all      Broadcast       body, all rows, and what the index is built 
 server → all      Manifest        body, encoder, and where the slices of rows and index are
 """
 
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,9 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.retrieval.checks import check_ids
 
+LARGEST_CHANGE = 1e4
+"""Of a parameter in a round. Training changes none so far; sums and squares of smaller ones fit in a float32,
+so that no update makes the model or a moment of the server optimizer infinite."""
 DIGEST = 32
 """Bytes of a slice's address."""
 
@@ -97,7 +101,7 @@ class Welcome:
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
         arrays = {name: torch.from_numpy(value) for name, value in self.encoder_arrays.items()}
-        return {"own_rows": self.own_rows} | _prefixed("body", self.body) | _prefixed("encoder", arrays)
+        return {"own_rows": self.own_rows} | prefixed("body", self.body) | prefixed("encoder", arrays)
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -207,8 +211,8 @@ class Update:
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
         ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
-        scales = _prefixed("scale", self.scales)
-        return {"rows": self.rows} | ids | _prefixed("body", self.body) | scales
+        scales = prefixed("scale", self.scales)
+        return {"rows": self.rows} | ids | prefixed("body", self.body) | scales
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -235,18 +239,23 @@ class Update:
         scales = {name: value.cpu() for name, value in self.scales.items()}
         return replace(self, body=body, rows=self.rows.cpu(), scales=scales)
 
-    def check_finite(self, client: str) -> None:
-        """Refuse an update that would ruin the model.
+    def check_values(self) -> None:
+        """Refuse an update that would ruin the model, or the moments of its optimizer.
 
         Raises:
-            HashfedError: where a value is NaN or infinite.
+            HashfedError: where a value is NaN, or its magnitude above ``LARGEST_CHANGE``.
 
         """
         for name, value in self.tensors().items():
-            # A sum is not finite if any value is not; no boolean copy of the tensor is made.
-            if value.is_floating_point() and not bool(torch.isfinite(value.sum(dtype=torch.float32))):
+            if not value.is_floating_point() or value.numel() == 0:
+                continue
+            least, most = (bound.item() for bound in torch.aminmax(value))  # NaN where any value is
+            if not -LARGEST_CHANGE <= least <= most <= LARGEST_CHANGE:
+                found = "is not finite"
+                if math.isfinite(least) and math.isfinite(most):
+                    found = f"is {most if most > -least else least:g}, not within ±{LARGEST_CHANGE:g}"
                 raise HashfedError(
-                    f"round {self.round}: client {client} returned a change of {name} that is not finite; "
+                    f"returned a change of {name} that {found}; "
                     "the training diverged: lower client.learning_rate or server.learning_rate, "
                     "or set client.clip"
                 )
@@ -273,7 +282,7 @@ class Broadcast:
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
         prior = {} if self.prior is None else {"prior": torch.from_numpy(self.prior)}
-        return {"rows": self.rows} | prior | _prefixed("body", self.body)
+        return {"rows": self.rows} | prior | prefixed("body", self.body)
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -332,7 +341,7 @@ class Manifest:
         arrays |= {name: getattr(self, name) for name in ("prior", "ranges", "limits")}
         sent = {name: torch.from_numpy(value) for name, value in arrays.items() if value is not None}
         encoder = {name: torch.from_numpy(value) for name, value in self.encoder_arrays.items()}
-        return sent | _prefixed("body", self.body) | _prefixed("encoder", encoder)
+        return sent | prefixed("body", self.body) | prefixed("encoder", encoder)
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -437,7 +446,8 @@ KINDS: dict[str, type[Message]] = {
 """Their classes by kind."""
 
 
-def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same as ``PREFIX.NAME``."""
     return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 

@@ -100,6 +100,10 @@ class CellsEncoder:
         cells, dimension = self.centroids.shape
         return int(2 * count * cells * (dimension + 2))
 
+    def most_keys(self, count: int) -> int:
+        """One for each cell."""
+        return len(self.centroids)
+
     def check(self, keys: Keys) -> tuple[np.ndarray, np.ndarray]:
         """The two arrays of ``keys``, or a HashfedError that says what is wrong with them."""
         if set(keys) != {"cells", "mass"}:

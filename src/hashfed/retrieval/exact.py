@@ -38,6 +38,10 @@ class ExactEncoder:
         """None."""
         return 0
 
+    def most_keys(self, count: int) -> int:
+        """One for each query."""
+        return count
+
 
 @dataclass(frozen=True)
 class ExactIndex:

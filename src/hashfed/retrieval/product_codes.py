@@ -97,6 +97,10 @@ class ProductCodesEncoder:
         """The product of each query's part with every codeword."""
         return 2 * count * self.codebooks.size
 
+    def most_keys(self, count: int) -> int:
+        """One for each query."""
+        return count
+
     def _codewords(self) -> list[torch.Tensor]:
         """Each codebook, (256, d / M) or (256, d), float32."""
         return list(torch.from_numpy(self.codebooks.astype(np.float32)))

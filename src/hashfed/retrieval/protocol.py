@@ -67,6 +67,10 @@ class Encoder(Protocol):
         """Floating-point operations to encode ``count`` queries."""
         ...
 
+    def most_keys(self, count: int) -> int:
+        """How long an array of the keys of ``count`` queries can be; a server reads no longer ones."""
+        ...
+
 
 @dataclass(frozen=True)
 class NoEncoder:
@@ -87,6 +91,10 @@ class NoEncoder:
         return {}
 
     def flops(self, count: int) -> int:
+        """None."""
+        return 0
+
+    def most_keys(self, count: int) -> int:
         """None."""
         return 0
 

@@ -64,6 +64,10 @@ class QueryCentroidsEncoder:
         dimension = self.codes.dimension
         return 2 * (ITERATIONS + 1) * count * used * dimension + 2 * used * dimension**2
 
+    def most_keys(self, count: int) -> int:
+        """One for each centroid."""
+        return min(self.centroids, count)
+
 
 @dataclass(frozen=True)
 class QueryCentroidsIndex:

@@ -48,6 +48,10 @@ class QueryCodesEncoder:
         """The rotation of each query."""
         return 2 * count * self.codes.dimension**2
 
+    def most_keys(self, count: int) -> int:
+        """One for each query."""
+        return count
+
 
 @dataclass(frozen=True)
 class QueryCodesIndex:

@@ -111,6 +111,10 @@ class SimHashEncoder:
         matrix = self.transform.matrix
         return 2 * count * (self.simhash.projections.numel() + (0 if matrix is None else matrix.numel()))
 
+    def most_keys(self, count: int) -> int:
+        """Each query's buckets in all tables, or all buckets."""
+        return self.simhash.tables * min(count * self.buckets_per_table, 1 << self.simhash.bits)
+
     def encode(self, queries: torch.Tensor) -> Keys:
         """Queries (count, d) to ``buckets`` (k,) int32 distinct ascending keys and ``counts`` (k,) int32."""
         codes = self.simhash.probe(self.transform(queries), self.probes)

@@ -1,15 +1,18 @@
 """Clients and nodes that do what they should not: the round goes on, and the model is as without them."""
 
+import json
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from flwr.app import ConfigRecord, Message, RecordDict, UserConfig
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict, UserConfig
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
@@ -128,17 +131,111 @@ def garbage(reply_node: int, reply: Message) -> Message:
     return reply
 
 
+def absurd_shape(reply_node: int, reply: Message) -> Message:
+    if reply_node == BAD and "0.report" in reply.content:
+        head = json.dumps({"rows": {"dtype": "F32", "shape": [0, 2**62, 4], "data_offsets": [0, 0]}}).encode()
+        data = struct.pack("<Q", len(head)) + head
+        reply.content["0.arrays"] = ArrayRecord({"rest": Array("uint8", (len(data),), "safetensors", data)})
+    return reply
+
+
+def more_keys(reply_node: int, reply: Message) -> Message:
+    """As many as a client's data cannot have: 33 centroids."""
+    many: dict[str, np.ndarray] = {
+        "codes": np.zeros((33, 4), np.uint8),
+        "scales": np.ones(33, np.float32),
+        "counts": np.ones(33, np.int32),
+    }
+    return cast(Message, changed("keys", keys=many)(reply_node, reply))
+
+
+def in_record(record: str, **fields: float | str) -> Interfere:
+    def interfere(node: int, reply: Message) -> Message:
+        if node == BAD and "0.report" in reply.content and "update" in str(reply.content["head"]):
+            held = cast(dict[str, object], reply.content[record])
+            for name, value in fields.items():
+                held[name] = value
+        return reply
+
+    return interfere
+
+
+def in_head(**fields: float | str) -> Interfere:
+    return in_record("head", **fields)
+
+
+def in_request(node: int, reply: Message) -> Message:
+    if node == BAD and "0.report" in reply.content:
+        reply.content["request"] = ConfigRecord({"junk": 1})
+    return reply
+
+
+def in_the_name_of(name: str) -> Interfere:
+    """One client's update again, as somebody else's."""
+
+    def interfere(node: int, reply: Message) -> Message:
+        if node == BAD and "0.report" in reply.content and "update" in str(reply.content["head"]):
+            parcel = records.unpack(reply.content)
+            update = next(kinds["update"] for kinds in parcel.messages.values() if "update" in kinds)
+            parcel.messages[name] = {"update": update}
+            for key, record in records.pack(parcel).items():
+                reply.content[key] = record
+        return reply
+
+    return interfere
+
+
+def twice(node: int, reply: Message) -> Message:
+    reply = cast(Message, in_the_name_of("again")(node, reply))
+    if node == BAD and "0.report" in reply.content:
+        head = reply.content.config_records["head"]
+        names = cast(list[str], head["clients"])
+        if "again" in names:
+            of = cast(list[str], head["kinds"]).index("update")
+            head["clients"] = [names[of] if name == "again" else name for name in names]
+    return reply
+
+
 FAULTS: dict[str, tuple[Interfere, str]] = {
-    "NaN in rows": (of_update(lambda u: with_row(u, math.nan)), "rows: has a value that is not finite"),
-    "infinite row": (of_update(lambda u: with_row(u, math.inf)), "rows: has a value that is not finite"),
+    "NaN in rows": (
+        of_update(lambda u: with_row(u, math.nan)),
+        "returned a change of rows that is not finite",
+    ),
+    "infinite row": (
+        of_update(lambda u: with_row(u, math.inf)),
+        "returned a change of rows that is not finite",
+    ),
     "NaN in body": (
         of_update(lambda u: replace(u, body={k: v + math.nan for k, v in u.body.items()})),
         "not finite",
     ),
+    "a row of 1e30": (
+        of_update(lambda u: with_row(u, 1e30)),
+        "change of rows that is 1e+30, not within ±10000",
+    ),
+    "a row of -3e38": (of_update(lambda u: with_row(u, -3e38)), "change of rows that is -3e+38, not within"),
+    "a body of 1e30": (
+        of_update(lambda u: replace(u, body={k: v + 1e30 for k, v in u.body.items()})),
+        "not within ±10000",
+    ),
     "NaN loss": (changed("update", loss=math.nan), "loss = nan: must be finite"),
+    "a loss of 1.7e308": (changed("update", loss=1.7e308), "loss = 1.7e+308: must be finite, within"),
     "row too long": (of_update(lambda u: replace(u, rows=u.rows[:, :-1])), "rows of shape"),
     "rows missing": (of_update(lambda u: replace(u, rows=u.rows[:-1])), "rows of shape"),
     "rows of another type": (of_update(lambda u: replace(u, rows=u.rows.double())), "rows of type float64"),
+    "rows of int8": (
+        of_update(lambda u: replace(u, rows=u.rows.to(torch.int8))),
+        "rows of type int8: must be",
+    ),
+    "rows of bool": (of_update(lambda u: replace(u, rows=u.rows > 0)), "rows of type bool"),
+    "rows of uint16": (of_update(lambda u: replace(u, rows=u.rows.to(torch.uint16))), "rows of type uint16"),
+    "a scale too much": (changed("update", scales={"rows": torch.ones(3)}), "scale.rows: is in only one of"),
+    "a complex scale": (
+        changed("update", scales={"x": torch.zeros(3, dtype=torch.complex64)}),
+        "scale.x of type complex64",
+    ),
+    "rows without shape": (of_update(lambda u: replace(u, rows=torch.tensor(1.0))), "rows of shape ()"),
+    "a shape that nobody can make": (absurd_shape, "array rest: "),
     "body missing": (changed("update", body={}), "is in only one of the message and the model"),
     "body of another shape": (
         of_update(lambda u: replace(u, body={k: v[..., None] for k, v in u.body.items()})),
@@ -162,8 +259,11 @@ FAULTS: dict[str, tuple[Interfere, str]] = {
     "stale keys": (changed("keys", round=7), "round = 7: a message of another round"),
     "no weight": (changed("update", weight=0), "weight = 0: must be from 1 to"),
     "much weight": (changed("update", weight=10**9), "weight = 1000000000: must be from 1 to"),
-    "strange keys": (changed("keys", keys={"surprise": np.zeros(3, np.uint8)}), "keys"),
+    "strange keys": (changed("keys", keys={"surprise": np.zeros(3, np.uint8)}), "keys ['surprise']"),
     "large keys": (changed("keys", keys={"codes": np.zeros(70_000_000, np.uint8)}), "keys of 70000000 bytes"),
+    "many keys": (more_keys, "at most 32 can be needed"),
+    "keys of bool": (changed("keys", keys={"codes": np.zeros(3, bool)}), "codes of type bool"),
+    "keys without shape": (changed("keys", keys={"codes": np.array(3, np.uint8)}), "codes of shape ()"),
     "declares all": (
         edit("declare", lambda m: replace(cast(Declare, m), own=np.arange(-1, 43, dtype=np.int32))),
         "declared rows: ids from -1",
@@ -174,54 +274,85 @@ FAULTS: dict[str, tuple[Interfere, str]] = {
     ),
     "declares nothing to hold": (changed("declare", budget=0), "declared budget = 0"),
     "100 MB too much": (extra_array, "unexpected array junk"),
-    "100 MB in a record of its own": (extra_record, "unexpected record junk"),
+    "100 MB in a record of its own": (extra_record, "unexpected junk in a message"),
     "100 MB of rows": (of_update(wide_rows), "rows of shape"),
     "garbage": (garbage, "not a message of hashfed"),
+    "an infinite round": (in_head(round=math.inf), "ValueError: round = inf"),
+    "a negative round": (in_head(round=-1), "ValueError: round = -1"),
+    "another round": (in_head(round=3), "round = 3: a message of another round, it was asked in 1"),
+    "a field too much in the head": (in_head(junk="x"), "unexpected junk in head"),
+    "a field too much in the time": (in_record("time", junk=1), "unexpected junk in time"),
+    "a request of its own": (in_request, "unexpected junk in request"),
     "another message": (
         edit("update", lambda m: ClientKeys(1, {"codes": np.zeros(1, np.uint8)})),
-        "no update in its answer",
+        "a message keys, which was not asked for",
     ),
+    "a client that was not asked": (in_the_name_of("c999"), "client c999: was not asked"),
+    "a message for all": (in_the_name_of(""), "a message update, which was not asked for"),
+    "the same client twice": (twice, "two messages update of client"),
+    "a report of other rows": (in_record("0.report", rows=1e9), "report: rows = 1000000000.0: must be from"),
+    "a report of NaN": (in_record("0.report", flops=math.nan), "report: flops = nan: must be from 0"),
+    "a report too much": (in_record("0.report", junk=1.0), "report: junk is unknown"),
 }
 
 
-@pytest.fixture(scope="module")
-def without(texts: Path) -> tuple[RoundRecord, Parameters]:
-    """A round in which the bad node's ClientApp only raises."""
+Without = Callable[[frozenset[str]], tuple[RoundRecord, Parameters]]
 
+
+@pytest.fixture(scope="module")
+def without(texts: Path) -> Without:
+    """A round in which some clients only say that they have no memory."""
+
+    @cache
+    def reference(clients: frozenset[str]) -> tuple[RoundRecord, Parameters]:
+        def interfere(node: int, reply: Message) -> Message:
+            if "0.report" in reply.content:
+                parcel = records.unpack(reply.content)
+                for name in clients & parcel.messages.keys():
+                    del parcel.messages[name], parcel.reports[name]
+                    parcel.problems[name] = "no memory"
+                time = reply.content["time"]
+                reply.content = records.pack(parcel)
+                reply.content["time"] = time
+            return reply
+
+        config, data = prepare(texts)
+        (record,), parameters, _ = play(config, data, interfere)
+        assert record.failed == dict.fromkeys(sorted(clients), "no memory")
+        return record, parameters
+
+    return reference
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_a_faulty_client_is_left_out(texts: Path, without: Without, fault: str) -> None:
+    """The model is bit for bit that of a round without it, and so is all that the server keeps."""
+    interfere, reason = FAULTS[fault]
+    config, data = prepare(texts)
+    (record,), parameters, said = play(config, data, interfere)
+    bad = {name for name, text in record.failed.items() if reason in text}
+    assert bad == set(record.failed) != set(), record.failed
+    assert all(any(f"round 1: client {name}: " in line for line in said) for name in bad)
+    expected, others = without(frozenset(bad))
+    assert record.loss == expected.loss
+    assert [report.client for report in record.reports] == [report.client for report in expected.reports]
+    for name, value in parameters.named().items():
+        assert torch.equal(value, others.named()[name])
+
+
+def test_a_client_app_that_raises_is_named_with_its_error(texts: Path, without: Without) -> None:
     def interrupt(node: int, message: Message) -> None:
         if node == BAD and message.metadata.message_type == "train":
             raise RuntimeError("no memory")
 
     config, data = prepare(texts)
     (record,), parameters, _ = play(config, data, interrupt=interrupt)
-    return record, parameters
-
-
-@pytest.mark.parametrize("fault", list(FAULTS))
-def test_a_faulty_client_is_left_out(
-    texts: Path, without: tuple[RoundRecord, Parameters], fault: str
-) -> None:
-    interfere, reason = FAULTS[fault]
-    config, data = prepare(texts)
-    (record,), parameters, said = play(config, data, interfere)
-    expected, others = without
-    bad = {name for name, text in record.failed.items() if reason in text}
-    assert bad, record.failed
-    assert any(f"round 1: client {name}: " in line and reason in line for name in bad for line in said)
-    assert {report.client for report in record.reports}.isdisjoint(record.failed)
-    if set(record.failed) == set(expected.failed):
-        assert record.loss == expected.loss
-        for name, value in parameters.named().items():
-            assert torch.equal(value, others.named()[name])
-    else:  # only one of the node's clients was changed
-        assert set(record.failed) < set(expected.failed)
-
-
-def test_a_client_that_raises_is_named_with_its_error(without: tuple[RoundRecord, Parameters]) -> None:
-    record, _ = without
     assert record.failed
     assert all("its ClientApp raised an exception" in text for text in record.failed.values())
     assert all("no memory" in text for text in record.failed.values())
+    _, others = without(frozenset(record.failed))
+    for name, value in parameters.named().items():
+        assert torch.equal(value, others.named()[name])
 
 
 def test_a_reason_of_100_mb_is_cut(texts: Path) -> None:

@@ -201,7 +201,7 @@ def test_nodes_evaluate_their_held_out_clients(texts: Path) -> None:
 
 
 def test_two_nodes_with_the_same_clients(texts: Path) -> None:
-    """Whoever joined last hosts them; the other one is idle and not asked to join again and again."""
+    """Whoever joined first hosts them; the other one is idle and not asked to join again and again."""
     data = small_data(texts)
     config = small_config(texts, flower={"clients": len(data.train)})
     everybody: UserConfig = {"partition-id": 0, "num-partitions": 1}
@@ -211,8 +211,8 @@ def test_two_nodes_with_the_same_clients(texts: Path) -> None:
             rounds._members._looked = 0.0
             assert rounds.run_round().failed == {}
     assert [m.metadata.message_type for _, m in grid.sent].count("query.join") == 2
-    assert {node for node, m in grid.sent if m.metadata.message_type == "train"} == {2}
-    assert any("of node 1 joined again with node 2" in line for line in said)
+    assert {node for node, m in grid.sent if m.metadata.message_type == "train"} == {1}
+    assert any("of node 2: hosted by node 1 already" in line for line in said)
 
 
 def test_more_clients_join_between_rounds(texts: Path) -> None:

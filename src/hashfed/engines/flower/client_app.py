@@ -23,7 +23,7 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
-from hashfed.errors import HashfedError
+from hashfed.errors import HashfedError, one_line
 from hashfed.federated.checks import ModelShape, check_broadcast, check_selected, check_welcome
 from hashfed.federated.compression import expand
 from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
@@ -70,7 +70,7 @@ def declare(message: Message, context: Context) -> RecordDict:
 def hash(message: Message, context: Context) -> RecordDict:
     """Step 3: keys of the clients that are welcomed, and the welcomes kept."""
     node, answer = _open(message, context)
-    node.keep_welcomes(message.content)
+    node.keep_welcomes(message.content, answer.round)
     for name, messages in records.unpack(message.content).messages.items():
         with _reported(answer, name):
             client, welcome = _client(node, name, answer.round), cast(Welcome, messages["welcome"])
@@ -89,7 +89,7 @@ def train(message: Message, context: Context) -> RecordDict:
     parcel, kept = records.unpack(message.content), node.welcomes()
     for name, messages in parcel.messages.items():
         with _reported(answer, name):
-            welcome = cast(Welcome | None, (kept.messages.get(name, {}) | messages).get("welcome"))
+            welcome = cast(Welcome | None, (kept.get(name, {}) | messages).get("welcome"))
             if welcome is None or welcome.round != answer.round:
                 raise HashfedError(
                     f"no welcome of round {answer.round} is kept here: was this node started anew?"
@@ -98,7 +98,7 @@ def train(message: Message, context: Context) -> RecordDict:
             _check_welcome(welcome, client, node)
             check_selected(expand(selected), answer.round, _shape(welcome.body, node))
             _train(node, client, welcome, selected, answer)
-    node.drop_welcomes()
+    node.drop_welcomes(parcel.messages)
     _select_and_train(node, parcel, cast(ConfigRecord, message.content["request"]), answer)
     _declare_next(node, message.content, answer)
     return records.pack(answer)
@@ -219,7 +219,7 @@ class _reported:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception):
             return False
-        self._answer.problems[self._client] = _describe(error)
+        self._answer.problems[self._client] = one_line(error)
         return True
 
 
@@ -239,7 +239,7 @@ def _answered(handler: Handler) -> Callable[[Message, Context], Message]:
             content = RecordDict(
                 {
                     "error": ConfigRecord(
-                        {"text": _describe(error), "not_joined": isinstance(error, NotJoinedError)}
+                        {"text": one_line(error), "not_joined": isinstance(error, NotJoinedError)}
                     )
                 }
             )
@@ -249,12 +249,6 @@ def _answered(handler: Handler) -> Callable[[Message, Context], Message]:
         return Message(content, reply_to=message)
 
     return answer
-
-
-def _describe(error: Exception) -> str:
-    """One line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, HashfedError) else f"{type(error).__name__}: {text}"
 
 
 app = make_client_app()

@@ -8,21 +8,36 @@ from typing import cast
 from flwr.app import ConfigRecord, RecordDict
 
 from hashfed.engines.flower.client_app import JOIN
-from hashfed.engines.flower.post import Post, Reply
+from hashfed.engines.flower.post import Post, Reply, shorten
+from hashfed.errors import HashfedError
 
 LOOK_EVERY = 2.0
 """Seconds between two looks for new nodes."""
+LONGEST_NAME = 200
+"""Characters of a client's name."""
 AGAIN_AFTER = 30.0
 """Seconds until a node that could not join is invited again: its texts may be there by then."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """Names of the clients of one node, by what they are for."""
+
+    train: list[str]
+    held_out: list[str]
 
 
 @dataclass
 class Members:
     """The nodes that have joined the run.
 
+    Where several nodes name the same client, the one that joined first hosts it until it is gone: nobody
+    takes over a client whose node is there.
+
     Attributes:
         setup: what a node is told when it joins.
         keep: seconds for which Flower keeps the invitation to join.
+        most: clients that one node may host.
         say: told when a node could not join, and why.
         refused: why a node could not join, by node.
 
@@ -30,10 +45,12 @@ class Members:
 
     setup: RecordDict
     keep: float
+    most: int
     say: Callable[[str], None] = lambda line: None
     refused: dict[int, str] = field(default_factory=dict)
     _again: dict[int, float] = field(default_factory=dict, init=False)
-    _joined: set[int] = field(default_factory=set, init=False)
+    _joined: dict[int, Hosted] = field(default_factory=dict, init=False)
+    """In the order in which they joined."""
     _train: dict[str, int] = field(default_factory=dict, init=False)
     _held_out: dict[str, int] = field(default_factory=dict, init=False)
     _looked: float = field(default=-LOOK_EVERY, init=False)
@@ -52,54 +69,70 @@ class Members:
         """The node that hosts a client; None where it is gone."""
         return self._train.get(client)
 
-    def hosts_of_held_out(self) -> set[int]:
-        """Nodes that host held-out clients."""
-        return set(self._held_out.values())
+    def hosts_of_held_out(self) -> dict[int, list[str]]:
+        """The held-out clients by the node that hosts them, ascending."""
+        found: dict[int, list[str]] = {}
+        for name in self.held_out:
+            found.setdefault(self._held_out[name], []).append(name)
+        return found
 
     def look(self, post: Post) -> None:
-        """Invite nodes that are there and have not joined; a look costs a request, so not too often."""
+        """Invite nodes that are there and have not joined, and lose those that are there no longer.
+
+        A look costs a request, so not too often.
+        """
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
         self._looked = time.monotonic()
-        for node in post.grid.get_node_ids():
+        there = set(post.grid.get_node_ids())
+        for node in there:
             due = self._again.get(node, 0.0) <= self._looked
             if due and node not in self._joined and not post.waits_for(node, JOIN):
                 post.send(node, JOIN, 0, RecordDict(dict(self.setup.items())), self.keep)
+        for node in set(self._joined) - there:
+            self.lose(node)
 
     def answer(self, reply: Reply) -> None:
-        """Note what a node replied to its invitation.
-
-        A client that another node hosted moves here: that node was started anew, under another id, or two
-        nodes were given the same client's name.
-        """
+        """Note what a node replied to its invitation."""
         self.lose(reply.node)
-        names = None if reply.content is None else reply.content.config_records.get("names")
-        if names is None:
-            problem = reply.problem or "no names in its reply"
-            if self.refused.get(reply.node) != problem:
-                self.say(f"node {reply.node} could not join: {problem}")
-            self.refused[reply.node] = problem
+        try:
+            if reply.content is None:
+                raise HashfedError(reply.problem)
+            hosted = _read(reply.content, self.most)
+        except HashfedError as error:
+            if self.refused.get(reply.node) != str(error):
+                self.say(f"node {reply.node} could not join: {error}")
+            self.refused[reply.node] = str(error)
             self._again[reply.node] = time.monotonic() + AGAIN_AFTER
             return
         self.refused.pop(reply.node, None)
-        self._joined.add(reply.node)
-        moved: dict[int, list[str]] = {}
-        for kind, known in (("train", self._train), ("held_out", self._held_out)):
-            for name in _names(names, kind):
-                if name in known:
-                    moved.setdefault(known[name], []).append(name)
-                known[name] = reply.node
-        for node, clients in moved.items():
+        self._joined[reply.node] = hosted
+        elsewhere = self._give_homes(reply.node)
+        for node, clients in elsewhere.items():
             what = f"client {clients[0]}" + (f" and {len(clients) - 1} more" if len(clients) > 1 else "")
             self.say(
-                f"{what} of node {node} joined again with node {reply.node}, which hosts them from now on"
+                f"{what} of node {reply.node}: hosted by node {node} already, which keeps it until it is gone"
             )
 
     def lose(self, node: int) -> None:
-        """Forget a node, until it joins again."""
-        self._joined.discard(node)
+        """Forget a node, until it joins again; other nodes that named its clients host them from now on."""
+        if self._joined.pop(node, None) is None:
+            return
         self._train = {name: host for name, host in self._train.items() if host != node}
         self._held_out = {name: host for name, host in self._held_out.items() if host != node}
+        for other in self._joined:
+            self._give_homes(other)
+
+    def _give_homes(self, node: int) -> dict[int, list[str]]:
+        """Let a node host those of its clients that nobody hosts; returns the others by their node."""
+        elsewhere: dict[int, list[str]] = {}
+        hosted = self._joined[node]
+        for names, homes in ((hosted.train, self._train), (hosted.held_out, self._held_out)):
+            for name in names:
+                home = homes.setdefault(name, node)
+                if home != node:
+                    elsewhere.setdefault(home, []).append(name)
+        return elsewhere
 
 
 def by_node(clients: Iterable[str], members: Members) -> dict[int, list[str]]:
@@ -112,8 +145,30 @@ def by_node(clients: Iterable[str], members: Members) -> dict[int, list[str]]:
     return groups
 
 
+def _read(content: RecordDict, most: int) -> Hosted:
+    """The names in a node's reply to its invitation.
+
+    Raises:
+        HashfedError: where they are none, too many, too long, or not distinct.
+
+    """
+    record = content.config_records.get("names", ConfigRecord())
+    hosted = Hosted(_names(record, "train"), _names(record, "held_out"))
+    names = hosted.train + hosted.held_out
+    if len(names) > most:
+        raise HashfedError(f"{len(names)} clients: at most {most} on one node (flower.clients_per_node)")
+    for name in names:
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            raise HashfedError(
+                f"client {shorten(name)!r}: a name must have from 1 to {LONGEST_NAME} printable characters"
+            )
+    if len(set(names)) < len(names):
+        raise HashfedError("its clients' names are not distinct")
+    return hosted
+
+
 def _names(record: ConfigRecord, kind: str) -> list[str]:
-    found = record.get(kind, [])
-    if not isinstance(found, list):
-        return []
-    return [name for name in cast(list[object], found) if isinstance(name, str) and name]
+    found = record.get(kind)
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise HashfedError(f"no names of {kind} clients in its reply")
+    return cast(list[str], found)

@@ -6,7 +6,7 @@ the node joins, and kept as arrays; and a client's welcome is kept from its keys
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import torch
@@ -18,6 +18,7 @@ from hashfed.data.sentences import Sentences
 from hashfed.engines.flower import records
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import ClientMemory
+from hashfed.federated.messages import Message
 
 WELCOME = "welcome."
 """Before the names of the records that brought a round's welcomes."""
@@ -162,22 +163,50 @@ class NodeState:
         arrays = records.tensors(cast(ArrayRecord, self._state[f"sentences.{self._names.index(name)}"]))
         return Client(name, Sentences(arrays["inputs"].numpy(), arrays["targets"].numpy()))
 
-    def keep_welcomes(self, content: RecordDict) -> None:
-        """Remember the records that brought this round's welcomes; those of before are forgotten."""
-        self.drop_welcomes()
-        for key, record in content.items():
-            self._state[WELCOME + key] = record
+    def keep_welcomes(self, content: RecordDict, round: int) -> None:
+        """Remember the records that brought welcomes; those of other rounds, or replaced, are forgotten.
 
-    def welcomes(self) -> records.Parcel:
-        """What was remembered; empty, of round 0, where nothing was.
+        A round may bring several, each for some of this node's clients.
+        """
+        new = set(records.unpack(content).messages)
+        kept = self._parcels()
+        for number, parcel in kept.items():
+            if parcel.round != round or set(parcel.messages) <= new:
+                self._drop(number)
+        here = max(kept, default=-1) + 1
+        for key, record in content.items():
+            self._state[f"{WELCOME}{here}.{key}"] = record
+
+    def welcomes(self) -> dict[str, dict[str, Message]]:
+        """What was remembered, by client and kind; the newest of each.
 
         Raises:
             HashfedError: where the records are damaged.
 
         """
-        start = len(WELCOME)
-        kept = {key[start:]: record for key, record in self._state.items() if key.startswith(WELCOME)}
-        return records.unpack(RecordDict(kept)) if kept else records.Parcel(0)
+        found: dict[str, dict[str, Message]] = {}
+        for parcel in self._parcels().values():
+            found |= parcel.messages
+        return found
+
+    def drop_welcomes(self, clients: Collection[str]) -> None:
+        """Forget those whose clients, all of them, are among these."""
+        for number, parcel in self._parcels().items():
+            if set(parcel.messages) <= set(clients):
+                self._drop(number)
+
+    def _parcels(self) -> dict[int, records.Parcel]:
+        """The parcels that brought welcomes, in the order in which they came."""
+        parts: dict[int, RecordDict] = {}
+        for key, record in self._state.items():
+            if key.startswith(WELCOME):
+                number, _, name = key.removeprefix(WELCOME).partition(".")
+                parts.setdefault(int(number), RecordDict())[name] = record
+        return {number: records.unpack(parts[number]) for number in sorted(parts)}
+
+    def _drop(self, number: int) -> None:
+        for key in [key for key in self._state if key.startswith(f"{WELCOME}{number}.")]:
+            del self._state[key]
 
     def memory(self, name: str) -> ClientMemory:
         """What compression lost of a client's last updates."""
@@ -187,11 +216,6 @@ class NodeState:
     def remember(self, name: str, memory: ClientMemory) -> None:
         """Keep it for the next time that this client trains."""
         self._state[f"residual.{name}"] = records.arrays(memory.tensors())
-
-    def drop_welcomes(self) -> None:
-        """Forget them."""
-        for key in [key for key in self._state if key.startswith(WELCOME)]:
-            del self._state[key]
 
 
 class NotJoinedError(HashfedError):

@@ -4,8 +4,9 @@
 how long it waits, and what a node that stays silent costs it.
 """
 
+import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -36,22 +37,32 @@ def shorten(text: str) -> str:
     return " ".join(text[: 2 * LONGEST].split())[:LONGEST]
 
 
+def seconds_of(value: object) -> float:
+    """A duration that somebody else measured, shown and never computed with; 0 where it is none."""
+    usable = isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    return float(value) if usable else 0.0  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
 class Reply:
     """A node's answer to one message.
 
     Attributes:
+        message: id of the message that it answers, as ``Post.send`` gave it.
         node: its id.
-        kind: type of the message that it answers.
+        kind: type of that message.
         content: what it sent; None where something went wrong.
         problem: what went wrong, one line.
         gone: whether the node has to join again.
         waited: seconds from sending to this reply.
         worked: of these, seconds within the node's ClientApp.
+        round: that the message was of.
+        clients: that it was about.
         asked: the clients that were also to declare, and for which round.
 
     """
 
+    message: str
     node: int
     kind: str
     content: RecordDict | None
@@ -59,6 +70,8 @@ class Reply:
     gone: bool
     waited: float
     worked: float
+    round: int
+    clients: Sequence[str]
     asked: tuple[int, list[str]]
 
 
@@ -74,6 +87,18 @@ def make_request(
     if declare[1]:
         request |= {"declare_round": declare[0], "declare": declare[1]}
     return ConfigRecord(request | dict(more or {}))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A message that has no reply yet; ``since`` on the clock of ``time.monotonic``."""
+
+    node: int
+    kind: str
+    round: int
+    clients: Sequence[str]
+    asked: tuple[int, list[str]]
+    since: float
 
 
 @dataclass
@@ -92,8 +117,9 @@ class Post:
     setup: str
     down: int = 0
     up: int = 0
-    _sent: dict[str, tuple[int, str, float, tuple[int, list[str]]]] = field(default_factory=dict, init=False)
+    _sent: dict[str, _Sent] = field(default_factory=dict, init=False)
     _waiting: list[Reply] = field(default_factory=list, init=False)
+    _unsent: int = field(default=0, init=False)
 
     def send(
         self,
@@ -102,10 +128,11 @@ class Post:
         round: int,
         content: RecordDict,
         keep: float,
+        clients: Sequence[str] = (),
         declare: tuple[int, list[str]] = (0, []),
         more: More | None = None,
-    ) -> None:
-        """Send one message.
+    ) -> str:
+        """Send one message; returns its id.
 
         Args:
             node: to whom.
@@ -113,6 +140,7 @@ class Post:
             round: that it is of.
             content: its records.
             keep: seconds for which Flower keeps it.
+            clients: that it is about.
             declare: for which round, and which clients are also to declare.
             more: what the request says besides.
 
@@ -122,10 +150,12 @@ class Post:
         message = Message(content, dst_node_id=node, message_type=kind, ttl=keep, group_id=str(round))
         ids = list(self.grid.push_messages([message]))
         if len(ids) == 1 and ids[0]:
-            self._sent[ids[0]] = node, kind, time.monotonic(), declare
-        else:
-            text = f"{kind} could not be sent to it"
-            self._waiting.append(Reply(node, kind, None, text, True, 0.0, 0.0, declare))
+            self._sent[ids[0]] = _Sent(node, kind, round, clients, declare, time.monotonic())
+            return str(ids[0])
+        self._unsent += 1
+        name, text = f"unsent {self._unsent}", f"{kind} could not be sent to it"
+        self._waiting.append(Reply(name, node, kind, None, text, True, 0.0, 0.0, round, clients, declare))
+        return name
 
     def collect(self) -> list[Reply]:
         """Replies that have come since the last call."""
@@ -133,42 +163,59 @@ class Post:
         if not self._sent:
             return found
         for message in self.grid.pull_messages(list(self._sent)):
-            sent = self._sent.pop(message.metadata.reply_to_message_id, None)
+            name = message.metadata.reply_to_message_id
+            sent = self._sent.pop(name, None)
             if sent is not None:
-                found.append(self._reply(message, *sent))
+                found.append(self._reply(name, message, sent))
         return found
 
     def put_back(self, replies: Iterable[Reply]) -> None:
         """Let these be collected again."""
         self._waiting.extend(replies)
 
-    def _reply(
-        self, message: Message, node: int, kind: str, start: float, asked: tuple[int, list[str]]
-    ) -> Reply:
-        waited = time.monotonic() - start
+    def _reply(self, name: str, message: Message, sent: _Sent) -> Reply:
+        waited = time.monotonic() - sent.since
+        content, problem, gone, worked = None, "", False, 0.0
         if not message.has_content():
             code, detail = message.error.code, shorten(message.error.reason or "")
             problem = f"{REASONS.get(code, f'Flower reports error {code}')} ({detail})"
-            return Reply(node, kind, None, problem, code in GONE, waited, 0.0, asked)
-        content = message.content
-        self.up += records.size(content)
-        timing = content.metric_records.get("time")
-        seconds = timing.get("seconds", 0.0) if timing is not None else 0.0
-        worked = float(seconds) if isinstance(seconds, int | float) else 0.0
-        error = content.config_records.get("error")
-        if error is not None:
-            text, gone = shorten(str(error.get("text"))), bool(error.get("not_joined"))
-            return Reply(node, kind, None, text, gone, waited, worked, asked)
-        return Reply(node, kind, content, "", False, waited, worked, asked)
+            gone = code in GONE
+        else:
+            self.up += records.size(message.content)
+            timing = message.content.metric_records.get("time")
+            worked = seconds_of(timing.get("seconds")) if timing is not None else 0.0
+            error = message.content.config_records.get("error")
+            if error is None:
+                content = message.content
+            else:
+                problem, gone = shorten(str(error.get("text"))), bool(error.get("not_joined"))
+        return Reply(
+            name,
+            sent.node,
+            sent.kind,
+            content,
+            problem,
+            gone,
+            waited,
+            worked,
+            sent.round,
+            sent.clients,
+            sent.asked,
+        )
 
     def waits_for(self, node: int, kind: str) -> bool:
         """Whether a message of this type to this node is without reply."""
-        return any(sent[:2] == (node, kind) for sent in self._sent.values())
+        return any((sent.node, sent.kind) == (node, kind) for sent in self._sent.values())
 
     def waits_for_any(self, kind: str) -> bool:
         """Whether any message of this type is without reply."""
-        return any(sent[1] == kind for sent in self._sent.values())
+        return any(sent.kind == kind for sent in self._sent.values())
+
+    def waits_at(self, message: str) -> int | None:
+        """The node that owes the reply to this message; None where it has come or is not waited for."""
+        sent = self._sent.get(message)
+        return None if sent is None else sent.node
 
     def forget(self, node: int) -> None:
         """Wait no longer for this node."""
-        self._sent = {key: sent for key, sent in self._sent.items() if sent[0] != node}
+        self._sent = {name: sent for name, sent in self._sent.items() if sent.node != node}

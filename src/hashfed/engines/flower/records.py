@@ -5,8 +5,7 @@ ones once (the body, the same for every client of a node), and each one costs se
 SuperLink, SuperNode and ClientApp, whatever its size. The other fields are texts in a ``ConfigRecord``.
 """
 
-import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -17,11 +16,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from hashfed.errors import HashfedError
+from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message
 
 SAFETENSORS = "safetensors"
 BODY, REST = "body", "rest"
 """Names of the two arrays; the first holds all names that begin with ``body.``."""
+HEAD = {"round", "clients", "kinds", "failed", "problems", "reported"}
+"""Fields of the record ``head``."""
+ALONGSIDE: dict[str, set[str]] = {
+    "request": {
+        "setup",
+        "round",
+        "declare_round",
+        "declare",
+        "train",
+        "slices",
+        "manifest",
+        "manifest_bytes",
+    },
+    "time": {"seconds"},
+}
+"""Records that travel beside a parcel, and their fields."""
 NOBODY = ""
 """Under which a shared message travels: no client has an empty name."""
 
@@ -82,27 +98,34 @@ def unpack(records: RecordDict) -> Parcel:
 
     """
     try:
-        known = {"head", "request", "time"}
-        head = records["head"]
-        parcel = Parcel(int(head["round"]))  # type: ignore[arg-type]
-        for position, (client, kind) in enumerate(
-            zip(_texts(head, "clients"), _texts(head, "kinds"), strict=True)
-        ):
-            known |= {f"{position}.arrays", f"{position}.numbers"}
-            found = cast(ArrayRecord, records[f"{position}.arrays"])
-            parcel.add(client, read(kind, found, records[f"{position}.numbers"]))
-        parcel.shared = parcel.messages.pop(NOBODY, {})
-        parcel.problems = dict(zip(_texts(head, "failed"), _texts(head, "problems"), strict=True))
-        for position, client in enumerate(_texts(head, "reported")):
-            known.add(f"{position}.report")
-            report = cast(Mapping[str, float], records[f"{position}.report"])
-            parcel.reports[client] = {str(name): float(value) for name, value in report.items()}
-        extra = sorted(set(records) - known)
-        if extra:
-            raise ValueError(f"unexpected record {extra[0]}")
-        return parcel
-    except (KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
+        return _unpack(records)
+    except Exception as error:
+        # Nobody can list what libraries raise for bytes that somebody made up.
         raise HashfedError(f"not a message of hashfed ({type(error).__name__}: {error})") from None
+
+
+def _unpack(records: RecordDict) -> Parcel:
+    head = records["head"]
+    _only("head", head, HEAD)
+    parcel, known = Parcel(_round(head)), set(ALONGSIDE) | {"head"}
+    for name, fields in ALONGSIDE.items():
+        _only(name, records.get(name, {}), fields)
+    for position, (client, kind) in enumerate(
+        zip(_texts(head, "clients"), _texts(head, "kinds"), strict=True)
+    ):
+        known |= {f"{position}.arrays", f"{position}.numbers"}
+        if kind in parcel.messages.get(client, {}):
+            raise ValueError(f"two messages {kind} of client {client}")
+        found = cast(ArrayRecord, records[f"{position}.arrays"])
+        parcel.add(client, read(kind, found, records[f"{position}.numbers"]))
+    parcel.shared = parcel.messages.pop(NOBODY, {})
+    parcel.problems = dict(zip(_texts(head, "failed"), _texts(head, "problems"), strict=True))
+    for position, client in enumerate(_texts(head, "reported")):
+        known.add(f"{position}.report")
+        report = cast(Mapping[str, float], records[f"{position}.report"])
+        parcel.reports[client] = {str(name): float(value) for name, value in report.items()}
+    _only("a message", records, known)
+    return parcel
 
 
 def arrays(tensors: Mapping[str, torch.Tensor]) -> ArrayRecord:
@@ -133,7 +156,8 @@ def tensors(record: ArrayRecord) -> dict[str, torch.Tensor]:
     """The tensors of a record.
 
     Raises:
-        ValueError: where an array is no safetensors file, or holds names that are not its own.
+        ValueError: where an array is no safetensors file, or holds names that are not its own or a type
+            that no message has.
 
     """
     found: dict[str, torch.Tensor] = {}
@@ -142,11 +166,14 @@ def tensors(record: ArrayRecord) -> dict[str, torch.Tensor]:
             raise ValueError(f"unexpected array {part}")
         try:
             held = load(array.data)
-        except SafetensorError as error:
+        except (SafetensorError, RuntimeError) as error:  # RuntimeError: a shape that torch cannot make
             raise ValueError(f"array {part}: {error}") from None
         strange = sorted(name for name in held if _part(name) != part)
         if strange:
             raise ValueError(f"unexpected {strange[0]} in array {part}")
+        for name, value in held.items():
+            if value.dtype not in wire.DTYPES:
+                raise ValueError(f"{name} of type {str(value.dtype).removeprefix('torch.')}")
         found |= held
     return found
 
@@ -162,6 +189,19 @@ def _part(name: str) -> str:
 
 def _array(data: bytes) -> Array:
     return Array(dtype="uint8", shape=(len(data),), stype=SAFETENSORS, data=data)
+
+
+def _round(head: Mapping[str, object]) -> int:
+    found = head["round"]
+    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        raise ValueError(f"round = {found}")
+    return found
+
+
+def _only(where: str, found: Iterable[str], known: Collection[str]) -> None:
+    extra = sorted(set(found) - set(known))
+    if extra:
+        raise ValueError(f"unexpected {extra[0]} in {where}")
 
 
 def _texts(head: Mapping[str, object], name: str) -> list[str]:

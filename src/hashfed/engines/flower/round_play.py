@@ -11,7 +11,8 @@ No node waits for another one, and none but the sum of updates waits for all.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -25,13 +26,13 @@ from hashfed.engines.client_round import ClientReport, asks_for_keys
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import DECLARE, HASH, JOIN, TRAIN
 from hashfed.engines.flower.members import Members, by_node
-from hashfed.engines.flower.post import More, Post, Reply, shorten
+from hashfed.engines.flower.post import More, Post, Reply, seconds_of, shorten
 from hashfed.engines.flower.records import Parcel
+from hashfed.engines.flower.replies import open_reply, take_report
 from hashfed.engines.server_round import ServerRound, accept_update
-from hashfed.errors import HashfedError
+from hashfed.errors import HashfedError, one_line
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare, check_keys, check_update
-from hashfed.federated.compression import expand
 from hashfed.federated.messages import ClientKeys, Declare, Manifest, Message, SelectedRows, Update
 from hashfed.federated.slices import Wanted
 
@@ -46,7 +47,7 @@ class Declarations:
     Attributes:
         round: that they are for.
         cohort: names, ascending.
-        asked: those that were asked.
+        asked: by client, the message that asked for it last.
         there: those that have come.
         failed: why one will not come.
 
@@ -54,9 +55,18 @@ class Declarations:
 
     round: int
     cohort: list[str]
-    asked: set[str] = field(default_factory=set)
+    asked: dict[str, str] = field(default_factory=dict)
     there: dict[str, Declare] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Owed:
+    """What the server waits for from a client: a node's answer to an exchange, and to which message."""
+
+    node: int
+    exchange: str
+    message: str
 
 
 @dataclass
@@ -91,8 +101,9 @@ class RoundPlay:
     manifest: tuple[str, Wanted] | None = None
     _sent: dict[str, RowsSent] = field(default_factory=dict, init=False)
     _updates: dict[str, Update] = field(default_factory=dict, init=False)
-    _stage: dict[str, tuple[int, str]] = field(default_factory=dict, init=False)
-    """Node and exchange whose answer a client owes."""
+    _owed: dict[str, Owed] = field(default_factory=dict, init=False)
+    _end: float = field(default=0.0, init=False)
+    """Of the round, on the clock of ``time.monotonic``."""
 
     def __post_init__(self) -> None:
         parameters = self.server.parameters
@@ -110,20 +121,31 @@ class RoundPlay:
     def updates(self) -> Iterator[Update]:
         """Those of the clients that answer in time, in order of names, each as soon as it is its turn.
 
-        At the end ``failed`` says who is missing.
+        The deadline is for the nodes: the server's own work, and what the caller does between two updates,
+        do not count, and what has come by then is read. At the end ``failed`` says who is missing.
         """
-        end = time.monotonic() + self.config.flower.deadline
         self._start()
+        self._end = time.monotonic() + self.config.flower.deadline
         for name in self.declarations.cohort:
             while name not in self._updates and name not in self.failed:
-                if time.monotonic() >= end:
+                late = time.monotonic() >= self._end
+                if self._step():
+                    continue
+                if late:
                     self._give_up()
-                    break
-                if not self._step():
+                else:
                     time.sleep(POLL_SECONDS)
             update = self._updates.pop(name, None)
             if update is not None:
-                yield update
+                with self._own_work():
+                    yield update
+
+    @contextmanager
+    def _own_work(self) -> Iterator[None]:
+        """The deadline waits for the end of this block."""
+        start = time.monotonic()
+        yield
+        self._end += time.monotonic() - start
 
     def _start(self) -> None:
         cohort = self.declarations.cohort
@@ -141,20 +163,23 @@ class RoundPlay:
                 self.declarations.there[name] = Declare(self.round, np.empty(0, np.int32), size)
         waiting = [name for name in cohort if name not in self.failed]
         ready = [name for name in waiting if name in self.declarations.there]
-        ask = [name for name in waiting if name not in self.declarations.asked and name not in ready]
-        for node, names in by_node(ask, self.members).items():
-            self._ask_to_declare(node, self.declarations, names)
+        for node, names in by_node(waiting, self.members).items():
+            due = self._to_be_asked(self.declarations, names)
+            if due:
+                self._ask_to_declare(node, self.declarations, due)
         for name in waiting:
             if name not in ready:
-                self._owes([name], cast(int, self.members.node(name)), DECLARE)
+                node = cast(int, self.members.node(name))
+                self._owed[name] = Owed(node, DECLARE, self.declarations.asked[name])
         for node, names in by_node(ready, self.members).items():
             self._welcome(node, names)
         if self.following is not None:
             # Nodes without a client in this round need not wait for its end.
             busy = set(by_node(waiting, self.members))
             for node, names in by_node(self.following.cohort, self.members).items():
-                if node not in busy:
-                    self._ask_to_declare(node, self.following, names)
+                due = self._to_be_asked(self.following, names)
+                if node not in busy and due:
+                    self._ask_to_declare(node, self.following, due)
 
     def _send_to_all(self, names: list[str]) -> None:
         """One message for everybody, who selects and trains: a broadcast, or where its slices are."""
@@ -172,9 +197,10 @@ class RoundPlay:
             for name in hosted:
                 self.reports[name] = ClientReport(name, dict(shared_bytes))
                 self._sent[name] = sent
-            self._owes(hosted, node, TRAIN)
             content = RecordDict(dict(packed.items()))
-            self.post.send(node, TRAIN, self.round, content, self._keep, more={**more, TRAIN: hosted})
+            request = {**more, TRAIN: hosted}
+            sent_as = self.post.send(node, TRAIN, self.round, content, self._keep, hosted, more=request)
+            self._owe(hosted, node, TRAIN, sent_as)
 
     def _rows_of_a_selector(self) -> RowsSent:
         """What is known of the rows of a client that selects by itself."""
@@ -183,10 +209,20 @@ class RoundPlay:
         everything = sends_everything(self.config)
         return RowsSent(None, 0, min(most, self._shape.size), not everything)
 
+    def _to_be_asked(self, declarations: Declarations, names: list[str]) -> list[str]:
+        """Those whose declaration is neither there nor on its way from the node that hosts them now."""
+        return [
+            name
+            for name in names
+            if name not in declarations.there
+            and name not in declarations.failed
+            and self.post.waits_at(declarations.asked.get(name, "")) != self.members.node(name)
+        ]
+
     def _ask_to_declare(self, node: int, declarations: Declarations, names: list[str]) -> None:
-        declarations.asked.update(names)
-        content = records.pack(Parcel(self.round))
-        self.post.send(node, DECLARE, self.round, content, self._keep, (declarations.round, names))
+        content, asked = records.pack(Parcel(self.round)), (declarations.round, names)
+        sent_as = self.post.send(node, DECLARE, self.round, content, self._keep, declare=asked)
+        declarations.asked |= dict.fromkeys(names, sent_as)
 
     @property
     def _keep(self) -> float:
@@ -196,11 +232,12 @@ class RoundPlay:
         """Look for replies once; whether there were any."""
         self.members.look(self.post)
         replies = self.post.collect()
-        for reply in replies:
-            if reply.kind == JOIN:
-                self.members.answer(reply)
-            else:
-                self._answer(reply)
+        with self._own_work():
+            for reply in replies:
+                if reply.kind == JOIN:
+                    self.members.answer(reply)
+                else:
+                    self._answer(reply)
         return bool(replies)
 
     def _answer(self, reply: Reply) -> None:
@@ -208,29 +245,26 @@ class RoundPlay:
         self.seconds[f"{reply.kind}_client"] = max(slowest, reply.worked)
         waited = self.seconds.get(f"{reply.kind}_wait", 0.0)
         self.seconds[f"{reply.kind}_wait"] = max(waited, reply.waited)
-        owing = [name for name, stage in self._stage.items() if stage == (reply.node, reply.kind)]
+        owing = [name for name, owed in self._owed.items() if owed.message == reply.message]
         try:
-            if reply.content is None:
-                raise HashfedError(reply.problem)
-            parcel = records.unpack(reply.content)
+            parcel = open_reply(reply)
         except HashfedError as error:
+            # Whom it was asked to declare for the next round is asked again: nothing is on its way.
             self._fail_all(owing, str(error))
-            if self.following is not None and self.following.round == reply.asked[0]:
-                # They are asked again when that round begins.
-                self.following.asked.difference_update(reply.asked[1])
             if reply.gone:
                 self._lose(reply.node, str(error))
             return
         self._take_declarations(reply, parcel)
-        if reply.kind == DECLARE:
-            ready = [name for name in owing if name in self.declarations.there and name not in self.failed]
-            if ready:
-                self._welcome(reply.node, ready)
-        elif reply.kind == HASH:
-            self._send_rows(reply.node, owing, parcel)
-        elif reply.kind == TRAIN:
-            for name in owing:
-                self._take_update(name, parcel)
+        by_exchange: dict[str, list[str]] = {}
+        for name in owing:
+            if name in self._owed:
+                by_exchange.setdefault(self._owed[name].exchange, []).append(name)
+        if DECLARE in by_exchange:
+            self._welcome(reply.node, by_exchange[DECLARE])
+        if HASH in by_exchange:
+            self._send_rows(reply.node, by_exchange[HASH], parcel)
+        for name in by_exchange.get(TRAIN, []):
+            self._take_update(name, parcel)
 
     def _take_declarations(self, reply: Reply, parcel: Parcel) -> None:
         """Of this cohort or the next, whichever the request asked for."""
@@ -239,36 +273,36 @@ class RoundPlay:
         if declarations is None or declarations.round != round:
             return
         for name in names:
-            message = parcel.messages.get(name, {}).get("declare")
+            if declarations.asked.get(name) != reply.message:
+                continue  # another node was asked since
             try:
+                message = parcel.messages.get(name, {}).get(Declare.kind)
                 if message is None:
                     raise HashfedError(parcel.problems.get(name, "no declaration in its answer"))
                 declared = cast(Declare, message)
                 check_declare(declared, round, self._shape, self._limits)
                 declarations.there[name] = declared
-            except HashfedError as error:
-                declarations.failed[name] = str(error)
+            except Exception as error:
+                declarations.failed[name] = shorten(one_line(error))
                 if declarations is self.declarations:
-                    self._fail(name, str(error))
+                    self._fail(name, declarations.failed[name])
 
     def _welcome(self, node: int, names: list[str]) -> None:
         """Step 2; with step 4 in the same message where no keys are asked for."""
         parcel = Parcel(self.round)
         for name in names:
-            declared = self.declarations.there[name]
-            report = self.reports[name] = ClientReport(name)
-            report.own = declared.own.astype(np.int64)
-            if not sends_everything(self.config):
-                self._count(report, declared)
-            try:
+            with self._blaming(name):
+                declared = self.declarations.there[name]
+                report = self.reports[name] = ClientReport(name)
+                report.own = declared.own.astype(np.int64)
+                if not sends_everything(self.config):
+                    self._count(report, declared)
                 welcome = self.server.welcome(declared)
-            except HashfedError as error:
-                self._fail(name, str(error))
-                continue
-            self._count(report, welcome)
-            parcel.add(name, welcome)
-            if not self._asks:
-                self._add_rows(parcel, name, None)
+                self._count(report, welcome)
+                selected = None if self._asks else self._rows_for(name, None)
+                parcel.add(name, welcome)
+                if selected is not None:
+                    parcel.add(name, selected)
         if self._asks:
             self._send(node, HASH, parcel)
         else:
@@ -278,76 +312,76 @@ class RoundPlay:
         """Step 4: from the keys of each client to its rows."""
         parcel = Parcel(self.round)
         for name in names:
-            message = answered.messages.get(name, {}).get("keys")
-            if message is None:
-                self._fail(name, answered.problems.get(name, "no keys in its answer"))
-                continue
-            keys = cast(ClientKeys, message)
-            try:
-                check_keys(keys, self.round, self._limits)
+            with self._blaming(name):
+                message = answered.messages.get(name, {}).get(ClientKeys.kind)
+                if message is None:
+                    raise HashfedError(answered.problems.get(name, "no keys in its answer"))
+                keys = cast(ClientKeys, message)
+                check_keys(keys, self.round, self._limits, self.server.encoder)
                 self._count(self.reports[name], keys)
-                self._add_rows(parcel, name, keys)
-            except HashfedError as error:
-                self._fail(name, str(error))
-                continue
-            seconds = answered.reports.get(name, {}).get("hash_seconds", 0.0)
-            self.reports[name].seconds["hash"] = seconds
+                seconds = seconds_of(answered.reports.get(name, {}).get("hash_seconds"))
+                self.reports[name].seconds["hash"] = seconds
+                parcel.add(name, self._rows_for(name, keys))
         self._send(node, TRAIN, parcel)
 
-    def _add_rows(self, parcel: Parcel, name: str, keys: ClientKeys | None) -> None:
+    def _rows_for(self, name: str, keys: ClientKeys | None) -> SelectedRows:
         declared, report = self.declarations.there[name], self.reports[name]
         with report.timed("retrieve"):
             selected = self.server.select(name, declared, keys)
         self._count(report, selected)
-        parcel.add(name, selected)
         self._sent[name] = _rows_sent(declared, selected, self._shape.size)
+        return selected
 
     def _send(self, node: int, kind: str, parcel: Parcel) -> None:
         """Send what there is; with a client's rows go the node's declarations for the next round."""
         following: tuple[int, list[str]] = (0, [])
         if kind == TRAIN and self.following is not None:
             names = by_node(self.following.cohort, self.members).get(node, [])
-            names = [name for name in names if name not in self.following.asked]
-            self.following.asked.update(names)
-            following = self.following.round, names
-        self._owes(list(parcel.messages), node, kind)
-        if parcel.messages:
-            self.post.send(node, kind, self.round, records.pack(parcel), self._keep, following)
+            following = self.following.round, self._to_be_asked(self.following, names)
+        clients, content = list(parcel.messages), records.pack(parcel)
+        if clients:
+            sent_as = self.post.send(node, kind, self.round, content, self._keep, clients, following)
+            self._owe(clients, node, kind, sent_as)
         elif following[1]:
-            content = records.pack(Parcel(self.round))
-            self.post.send(node, DECLARE, self.round, content, self._keep, following)
+            sent_as = self.post.send(node, DECLARE, self.round, content, self._keep, declare=following)
+        if self.following is not None and following[1]:
+            self.following.asked |= dict.fromkeys(following[1], sent_as)
 
     def _take_update(self, name: str, parcel: Parcel) -> None:
         """Step 6 begins: an update is checked before anything else sees it."""
-        message = parcel.messages.get(name, {}).get("update")
-        try:
+        with self._blaming(name):
+            message = parcel.messages.get(name, {}).get(Update.kind)
             if message is None:
                 raise HashfedError(parcel.problems.get(name, "no update in its answer"))
-            update = cast(Update, message)
-            report = self.reports[name]
+            update, report = cast(Update, message), self.reports[name]
+            precision = self.config.compression.updates
+            check_update(update, self.round, self._shape, self._limits, self._sent[name], precision)
             self._count(report, update)
-            update = expand(update)
-            check_update(update, self.round, self._shape, self._limits, self._sent[name])
-            update, clipped = accept_update(self.config.server, name, update)
+            take_report(report, parcel.reports.get(name, {}), update, self._shape, self._limits)
+            accepted, clipped = accept_update(self.config.server, update)
             self.clipped += clipped
-            _take_report(report, parcel.reports.get(name, {}))
-        except HashfedError as error:
-            self._fail(name, str(error))
-            return
-        self._updates[name] = update
-        self._stage.pop(name, None)
+            self._updates[name] = accepted
+            self._owed.pop(name, None)
 
     def _count(self, report: ClientReport, message: Message) -> None:
         report.bytes[message.kind] = wire.size(message)
 
-    def _owes(self, names: list[str], node: int, kind: str) -> None:
+    def _owe(self, names: Iterable[str], node: int, exchange: str, message: str) -> None:
         for name in names:
-            self._stage[name] = node, kind
+            self._owed[name] = Owed(node, exchange, message)
+
+    @contextmanager
+    def _blaming(self, name: str) -> Iterator[None]:
+        """What goes wrong with what a client sent is its failure; the round goes on without it."""
+        try:
+            yield
+        except Exception as error:
+            self._fail(name, one_line(error))
 
     def _fail(self, name: str, reason: str) -> None:
         self.failed[name] = shorten(reason)
         self.reports.pop(name, None)
-        self._stage.pop(name, None)
+        self._owed.pop(name, None)
 
     def _fail_all(self, names: list[str], reason: str) -> None:
         for name in names:
@@ -355,16 +389,16 @@ class RoundPlay:
 
     def _lose(self, node: int, reason: str) -> None:
         """A node that is gone owes nothing more."""
-        self._fail_all([name for name, stage in self._stage.items() if stage[0] == node], reason)
+        self._fail_all([name for name, owed in self._owed.items() if owed.node == node], reason)
         self.post.forget(node)
         self.members.lose(node)
 
     def _give_up(self) -> None:
         """The deadline has passed: whoever owes an answer has failed, and has to join again."""
-        for node in {stage[0] for stage in self._stage.values()}:
-            kinds = {kind for host, kind in self._stage.values() if host == node}
-            exchange = ", ".join(sorted(kind.rpartition(".")[2] for kind in kinds))
-            self._lose(node, f"no answer to {exchange} within {self.config.flower.deadline:g} s")
+        for node in {owed.node for owed in self._owed.values()}:
+            exchanges = {owed.exchange for owed in self._owed.values() if owed.node == node}
+            names = ", ".join(sorted(exchange.rpartition(".")[2] for exchange in exchanges))
+            self._lose(node, f"no answer to {names} within {self.config.flower.deadline:g} s")
 
 
 def slices_place(config: Config) -> str:
@@ -396,25 +430,3 @@ def _rows_sent(declared: Declare, selected: SelectedRows, size: int) -> RowsSent
     ids = np.sort(np.concatenate([declared.own, selected.ids]))
     most = max(selected.budget, len(declared.own) + tail)
     return RowsSent(ids, min(len(ids), selected.budget), min(len(ids), most), True)
-
-
-def _take_report(report: ClientReport, numbers: dict[str, float]) -> None:
-    """What the client says about its own work: shown, never computed with.
-
-    Raises:
-        HashfedError: where a number is missing or absurd.
-
-    """
-    for name in ("own", "rows", "parameters", "predictions", "flops", "slices"):
-        value = numbers.get(name, 0 if name == "slices" else -1)
-        if not 0 <= value < 2**62:
-            raise HashfedError(f"report: {name} = {value}: must be from 0 to 2^62")
-    report.own_rows = int(numbers["own"])
-    report.rows = int(numbers["rows"])
-    report.parameters = int(numbers["parameters"])
-    report.predictions = int(numbers["predictions"])
-    report.flops = int(numbers["flops"])
-    report.seconds["train"] = numbers.get("train_seconds", 0.0)
-    if Manifest.kind in report.bytes:
-        slices, update = numbers.get("slices", 0.0), report.bytes.pop(Update.kind)
-        report.bytes |= {"slices": int(slices), Update.kind: update}

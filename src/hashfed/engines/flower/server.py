@@ -17,7 +17,8 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import EVALUATE, JOIN
 from hashfed.engines.flower.members import Members
 from hashfed.engines.flower.node import make_setup
-from hashfed.engines.flower.post import Post, Reply
+from hashfed.engines.flower.post import Post, Reply, shorten
+from hashfed.engines.flower.replies import open_reply, read_sums
 from hashfed.engines.flower.round_play import (
     POLL_SECONDS,
     Declarations,
@@ -80,7 +81,7 @@ class FlowerRounds:
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
         setup = make_setup(config, data.vocabulary)
         self._post = Post(grid, str(setup.config_records["setup"]["digest"]))
-        self._members = Members(setup, config.flower.patience, say)
+        self._members = Members(setup, config.flower.patience, config.flower.clients_per_node, say)
         self._keeper: IndexKeeper | None = None
         self._following: Declarations | None = None
         self._begun = False
@@ -104,7 +105,7 @@ class FlowerRounds:
 
         """
         if not self._begun:
-            self._wait_for_clients()
+            self._wait_for_clients(self.config.flower.clients or self.config.cohort)
             self._begun = True
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -114,15 +115,23 @@ class FlowerRounds:
                 if attempt == ATTEMPTS:
                     raise
                 self._following = None
-                self._wait_for_clients()
+                # Those who are gone for good must not hold up the others.
+                self._wait_for_clients(self._least(self.config.cohort))
         raise AssertionError("unreachable")
 
-    def _wait_for_clients(self) -> None:
-        """Until enough clients have joined."""
-        wanted = self.config.flower.clients or self.config.cohort
+    def _least(self, asked: int) -> int:
+        """How many of so many clients must answer."""
+        return max(1, math.ceil(self.config.flower.minimum_share * asked))
+
+    def _wait_for_clients(self, wanted: int) -> None:
+        """Until so many clients have joined."""
         start, told = time.monotonic(), -1
         end = start + self.config.flower.patience
         while True:
+            self._members.look(self._post)
+            for reply in self._post.collect():
+                if reply.kind == JOIN:
+                    self._members.answer(reply)
             enough = len(self._members.train) >= wanted
             # Others who are just joining are waited for, so that the first cohort is drawn among all.
             if enough and (not self._post.waits_for_any(JOIN) or time.monotonic() > start + GRACE_SECONDS):
@@ -134,12 +143,9 @@ class FlowerRounds:
                 why = "".join(f"; node {node}: {text}" for node, text in self._members.refused.items())
                 raise HashfedError(
                     f"only {told} of {wanted} clients have joined within {self.config.flower.patience:g} s "
-                    f"(flower.patience; flower.clients, or cohort, says how many){why}"
+                    "(flower.patience; flower.clients, or cohort, says how many, and after a round in which "
+                    f"too few answered flower.minimum_share of the cohort){why}"
                 )
-            self._members.look(self._post)
-            for reply in self._post.collect():
-                if reply.kind == JOIN:
-                    self._members.answer(reply)
             time.sleep(POLL_SECONDS)
 
     def _play(self, number: int) -> RoundRecord:
@@ -203,13 +209,13 @@ class FlowerRounds:
         """The round's updates; where they are too few the sum is dropped before anything is changed."""
         yield from play.updates()
         asked = len(play.declarations.cohort)
-        wanted = math.ceil(self.config.flower.minimum_share * asked)
+        wanted = self._least(asked)
         answered = asked - len(play.failed)
-        if answered < max(1, wanted):
+        if answered < wanted:
             why = "; ".join(f"client {name}: {reason}" for name, reason in sorted(play.failed.items()))
             raise TooFewAnsweredError(
                 f"round {play.round}: {answered} of {asked} clients answered, flower.minimum_share = "
-                f"{self.config.flower.minimum_share:g} asks for {max(1, wanted)}: {why}"
+                f"{self.config.flower.minimum_share:g} asks for {wanted}: {why}"
             )
 
     def _draw(self, number: int) -> Declarations:
@@ -249,11 +255,11 @@ class FlowerRounds:
 
     def _evaluate_on_nodes(self) -> PredictionSums:
         """Sums over the held-out clients of all nodes that answer in time, added in order of names."""
-        waiting = self._members.hosts_of_held_out()
         parameters = records.arrays(self.state.parameters.named())
-        for node in waiting:
-            content = RecordDict({"parameters": parameters})
-            self._post.send(node, EVALUATE, self.state.round, content, self.config.flower.deadline + 60)
+        waiting: dict[str, int] = {}
+        for node, names in self._members.hosts_of_held_out().items():
+            content, keep = RecordDict({"parameters": parameters}), self.config.flower.deadline + 60
+            waiting[self._post.send(node, EVALUATE, self.state.round, content, keep, names)] = node
         end = time.monotonic() + self.config.flower.deadline
         sums: dict[str, PredictionSums] = {}
         others: list[Reply] = []
@@ -261,21 +267,16 @@ class FlowerRounds:
             for reply in self._post.collect():
                 if reply.kind == JOIN:
                     self._members.answer(reply)
-                elif reply.kind != EVALUATE:
+                elif reply.message in waiting:
+                    del waiting[reply.message]
+                    sums |= self._sums(reply)
+                else:
                     others.append(reply)  # declarations for the round to come
-                if reply.kind != EVALUATE:
-                    continue
-                waiting.discard(reply.node)
-                try:
-                    if reply.content is None:
-                        raise HashfedError(reply.problem)
-                    sums |= _sums(records.unpack(reply.content))
-                except HashfedError as error:
-                    self._say(f"evaluation: node {reply.node}: {error}")
             time.sleep(POLL_SECONDS)
         self._post.put_back(others)
-        for node in waiting:
+        for node in waiting.values():
             self._post.forget(node)
+            self._members.lose(node)
             self._say(f"evaluation: node {node}: no answer within {self.config.flower.deadline:g} s")
         if not sums:
             raise HashfedError(
@@ -283,32 +284,21 @@ class FlowerRounds:
             )
         return sum((sums[name] for name in sorted(sums)), start=PredictionSums())
 
-
-def _sums(parcel: records.Parcel) -> dict[str, PredictionSums]:
-    """By client.
-
-    Raises:
-        HashfedError: where a report is not one of sums.
-
-    """
-    try:
-        return {
-            name: PredictionSums(
-                words=int(report["words"]),
-                correct=int(report["correct"]),
-                top3=int(report["top3"]),
-                nll=_finite(report["nll"]),
-                oov=int(report["oov"]),
-                predictions=int(report["predictions"]),
-                all_nll=_finite(report["all_nll"]),
-            )
-            for name, report in parcel.reports.items()
-        }
-    except (KeyError, ValueError, OverflowError) as error:
-        raise HashfedError(f"no sums of predictions ({type(error).__name__}: {error})") from None
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is not finite")
-    return value
+    def _sums(self, reply: Reply) -> dict[str, PredictionSums]:
+        """By client; those that are none are told and left out."""
+        found = {}
+        try:
+            parcel = open_reply(reply)
+        except HashfedError as error:
+            self._say(f"evaluation: node {reply.node}: {error}")
+            return {}
+        # Each word, and the end of each sentence of at least one word.
+        most = 2 * self.config.data.tokens_per_client
+        for name in reply.clients:
+            try:
+                if name not in parcel.reports:
+                    raise HashfedError(parcel.problems.get(name, "no sums in its answer"))
+                found[name] = read_sums(parcel.reports[name], most)
+            except HashfedError as error:
+                self._say(f"evaluation: client {name}: {shorten(str(error))}")
+        return found
