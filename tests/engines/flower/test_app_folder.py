@@ -143,6 +143,14 @@ def test_so_are_the_settings_of_the_client_with_its_own_data(tmp_path: Path) -> 
     assert (OWN_DATA / "pyproject.toml").read_text() == (tmp_path / "pyproject.toml").read_text()
 
 
+def test_a_readme_of_the_users_own_stays(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    write_app(tmp_path, Config(seed=1))
+    write_app(tmp_path, Config(seed=2))
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert "seed = 2" in (tmp_path / "pyproject.toml").read_text()
+
+
 def build(app: Path, tmp_path: Path) -> str:
     """Build the app as ``flwr build`` does, without a network."""
     nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}

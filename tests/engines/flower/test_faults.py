@@ -14,7 +14,7 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict, UserConfig
 
-from hashfed.config import Config
+from hashfed.config import Config, make_config
 from hashfed.data import FederatedText
 from hashfed.engines import RoundRecord
 from hashfed.engines.flower import records
@@ -353,6 +353,100 @@ def test_a_client_app_that_raises_is_named_with_its_error(texts: Path, without: 
     _, others = without(frozenset(record.failed))
     for name, value in parameters.named().items():
         assert torch.equal(value, others.named()[name])
+
+
+def of_scales(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Interfere:
+    return of_update(lambda u: replace(u, scales=change(u.scales)))
+
+
+@pytest.mark.parametrize(
+    ("interfere", "reason"),
+    [
+        (of_scales(lambda s: {}), "is in only one of the message and the model"),
+        (
+            of_scales(lambda s: s | {"x": torch.ones(1)}),
+            "scale.x: is in only one of the message and the model",
+        ),
+        (of_scales(lambda s: s | {"rows": s["rows"][:-1]}), "scale.rows of shape"),
+        (of_scales(lambda s: s | {"rows": s["rows"].double()}), "scale.rows of type float64"),
+        (of_scales(lambda s: s | {"rows": s["rows"] * math.nan}), "change of rows that is not finite"),
+        (of_scales(lambda s: s | {"rows": s["rows"] + 1e36}), "not within ±10000"),
+        (
+            of_update(lambda u: replace(u, rows=u.rows.float(), scales={})),
+            "rows of type float32: must be int8",
+        ),
+        (of_update(lambda u: replace(u, rows=u.rows[:-1])), "rows of shape"),
+    ],
+)
+def test_a_faulty_compressed_update_is_left_out(texts: Path, interfere: Interfere, reason: str) -> None:
+    config, data = prepare(texts)
+    groups = config.model_dump() | {"compression": {"updates": "int8"}}
+    (record,), parameters, _ = play(make_config(groups), data, interfere)
+    assert record.failed
+    assert all(reason in text for text in record.failed.values()), record.failed
+    assert all(bool(torch.isfinite(value).all()) for value in parameters.named().values())
+
+
+def with_sums(**fields: float) -> Interfere:
+    """The bad node's sums over its held-out clients, changed."""
+
+    def interfere(node: int, reply: Message) -> Message:
+        if node == BAD and reply.metadata.message_type == "evaluate":
+            parcel = records.unpack(reply.content)
+            for numbers in parcel.reports.values():
+                numbers |= fields
+            reply.content = records.pack(parcel)
+        return reply
+
+    return interfere
+
+
+def in_the_name_of_all(node: int, reply: Message) -> Message:
+    """Sums of clients that this node does not host."""
+    if node == BAD and reply.metadata.message_type == "evaluate":
+        parcel = records.unpack(reply.content)
+        one = next(iter(parcel.reports.values()))
+        parcel.reports |= {f"c{number}": dict(one, words=1.0) for number in range(30)}
+        reply.content = records.pack(parcel)
+    return reply
+
+
+def without_sums(node: int, reply: Message) -> Message:
+    if node == BAD and reply.metadata.message_type == "evaluate":
+        parcel = records.unpack(reply.content)
+        parcel.reports.clear()
+        reply.content = records.pack(parcel)
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("interfere", "reason"),
+    [
+        (with_sums(words=1e308), "words = 1e+308: must be from 0 to"),
+        (with_sums(words=-1.0), "words = -1.0: must be from 0 to"),
+        (with_sums(predictions=1e9, words=1e9), "predictions = 1000000000.0: must be from 0 to 10000"),
+        (with_sums(correct=1e4), "correct = 10000.0: must be from 0 to"),
+        (with_sums(nll=math.nan), "nll = nan: must be from"),
+        (with_sums(all_nll=math.inf), "all_nll = inf: must be from"),
+        (with_sums(nll=-9.0), "nll = -9.0: must be from -0.0"),
+        (with_sums(surprise=1.0), "surprise is in only one of the message and what is asked for"),
+        (in_the_name_of_all, "was not asked"),
+        (without_sums, "no sums in its answer"),
+    ],
+)
+def test_sums_that_nobody_can_have_are_left_out(texts: Path, interfere: Interfere, reason: str) -> None:
+    config, data = prepare(texts, evaluation="clients")
+    said: list[str] = []
+
+    def evaluate(interfere: Interfere) -> dict[str, float]:
+        with FlowerRounds(LoopbackGrid(app, HOSTS, interfere), config, data, said.append) as engine:
+            engine.run_round()
+            return engine.evaluate()
+
+    silent = evaluate(lambda node, reply: without_sums(node, reply))
+    said.clear()
+    assert evaluate(interfere) == silent
+    assert any(line.startswith("evaluation: ") and reason in line for line in said), said
 
 
 def test_a_reason_of_100_mb_is_cut(texts: Path) -> None:

@@ -47,7 +47,7 @@ def write_app(folder: Path, config: Config, server: str = SERVER, client: str = 
     """Write the folder that ``flwr run`` takes.
 
     Args:
-        folder: made where it is missing; ``pyproject.toml`` and ``README.md`` in it are replaced.
+        folder: made where it is missing; ``pyproject.toml`` in it is replaced, a ``README.md`` is not.
         config: every setting of it becomes a key that ``flwr run -c "<dotted name>=<value>"`` overrides.
         server: the ServerApp, as ``module:attribute``.
         client: the ClientApp, likewise.
@@ -57,7 +57,8 @@ def write_app(folder: Path, config: Config, server: str = SERVER, client: str = 
 
     """
     text = app_toml(config, server, client)
-    write_atomically(folder / "README.md", README.encode())
+    if not (folder / "README.md").exists():
+        write_atomically(folder / "README.md", README.encode())
     write_atomically(folder / "pyproject.toml", text.encode())
 
 
