@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.federated.aggregate import PseudoGradient
+from hashfed.federated.aggregate import PseudoGradient, RowShares, aggregate
+from hashfed.federated.messages import LARGEST_CHANGE, Update
 from hashfed.federated.optimizers import OptimizerState, init_optimizer, learning_rate, step
 from hashfed.federated.settings import ServerSettings
 from hashfed.models import Parameters
@@ -113,6 +114,29 @@ def test_rows_never_held_never_move(optimizer: Any, moments: Any) -> None:
     for _ in range(3):
         step(parameters, gradient([0, 2], torch.ones(2, 3), torch.ones(5)), state, settings)
     assert torch.equal(parameters.rows[3], before)
+
+
+@pytest.mark.parametrize("optimizer", ["fedadam", "fedyogi", "fedadagrad", "fedavg", "fedavgm"])
+@pytest.mark.parametrize("average", ["cohort", "holders", "fedsubavg"])
+@given(
+    signs=st.lists(st.sampled_from([-1.0, 0.0, 1e-30, 1.0]), min_size=3, max_size=3),
+    rounds=st.integers(1, 30),
+)
+def test_no_update_that_is_accepted_makes_anything_infinite(
+    optimizer: Any, average: Any, signs: list[float], rounds: int
+) -> None:
+    """Whatever a client sends within the bound: model and moments stay finite."""
+    settings = ServerSettings(optimizer=optimizer, row_average=average, bias_correction=False)
+    parameters, state = fresh(settings)
+    shares = RowShares(np.zeros(4))
+    for round in range(rounds):
+        ids = np.array([round % 4], np.int32)
+        rows = LARGEST_CHANGE * torch.tensor([signs])
+        update = Update(round, 10**6, 1.0, {"b": torch.full((5,), LARGEST_CHANGE)}, ids, rows)
+        update.check_values()
+        step(parameters, aggregate([update] * 3, 4, average, shares), state, settings)
+    for value in (*parameters.named().values(), *state.first.values(), *state.second.values()):
+        assert bool(torch.isfinite(value).all())
 
 
 def test_the_learning_rate_falls_linearly_over_decay_rounds() -> None:
