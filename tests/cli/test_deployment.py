@@ -250,7 +250,7 @@ def test_the_commands_of_flower(capsys: pytest.CaptureFixture[str], secure: Path
     code, out, _ = run(capsys, "serve", *options)
     assert code == 0
     for text in (
-        "flower-superlink --host 0.0.0.0 --port 8123 --ssl-certfile ",
+        "hashfed-superlink --host 0.0.0.0 --port 8123 --ssl-certfile ",
         'address = "127.0.0.1:8123"',
         f"flwr supernode register {secure}/nodes/bob.pub hashfed",
         "flwr run hashfed-app hashfed --stream",
@@ -283,7 +283,7 @@ def test_a_port_in_use(superlink: SuperLink, capsys: pytest.CaptureFixture[str])
 @pytest.mark.slow
 def test_a_host_that_is_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
     line = mistake(capsys, "serve", "--address", "192.0.2.1:8000")
-    assert line.startswith("flower-superlink ended with exit code 1: ")
+    assert line.startswith("hashfed-superlink ended with exit code 1: ")
     assert "192.0.2.1" in line
 
 

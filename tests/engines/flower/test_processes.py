@@ -84,7 +84,7 @@ def test_the_superlink_dies_in_a_run(tmp_path: Path) -> None:
             if "sleeping" in line:
                 link.kill()
 
-        with pytest.raises(HashfedError, match="flower-superlink ended with exit code -9: "):
+        with pytest.raises(HashfedError, match="hashfed-superlink ended with exit code -9: "):
             wait_for_run(link, run_id, timeout=60, show=kill)
         assert time.monotonic() - begin < 30
         folder = link.folder

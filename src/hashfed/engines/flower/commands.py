@@ -18,8 +18,8 @@ CONNECTION = "hashfed"
 def superlink_command(
     host: str, port: int, secure: Path | None = None, database: Path | None = None
 ) -> list[str]:
-    """``flower-superlink`` on one port; with certificates, only registered nodes may join."""
-    command = ["flower-superlink", "--host", host, "--port", str(port)]
+    """``flower-superlink`` on one port, guarded (``superlink``); with certificates only for known nodes."""
+    command = ["hashfed-superlink", "--host", host, "--port", str(port)]
     if secure is None:
         command += ["--insecure"]
     else:

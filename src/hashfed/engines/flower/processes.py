@@ -83,7 +83,7 @@ class _Process:
 
 
 class SuperLink(_Process):
-    """``flower-superlink`` on one port.
+    """``hashfed-superlink`` on one port.
 
     Args:
         folder: for its log and ``FLWR_HOME``; none: a temporary one.
