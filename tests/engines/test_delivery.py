@@ -25,7 +25,7 @@ from hashfed.engines.slice_store import CachedSource, FolderStore, MemoryStore, 
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.messages import Broadcast, Manifest, Message, Update
-from hashfed.federated.slices import address_of
+from hashfed.federated.slices import Wanted, address_of
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Index, build_index
@@ -250,7 +250,29 @@ def test_manifest_of_another_model_is_refused(texts: Path) -> None:
         ({"row_addresses": manifest.row_addresses[1:]}, r"row_addresses .* must be uint8, \(44, 32\)"),
         ({"buckets": manifest.buckets[::-1]}, "buckets must ascend"),
         ({"bucket_rows": 0 * manifest.bucket_rows}, "must hold 1 to 44 rows"),
-        ({"limits": np.ones(1)}, "ranges and limits do not fit"),
+        ({"bucket_rows": manifest.bucket_rows + 1}, r"bucket_rows: \d+ rows in table 0: must be 44"),
+        ({"limits": np.ones(1)}, "limits: is in only one of it and this configuration"),
+        ({"prior": np.ones(44)}, "prior: is in only one of it and this configuration"),
+        ({"round": 2}, "manifest of round 2: must be of round 1"),
+        ({"encoder": "none"}, "encoder = none: must be simhash"),
+        (
+            {"encoder_numbers": manifest.encoder_numbers | {"tables": 10**6}},
+            r"encoder\.tables = 1000000: must be 6",
+        ),
+        ({"body": {}}, r"body\.\S+: is in only one of it and this configuration"),
+        (
+            {"body": {name: value[None] for name, value in manifest.body.items()}},
+            r"body\.\S+ of type float32 and",
+        ),
+        (
+            {"body": {name: value / 0 for name, value in manifest.body.items()}},
+            "has a value that is not finite",
+        ),
     ):
         with pytest.raises(HashfedError, match=message):
             here.select_published(replace(manifest, **change), CachedSource(store))
+    for size in (0, 1 << 20):
+        with pytest.raises(
+            HashfedError, match=rf"manifest of {size} bytes: must be from 1 to \d+ for this model"
+        ):
+            here.fetch_manifest(Wanted("0" * 64, size), CachedSource(store))

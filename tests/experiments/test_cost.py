@@ -236,6 +236,9 @@ class Lookup:
     def init(self, size: int, rng: np.random.Generator) -> Any:
         raise AssertionError("not needed")
 
+    def body_shapes(self) -> dict[str, tuple[int, ...]]:
+        raise AssertionError("not needed")
+
     def queries(self, *_: Any) -> torch.Tensor:
         raise AssertionError("not needed")
 

@@ -41,6 +41,9 @@ class TwoWords:
     def init(self, size: int, rng: np.random.Generator) -> Parameters:
         return Parameters(torch.zeros(size, 1), {"scale": torch.zeros(1)})
 
+    def body_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"scale": (1,)}
+
     def queries(
         self, body: dict[str, torch.Tensor], rows: torch.Tensor, inputs: torch.Tensor, predicted: torch.Tensor
     ) -> torch.Tensor:

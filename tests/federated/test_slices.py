@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hashfed.errors import HashfedError
 from hashfed.federated import slices, wire
+from hashfed.federated.manifests import ManifestShape
 from hashfed.federated.messages import Manifest, pack_counts, unpack_counts
 from hashfed.hashing import HashTables
 from hashfed.models import Parameters
@@ -108,7 +109,9 @@ def test_a_client_finds_what_the_index_finds(
     manifest = wire.decode(wire.encode(sent))
     assert isinstance(manifest, Manifest)
     assert wire.size(sent) == len(wire.encode(sent))
-    manifest.check(size, 6)
+    check = ManifestShape(size, 6, {"bias": (2,)}, chosen, seed, counts=True)
+    check.check(manifest, 3)
+    assert wire.size(sent) <= check.most_bytes
     fetched = [found[item.address] for item in slices.wanted_buckets(manifest, keys)]
     candidates = slices.find_candidates(chosen, manifest, keys, fetched)
     expected = index.lookup(keys)

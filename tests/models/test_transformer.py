@@ -29,6 +29,12 @@ def test_the_full_models_of_table_2_have_the_papers_size() -> None:
         assert abs(total / 1e6 - millions) / millions < 0.03
 
 
+def test_the_body_has_the_shapes_that_are_said() -> None:
+    model = Transformer(embedding=8, attention=4, heads=2, ffn=12, blocks=2)
+    body = model.init(11, stream(3, "init")).body
+    assert model.body_shapes() == {name: tuple(value.shape) for name, value in body.items()}
+
+
 def small() -> tuple[Transformer, dict[str, torch.Tensor], torch.Tensor]:
     model = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=2)
     parameters = model.init(11, stream(3, "init"))

@@ -12,7 +12,7 @@ import torch
 from hashfed.config import Config
 from hashfed.data import Client
 from hashfed.data.sentences import Sentences
-from hashfed.engines.budget import device_budget, sends_everything
+from hashfed.engines.budget import device_budget, sends_counts, sends_everything
 from hashfed.engines.flops import round_flops
 from hashfed.engines.server_round import ServerRound, selection_stream
 from hashfed.engines.slice_store import CachedSource
@@ -22,6 +22,7 @@ from hashfed.federated import server as server_side
 from hashfed.federated import slices, wire
 from hashfed.federated.compression import compress_update, expand
 from hashfed.federated.error_feedback import Residual, compress_with_feedback
+from hashfed.federated.manifests import ManifestShape
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
@@ -122,6 +123,20 @@ class ClientRound:
             return Declare(self.round, np.empty(0, np.int32), self.size)
         return client_side.declare(self.sentences, self.round, device_budget(self.config, self.size))
 
+    @cached_property
+    def manifest_shape(self) -> ManifestShape:
+        """What every manifest of this run must be."""
+        config = self.config
+        retrieval = None if sends_everything(config) else config.retrieval
+        return ManifestShape(
+            self.size,
+            config.model.embedding,
+            self.model.body_shapes(),
+            retrieval,
+            config.seed,
+            sends_counts(config),
+        )
+
     def hash(self, welcome: Welcome) -> ClientKeys | None:
         """Step 3: keys of the data's queries; None where the method asks for none.
 
@@ -169,9 +184,12 @@ class ClientRound:
             source: of the slices.
 
         Raises:
-            HashfedError: where it cannot be fetched, or is no manifest of this model.
+            HashfedError: where it is longer than one of this model can be, cannot be fetched, or is none.
 
         """
+        most = self.manifest_shape.most_bytes
+        if not 1 <= wanted.size <= most:
+            raise HashfedError(f"manifest of {wanted.size} bytes: must be from 1 to {most} for this model")
         encoded = source.get(wanted)
         manifest = wire.decode(encoded)
         if not isinstance(manifest, Manifest):
@@ -188,11 +206,12 @@ class ClientRound:
             source: of the slices; what it has kept is not fetched again.
 
         Raises:
-            HashfedError: where the manifest is not of this model, or a slice is missing or was changed.
+            HashfedError: where the manifest is not of this round, model and index, or a slice is missing or
+                was changed.
 
         """
         config, size, before = self.config, self.size, source.fetched
-        manifest.check(size, config.model.embedding)
+        self.manifest_shape.check(manifest, self.round)
         device = next((value.device for value in manifest.body.values()), None)
 
         def take(ids: np.ndarray | None) -> torch.Tensor:

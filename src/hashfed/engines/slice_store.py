@@ -5,21 +5,19 @@ was asked for, and ``CachedSource`` checks its hash.
 """
 
 import contextlib
-import urllib.request
+import math
+import time
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
-from urllib.error import HTTPError, URLError
 
+from hashfed.engines.web import fetch
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import DIGEST
 from hashfed.federated.slices import Wanted, address_of, verified
 from hashfed.files import write_atomically
 
-SECONDS = 60.0
-"""For which a web server may be silent."""
 DIGITS = 2 * DIGEST
 """Of an address."""
 
@@ -152,30 +150,40 @@ class FolderStore:
 
 @dataclass(frozen=True)
 class WebSource:
-    """Slices of a folder that a web server serves at ``url``, http or https."""
+    """Slices of a folder that a web server serves at ``url``, http or https.
+
+    Attributes:
+        url: of the folder.
+        seconds: for which slices are fetched from now on, all together; each has a limit of its own besides.
+
+    """
 
     url: str
+    seconds: float = math.inf
+    _opened: float = field(default_factory=time.monotonic, init=False, compare=False, repr=False)
 
     def get(self, wanted: Wanted) -> bytes:
         """The slice.
 
         Raises:
-            HashfedError: where the server does not answer with it.
+            HashfedError: where the server does not answer with it in time, or redirects (``web.fetch``).
 
         """
         url = f"{self.url.rstrip('/')}/{slice_path(wanted.address).as_posix()}"
-        try:
-            with urllib.request.urlopen(url, timeout=SECONDS) as answer:
-                return bytes(answer.read(wanted.size + 1))
-        except (OSError, HTTPException, ValueError) as error:
-            if isinstance(error, URLError) and not isinstance(error, HTTPError):
-                error = OSError(error.reason)
-            raise HashfedError(f"{url}: cannot be fetched ({error})") from None
+        left = self._opened + self.seconds - time.monotonic()
+        if left <= 0:
+            raise HashfedError(f"{url}: not fetched: the slices took longer than {self.seconds:g} s")
+        return fetch(url, wanted.size + 1, left)
 
 
-def open_source(where: str) -> FolderStore | WebSource:
-    """The source at a URL that begins with http:// or https://, else in a folder of this path."""
-    return WebSource(where) if where.startswith(("http://", "https://")) else FolderStore(Path(where))
+def open_source(where: str, seconds: float = math.inf) -> FolderStore | WebSource:
+    """The source at a URL that begins with http:// or https://, else in a folder of this path.
+
+    ``seconds``: for which slices are fetched from a URL.
+    """
+    if where.startswith(("http://", "https://")):
+        return WebSource(where, seconds)
+    return FolderStore(Path(where))
 
 
 @dataclass

@@ -299,7 +299,7 @@ class Broadcast:
 class Manifest:
     """What slices a round has, for clients that fetch them (``federated.slices``); the same for all clients.
 
-    A slice's address is the SHA-256 of its bytes.
+    ``federated.manifests`` says how a client checks it. A slice's address is the SHA-256 of its bytes.
 
     Attributes:
         round: of the exchange.
@@ -370,38 +370,6 @@ class Manifest:
             _array(tensors, "ranges"),
             _array(tensors, "limits"),
         )
-
-    def check(self, size: int, width: int) -> None:
-        """Refuse a manifest that is not of ``size`` rows of length ``width``, or contradicts itself.
-
-        Raises:
-            HashfedError: where a shape, a type or a value is wrong.
-
-        """
-        many = len(self.buckets)
-        expected: dict[str, tuple[np.ndarray | None, type, tuple[int, ...]]] = {
-            "row_addresses": (self.row_addresses, np.uint8, (size, DIGEST)),
-            "buckets": (self.buckets, np.int32, (many,)),
-            "bucket_rows": (self.bucket_rows, np.int32, (many,)),
-            "bucket_addresses": (self.bucket_addresses, np.uint8, (many, DIGEST)),
-            "ranges": (self.ranges, np.uint8, (size,)),
-        }
-        for name, (found, dtype, shape) in expected.items():
-            if found is not None and (found.dtype != dtype or found.shape != shape):
-                raise HashfedError(
-                    f"manifest of round {self.round}: {name} of type {found.dtype} and shape {found.shape}: "
-                    f"must be {np.dtype(dtype)}, {shape}"
-                )
-        if self.width != width:
-            raise HashfedError(f"manifest of round {self.round}: width = {self.width}: must be {width}")
-        if (self.ranges is None) != (self.limits is None) or (
-            self.ranges is not None and self.limits is not None and self.ranges.max() >= len(self.limits)
-        ):
-            raise HashfedError(f"manifest of round {self.round}: ranges and limits do not fit")
-        if many and ((self.buckets[1:] <= self.buckets[:-1]).any() or self.buckets[0] < 0):
-            raise HashfedError(f"manifest of round {self.round}: buckets must ascend without repetition")
-        if many and (self.bucket_rows.min() < 1 or self.bucket_rows.max() > size):
-            raise HashfedError(f"manifest of round {self.round}: a bucket must hold 1 to {size} rows")
 
 
 Message = Declare | Welcome | ClientKeys | SelectedRows | Update | Broadcast | Manifest

@@ -49,6 +49,10 @@ class Model(Protocol):
         """Fresh parameters with ``size`` rows."""
         ...
 
+    def body_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of ``Parameters.body`` by name, without drawing any."""
+        ...
+
     def queries(
         self,
         body: dict[str, torch.Tensor],

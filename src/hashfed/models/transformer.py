@@ -71,6 +71,24 @@ class Transformer:
         norm("norm")
         return Parameters(torch.from_numpy(rows), body)
 
+    def body_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Those of ``init``."""
+        d, a, f = self.embedding, self.attention, self.ffn
+        shapes: dict[str, tuple[int, ...]] = {"norm.weight": (d,), "norm.bias": (d,)}
+        for block in range(self.blocks):
+            start = f"blocks.{block}"
+            for name in ("attention", "ffn"):
+                shapes |= {f"{start}.{name}.norm.weight": (d,), f"{start}.{name}.norm.bias": (d,)}
+            linear = {
+                "attention.qkv": (3 * a, d),
+                "attention.out": (d, a),
+                "ffn.in": (f, d),
+                "ffn.out": (d, f),
+            }
+            for name, shape in linear.items():
+                shapes |= {f"{start}.{name}.weight": shape, f"{start}.{name}.bias": shape[:1]}
+        return shapes
+
     def queries(
         self, body: Body, rows: torch.Tensor, inputs: torch.Tensor, predicted: torch.Tensor
     ) -> torch.Tensor:

@@ -6,7 +6,7 @@
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import wraps
 from typing import cast
@@ -24,7 +24,7 @@ from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, jo
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
 from hashfed.errors import HashfedError, one_line
-from hashfed.federated.checks import ModelShape, check_broadcast, check_selected, check_welcome
+from hashfed.federated.checks import check_broadcast, check_parameters, check_selected, check_welcome
 from hashfed.federated.compression import expand
 from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
 from hashfed.federated.slices import Wanted
@@ -96,7 +96,7 @@ def train(message: Message, context: Context) -> RecordDict:
                 )
             client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
             _check_welcome(welcome, client, node)
-            check_selected(expand(selected), answer.round, _shape(welcome.body, node))
+            check_selected(expand(selected), answer.round, node.shape)
             _train(node, client, welcome, selected, answer)
     node.drop_welcomes(parcel.messages)
     _select_and_train(node, parcel, cast(ConfigRecord, message.content["request"]), answer)
@@ -108,7 +108,7 @@ def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, an
     """Steps 2 to 5 of clients that select by themselves, of a broadcast or of published slices."""
     broadcast = cast(Broadcast | None, parcel.shared.get(Broadcast.kind))
     if broadcast is not None:
-        check_broadcast(broadcast, answer.round, _shape(broadcast.body, node))
+        check_broadcast(broadcast, answer.round, node.shape)
     index: Index | None = None
     source: SliceSource | None = None
     for name in cast(list[str], request.get(TRAIN, [])):
@@ -119,13 +119,16 @@ def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, an
                 welcome, selected = client.select_broadcast(broadcast, index)
             else:
                 # The node's clients share what it has fetched; each counts what it needs.
-                source = source or CachedSource(open_source(str(request["slices"])))
+                # Nobody waits for what comes after the deadline.
+                source = source or CachedSource(
+                    open_source(str(request["slices"]), node.config.flower.deadline)
+                )
                 mine = CachedSource(source)
                 wanted = Wanted(str(request["manifest"]), int(cast(int, request["manifest_bytes"])))
                 manifest = client.fetch_manifest(wanted, mine)
                 welcome, selected = client.select_published(manifest, mine)
                 _check_welcome(welcome, client, node)
-                check_selected(selected, answer.round, _shape(welcome.body, node))
+                check_selected(selected, answer.round, node.shape)
             _train(node, client, welcome, selected, answer)
 
 
@@ -146,6 +149,7 @@ def evaluate(message: Message, context: Context) -> RecordDict:
     node, answer = _open(message, context)
     model = build_model(node.config)
     named = records.tensors(cast(ArrayRecord, message.content["parameters"]))
+    check_parameters(named, node.shape)
     start = "body."
     body = {name.removeprefix(start): value for name, value in named.items() if name.startswith(start)}
     parameters = Parameters(named["rows"], body)
@@ -175,13 +179,8 @@ def _declare_next(node: NodeState, content: RecordDict, answer: Parcel) -> None:
             answer.add(name, _client(node, name, int(cast(int, request["declare_round"]))).declared)
 
 
-def _shape(body: Mapping[str, torch.Tensor], node: NodeState) -> ModelShape:
-    shapes = {name: tuple(value.shape) for name, value in body.items()}
-    return ModelShape(node.size, node.config.model.embedding, shapes)
-
-
 def _check_welcome(welcome: Welcome, client: ClientRound, node: NodeState) -> None:
-    check_welcome(expand(welcome), client.round, _shape(welcome.body, node), len(client.declared.own))
+    check_welcome(expand(welcome), client.round, node.shape, len(client.declared.own))
 
 
 def hash_report(report: ClientReport) -> dict[str, float]:

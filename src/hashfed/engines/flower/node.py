@@ -15,8 +15,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 from hashfed.config import Config, make_config
 from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, read_texts
 from hashfed.data.sentences import Sentences
+from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.errors import HashfedError
+from hashfed.federated.checks import ModelShape
 from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import Message
 
@@ -132,6 +134,7 @@ class NodeState:
     Attributes:
         config: of the run.
         size: n.
+        shape: of the model.
 
     """
 
@@ -148,6 +151,8 @@ class NodeState:
             raise NotJoinedError("this node was started anew and has not joined the run yet")
         self.config = make_config(json.loads(str(setup["config"])))
         self.size = int(cast(int, setup["size"]))
+        model = build_model(self.config)
+        self.shape = ModelShape(self.size, model.dimension, model.body_shapes())
         self._names = cast(list[str], setup["clients"])
         self.held_out = [name for name in cast(list[str], setup["held_out"]) if name]
 

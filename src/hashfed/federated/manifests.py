@@ -1,0 +1,203 @@
+"""What a client knows of a round's manifest before it comes: how long it may be, and what must be in it.
+
+Whoever sends the manifest may be broken or hostile: what is read into memory, what is drawn from the
+encoder's numbers and how much is fetched afterwards are bounded by what the client's own configuration says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hashfed.errors import HashfedError
+from hashfed.federated.messages import DIGEST, Manifest
+from hashfed.hashing.transforms import APPENDED
+from hashfed.retrieval import NoEncoder, RetrievalSettings
+from hashfed.retrieval.simhash_encoder import PROJECTIONS, TRANSFORMS, SimHashEncoder
+
+HEADER = 4096
+"""Bytes that are more than enough for the numbers of a manifest, as text."""
+HEADER_LINE = 256
+"""Bytes that are more than enough for type, shape and place of one array, besides its name."""
+
+Expected = tuple[tuple[type, ...], tuple[int, ...]]
+"""Types that an array may have, and its shape."""
+
+
+@dataclass(frozen=True)
+class ManifestShape:
+    """What the client's configuration says about all manifests of the run.
+
+    Attributes:
+        size: n.
+        width: d.
+        body: shapes of the parameters below the output layer, by name.
+        retrieval: of the run; None where all rows are sent, so that there is no index.
+        seed: of the run.
+        counts: whether the method uses the public counts.
+
+    """
+
+    size: int
+    width: int
+    body: Mapping[str, Sequence[int]]
+    retrieval: RetrievalSettings | None
+    seed: int
+    counts: bool
+
+    @property
+    def buckets(self) -> int:
+        """The most buckets that can hold rows: all, or one for each row and table; 0 without hashing."""
+        if not self._hashes:
+            return 0
+        return min(self._tables << self._bits, self.size * self._tables)
+
+    @property
+    def most_bytes(self) -> int:
+        """The longest that an encoded manifest can be, with room to spare in its header."""
+        arrays = self._arrays(self.buckets)
+        content = sum(
+            max(np.dtype(dtype).itemsize for dtype in dtypes) * int(np.prod(shape, dtype=np.int64))
+            for dtypes, shape in arrays.values()
+        )
+        return content + HEADER + sum(HEADER_LINE + len(name.encode()) for name in arrays)
+
+    def check(self, manifest: Manifest, round: int) -> None:
+        """Refuse a manifest of another round, model or index, or one that contradicts itself.
+
+        Raises:
+            HashfedError: where a number, a shape, a type or a value is wrong.
+
+        """
+        if manifest.round != round:
+            raise HashfedError(f"manifest of round {manifest.round}: must be of round {round}")
+        try:
+            self._check_numbers(manifest)
+            self._check_arrays(manifest)
+            self._check_values(manifest)
+        except HashfedError as error:
+            raise HashfedError(f"manifest of round {round}: {error}") from None
+
+    @property
+    def _hashes(self) -> bool:
+        return self.retrieval is not None and self.retrieval.method in ("simhash-union", "simhash-collisions")
+
+    @property
+    def _bits(self) -> int:
+        return 0 if self.retrieval is None else self.retrieval.bits
+
+    @property
+    def _tables(self) -> int:
+        return 0 if self.retrieval is None else self.retrieval.tables
+
+    def _encoder(self) -> tuple[str, dict[str, int]]:
+        """Kind and numbers of the run's encoder."""
+        if self.retrieval is None or not self._hashes:
+            return NoEncoder.kind, {}
+        return SimHashEncoder.kind, {
+            "bits": self._bits,
+            "tables": self._tables,
+            "dimension": self.width,
+            "seed": self.seed,
+            "transform": TRANSFORMS.index(self.retrieval.transform),
+            "projection_kind": PROJECTIONS.index(self.retrieval.projections),
+            "probes": self.retrieval.probes,
+        }
+
+    def _arrays(self, buckets: int) -> dict[str, Expected]:
+        """All arrays of a manifest with so many buckets."""
+        n, d = self.size, self.width
+        arrays: dict[str, Expected] = {
+            "row_addresses": ((np.uint8,), (n, DIGEST)),
+            "buckets": ((np.int32,), (buckets,)),
+            "bucket_rows": ((np.int32,), (buckets,)),
+            "bucket_addresses": ((np.uint8,), (buckets, DIGEST)),
+        }
+        arrays |= {f"body.{name}": ((np.float32,), tuple(shape)) for name, shape in self.body.items()}
+        if self.counts:
+            arrays["prior"] = (np.int32, np.float64), (n,)
+        if self.retrieval is not None and self._hashes:
+            transform, ranges = self.retrieval.transform, self.retrieval.norm_ranges
+            if transform == "whiten":
+                arrays["encoder.matrix"] = (np.float32,), (d, d)
+            if self.retrieval.projections == "pca":
+                shape = self._bits * self._tables, d + APPENDED[transform]
+                arrays["encoder.projections"] = (np.float32,), shape
+            if ranges > 1:
+                arrays["ranges"], arrays["limits"] = ((np.uint8,), (n,)), ((np.float64,), (ranges,))
+        return arrays
+
+    def _check_numbers(self, manifest: Manifest) -> None:
+        if manifest.width != self.width:
+            raise HashfedError(f"width = {manifest.width}: must be {self.width}")
+        kind, numbers = self._encoder()
+        if manifest.encoder != kind:
+            raise HashfedError(f"encoder = {manifest.encoder}: must be {kind}")
+        found: Mapping[str, int | None] = manifest.encoder_numbers
+        for name in sorted(set(found) | set(numbers)):
+            if found.get(name) != numbers.get(name):
+                raise HashfedError(
+                    f"encoder.{name} = {found.get(name, 'none')}: must be {numbers.get(name, 'none')}"
+                )
+
+    def _check_arrays(self, manifest: Manifest) -> None:
+        expected, found = self._arrays(len(manifest.buckets)), _arrays_of(manifest)
+        odd = sorted(set(expected) ^ set(found))
+        if odd:
+            raise HashfedError(f"{odd[0]}: is in only one of it and this configuration")
+        for name, (dtypes, shape) in expected.items():
+            value = found[name]
+            if value.dtype not in dtypes or value.shape != shape:
+                allowed = " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
+                raise HashfedError(
+                    f"{name} of type {value.dtype} and shape {value.shape}: must be {allowed}, {shape}"
+                )
+            # A sum is not finite if any value is not; large values may add up to more than a float32.
+            if value.dtype.kind == "f" and not np.isfinite(value.sum(dtype=np.float64)):
+                raise HashfedError(f"{name}: has a value that is not finite")
+
+    def _check_values(self, manifest: Manifest) -> None:
+        if manifest.prior is not None and (manifest.prior < 0).any():
+            raise HashfedError("prior: has a count below 0")
+        ranges, limits = manifest.ranges, manifest.limits
+        if ranges is not None and limits is not None:
+            if limits[0] < 0 or (limits[1:] < limits[:-1]).any():
+                raise HashfedError("limits: must ascend from 0 or more")
+            if (ranges >= len(limits)).any():
+                raise HashfedError(f"ranges: must be from 0 to {len(limits) - 1}")
+        if self._hashes:
+            self._check_buckets(manifest.buckets, manifest.bucket_rows)
+
+    def _check_buckets(self, buckets: np.ndarray, held: np.ndarray) -> None:
+        """Each row is in one bucket of each table, so the slices of a client are not longer than that."""
+        total = self._tables << self._bits
+        if (buckets[1:] <= buckets[:-1]).any():
+            raise HashfedError("buckets must ascend without repetition")
+        if len(buckets) and (buckets[0] < 0 or buckets[-1] >= total):
+            raise HashfedError(f"buckets from {buckets[0]} to {buckets[-1]}: must be from 0 to {total - 1}")
+        if len(held) and (held.min() < 1 or held.max() > self.size):
+            raise HashfedError(f"a bucket must hold 1 to {self.size} rows")
+        sums = np.bincount(buckets >> self._bits, held, self._tables)
+        if (sums != self.size).any():
+            table = int(np.flatnonzero(sums != self.size)[0])
+            raise HashfedError(f"bucket_rows: {sums[table]:.0f} rows in table {table}: must be {self.size}")
+
+
+def _arrays_of(manifest: Manifest) -> dict[str, np.ndarray]:
+    """All of its arrays by name; those of buckets also where there are none."""
+    arrays: dict[str, Any] = {
+        name: getattr(manifest, name)
+        for name in (
+            "row_addresses",
+            "buckets",
+            "bucket_rows",
+            "bucket_addresses",
+            "prior",
+            "ranges",
+            "limits",
+        )
+    }
+    arrays |= {f"body.{name}": value.detach().cpu().numpy() for name, value in manifest.body.items()}
+    arrays |= {f"encoder.{name}": value for name, value in manifest.encoder_arrays.items()}
+    return {name: value for name, value in arrays.items() if value is not None}

@@ -1,0 +1,149 @@
+"""Web servers as they should not be."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from hashfed.engines import web
+from hashfed.engines.slice_store import CachedSource, WebSource
+from hashfed.errors import HashfedError
+from hashfed.federated.slices import Wanted, address_of
+
+DATA = b"a slice"
+WANTED = Wanted(address_of(DATA), len(DATA))
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@contextlib.contextmanager
+def server(answer: Answer) -> Iterator[str]:
+    """The URL of one that answers like this."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            # A client that has had enough hangs up.
+            with contextlib.suppress(OSError):
+                answer(self)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{running.server_port}"
+    finally:
+        running.shutdown()
+        running.server_close()
+        thread.join()
+
+
+def whole(handler: BaseHTTPRequestHandler, data: bytes = DATA) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+def drip(handler: BaseHTTPRequestHandler) -> None:
+    """A byte now and then, never silent for long."""
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b"a")
+        time.sleep(0.05)
+
+
+def drip_header(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
+    for _ in range(100):
+        handler.wfile.write(b"X: y\r\n")
+        time.sleep(0.05)
+
+
+def hush(handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(2)
+
+
+def test_a_file_that_is_there() -> None:
+    with server(whole) as url:
+        assert WebSource(url).get(WANTED) == DATA
+        # Never more than was asked for.
+        assert web.fetch(url, 3) == b"a s"
+    with server(lambda handler: whole(handler, b"x" * 300_000)) as url:
+        assert web.fetch(url, 300_001) == b"x" * 300_000
+        with pytest.raises(HashfedError, match=r"8 bytes came: must be 7"):
+            CachedSource(WebSource(url)).get(WANTED)
+
+
+@pytest.mark.parametrize("answer", [drip, drip_header, hush])
+def test_a_server_that_takes_for_ever(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "SECONDS", 0.4)
+    with server(answer) as url:
+        begin = time.monotonic()
+        with pytest.raises(HashfedError, match=r"^http://127.*: cannot be fetched \(silent for 0\.4 s, or "):
+            web.fetch(url, 1000)
+        assert time.monotonic() - begin < 1.5
+
+
+def test_a_long_file_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "SECONDS", 0.2)
+    monkeypatch.setattr(web, "SPEED", 10)
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        for _ in range(6):
+            handler.wfile.write(b"aa")
+            time.sleep(0.1)
+
+    with server(slow) as url:
+        assert web.fetch(url, 13) == b"a" * 12
+
+
+def test_slices_have_a_limit_all_together() -> None:
+    with server(drip) as url:
+        source = WebSource(url, 0.3)
+        with pytest.raises(HashfedError, match=r"not all of it there within 0\.\d+ s\)$"):
+            source.get(Wanted(WANTED.address, 1000))
+        with pytest.raises(HashfedError, match=r"not fetched: the slices took longer than 0\.3 s"):
+            source.get(WANTED)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(code: int) -> None:
+    asked: list[str] = []
+
+    def redirect(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        handler.send_response(code)
+        handler.send_header("Location", "/elsewhere")
+        handler.end_headers()
+
+    with server(redirect) as url, pytest.raises(HashfedError) as found:
+        WebSource(url).get(WANTED)
+    assert len(asked) == 1
+    assert f"redirects to '{url}/elsewhere': redirects are not followed; flower.slices_url " in str(
+        found.value
+    )
+
+
+def test_errors_are_one_line() -> None:
+    def refuse(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_error(403)
+
+    with server(refuse) as url, pytest.raises(HashfedError, match=r"cannot be fetched \(HTTP Error 403: "):
+        web.fetch(url, 1)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(HashfedError, match=r"cannot be fetched \(\[Errno 111\] Connection refused\)$"):
+            web.fetch(url, 1)
+    with pytest.raises(HashfedError, match="cannot be fetched"):
+        web.fetch("http://[broken", 1)
