@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
@@ -15,6 +16,12 @@ Interfere = Callable[[int, Message], Message | None]
 """Changes a node's answer; None: the node does not answer."""
 OFFLINE = 5
 """Flower's code for an answer of a node that is gone."""
+
+
+def partitions(source: str | Path, count: int = 3) -> list[UserConfig]:
+    """Settings of nodes that share the clients of a source."""
+    shared: UserConfig = {"num-partitions": count, "source": str(source)}
+    return [{**shared, "partition-id": part} for part in range(count)]
 
 
 class LoopbackGrid(Grid):

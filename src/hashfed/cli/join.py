@@ -31,7 +31,7 @@ def add_join(parser: Parser) -> None:
     )
     group.add_argument("--partitions", type=int, metavar="N", help="number of shares")
     group.add_argument(
-        "--source", metavar="PATH", help="the source on this machine [default: the run's data.source]"
+        "--source", metavar="PATH", help="the source on this machine [default: the run's, if it has a name]"
     )
     parser.add_argument(
         "--wait",

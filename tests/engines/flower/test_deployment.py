@@ -32,8 +32,8 @@ def deployed_config(texts: Path, output: Path, rounds: int = 2, **groups: object
 class Deployment:
     """A SuperLink and three SuperNodes."""
 
-    def __init__(self, folder: Path, client: str = CLIENT, **node_config: object) -> None:
-        self.folder, self.client, self.node_config = folder, client, node_config
+    def __init__(self, folder: Path, texts: Path, client: str = CLIENT, **node_config: object) -> None:
+        self.folder, self.client, self.node_config = folder, client, {"source": str(texts)} | node_config
         self._stack = ExitStack()
 
     def __enter__(self) -> "Deployment":
@@ -81,7 +81,7 @@ def simulated(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_three_supernodes_give_the_simulators_numbers(texts: Path, tmp_path: Path, simulated: Path) -> None:
     """Tolerance: none. Every line and every parameter are the same bits (one thread on both sides)."""
-    with Deployment(tmp_path) as deployment:
+    with Deployment(tmp_path, texts) as deployment:
         result = deployment.run(deployed_config(texts, tmp_path / "run"))
     assert result.status == "completed", result.log
     assert lines(tmp_path / "run") == lines(simulated)
@@ -132,11 +132,11 @@ app = make_client_app(mods=[misbehave])
 '''
 
 
-def faulty(folder: Path, exchange: str, fault: str) -> Deployment:
+def faulty(folder: Path, texts: Path, exchange: str, fault: str) -> Deployment:
     (folder / "app").mkdir()
     (folder / "app" / "faulty.py").write_text(FAULTY)
     marker = str(folder / "marker")
-    return Deployment(folder, "faulty:app", exchange=exchange, fault=fault, marker=marker)
+    return Deployment(folder, texts, "faulty:app", exchange=exchange, fault=fault, marker=marker)
 
 
 def wait_for(path: Path, seconds: float = 90) -> None:
@@ -152,7 +152,7 @@ def test_a_supernode_is_killed_in_an_exchange(texts: Path, tmp_path: Path, excha
     """The round ends without it; started again it joins and is drawn again."""
     flower = {"clients": 10, "deadline": 60, "minimum_share": 0.1}
     config = deployed_config(texts, tmp_path / "run", rounds=6, cohort=9, flower=flower)
-    with faulty(tmp_path, exchange, "sleep") as deployment:
+    with faulty(tmp_path, texts, exchange, "sleep") as deployment:
         run_id = deployment.start(config)
         wait_for(tmp_path / "marker")
         deployment.nodes[1].kill()
@@ -180,7 +180,7 @@ def test_a_supernode_is_killed_in_an_exchange(texts: Path, tmp_path: Path, excha
 def test_a_client_app_fails(texts: Path, tmp_path: Path, fault: str, reason: str) -> None:
     flower = {"deadline": 120, "minimum_share": 0.1}
     config = deployed_config(texts, tmp_path / "run", rounds=1, cohort=9, flower=flower)
-    with faulty(tmp_path, "train", fault) as deployment:
+    with faulty(tmp_path, texts, "train", fault) as deployment:
         result = deployment.run(config, 300)
     assert result.status == "completed", result.log
     (line,) = lines(tmp_path / "run")
@@ -205,7 +205,7 @@ def test_a_serverapp_is_killed_and_goes_on(texts: Path, tmp_path: Path) -> None:
     """Killed after a round, in the midst of the next; a new run ends with the simulator's bits."""
     train(deployed_config(texts, tmp_path / "expected", rounds=4))
     config = deployed_config(texts, tmp_path / "run", rounds=4)
-    with Deployment(tmp_path) as deployment:
+    with Deployment(tmp_path, texts) as deployment:
         run_id = deployment.start(config)
         wait_for(tmp_path / "run" / "checkpoint" / "round-000002.safetensors")
         for process in server_apps():

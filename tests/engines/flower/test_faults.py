@@ -20,14 +20,13 @@ from hashfed.engines import RoundRecord
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds, TooFewAnsweredError
+from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, Update
 from hashfed.federated.messages import Message as HashfedMessage
 from hashfed.models import Parameters
-from loopback import Interfere, LoopbackGrid
+from loopback import Interfere, LoopbackGrid, partitions
 from small import small_config, small_data
 
-NODES = 3
-HOSTS: list[UserConfig] = [{"partition-id": part, "num-partitions": NODES} for part in range(NODES)]
 BAD = 2
 """The node that misbehaves."""
 
@@ -46,7 +45,9 @@ def play(
     rounds: int = 1,
 ) -> tuple[list[RoundRecord], Parameters, list[str]]:
     said: list[str] = []
-    with FlowerRounds(LoopbackGrid(app, HOSTS, interfere, interrupt), config, data, said.append) as engine:
+    with FlowerRounds(
+        LoopbackGrid(app, partitions(config.data.source), interfere, interrupt), config, data, said.append
+    ) as engine:
         found = [engine.run_round() for _ in range(rounds)]
         return found, engine.state.parameters.clone(), said
 
@@ -439,7 +440,9 @@ def test_sums_that_nobody_can_have_are_left_out(texts: Path, interfere: Interfer
     said: list[str] = []
 
     def evaluate(interfere: Interfere) -> dict[str, float]:
-        with FlowerRounds(LoopbackGrid(app, HOSTS, interfere), config, data, said.append) as engine:
+        with FlowerRounds(
+            LoopbackGrid(app, partitions(config.data.source), interfere), config, data, said.append
+        ) as engine:
             engine.run_round()
             return engine.evaluate()
 
@@ -491,7 +494,7 @@ def test_a_node_that_forgot_everything_joins_again(texts: Path, kind: str) -> No
             seen.append(kind)
             grid.contexts[BAD].state.clear()
 
-    grid = LoopbackGrid(app, HOSTS, interrupt=interrupt)
+    grid = LoopbackGrid(app, partitions(config.data.source), interrupt=interrupt)
     with FlowerRounds(grid, config, data) as engine:
         first = engine.run_round()
         engine._members._looked = 0.0
@@ -515,7 +518,9 @@ def test_with_too_few_the_model_stays(texts: Path) -> None:
         return reply
 
     said: list[str] = []
-    with FlowerRounds(LoopbackGrid(app, HOSTS, interfere), config, data, said.append) as engine:
+    with FlowerRounds(
+        LoopbackGrid(app, partitions(config.data.source), interfere), config, data, said.append
+    ) as engine:
         before = engine.state.parameters.clone()
         with pytest.raises(
             TooFewAnsweredError, match=r"of 9 clients answered, flower\.minimum_share = 0\.9 asks for 9"
@@ -526,6 +531,16 @@ def test_with_too_few_the_model_stays(texts: Path) -> None:
         for name, value in engine.state.parameters.named().items():
             assert torch.equal(value, before.named()[name])
     assert sum("attempt" in line for line in said) == 3
+
+
+def test_a_server_does_not_choose_the_file_that_a_node_reads(texts: Path) -> None:
+    config, data = prepare(texts, patience=1)
+    nodes: list[UserConfig] = [{"partition-id": 0, "num-partitions": 1}]
+    with (
+        FlowerRounds(LoopbackGrid(app, nodes), config, data) as engine,
+        pytest.raises(HashfedError, match="this node must say itself what it reads: source=PATH"),
+    ):
+        engine.run_round()
 
 
 def test_without_clients_the_run_says_who_could_not_join(texts: Path) -> None:
@@ -557,7 +572,7 @@ def test_a_raising_client_does_not_stop_the_others_on_its_node(texts: Path) -> N
             names = cast(list[str], state.config_records["setup"]["clients"])
             state[f"sentences.{names.index(name)}"] = records.arrays({"inputs": torch.zeros(1)})
 
-    grid = LoopbackGrid(app, HOSTS, interrupt=interrupt)
+    grid = LoopbackGrid(app, partitions(config.data.source), interrupt=interrupt)
     with FlowerRounds(grid, config, data) as engine:
         record = engine.run_round()
     assert list(record.failed) == damaged

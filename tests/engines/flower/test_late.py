@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from flwr.app import Message, UserConfig
+from flwr.app import Message
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
@@ -17,10 +17,8 @@ from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.server_round import ServerRound
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.models import Parameters
-from loopback import LoopbackGrid
+from loopback import LoopbackGrid, partitions
 from small import small_config, small_data
-
-HOSTS: list[UserConfig] = [{"partition-id": part, "num-partitions": 3} for part in range(3)]
 
 
 def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
@@ -49,7 +47,9 @@ def test_the_order_of_answers_changes_nothing(texts: Path, method: str) -> None:
     with Simulation(config, data) as simulation:
         expected = [simulation.run_round() for _ in range(3)]
         parameters = simulation.state.parameters.clone()
-    grid = LoopbackGrid(app, HOSTS, delay=lambda node, reply: float(rng.uniform(0, 0.4)))
+    grid = LoopbackGrid(
+        app, partitions(config.data.source), delay=lambda node, reply: float(rng.uniform(0, 0.4))
+    )
     with FlowerRounds(grid, config, data) as engine:
         for record in expected:
             found = engine.run_round()
@@ -67,7 +67,7 @@ def test_the_servers_own_work_is_nobodys_delay(texts: Path, monkeypatch: pytest.
         return select(self, client, declared, keys)
 
     monkeypatch.setattr(ServerRound, "select", slow)
-    with FlowerRounds(LoopbackGrid(app, HOSTS), config, data) as engine:
+    with FlowerRounds(LoopbackGrid(app, partitions(config.data.source)), config, data) as engine:
         record = engine.run_round()
     assert record.failed == {}
     assert len(record.reports) == 9
@@ -84,7 +84,7 @@ def test_what_has_come_by_the_deadline_is_read(texts: Path) -> None:
             return 0.9 - (started[-1] - started[0])
         return 0.0
 
-    with FlowerRounds(LoopbackGrid(app, HOSTS, delay=delay), config, data) as engine:
+    with FlowerRounds(LoopbackGrid(app, partitions(config.data.source), delay=delay), config, data) as engine:
         assert engine.run_round().failed == {}
 
 
@@ -100,7 +100,7 @@ def test_a_client_that_moved_costs_no_deadline(texts: Path) -> None:
         look_again(engine)
         return None
 
-    grid = LoopbackGrid(app, [*HOSTS, HOSTS[1]], interfere)
+    grid = LoopbackGrid(app, [*partitions(texts), partitions(texts)[1]], interfere)
     late = grid.contexts.pop(4)
     with FlowerRounds(grid, config, data) as engine:
         first = engine.run_round()
@@ -114,7 +114,7 @@ def test_a_client_that_moved_costs_no_deadline(texts: Path) -> None:
 def test_a_node_gets_two_messages_of_one_exchange(texts: Path) -> None:
     """One for the clients that had declared, one for those that were asked again: each keeps its welcome."""
     config, data = prepare(texts)
-    everybody: UserConfig = {"partition-id": 0, "num-partitions": 1}
+    (everybody,) = partitions(texts, 1)
     grid = LoopbackGrid(app, [everybody])
     with Simulation(config, data) as simulation:
         expected = [simulation.run_round() for _ in range(2)]
@@ -144,7 +144,7 @@ def test_a_round_that_is_tried_again_does_not_wait_for_the_dead(texts: Path) -> 
             return None
         return reply
 
-    grid, said = LoopbackGrid(app, HOSTS, interfere), list[str]()
+    grid, said = LoopbackGrid(app, partitions(config.data.source), interfere), list[str]()
     with FlowerRounds(grid, config, data, said.append) as engine:
         record = engine.run_round()
         assert record.failed == {}

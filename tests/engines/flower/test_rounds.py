@@ -16,10 +16,8 @@ from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
 from hashfed.models import Parameters
-from loopback import LoopbackGrid
+from loopback import LoopbackGrid, partitions
 from small import small_config, small_data
-
-THREE: list[UserConfig] = [{"partition-id": part, "num-partitions": 3} for part in range(3)]
 
 
 def simulate(config: Config, data: FederatedText) -> tuple[list[RoundRecord], dict[str, float], Parameters]:
@@ -103,7 +101,7 @@ def test_a_slice_that_was_changed_is_not_trained_on(texts: Path, tmp_path: Path)
                 path.write_bytes(bytes(path.stat().st_size))
 
     said: list[str] = []
-    grid = LoopbackGrid(app, THREE, interrupt=damage)
+    grid = LoopbackGrid(app, partitions(config.data.source), interrupt=damage)
     with FlowerRounds(grid, config, data, said.append) as rounds:
         before = rounds.state.parameters.clone()
         with pytest.raises(HashfedError, match="0 of 5 clients answered"):
@@ -118,7 +116,7 @@ def check_bits(texts: Path, groups: dict[str, object], **flower: object) -> Loop
     data = small_data(texts)
     config = small_config(texts, flower={"clients": len(data.train)} | flower, **groups)
     records, metrics, parameters = simulate(config, data)
-    grid = LoopbackGrid(app, THREE)
+    grid = LoopbackGrid(app, partitions(config.data.source))
     with FlowerRounds(grid, config, data) as rounds:
         for expected in records:
             found = rounds.run_round()
@@ -147,7 +145,7 @@ def test_a_round_waits_once_or_twice(texts: Path) -> None:
         ("query-centroids", ["query.hash", "train"]),
     ):
         config = small_config(texts, retrieval={"method": method}, flower={"clients": len(data.train)})
-        grid = LoopbackGrid(app, [{"partition-id": 0, "num-partitions": 1}])
+        grid = LoopbackGrid(app, partitions(texts, 1))
         with FlowerRounds(grid, config, data) as rounds:
             rounds.run_round()
             before = len(grid.sent)
@@ -158,7 +156,7 @@ def test_a_round_waits_once_or_twice(texts: Path) -> None:
 def test_the_node_keeps_nothing_of_a_finished_round(texts: Path) -> None:
     data = small_data(texts)
     config = small_config(texts, flower={"clients": len(data.train)})
-    grid = LoopbackGrid(app, THREE)
+    grid = LoopbackGrid(app, partitions(config.data.source))
     with FlowerRounds(grid, config, data) as rounds:
         rounds.run_round()
     for context in grid.contexts.values():
@@ -194,7 +192,7 @@ def test_nodes_evaluate_their_held_out_clients(texts: Path) -> None:
     with Simulation(config, data) as simulation:
         simulation.run_round()
         expected = simulation.evaluate(everything=True)
-    with FlowerRounds(LoopbackGrid(app, THREE), config, data) as rounds:
+    with FlowerRounds(LoopbackGrid(app, partitions(config.data.source)), config, data) as rounds:
         rounds.run_round()
         # The same sums in another order: by client, not by length of the sentences.
         assert rounds.evaluate() == pytest.approx(expected, rel=1e-12)
@@ -204,7 +202,7 @@ def test_two_nodes_with_the_same_clients(texts: Path) -> None:
     """Whoever joined first hosts them; the other one is idle and not asked to join again and again."""
     data = small_data(texts)
     config = small_config(texts, flower={"clients": len(data.train)})
-    everybody: UserConfig = {"partition-id": 0, "num-partitions": 1}
+    (everybody,) = partitions(texts, 1)
     grid, said = LoopbackGrid(app, [everybody, everybody]), list[str]()
     with FlowerRounds(grid, config, data, said.append) as rounds:
         for _ in range(3):
@@ -218,7 +216,7 @@ def test_two_nodes_with_the_same_clients(texts: Path) -> None:
 def test_more_clients_join_between_rounds(texts: Path) -> None:
     data = small_data(texts)
     config = small_config(texts, cohort=17, flower={"clients": 3})
-    grid = LoopbackGrid(app, THREE)
+    grid = LoopbackGrid(app, partitions(config.data.source))
     late = grid.contexts.pop(3)
     with FlowerRounds(grid, config, data) as rounds:
         first = len(rounds.run_round().reports)

@@ -6,6 +6,7 @@ the node joins, and kept as arrays; and a client's welcome is kept from its keys
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
@@ -14,6 +15,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, make_config
 from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, read_texts
+from hashfed.data.readers import NAMED
 from hashfed.data.sentences import Sentences
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
@@ -35,7 +37,8 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
     Args:
         node: settings of the node (``--node-config``): ``texts``, a folder or JSON Lines file with this
             node's own texts, as one client where ``client`` names it; or ``partition-id`` and
-            ``num-partitions``, every so manieth client of the data set ``source`` (default: the run's).
+            ``num-partitions``, every so manieth client of the data set ``source``. Without it that is the
+            run's, where it has a name; which files are read here is this node's choice, not the server's.
         config: of the run.
 
     Raises:
@@ -54,8 +57,20 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
     part, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
     if not 0 <= part < parts:
         raise HashfedError(f"node-config: partition-id = {part}: must be from 0 to {parts - 1}")
-    found = read_texts(str(node.get("source", config.data.source)))
+    source = str(node.get("source", config.data.source))
+    if "source" not in node and source not in NAMED and not _simulated():
+        raise HashfedError(
+            f"node-config: the run's data is the file {source} of the server; this node must say itself what "
+            "it reads: source=PATH (hashfed join --source PATH)"
+        )
+    found = read_texts(source)
     return sorted(found, key=lambda item: item.client)[part::parts]
+
+
+def _simulated() -> bool:
+    """Whether this is an actor of Flower's simulation: on the server's machine, by its user."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
 def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts) -> dict[str, list[str]]:
