@@ -61,6 +61,11 @@ class LoopbackGrid(Grid):
         self.answered: list[tuple[int, Message]] = []
         self._replies: dict[str, tuple[float, Message]] = {}
 
+    def forget(self) -> None:
+        """What nodes keep in their contexts, as where a new run of Flower begins."""
+        for context in self.contexts.values():
+            context.state.clear()
+
     def set_run(self, run: Run) -> None:
         """Nothing: there is one."""
 

@@ -1,5 +1,7 @@
 """The configuration of a run: one typed tree, read from YAML, changed by dotted names, saved with the run."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -237,6 +239,12 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
         for name, value in left.items()
         if value != right[name] and name not in CHANGEABLE
     ]
+
+
+def identity(config: Config) -> str:
+    """A checksum of the fields in which a resumed run may not differ."""
+    leaves = {name: value for name, value in _leaves(config.model_dump()) if name not in CHANGEABLE}
+    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -33,6 +33,13 @@ def add_join(parser: Parser) -> None:
     group.add_argument(
         "--source", metavar="PATH", help="the source on this machine [default: the run's, if it has a name]"
     )
+    group.add_argument(
+        "--state",
+        type=Path,
+        metavar="FOLDER",
+        help="where this node keeps what compression.error_feedback held back, so that a run that is resumed "
+        "goes on with the same bits [default: forgotten with the run]",
+    )
     parser.add_argument(
         "--wait",
         type=float,
@@ -82,7 +89,7 @@ def join(arguments: argparse.Namespace) -> None:
 
 
 def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | bool]:
-    """What the ClientApp reads: ``texts``, ``client``, ``partition-id``, ``num-partitions``, ``source``.
+    """What the ClientApp reads: ``texts`` and ``client``, or ``partition-id`` and so on, and ``state``.
 
     Raises:
         HashfedError: where options contradict each other, or a path is not readable.
@@ -111,7 +118,19 @@ def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | 
         config["partition-id"], config["num-partitions"] = share, shares
     if source is not None:
         config["source"] = source if source in NAMED else _readable("--source", Path(source))
+    if arguments.state is not None:
+        config["state"] = _writable("--state", arguments.state)
     return config
+
+
+def _writable(option: str, folder: Path) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HashfedError(f"{option} = {folder}: no usable folder ({error.strerror or error})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise HashfedError(f"{option} = {folder}: not writable by this user")
+    return str(folder.absolute())
 
 
 def _readable(option: str, path: Path) -> str:

@@ -102,6 +102,11 @@ class ClientMemory:
         """After the update of ``residual.round``, which used ``of(residual.round)`` and left ``residual``."""
         return ClientMemory(self.of(residual.round), residual)
 
+    def up_to(self, round: int) -> "ClientMemory":
+        """Without what updates of later rounds left."""
+        kept = [None if left is None or left.round > round else left for left in (self.before, self.after)]
+        return self if kept[0] is self.before and kept[1] is self.after else ClientMemory(*kept)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of it, to be kept."""
         kept = {"before": self.before, "after": self.after}

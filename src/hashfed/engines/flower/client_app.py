@@ -26,6 +26,7 @@ from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
 from hashfed.errors import HashfedError, one_line
 from hashfed.federated.checks import check_broadcast, check_parameters, check_selected, check_welcome
 from hashfed.federated.compression import expand
+from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
 from hashfed.federated.slices import Wanted
 from hashfed.models import Parameters, PredictionSums
@@ -50,7 +51,9 @@ def make_client_app(read: ReadTexts = node_texts, mods: Sequence[Mod] = ()) -> C
     @app.query("join")
     @_answered
     def _join(message: Message, context: Context) -> RecordDict:
-        names = join(context.state, message.content, context.node_config, read)
+        request = cast(ConfigRecord, message.content["request"])
+        last = int(cast(int, request["round"]))
+        names = join(context.state, message.content, context.node_config, read, last)
         return RecordDict({"names": ConfigRecord({kind: list(found) for kind, found in names.items()})})
 
     app.query("declare")(_answered(declare))
@@ -135,11 +138,11 @@ def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, an
 def _train(
     node: NodeState, client: ClientRound, welcome: Welcome, selected: SelectedRows, answer: Parcel
 ) -> None:
-    name = client.client.name
-    memory = node.memory(name)
+    name, feeds_back = client.client.name, node.config.compression.error_feedback
+    memory = node.memories.get(name) if feeds_back else ClientMemory()
     update, lost = client.train(welcome, selected, memory.of(answer.round))
     if lost is not None:
-        node.remember(name, memory.then(lost))
+        node.memories.set(name, memory.then(lost))
     answer.add(name, update)
     answer.reports[name] = train_report(client.report)
 

@@ -76,10 +76,10 @@ class Members:
             found.setdefault(self._held_out[name], []).append(name)
         return found
 
-    def look(self, post: Post) -> None:
+    def look(self, post: Post, round: int) -> None:
         """Invite nodes that are there and have not joined, and lose those that are there no longer.
 
-        A look costs a request, so not too often.
+        A look costs a request, so not too often. ``round``: the last one that is finished.
         """
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
@@ -88,7 +88,7 @@ class Members:
         for node in there:
             due = self._again.get(node, 0.0) <= self._looked
             if due and node not in self._joined and not post.waits_for(node, JOIN):
-                post.send(node, JOIN, 0, RecordDict(dict(self.setup.items())), self.keep)
+                post.send(node, JOIN, round, RecordDict(dict(self.setup.items())), self.keep)
         for node in set(self._joined) - there:
             self.lose(node)
 

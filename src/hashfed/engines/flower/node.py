@@ -13,15 +13,15 @@ from typing import cast
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
-from hashfed.config import Config, make_config
+from hashfed.config import Config, identity, make_config
 from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, read_texts
 from hashfed.data.readers import NAMED
 from hashfed.data.sentences import Sentences
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
+from hashfed.engines.flower.memory import RESIDUAL, Memories
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
-from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import Message
 
 WELCOME = "welcome."
@@ -73,7 +73,9 @@ def _simulated() -> bool:
     return ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
-def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts) -> dict[str, list[str]]:
+def join(
+    state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts, round: int
+) -> dict[str, list[str]]:
     """Remember the run's configuration and this node's clients, encoded with the run's vocabulary.
 
     Args:
@@ -81,12 +83,13 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
         setup: what ``make_setup`` made.
         node: the node's settings.
         read: gives the texts.
+        round: the last one that the server has finished; what was kept of later ones is forgotten.
 
     Returns:
         Names of the clients by what they are for: ``train`` and ``held_out``.
 
     Raises:
-        HashfedError: where the texts cannot be read, or hold no word.
+        HashfedError: where the texts or the node's ``state`` cannot be read, or the texts hold no word.
 
     """
     numbers = cast(ConfigRecord, setup["setup"])
@@ -108,11 +111,17 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
     held_out = [c.name for c in clients if not own and group_of(c.name) == config.evaluation.clients]
     unseen = [c.name for c in clients if not own and group_of(c.name) == "test"]
     train = [c.name for c in clients if c.name not in held_out and c.name not in unseen]
+    same = "setup" in state and cast(ConfigRecord, state["setup"])["identity"] == numbers["identity"]
+    kept = {key: record for key, record in state.items() if same and key.startswith(RESIDUAL)}
     state.clear()
+    for key, record in kept.items():
+        state[key] = record
+    Memories(state, node, str(numbers["identity"])).go_back(train, round)
     state["setup"] = ConfigRecord(
         {
             "config": str(numbers["config"]),
             "digest": str(numbers["digest"]),
+            "identity": str(numbers["identity"]),
             "size": len(vocabulary),
             "clients": [client.name for client in clients],
             "held_out": held_out or [""],
@@ -129,15 +138,19 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
 
 
 def make_setup(config: Config, vocabulary: Vocabulary) -> RecordDict:
-    """What a node needs once: the run's configuration and words, and a checksum of both."""
+    """What a node needs once: the run's configuration and words.
+
+    With a checksum of both, and one (``identity``) that stays when the run is resumed with other settings.
+    """
     words = vocabulary.to_json().encode()
     # Where the server keeps its files is nothing that a client needs to know.
     text = json.dumps(config.model_dump(mode="json") | {"output": None})
     digest = hashlib.sha256(text.encode() + words).hexdigest()
+    same = hashlib.sha256(identity(config).encode() + words).hexdigest()
     array = torch.frombuffer(bytearray(words), dtype=torch.uint8)
     return RecordDict(
         {
-            "setup": ConfigRecord({"config": text, "digest": digest}),
+            "setup": ConfigRecord({"config": text, "digest": digest, "identity": same}),
             "vocabulary": records.arrays({"words": array}),
         }
     )
@@ -150,6 +163,7 @@ class NodeState:
         config: of the run.
         size: n.
         shape: of the model.
+        memories: of its clients.
 
     """
 
@@ -168,6 +182,7 @@ class NodeState:
         self.size = int(cast(int, setup["size"]))
         model = build_model(self.config)
         self.shape = ModelShape(self.size, model.dimension, model.body_shapes())
+        self.memories = Memories(context.state, context.node_config, str(setup["identity"]))
         self._names = cast(list[str], setup["clients"])
         self.held_out = [name for name in cast(list[str], setup["held_out"]) if name]
 
@@ -227,15 +242,6 @@ class NodeState:
     def _drop(self, number: int) -> None:
         for key in [key for key in self._state if key.startswith(f"{WELCOME}{number}.")]:
             del self._state[key]
-
-    def memory(self, name: str) -> ClientMemory:
-        """What compression lost of a client's last updates."""
-        record = self._state.array_records.get(f"residual.{name}")
-        return ClientMemory() if record is None else ClientMemory.read(records.tensors(record))
-
-    def remember(self, name: str, memory: ClientMemory) -> None:
-        """Keep it for the next time that this client trains."""
-        self._state[f"residual.{name}"] = records.arrays(memory.tensors())
 
 
 class NotJoinedError(HashfedError):

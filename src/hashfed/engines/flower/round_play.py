@@ -230,7 +230,7 @@ class RoundPlay:
 
     def _step(self) -> bool:
         """Look for replies once; whether there were any."""
-        self.members.look(self.post)
+        self.members.look(self.post, self.round - 1)
         replies = self.post.collect()
         with self._own_work():
             for reply in replies:

@@ -128,7 +128,7 @@ class FlowerRounds:
         start, told = time.monotonic(), -1
         end = start + self.config.flower.patience
         while True:
-            self._members.look(self._post)
+            self._members.look(self._post, self.state.round)
             for reply in self._post.collect():
                 if reply.kind == JOIN:
                     self._members.answer(reply)
