@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from hashfed.cli.main import main
+from hashfed.cli.serve import warnings
+from hashfed.config import Config, make_config
 
 pytest.importorskip("flwr")
 
@@ -180,6 +182,7 @@ def test_certificates_tell_what_is_for_whom(capsys: pytest.CaptureFixture[str]) 
         ),
         (["a:1", "--texts", ".", "--source", "."], "--texts = .: instead of --partition and --source"),
         (["a:1", *SHARE, "--wait", "-1"], "--wait = -1: must be from 0 to 86400"),
+        (["a:1", *SHARE, "--state", "/dev/null/x"], "--state = /dev/null/x: /dev/null is no folder"),
     ],
 )
 def test_wrong_options_of_join(
@@ -202,6 +205,28 @@ def test_wrong_options_of_serve(
     arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert mistake(capsys, "serve", *arguments).startswith(expected)
+
+
+def test_what_is_said_to_who_serves_other_machines() -> None:
+    found = warnings(Config(), "0.0.0.0", secure=False)
+    assert [line.split(",")[0] for line in found] == ["without --secure", "without server.clip"]
+    sliced = make_config(
+        {"selection": {"delivery": "pre-generated"}, "retrieval": {"method": "simhash-union"}}
+    )
+    assert [line.split(",")[0] for line in warnings(sliced, "192.0.2.7", secure=True)] == [
+        "without server.clip",
+        "without flower.slices_url",
+    ]
+    safe = make_config(
+        {
+            "selection": {"delivery": "pre-generated"},
+            "retrieval": {"method": "simhash-union"},
+            "server": {"clip": 1},
+            "flower": {"slices_url": "https://example.org/slices"},
+        }
+    )
+    assert warnings(safe, "::", secure=True) == []
+    assert warnings(Config(), "127.0.0.1", secure=False) == []
 
 
 def test_more_nodes_than_keys(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
@@ -259,10 +284,13 @@ def test_the_commands_of_flower(capsys: pytest.CaptureFixture[str], secure: Path
     ):
         assert text in out
     Path("a b").mkdir()
-    options = ["--texts", "a b", "--client", "Ann", "--show-commands"]
+    options = ["--texts", "a b", "--client", "Ann", "--state", "kept/here", "--show-commands"]
     code, out, _ = run(capsys, "join", "server:8123", *options)
     assert code == 0
-    assert f"""--insecure --node-config 'texts="{Path.cwd()}/a b" client="Ann"'""" in out
+    assert (
+        f"""--insecure --node-config 'texts="{Path.cwd()}/a b" client="Ann" state="{Path.cwd()}/kept/here"'"""
+        in out
+    )
     assert sorted(path.name for path in Path().iterdir()) == ["a b"]
 
 

@@ -124,12 +124,12 @@ def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | 
 
 
 def _writable(option: str, folder: Path) -> str:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HashfedError(f"{option} = {folder}: no usable folder ({error.strerror or error})") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise HashfedError(f"{option} = {folder}: not writable by this user")
+    """A folder that is there, or can be made when it is needed."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise HashfedError(f"{option} = {folder}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise HashfedError(f"{option} = {folder}: {there} is not writable by this user")
     return str(folder.absolute())
 
 

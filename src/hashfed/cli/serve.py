@@ -65,11 +65,25 @@ def serve(arguments: argparse.Namespace) -> None:
         print(_script(config, host, port, secure))
         return
     with terminated_like_interrupted(), SuperLink(host=host, port=port, secure=secure) as superlink:
-        if secure is None and host not in ("127.0.0.1", "::1", "localhost"):
-            say("without --secure, anyone who reaches this address can read the traffic and join")
+        for line in warnings(config, host, secure is not None):
+            say(line)
         say(f"SuperLink at {superlink.address}{' with TLS and registered nodes' if secure else ''}")
         _wait_for_nodes(superlink, arguments.nodes)
         _run(superlink, config)
+
+
+def warnings(config: Config, host: str, secure: bool) -> list[str]:
+    """What somebody should know who serves nodes on other machines; nothing for those on this one."""
+    if host in ("127.0.0.1", "::1", "localhost"):
+        return []
+    found = []
+    if not secure:
+        found.append("without --secure, anyone who reaches this address can read the traffic and join")
+    if config.server.clip is None:
+        found.append("without server.clip, a single client can move the model far")
+    if config.selection.delivery == "pre-generated" and config.flower.slices_url is None:
+        found.append("without flower.slices_url, only nodes on this machine find the slices")
+    return found
 
 
 def absolute(config: Config) -> Config:
