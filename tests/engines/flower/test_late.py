@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from flwr.app import Message
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines import Simulation
+from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.server_round import ServerRound
@@ -109,6 +111,38 @@ def test_a_client_that_moved_costs_no_deadline(texts: Path) -> None:
         # A client that the server still waited for at the old node would have failed at the deadline.
         assert [engine.run_round().failed for _ in range(3)] == [{}, {}, {}]
         assert {engine._members.node(name) for name in first.failed} == {4}
+
+
+def test_what_comes_during_an_evaluation_is_not_asked_again(texts: Path) -> None:
+    config, data = prepare(texts, evaluation="clients")
+    config = config.model_copy(update={"cohort": 1, "seed": 5})
+
+    def delay(node: int, reply: Message) -> float:
+        """The next round's declarations come after the end of the round, before that of the evaluation."""
+        if reply.metadata.message_type == "evaluate":
+            return 1.6
+        if reply.metadata.message_type == "query.declare":
+            parcel = records.unpack(reply.content)
+            rounds = {cast(Declare, kinds["declare"]).round for kinds in parcel.messages.values()}
+            return 0.8 if rounds == {2} else 0.0
+        return 0.0
+
+    grid = LoopbackGrid(app, partitions(config.data.source), delay=delay)
+    with FlowerRounds(grid, config, data) as engine:
+        engine.run_round()
+        following = engine._following
+        assert following is not None
+        late = set(following.cohort) - set(following.there)
+        assert late
+        engine.evaluate()
+        assert engine.run_round().failed == {}
+    asked = Counter(
+        name
+        for _, message in grid.sent
+        if message.content.config_records["request"].get("declare_round") == 2
+        for name in cast(list[str], message.content.config_records["request"]["declare"])
+    )
+    assert asked == dict.fromkeys(following.cohort, 1)
 
 
 def test_a_node_gets_two_messages_of_one_exchange(texts: Path) -> None:

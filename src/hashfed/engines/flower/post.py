@@ -212,9 +212,11 @@ class Post:
         return any(sent.kind == kind for sent in self._sent.values())
 
     def waits_at(self, message: str) -> int | None:
-        """The node that owes the reply to this message; None where it has come or is not waited for."""
-        sent = self._sent.get(message)
-        return None if sent is None else sent.node
+        """The node whose reply to this message is still to be collected; None where there will be none."""
+        found: list[_Sent | Reply] = [reply for reply in self._waiting if reply.message == message]
+        if message in self._sent:
+            found.append(self._sent[message])
+        return found[0].node if found else None
 
     def forget(self, node: int) -> None:
         """Wait no longer for this node."""
