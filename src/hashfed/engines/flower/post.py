@@ -13,6 +13,8 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from hashfed.engines.flower import records
+from hashfed.engines.flower.pulls import Pulls
+from hashfed.errors import one_line
 
 REASONS = {
     1: "its ClientApp could not be loaded",
@@ -27,7 +29,8 @@ REASONS = {
 GONE = {3, 4, 5, 8}
 """Those after which the node's memory of this run must be doubted."""
 
-
+POLL_SECONDS = 0.1
+"""Between two looks for replies."""
 LONGEST = 500
 """Characters of a text from a node that are shown and kept."""
 
@@ -120,6 +123,11 @@ class Post:
     _sent: dict[str, _Sent] = field(default_factory=dict, init=False)
     _waiting: list[Reply] = field(default_factory=list, init=False)
     _unsent: int = field(default=0, init=False)
+    _looking: float = field(default=0.0, init=False)
+    """Seconds of the last look for replies."""
+
+    def __post_init__(self) -> None:
+        self._pulls = Pulls(self.grid)
 
     def send(
         self,
@@ -160,23 +168,33 @@ class Post:
     def collect(self) -> list[Reply]:
         """Replies that have come since the last call."""
         found, self._waiting = self._waiting, []
-        if not self._sent:
-            return found
-        for message in self.grid.pull_messages(list(self._sent)):
-            name = message.metadata.reply_to_message_id
-            sent = self._sent.pop(name, None)
-            if sent is not None:
-                found.append(self._reply(name, message, sent))
+        start = time.monotonic()
+        for name, sent in list(self._sent.items()):
+            try:
+                message = self._pulls.look(name)
+                reply = None if message is None else self._reply(name, message, sent)
+            except Exception as error:
+                reply = self._reply(name, f"its reply cannot be read ({one_line(error)})", sent)
+            if reply is not None:
+                del self._sent[name]
+                found.append(reply)
+        self._looking = time.monotonic() - start
         return found
+
+    def rest(self) -> None:
+        """Between two looks: at least half of the time the SuperLink is not asked for replies."""
+        time.sleep(max(POLL_SECONDS, self._looking))
 
     def put_back(self, replies: Iterable[Reply]) -> None:
         """Let these be collected again."""
         self._waiting.extend(replies)
 
-    def _reply(self, name: str, message: Message, sent: _Sent) -> Reply:
+    def _reply(self, name: str, message: Message | str, sent: _Sent) -> Reply:
         waited = time.monotonic() - sent.since
         content, problem, gone, worked = None, "", False, 0.0
-        if not message.has_content():
+        if isinstance(message, str):
+            problem = shorten(message)
+        elif not message.has_content():
             code, detail = message.error.code, shorten(message.error.reason or "")
             problem = f"{REASONS.get(code, f'Flower reports error {code}')} ({detail})"
             gone = code in GONE
@@ -220,4 +238,6 @@ class Post:
 
     def forget(self, node: int) -> None:
         """Wait no longer for this node."""
-        self._sent = {name: sent for name, sent in self._sent.items() if sent.node != node}
+        for name in [name for name, sent in self._sent.items() if sent.node == node]:
+            del self._sent[name]
+            self._pulls.forget(name)

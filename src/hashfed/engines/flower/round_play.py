@@ -36,9 +36,6 @@ from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare
 from hashfed.federated.messages import ClientKeys, Declare, Manifest, Message, SelectedRows, Update
 from hashfed.federated.slices import Wanted
 
-POLL_SECONDS = 0.1
-"""Between two looks for replies."""
-
 
 @dataclass
 class Declarations:
@@ -134,7 +131,7 @@ class RoundPlay:
                 if late:
                     self._give_up()
                 else:
-                    time.sleep(POLL_SECONDS)
+                    self.post.rest()
             update = self._updates.pop(name, None)
             if update is not None:
                 with self._own_work():

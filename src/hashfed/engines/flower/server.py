@@ -20,7 +20,6 @@ from hashfed.engines.flower.node import make_setup
 from hashfed.engines.flower.post import Post, Reply, shorten
 from hashfed.engines.flower.replies import open_reply, read_sums
 from hashfed.engines.flower.round_play import (
-    POLL_SECONDS,
     Declarations,
     RoundPlay,
     slices_folder,
@@ -146,7 +145,7 @@ class FlowerRounds:
                     "(flower.patience; flower.clients, or cohort, says how many, and after a round in which "
                     f"too few answered flower.minimum_share of the cohort){why}"
                 )
-            time.sleep(POLL_SECONDS)
+            self._post.rest()
 
     def _play(self, number: int) -> RoundRecord:
         config, state = self.config, self.state
@@ -272,7 +271,7 @@ class FlowerRounds:
                     sums |= self._sums(reply)
                 else:
                     others.append(reply)  # declarations for the round to come
-            time.sleep(POLL_SECONDS)
+            self._post.rest()
         self._post.put_back(others)
         for node in waiting.values():
             self._post.forget(node)
