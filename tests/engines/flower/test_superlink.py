@@ -2,7 +2,9 @@
 
 import asyncio
 import http.client
+from base64 import b64encode
 from collections.abc import MutableMapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,24 @@ import pytest
 
 pytest.importorskip("flwr")
 
+from fastapi import HTTPException
+from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    ActivateNodeResponse,
+    PushMessagesRequest,
+    RegisterNodeFleetRequest,
+)
+from flwr.proto.message_pb2 import Message, Metadata
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
+from flwr.supercore.date import now
+from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes, sign_message
+from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
+
 from hashfed.engines.flower.control import nodes_online
 from hashfed.engines.flower.processes import SuperLink
-from hashfed.engines.flower.superlink import for_nodes_only, may_ask
+from hashfed.engines.flower.superlink import for_nodes_only, may_ask, own_answers_only
 
 PUBLIC, OTHER = "198.51.100.7", "203.0.113.9"
 
@@ -84,8 +101,24 @@ def test_the_application_sees_only_what_may_be_asked() -> None:
     assert ask({"type": "websocket", "path": "/v1/fleet/x"}) == [{"type": "websocket.close", "code": 1008}]
 
 
-def test_a_real_superlink_is_guarded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sender", "answers", "allowed"),
+    [(7, "asked", True), (8, "asked", False), (1, "asked", False), (7, "", False), (1, "", False)],
+)
+def test_a_node_sends_only_its_own_answers(sender: int, answers: str, allowed: bool) -> None:
+    metadata = Metadata(src_node_id=sender, dst_node_id=1, reply_to_message_id=answers)
+    request = PushMessagesRequest(node=Node(node_id=7), messages_list=[Message(metadata=metadata)])
+    handled = []
+    push = own_answers_only(lambda request, state: handled.append(request))
+    with nullcontext() if allowed else pytest.raises(HTTPException, match="nothing but its own answers"):
+        push(request=request, state=None)
+    assert handled == [request] * allowed
+
+
+def test_a_real_superlink_is_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another machine is played by a proxy on this one, which says for whom it asks."""
+    # Whoever starts it may have let uvicorn believe everybody; it does not.
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     with SuperLink(tmp_path, host="0.0.0.0") as link:
         port = link.port
 
@@ -104,3 +137,34 @@ def test_a_real_superlink_is_guarded(tmp_path: Path) -> None:
         assert status("/v1/fleet/pull-messages", X_Forwarded_For=OTHER) not in (403, 404)
         assert status("/v1/fleet/../control/list-nodes", X_Forwarded_For=OTHER) == 404
         assert status("/v1/fleet/%2e%2e/control/list-nodes", X_Forwarded_For=OTHER) == 404
+
+
+def test_a_real_node_cannot_instruct_the_others(tmp_path: Path) -> None:
+    """It has a key, and writes to another node in the name of the server."""
+    secret, public = generate_key_pairs()
+    key = public_key_to_bytes(public)
+
+    with SuperLink(tmp_path) as link:
+
+        def ask(path: str, request: Any) -> tuple[int, bytes]:
+            stamp = now().isoformat()
+            headers = {
+                "content-type": PROTOBUF_MEDIA_TYPE,
+                FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(key).decode(),
+                FLEET_HTTP_SIGNATURE_HEADER: b64encode(sign_message(secret, stamp.encode())).decode(),
+                TIMESTAMP_HEADER: stamp,
+            }
+            connection = http.client.HTTPConnection("127.0.0.1", link.port, timeout=10)
+            connection.request("POST", f"/v1/fleet/{path}", request.SerializeToString(), headers)
+            answer = connection.getresponse()
+            found = answer.status, answer.read()
+            connection.close()
+            return found
+
+        assert ask("register-node", RegisterNodeFleetRequest(public_key=key))[0] == 200
+        active = ask("activate-node", ActivateNodeRequest(public_key=key, heartbeat_interval=30))
+        assert active[0] == 200
+        node = Node(node_id=ActivateNodeResponse.FromString(active[1]).node_id)
+        forged = Message(metadata=Metadata(src_node_id=1, dst_node_id=7, message_id="x"))
+        status, text = ask("push-messages", PushMessagesRequest(node=node, messages_list=[forged]))
+        assert (status, b"nothing but its own answers" in text) == (403, True)

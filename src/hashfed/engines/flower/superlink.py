@@ -1,4 +1,4 @@
-"""Flower's SuperLink, whose port gives other machines nothing but what nodes need.
+"""Flower's SuperLink, whose port gives other machines nothing but what nodes need, and nodes no other's name.
 
 Flower 1.41 serves nodes, its control interface (``flwr run``, ``flwr supernode register``) and that of its
 own processes on one port, and has accounts only in its Enterprise edition. Here whatever is not for nodes is
@@ -27,6 +27,7 @@ def main() -> None:
     try:
         import uvicorn
         from flwr.superlink.cli import flower_superlink
+        from flwr.superlink.servicer.fleet import fleet_handlers
     except ImportError as error:
         sys.exit(f"hashfed-superlink: {error}; install hashfed[flower]")
     library: Any = uvicorn
@@ -37,9 +38,30 @@ def main() -> None:
 
     # The one place where Flower starts a server; test_superlink.py asks a real one from another address.
     library.run = serve_guarded
+    handlers: Any = fleet_handlers
+    handlers.push_messages = own_answers_only(handlers.push_messages)
     # Only a proxy on this machine is believed about who asks.
     os.environ["FORWARDED_ALLOW_IPS"] = "127.0.0.1"
     flower_superlink()
+
+
+def own_answers_only(push_messages: Callable[..., Any]) -> Callable[..., Any]:
+    """Flower's handler of what nodes send, which refuses what is not an answer in the node's own name.
+
+    Flower checks the key of the node that asks, but not that its message names the same node as its sender:
+    any node could answer for another one, or instruct the others as the server.
+    """
+
+    def checked(request: Any, state: Any) -> Any:
+        from fastapi import HTTPException
+
+        for message in request.messages_list:
+            metadata = message.metadata
+            if metadata.src_node_id != request.node.node_id or not metadata.reply_to_message_id:
+                raise HTTPException(403, "hashfed: a node sends nothing but its own answers")
+        return push_messages(request=request, state=state)
+
+    return checked
 
 
 def for_nodes_only(app: Application) -> Application:
