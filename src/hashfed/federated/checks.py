@@ -22,7 +22,7 @@ from hashfed.federated.messages import (
     prefixed,
 )
 from hashfed.federated.settings import UpdatePrecision
-from hashfed.retrieval import Encoder
+from hashfed.retrieval import Encoder, EncoderShape
 from hashfed.retrieval.checks import check_ids
 
 LARGEST_LOSS = 1e6
@@ -93,8 +93,8 @@ def check_declare(message: Declare, round: int, shape: ModelShape, limits: Limit
         raise HashfedError(f"own: {len(message.own)} rows: at most {limits.own} can be needed")
 
 
-def check_welcome(message: Welcome, round: int, shape: ModelShape, own: int) -> None:
-    """Refuse a welcome that does not fit: the model's shapes, ``own`` rows, all finite.
+def check_welcome(message: Welcome, round: int, shape: ModelShape, own: int, encoder: EncoderShape) -> None:
+    """Refuse a welcome that does not fit: the model's shapes, ``own`` rows, all finite, the run's encoder.
 
     Raises:
         HashfedError: as ``check_declare``.
@@ -103,6 +103,7 @@ def check_welcome(message: Welcome, round: int, shape: ModelShape, own: int) -> 
     _same_round(message.round, round)
     _body(message.body, shape)
     _array("own_rows", message.own_rows, torch.float32, (own, shape.dimension))
+    encoder.check(message.encoder, message.encoder_numbers, message.encoder_arrays)
 
 
 def check_broadcast(message: Broadcast, round: int, shape: ModelShape) -> None:

@@ -12,9 +12,7 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import DIGEST, Manifest
-from hashfed.hashing.transforms import APPENDED
-from hashfed.retrieval import NoEncoder, RetrievalSettings
-from hashfed.retrieval.simhash_encoder import PROJECTIONS, TRANSFORMS, SimHashEncoder
+from hashfed.retrieval import EncoderShape, NoEncoder, RetrievalSettings, encoder_shape
 
 HEADER = 4096
 """Bytes that are more than enough for the numbers of a manifest, as text."""
@@ -91,23 +89,16 @@ class ManifestShape:
     def _tables(self) -> int:
         return 0 if self.retrieval is None else self.retrieval.tables
 
-    def _encoder(self) -> tuple[str, dict[str, int]]:
-        """Kind and numbers of the run's encoder."""
-        if self.retrieval is None or not self._hashes:
-            return NoEncoder.kind, {}
-        return SimHashEncoder.kind, {
-            "bits": self._bits,
-            "tables": self._tables,
-            "dimension": self.width,
-            "seed": self.seed,
-            "transform": TRANSFORMS.index(self.retrieval.transform),
-            "projection_kind": PROJECTIONS.index(self.retrieval.projections),
-            "probes": self.retrieval.probes,
-        }
+    @property
+    def encoder(self) -> EncoderShape:
+        """Of the run."""
+        if self.retrieval is None:
+            return EncoderShape(NoEncoder.kind)
+        return encoder_shape(self.retrieval, self.width, self.seed)
 
     def _arrays(self, buckets: int) -> dict[str, Expected]:
         """All arrays of a manifest with so many buckets."""
-        n, d = self.size, self.width
+        n = self.size
         arrays: dict[str, Expected] = {
             "row_addresses": ((np.uint8,), (n, DIGEST)),
             "buckets": ((np.int32,), (buckets,)),
@@ -117,13 +108,10 @@ class ManifestShape:
         arrays |= {f"body.{name}": ((np.float32,), tuple(shape)) for name, shape in self.body.items()}
         if self.counts:
             arrays["prior"] = (np.int32, np.float64), (n,)
+        for name, (dtype, shape) in self.encoder.arrays.items():
+            arrays[f"encoder.{name}"] = (dtype,), shape
         if self.retrieval is not None and self._hashes:
-            transform, ranges = self.retrieval.transform, self.retrieval.norm_ranges
-            if transform == "whiten":
-                arrays["encoder.matrix"] = (np.float32,), (d, d)
-            if self.retrieval.projections == "pca":
-                shape = self._bits * self._tables, d + APPENDED[transform]
-                arrays["encoder.projections"] = (np.float32,), shape
+            ranges = self.retrieval.norm_ranges
             if ranges > 1:
                 arrays["ranges"], arrays["limits"] = ((np.uint8,), (n,)), ((np.float64,), (ranges,))
         return arrays
@@ -131,15 +119,7 @@ class ManifestShape:
     def _check_numbers(self, manifest: Manifest) -> None:
         if manifest.width != self.width:
             raise HashfedError(f"width = {manifest.width}: must be {self.width}")
-        kind, numbers = self._encoder()
-        if manifest.encoder != kind:
-            raise HashfedError(f"encoder = {manifest.encoder}: must be {kind}")
-        found: Mapping[str, int | None] = manifest.encoder_numbers
-        for name in sorted(set(found) | set(numbers)):
-            if found.get(name) != numbers.get(name):
-                raise HashfedError(
-                    f"encoder.{name} = {found.get(name, 'none')}: must be {numbers.get(name, 'none')}"
-                )
+        self.encoder.check_numbers(manifest.encoder, manifest.encoder_numbers)
 
     def _check_arrays(self, manifest: Manifest) -> None:
         expected, found = self._arrays(len(manifest.buckets)), _arrays_of(manifest)

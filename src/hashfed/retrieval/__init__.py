@@ -1,5 +1,6 @@
 """Which rows to send: encoders and indexes behind one protocol, and the budgeted selection."""
 
+from hashfed.retrieval.encoder_shapes import EncoderShape, encoder_shape
 from hashfed.retrieval.index_file import load_index, save_index
 from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys, NoEncoder
 from hashfed.retrieval.registry import METHODS, build_index, make_encoder
@@ -11,6 +12,7 @@ __all__ = [
     "METHODS",
     "Candidates",
     "Encoder",
+    "EncoderShape",
     "Index",
     "Keys",
     "NoEncoder",
@@ -20,6 +22,7 @@ __all__ = [
     "budget_rows",
     "build_index",
     "device_rows",
+    "encoder_shape",
     "load_index",
     "make_encoder",
     "sample",

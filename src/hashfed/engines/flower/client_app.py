@@ -183,7 +183,8 @@ def _declare_next(node: NodeState, content: RecordDict, answer: Parcel) -> None:
 
 
 def _check_welcome(welcome: Welcome, client: ClientRound, node: NodeState) -> None:
-    check_welcome(expand(welcome), client.round, node.shape, len(client.declared.own))
+    own, encoder = len(client.declared.own), client.manifest_shape.encoder
+    check_welcome(expand(welcome), client.round, node.shape, own, encoder)
 
 
 def hash_report(report: ClientReport) -> dict[str, float]:

@@ -95,6 +95,12 @@ def join(
     numbers = cast(ConfigRecord, setup["setup"])
     config = make_config(json.loads(str(numbers["config"])))
     words = records.tensors(cast(ArrayRecord, setup["vocabulary"]))["words"].numpy().tobytes()
+    for name, value in _checksums(str(numbers["config"]), config, words).items():
+        # They name files and decide what is remembered: the server's word is not enough.
+        if numbers.get(name) != value:
+            raise HashfedError(
+                f"{name} of the run: not what this node finds; has the server another version of hashfed?"
+            )
     vocabulary = Vocabulary.from_json(words.decode())
     data = config.data
     encoded = [
@@ -145,15 +151,17 @@ def make_setup(config: Config, vocabulary: Vocabulary) -> RecordDict:
     words = vocabulary.to_json().encode()
     # Where the server keeps its files is nothing that a client needs to know.
     text = json.dumps(config.model_dump(mode="json") | {"output": None})
-    digest = hashlib.sha256(text.encode() + words).hexdigest()
-    same = hashlib.sha256(identity(config).encode() + words).hexdigest()
     array = torch.frombuffer(bytearray(words), dtype=torch.uint8)
-    return RecordDict(
-        {
-            "setup": ConfigRecord({"config": text, "digest": digest, "identity": same}),
-            "vocabulary": records.arrays({"words": array}),
-        }
-    )
+    numbers: dict[str, str] = {"config": text} | _checksums(text, config, words)
+    return RecordDict({"setup": ConfigRecord({**numbers}), "vocabulary": records.arrays({"words": array})})
+
+
+def _checksums(text: str, config: Config, words: bytes) -> dict[str, str]:
+    """Of a run's configuration and words, and of what of them stays when it is resumed."""
+    return {
+        "digest": hashlib.sha256(text.encode() + words).hexdigest(),
+        "identity": hashlib.sha256(identity(config).encode() + words).hexdigest(),
+    }
 
 
 class NodeState:
