@@ -533,6 +533,21 @@ def test_with_too_few_the_model_stays(texts: Path) -> None:
     assert sum("attempt" in line for line in said) == 3
 
 
+def test_nodes_that_answer_with_errors_are_left_out_of_the_next_attempt(texts: Path) -> None:
+    """A node that always answers with errors would end the run."""
+    config, data = prepare(texts, minimum_share=1.0)
+    bad = of_update(lambda update: with_row(update, math.nan))
+    said: list[str] = []
+    grid = LoopbackGrid(app, partitions(config.data.source), bad)
+    with FlowerRounds(grid, config, data, said.append) as engine:
+        found = [engine.run_round() for _ in range(3)]
+        names = {name for name in engine._members.train if engine._members.node(name) == BAD}
+    assert [len(record.reports) for record in found] == [9, 9, 9]
+    assert any("attempt 1 of 3" in line for line in said)
+    assert not any("attempt 2 of 3" in line for line in said)
+    assert not names & {report.client for record in found for report in record.reports}
+
+
 def test_a_server_does_not_choose_the_file_that_a_node_reads(texts: Path) -> None:
     config, data = prepare(texts, patience=1)
     nodes: list[UserConfig] = [{"partition-id": 0, "num-partitions": 1}]

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 
 from flwr.app import RecordDict
@@ -47,7 +47,17 @@ GRACE_SECONDS = 30.0
 
 
 class TooFewAnsweredError(HashfedError):
-    """A round in which fewer clients answered than ``flower.minimum_share`` asks; the model is as before."""
+    """A round in which fewer clients answered than ``flower.minimum_share`` asks; the model is as before.
+
+    Attributes:
+        failed: the clients that did not.
+
+    """
+
+    def __init__(self, text: str, failed: Collection[str]) -> None:
+        """Say it in ``text``."""
+        super().__init__(text)
+        self.failed = failed
 
 
 class FlowerRounds:
@@ -84,6 +94,7 @@ class FlowerRounds:
         self._keeper: IndexKeeper | None = None
         self._following: Declarations | None = None
         self._begun = False
+        self._left_out: set[int | None] = set()
 
     def __enter__(self) -> "FlowerRounds":
         return self
@@ -106,6 +117,7 @@ class FlowerRounds:
         if not self._begun:
             self._wait_for_clients(self.config.flower.clients or self.config.cohort)
             self._begun = True
+        self._left_out.clear()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return self._play(self.state.round + 1)
@@ -114,6 +126,8 @@ class FlowerRounds:
                 if attempt == ATTEMPTS:
                     raise
                 self._following = None
+                # Nodes that were gone may come back and do it; those that are there answered with errors.
+                self._left_out |= {self._members.node(name) for name in error.failed} - {None}
                 # Those who are gone for good must not hold up the others.
                 self._wait_for_clients(self._least(self.config.cohort))
         raise AssertionError("unreachable")
@@ -214,12 +228,15 @@ class FlowerRounds:
             why = "; ".join(f"client {name}: {reason}" for name, reason in sorted(play.failed.items()))
             raise TooFewAnsweredError(
                 f"round {play.round}: {answered} of {asked} clients answered, flower.minimum_share = "
-                f"{self.config.flower.minimum_share:g} asks for {wanted}: {why}"
+                f"{self.config.flower.minimum_share:g} asks for {wanted}: {why}",
+                list(play.failed),
             )
 
     def _draw(self, number: int) -> Declarations:
         """The cohort among those who are there: with all training clients, that of the simulator."""
-        names = self._members.train
+        names = [name for name in self._members.train if self._members.node(name) not in self._left_out]
+        if len(names) < self._least(self.config.cohort):
+            names = self._members.train
         return Declarations(number, [names[c] for c in draw_cohort(self.config, number, len(names))])
 
     def _index(self, number: int) -> Index:
