@@ -7,6 +7,7 @@ import torch
 
 from hashfed.data import OOV, PAD, SPECIAL, Client
 from hashfed.data.sentences import Sentences
+from hashfed.errors import HashfedError
 from hashfed.models import Model, Parameters, PredictionSums, evaluate_logits
 from hashfed.randomness import stream
 
@@ -16,6 +17,10 @@ LOGITS = 1 << 22
 """Logits over all rows held at a time (16 MiB), but at least those of one position."""
 CHUNK = 256
 """Sentences per unit of work; sums are added in order of the chunks."""
+
+
+class NotEvaluatedError(HashfedError):
+    """Nobody evaluated the model: its metrics of this round are missing, and nothing else is wrong."""
 
 
 def held_out_sentences(clients: Sequence[Client], most: int | None, seed: int) -> Sentences:

@@ -4,7 +4,7 @@ import hashlib
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText, build_federated_text, measure_floors, read_texts
 from hashfed.engines import Interrupted, RoundRecord, Simulation
 from hashfed.engines.device_memory import measure_device_memory
+from hashfed.engines.evaluation import NotEvaluatedError
 from hashfed.engines.exchange import device_budget
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
@@ -180,7 +181,8 @@ def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progres
             played = time.perf_counter()
             if record.round % config.evaluation.every == 0 or record.round == config.rounds:
                 # Not stopped half-way: a round and its line in metrics.jsonl belong together.
-                metrics["evaluation"] = engine.evaluate(stoppable=False)
+                with suppress(NotEvaluatedError):  # the engine says why; the next evaluation may succeed
+                    metrics["evaluation"] = engine.evaluate(stoppable=False)
             evaluated = time.perf_counter()
             folder.append("metrics.jsonl", metrics)
             if record.round % config.checkpoint_every == 0 or record.round == config.rounds:

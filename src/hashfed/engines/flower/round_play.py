@@ -36,6 +36,9 @@ from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare
 from hashfed.federated.messages import ClientKeys, Declare, Manifest, Message, SelectedRows, Update
 from hashfed.federated.slices import Wanted
 
+OWN_WORK_SECONDS = 3600
+"""More than the server itself works in a round."""
+
 
 @dataclass
 class Declarations:
@@ -47,6 +50,7 @@ class Declarations:
         asked: by client, the message that asked for it last.
         there: those that have come.
         failed: why one will not come.
+        answered: by client, the node that one of these came from.
 
     """
 
@@ -55,6 +59,15 @@ class Declarations:
     asked: dict[str, str] = field(default_factory=dict)
     there: dict[str, Declare] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)
+
+    def drop_of_other_nodes(self, members: Members) -> None:
+        """Forget what a node said of a client that it does not host now: the one that does is asked."""
+        for name, node in list(self.answered.items()):
+            if members.node(name) != node:
+                del self.answered[name]
+                self.there.pop(name, None)
+                self.failed.pop(name, None)
 
 
 @dataclass(frozen=True)
@@ -146,6 +159,7 @@ class RoundPlay:
 
     def _start(self) -> None:
         cohort = self.declarations.cohort
+        self.declarations.drop_of_other_nodes(self.members)
         for name in cohort:
             if self.members.node(name) is None:
                 self._fail(name, "its node is gone")
@@ -223,7 +237,8 @@ class RoundPlay:
 
     @property
     def _keep(self) -> float:
-        return self.config.flower.deadline + 60
+        # The deadline waits for the server's own work, however long that is; so does Flower.
+        return self.config.flower.deadline + OWN_WORK_SECONDS
 
     def _step(self) -> bool:
         """Look for replies once; whether there were any."""
@@ -272,6 +287,7 @@ class RoundPlay:
         for name in names:
             if declarations.asked.get(name) != reply.message:
                 continue  # another node was asked since
+            declarations.answered[name] = reply.node
             try:
                 message = parcel.messages.get(name, {}).get(Declare.kind)
                 if message is None:

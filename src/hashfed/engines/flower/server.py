@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.budget import clients_declare
-from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
+from hashfed.engines.evaluation import NotEvaluatedError, chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import EVALUATE, JOIN
@@ -255,7 +255,7 @@ class FlowerRounds:
             stoppable: as in the simulator; nothing stops it here.
 
         Raises:
-            HashfedError: where the nodes evaluate and none answers.
+            NotEvaluatedError: where the nodes evaluate and none answers.
 
         """
         with single_thread():
@@ -280,12 +280,16 @@ class FlowerRounds:
         sums: dict[str, PredictionSums] = {}
         others: list[Reply] = []
         while waiting and time.monotonic() < end:
+            self._members.look(self._post, self.state.round)
             for reply in self._post.collect():
                 if reply.kind == JOIN:
                     self._members.answer(reply)
                 elif reply.message in waiting:
                     del waiting[reply.message]
                     sums |= self._sums(reply)
+                    if reply.gone:
+                        self._post.forget(reply.node)
+                        self._members.lose(reply.node)
                 else:
                     others.append(reply)  # declarations for the round to come
             self._post.rest()
@@ -295,9 +299,9 @@ class FlowerRounds:
             self._members.lose(node)
             self._say(f"evaluation: node {node}: no answer within {self.config.flower.deadline:g} s")
         if not sums:
-            raise HashfedError(
-                "flower.evaluation = clients: no node evaluated a held-out client (allowed: server)"
-            )
+            text = "flower.evaluation = clients: no node evaluated a held-out client (allowed: server)"
+            self._say(f"evaluation after round {self.state.round}: {text}")
+            raise NotEvaluatedError(text)
         return sum((sums[name] for name in sorted(sums)), start=PredictionSums())
 
     def _sums(self, reply: Reply) -> dict[str, PredictionSums]:
