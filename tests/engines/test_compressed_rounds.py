@@ -128,6 +128,7 @@ def test_steps_over_the_wire_give_what_the_simulator_sums(texts: Path) -> None:
     config = small_config(texts, compression=FEEDBACK, cohort=1, server={"optimizer": "fedavg"})
     model = build_model(config)
     memories: dict[str, ClientMemory] = {}
+    used: dict[str, int] = {}
     with single_thread(), Simulation(config, data) as simulation:
         for round in range(1, 13):
             parameters = simulation.state.parameters
@@ -135,15 +136,16 @@ def test_steps_over_the_wire_give_what_the_simulator_sums(texts: Path) -> None:
             chosen = int(stream(config.seed, "cohort", round).choice(len(data.train), 1, replace=False)[0])
             there = ServerRound.of(config, parameters, index, round)
             here = ClientRound(config, model, data.train[chosen], round, len(parameters.rows))
-            memory = memories.get(here.client.name, ClientMemory())
+            name = here.client.name
+            residual = memories.get(name, ClientMemory()).of(used.get(name, 0))
             welcome = wire.decode(wire.encode(there.welcome(here.declared)))
             assert isinstance(welcome, Welcome)
             selected = there.select(here.client.name, here.declared, here.hash(welcome))
             selected = wire.decode(wire.encode(selected))  # type: ignore[assignment]
             assert isinstance(selected, SelectedRows)
-            sent, lost = here.train(welcome, selected, memory.of(round))
+            sent, lost = here.train(welcome, selected, residual)
             assert lost is not None
-            memories[here.client.name] = memory.then(lost)
+            memories[name], used[name] = ClientMemory(residual, lost), round
             received = wire.decode(wire.encode(sent))
             assert isinstance(received, Update)
             update, clipped = accept_update(config.server, received)

@@ -109,26 +109,19 @@ def test_a_residual_survives_as_arrays_and_in_a_pipe() -> None:
     assert_equal(one.cpu(), one)
 
 
-def test_a_repeated_round_does_not_use_its_own_residual() -> None:
-    memory = ClientMemory()
-    assert memory.of(3) is None
-    memory = memory.then(a_residual(3))
-    assert memory.of(3) is None
-    assert_equal(memory.of(4), a_residual(3))
-    memory = memory.then(a_residual(5))
-    assert_equal(memory.of(6), a_residual(5))
-    assert_equal(memory.of(5), a_residual(3))
-    again = memory.then(a_residual(5))
-    assert_equal(again.of(5), a_residual(3))
-    assert_equal(again.of(6), a_residual(5))
-    assert again.then(a_residual(2)).of(2) is None  # too far back
+def test_a_memory_has_the_residual_of_the_update_that_was_used() -> None:
+    assert ClientMemory().of(0) is None
+    memory = ClientMemory(a_residual(3), a_residual(5))
+    assert_equal(memory.of(3), a_residual(3))
+    assert_equal(memory.of(5), a_residual(5))
+    assert [memory.of(round) for round in (0, 2, 4, 6)] == [None] * 4
 
 
 def test_a_memory_survives_as_arrays() -> None:
     for memory in (
         ClientMemory(),
-        ClientMemory().then(a_residual(1)),
-        ClientMemory().then(a_residual(1)).then(a_residual(2)),
+        ClientMemory(None, a_residual(1)),
+        ClientMemory(a_residual(1), a_residual(2)),
     ):
         found = ClientMemory.read(memory.tensors())
         assert list(found.tensors()) == list(memory.tensors())

@@ -20,6 +20,8 @@ from hashfed.randomness import stream
 
 RESIDUAL = "residual."
 """How names of residuals' arrays begin in a checkpoint."""
+USED = "used."
+"""Before a client's name in a checkpoint."""
 
 
 @dataclass
@@ -38,7 +40,9 @@ class ServerState:
             ``retrieval.refresh`` > 1); else None.
         changed: (n,) int64, the last round at whose end each row moved; 0 where none did in this process.
         residuals: what compression lost of each client's last update, by name (with
-            ``compression.error_feedback``); else None.
+            ``compression.error_feedback``); else None. Clients elsewhere keep it themselves.
+        used: by client, the round of its last update that was summed, where clients keep their residuals
+            themselves (with ``compression.error_feedback``); else None.
 
     """
 
@@ -51,6 +55,7 @@ class ServerState:
     indexed: torch.Tensor | None
     changed: torch.Tensor
     residuals: dict[str, Residual] | None
+    used: dict[str, int] | None
 
     @classmethod
     def fresh(cls, model: Model, size: int, config: Config) -> "ServerState":
@@ -67,6 +72,7 @@ class ServerState:
             indexed=parameters.rows.clone() if config.retrieval.refresh > 1 else None,
             changed=torch.zeros(size, dtype=torch.int64),
             residuals={} if config.compression.error_feedback else None,
+            used={} if config.compression.error_feedback else None,
         )
 
     def share_memory(self) -> None:
@@ -147,6 +153,7 @@ class ServerState:
             "round": self.round,
             "steps": self.optimizer.steps,
             "total_weight": self.shares.total,
+            **{f"{USED}{client}": round for client, round in (self.used or {}).items()},
         }
 
     def restore(self, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, float]) -> None:
@@ -175,6 +182,12 @@ class ServerState:
         for name, value in own.items():
             value.copy_(tensors[name])
         self.residuals = residuals
+        if self.used is not None:
+            self.used = {
+                name.removeprefix(USED): int(round)
+                for name, round in numbers.items()
+                if name.startswith(USED)
+            }
         self.round = int(numbers["round"])
         self.changed.fill_(self.round)
         self.optimizer.steps = int(numbers["steps"])

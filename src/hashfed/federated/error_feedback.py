@@ -75,9 +75,11 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Residual:
 
 @dataclass(frozen=True)
 class ClientMemory:
-    """What a client keeps where a server may ask for a round again (after a kill, from its checkpoint).
+    """What a client keeps where the server may never use its last update.
 
-    A round that is repeated must not use the residual that it left itself, so the one before is kept too.
+    It came too late, or the server died and went back to its checkpoint: what that update lost was not lost,
+    and what the one before lost is still owed. So the client keeps both, and the server, which alone knows,
+    says which of its updates was the last that it used.
 
     Attributes:
         before: the residual that the last update used.
@@ -88,24 +90,15 @@ class ClientMemory:
     before: Residual | None = None
     after: Residual | None = None
 
-    def of(self, round: int) -> Residual | None:
-        """The residual for an update of ``round``: the last one of an earlier round, if it is kept.
+    def of(self, used: int) -> Residual | None:
+        """The residual that the client's update of round ``used`` left; None where it is not kept (or 0).
 
-        A server that goes back by more rounds than the client's last update finds none.
+        A server that goes back by more than the client's last update finds none.
         """
         for residual in (self.after, self.before):
-            if residual is not None and residual.round < round:
+            if residual is not None and residual.round == used:
                 return residual
         return None
-
-    def then(self, residual: Residual) -> "ClientMemory":
-        """After the update of ``residual.round``, which used ``of(residual.round)`` and left ``residual``."""
-        return ClientMemory(self.of(residual.round), residual)
-
-    def up_to(self, round: int) -> "ClientMemory":
-        """Without what updates of later rounds left."""
-        kept = [None if left is None or left.round > round else left for left in (self.before, self.after)]
-        return self if kept[0] is self.before and kept[1] is self.after else ClientMemory(*kept)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of it, to be kept."""

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from flwr.app import RecordDict, UserConfig
+from flwr.app import Message, RecordDict, UserConfig
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines import Simulation
-from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.client_app import TRAIN, app
 from hashfed.engines.flower.memory import Memories
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
@@ -118,6 +118,42 @@ def test_a_node_that_joins_again_keeps_what_it_had(texts: Path) -> None:
         assert equal(engine.state.parameters, expected)
 
 
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_a_late_update_lost_is_as_if_it_had_never_been(
+    texts: Path, tmp_path: Path, folder: bool
+) -> None:
+    """Node 2 does not answer in round 3; whether it has trained changes nothing."""
+    config, data = fed_back(texts, deadline=1, minimum_share=0.1)
+    found = []
+    for trains in (True, False):
+
+        def interrupt(node: int, message: Message, trains: bool = trains) -> None:
+            request = message.content.config_records["request"]
+            if (node, message.metadata.message_type, request["round"]) == (2, TRAIN, 3) and not trains:
+                raise RuntimeError("not now")
+
+        def interfere(node: int, reply: Message) -> Message | None:
+            late = node == 2 and reply.metadata.message_type == TRAIN and engine.state.round == 2
+            return None if late else reply
+
+        kept = nodes(texts, tmp_path / str(trains)) if folder else partitions(texts)
+        grid = LoopbackGrid(app, kept, interfere, interrupt)
+        with FlowerRounds(grid, config, data) as engine:
+            failed = []
+            for _ in range(ROUNDS):
+                engine._members._looked = 0.0
+                engine._wait_for_clients(len(data.train))  # it joins again
+                failed.append(set(engine.run_round().failed))
+            found.append((failed, engine.state.parameters.clone()))
+            again = {name for name in failed[2] if (engine.state.used or {}).get(name, 0) > 3}
+    (one, first), (other, second) = found
+    assert one == other
+    assert failed[2]
+    assert again, "no client that was late came again"
+    assert not any(failed[:2] + failed[4:])
+    assert equal(first, second)
+
+
 def residual(round: int) -> Residual:
     return Residual(round, {"b": torch.ones(2)}, np.array([1, 4], np.int32), torch.full((2, 3), float(round)))
 
@@ -129,15 +165,13 @@ def test_memories(tmp_path: Path, folder: bool) -> None:
     assert memories.get("ann") == ClientMemory()
     memories.set("ann", ClientMemory(residual(3), residual(5)))
     memories.set("../bob", ClientMemory(None, residual(5)))
-    for back, before, after in ((5, 3, 5), (4, 3, None), (3, 3, None), (2, None, None)):
-        memories.go_back(["ann", "nobody"], back)
-        found = Memories(state, node, "run").get("ann")
-        assert (found.before and found.before.round, found.after and found.after.round) == (before, after)
+    found = Memories(state, node, "run").get("ann")
+    assert (found.before and found.before.round, found.after and found.after.round) == (3, 5)
+    assert memories.get("nobody") == ClientMemory()
     bob = memories.get("../bob")
     assert bob.after is not None
     assert torch.equal(bob.after.rows, torch.full((2, 3), 5.0))
     if folder:
-        assert memories.get("ann") == ClientMemory()
         assert Memories(state, node, "another run").get("../bob") == ClientMemory()
         assert {path.parent for path in tmp_path.rglob("*.safetensors")} == {tmp_path / "run"}
 

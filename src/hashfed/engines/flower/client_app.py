@@ -34,6 +34,9 @@ from hashfed.retrieval import Index
 
 JOIN, DECLARE, HASH, TRAIN, EVALUATE = "query.join", "query.declare", "query.hash", "train", "evaluate"
 """Types of the messages that the server sends."""
+USED = "used"
+"""In a request to train with error feedback: for each of its clients, the round of its last update that the
+server used; 0 where there is none."""
 
 Handler = Callable[[Message, Context], RecordDict]
 
@@ -51,9 +54,7 @@ def make_client_app(read: ReadTexts = node_texts, mods: Sequence[Mod] = ()) -> C
     @app.query("join")
     @_answered
     def _join(message: Message, context: Context) -> RecordDict:
-        request = cast(ConfigRecord, message.content["request"])
-        last = int(cast(int, request["round"]))
-        names = join(context.state, message.content, context.node_config, read, last)
+        names = join(context.state, message.content, context.node_config, read)
         return RecordDict({"names": ConfigRecord({kind: list(found) for kind, found in names.items()})})
 
     app.query("declare")(_answered(declare))
@@ -90,6 +91,8 @@ def train(message: Message, context: Context) -> RecordDict:
     """Step 5: the clients that get rows train; the clients of the next round declare."""
     node, answer = _open(message, context)
     parcel, kept = records.unpack(message.content), node.welcomes()
+    request = cast(ConfigRecord, message.content["request"])
+    used = _used(request, parcel)
     for name, messages in parcel.messages.items():
         with _reported(answer, name):
             welcome = cast(Welcome | None, (kept.get(name, {}) | messages).get("welcome"))
@@ -100,9 +103,9 @@ def train(message: Message, context: Context) -> RecordDict:
             client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
             _check_welcome(welcome, client, node)
             check_selected(expand(selected), answer.round, node.shape)
-            _train(node, client, welcome, selected, answer)
+            _train(node, client, welcome, selected, answer, used.get(name, 0))
     node.drop_welcomes(parcel.messages)
-    _select_and_train(node, parcel, cast(ConfigRecord, message.content["request"]), answer)
+    _select_and_train(node, parcel, request, answer)
     _declare_next(node, message.content, answer)
     return records.pack(answer)
 
@@ -114,6 +117,7 @@ def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, an
         check_broadcast(broadcast, answer.round, node.shape)
     index: Index | None = None
     source: SliceSource | None = None
+    used = _used(request, parcel)
     for name in cast(list[str], request.get(TRAIN, [])):
         with _reported(answer, name):
             client = _client(node, name, answer.round)
@@ -132,17 +136,29 @@ def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, an
                 welcome, selected = client.select_published(manifest, mine)
                 _check_welcome(welcome, client, node)
                 check_selected(selected, answer.round, node.shape)
-            _train(node, client, welcome, selected, answer)
+            _train(node, client, welcome, selected, answer, used.get(name, 0))
+
+
+def _used(request: ConfigRecord, parcel: Parcel) -> dict[str, int]:
+    """By client, the round of its last update that the server used (``round_play.feedback_request``)."""
+    clients = list(parcel.messages) or cast(list[str], request.get(TRAIN, []))
+    rounds = cast(list[int], request.get(USED, [0] * len(clients)))
+    return dict(zip(clients, rounds, strict=True))
 
 
 def _train(
-    node: NodeState, client: ClientRound, welcome: Welcome, selected: SelectedRows, answer: Parcel
+    node: NodeState,
+    client: ClientRound,
+    welcome: Welcome,
+    selected: SelectedRows,
+    answer: Parcel,
+    used: int,
 ) -> None:
     name, feeds_back = client.client.name, node.config.compression.error_feedback
-    memory = node.memories.get(name) if feeds_back else ClientMemory()
-    update, lost = client.train(welcome, selected, memory.of(answer.round))
+    before = node.memories.get(name).of(used) if feeds_back else None
+    update, lost = client.train(welcome, selected, before)
     if lost is not None:
-        node.memories.set(name, memory.then(lost))
+        node.memories.set(name, ClientMemory(before, lost))
     answer.add(name, update)
     answer.reports[name] = train_report(client.report)
 

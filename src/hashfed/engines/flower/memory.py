@@ -5,7 +5,7 @@ In Flower's ``Context`` it lives as long as the run and its SuperNode. A node wi
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from flwr.app import RecordDict
@@ -67,19 +67,6 @@ class Memories:
             self._state[RESIDUAL + client] = records.arrays(memory.tensors())
         else:
             write_atomically(self._path(self._folder, client), save(memory.tensors()))
-
-    def go_back(self, clients: Collection[str], round: int) -> None:
-        """Forget what came after ``round``: the server has not finished those rounds, or begins anew (0).
-
-        Raises:
-            HashfedError: where a file is damaged, or cannot be written.
-
-        """
-        for client in clients:
-            memory = self.get(client)
-            earlier = memory.up_to(round)
-            if earlier is not memory:
-                self.set(client, earlier)
 
     @staticmethod
     def _path(folder: Path, client: str) -> Path:

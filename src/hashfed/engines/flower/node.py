@@ -73,9 +73,7 @@ def _simulated() -> bool:
     return ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
-def join(
-    state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts, round: int
-) -> dict[str, list[str]]:
+def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts) -> dict[str, list[str]]:
     """Remember the run's configuration and this node's clients, encoded with the run's vocabulary.
 
     Args:
@@ -83,13 +81,12 @@ def join(
         setup: what ``make_setup`` made.
         node: the node's settings.
         read: gives the texts.
-        round: the last one that the server has finished; what was kept of later ones is forgotten.
 
     Returns:
         Names of the clients by what they are for: ``train`` and ``held_out``.
 
     Raises:
-        HashfedError: where the texts or the node's ``state`` cannot be read, or the texts hold no word.
+        HashfedError: where the texts cannot be read, or hold no word.
 
     """
     numbers = cast(ConfigRecord, setup["setup"])
@@ -122,7 +119,6 @@ def join(
     state.clear()
     for key, record in kept.items():
         state[key] = record
-    Memories(state, node, str(numbers["identity"])).go_back(train, round)
     state["setup"] = ConfigRecord(
         {
             "config": str(numbers["config"]),

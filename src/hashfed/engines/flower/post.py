@@ -78,7 +78,7 @@ class Reply:
     asked: tuple[int, list[str]]
 
 
-More = Mapping[str, int | str | list[str]]
+More = Mapping[str, int | str | list[str] | list[int]]
 """What a request says besides."""
 
 
@@ -86,7 +86,7 @@ def make_request(
     setup: str, round: int, declare: tuple[int, list[str]], more: More | None = None
 ) -> ConfigRecord:
     """What every message to a node says: the run's checksum, the round, who is also to declare, and more."""
-    request: dict[str, int | str | list[str]] = {"setup": setup, "round": round}
+    request: dict[str, int | str | list[str] | list[int]] = {"setup": setup, "round": round}
     if declare[1]:
         request |= {"declare_round": declare[0], "declare": declare[1]}
     return ConfigRecord(request | dict(more or {}))  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ ALONGSIDE: dict[str, set[str]] = {
         "slices",
         "manifest",
         "manifest_bytes",
+        "used",
     },
     "time": {"seconds"},
 }

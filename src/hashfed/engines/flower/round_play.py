@@ -11,7 +11,7 @@ No node waits for another one, and none but the sum of updates waits for all.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from hashfed.config import Config
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.client_round import ClientReport, asks_for_keys
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import DECLARE, HASH, JOIN, TRAIN
+from hashfed.engines.flower.client_app import DECLARE, HASH, JOIN, TRAIN, USED
 from hashfed.engines.flower.members import Members, by_node
 from hashfed.engines.flower.post import More, Post, Reply, seconds_of, shorten
 from hashfed.engines.flower.records import Parcel
@@ -95,6 +95,7 @@ class RoundPlay:
         seconds: of the server's own work, and of the slowest node's.
         clipped: updates that were longer than ``server.clip``.
         manifest: where the round's slices are and which one lists them; None where rows are sent.
+        used: by client, the round of its last update that was used; None without error feedback.
 
     """
 
@@ -109,6 +110,7 @@ class RoundPlay:
     seconds: dict[str, float] = field(default_factory=dict)
     clipped: int = 0
     manifest: tuple[str, Wanted] | None = None
+    used: Mapping[str, int] | None = None
     _sent: dict[str, RowsSent] = field(default_factory=dict, init=False)
     _updates: dict[str, Update] = field(default_factory=dict, init=False)
     _owed: dict[str, Owed] = field(default_factory=dict, init=False)
@@ -209,7 +211,7 @@ class RoundPlay:
                 self.reports[name] = ClientReport(name, dict(shared_bytes))
                 self._sent[name] = sent
             content = RecordDict(dict(packed.items()))
-            request = {**more, TRAIN: hosted}
+            request = {**more, TRAIN: hosted, **self._feedback(hosted)}
             sent_as = self.post.send(node, TRAIN, self.round, content, self._keep, hosted, more=request)
             self._owe(hosted, node, TRAIN, sent_as)
 
@@ -353,12 +355,16 @@ class RoundPlay:
             following = self.following.round, self._to_be_asked(self.following, names)
         clients, content = list(parcel.messages), records.pack(parcel)
         if clients:
-            sent_as = self.post.send(node, kind, self.round, content, self._keep, clients, following)
+            more = self._feedback(clients) if kind == TRAIN else {}
+            sent_as = self.post.send(node, kind, self.round, content, self._keep, clients, following, more)
             self._owe(clients, node, kind, sent_as)
         elif following[1]:
             sent_as = self.post.send(node, DECLARE, self.round, content, self._keep, declare=following)
         if self.following is not None and following[1]:
             self.following.asked |= dict.fromkeys(following[1], sent_as)
+
+    def _feedback(self, clients: list[str]) -> More:
+        return {} if self.used is None else feedback_request([self.used.get(name, 0) for name in clients])
 
     def _take_update(self, name: str, parcel: Parcel) -> None:
         """Step 6 begins: an update is checked before anything else sees it."""
@@ -427,6 +433,11 @@ def slices_folder(config: Config) -> Path:
 def slices_request(where: str, manifest: Wanted) -> More:
     """What a client needs to know to fetch a round's slices."""
     return {"slices": where, "manifest": manifest.address, "manifest_bytes": manifest.size}
+
+
+def feedback_request(rounds: list[int]) -> More:
+    """What clients need to know to feed back what compression lost: the rounds of their last used updates."""
+    return {USED: rounds}
 
 
 def client_limits(config: Config) -> Limits:

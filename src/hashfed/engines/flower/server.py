@@ -179,7 +179,14 @@ class FlowerRounds:
         manifest = self._publish(server)
         published = time.perf_counter()
         play = RoundPlay(
-            config, self._post, self._members, server, declarations, following, manifest=manifest
+            config,
+            self._post,
+            self._members,
+            server,
+            declarations,
+            following,
+            manifest=manifest,
+            used=state.used,
         )
         with single_thread():
             gradient = aggregate(
@@ -192,6 +199,8 @@ class FlowerRounds:
             answered = time.perf_counter()
             reports = [play.reports[name] for name in sorted(play.reports)]
             state.finish_round(gradient, config.server, [report.own for report in reports])
+            if state.used is not None:
+                state.used |= dict.fromkeys(play.reports, number)
         for name, reason in sorted(play.failed.items()):
             self._say(f"round {number}: client {name}: {reason}")
         seconds = {

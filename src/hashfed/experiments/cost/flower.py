@@ -10,7 +10,7 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import TRAIN, hash_report, time_record, train_report
 from hashfed.engines.flower.post import More, make_request
 from hashfed.engines.flower.records import Parcel
-from hashfed.engines.flower.round_play import slices_place, slices_request
+from hashfed.engines.flower.round_play import feedback_request, slices_place, slices_request
 from hashfed.experiments.cost.keys import Hashing
 from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.slices import BucketTraffic, typical_buckets
@@ -65,7 +65,7 @@ def exchange_bytes(
         }
     rows = [messages["rows"]] if "keys" in messages else [messages["welcome"], messages["rows"]]
     found["train"] = {
-        "down": _bytes(workload, rows, {}, (0, [])),
+        "down": _bytes(workload, rows, {}, (0, []), _feedback(config)),
         "up": _bytes(workload, [messages["update"]], train_report(report), None),
     }
     return found
@@ -81,9 +81,14 @@ def _train_of_a_selector(config: Config, workload: Workload, messages: dict[str,
         report.bytes["slices"] = 0
         more = slices_request(slices_place(config), Wanted(SETUP, wire.size(messages["manifest"])))
     content = records.pack(parcel)
-    content["request"] = make_request(SETUP, 1, (0, []), {**more, TRAIN: [workload.client]})
+    more = {**more, TRAIN: [workload.client], **_feedback(config)}
+    content["request"] = make_request(SETUP, 1, (0, []), more)
     up = _bytes(workload, [messages["update"]], train_report(report), None)
     return {"down": records.size(content), "up": up}
+
+
+def _feedback(config: Config) -> More:
+    return feedback_request([0]) if config.compression.error_feedback else {}
 
 
 def _bytes(
@@ -91,6 +96,7 @@ def _bytes(
     messages: list[Message],
     report: dict[str, float],
     declare: tuple[int, list[str]] | None,
+    more: More | None = None,
 ) -> int:
     """Of one Flower message: a request where ``declare`` says who is also to declare, else an answer."""
     round = 1
@@ -103,7 +109,7 @@ def _bytes(
     if declare is None:
         content["time"] = time_record(0.0)
     else:
-        content["request"] = make_request(SETUP, round, declare)
+        content["request"] = make_request(SETUP, round, declare, more)
     return records.size(content)
 
 
