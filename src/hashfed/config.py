@@ -87,9 +87,9 @@ class FlowerSettings(Settings):
     slices: str | None = None
     """Folder on the server for the slices of ``selection.delivery: pre-generated``; none: ``slices`` in the
     run's folder."""
-    slices_url: str | None = Field(None, pattern="^https?://")
-    """Where clients fetch them: the URL under which a web server serves that folder; none: clients read the
-    folder itself, on the same machine."""
+    slices_url: str | None = Field(None, pattern=r"^https?://[^\s?#@]+$")
+    """Where clients fetch them: the URL under which a web server serves that folder, without ?, # and @;
+    none: clients read the folder itself, on the same machine."""
 
 
 class Config(Settings):

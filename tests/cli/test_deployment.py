@@ -183,6 +183,11 @@ def test_certificates_tell_what_is_for_whom(capsys: pytest.CaptureFixture[str]) 
         (["a:1", "--texts", ".", "--source", "."], "--texts = .: instead of --partition and --source"),
         (["a:1", *SHARE, "--wait", "-1"], "--wait = -1: must be from 0 to 86400"),
         (["a:1", *SHARE, "--state", "/dev/null/x"], "--state = /dev/null/x: /dev/null is no folder"),
+        (
+            ["a:1", *SHARE, "--slices", "http://ann@b/c?d"],
+            "--slices = http://ann@b/c?d: a URL must have no ?, # and @",
+        ),
+        (["a:1", *SHARE, "--slices", "none"], "--slices = none: no such file or folder"),
     ],
 )
 def test_wrong_options_of_join(
@@ -284,11 +289,21 @@ def test_the_commands_of_flower(capsys: pytest.CaptureFixture[str], secure: Path
     ):
         assert text in out
     Path("a b").mkdir()
-    options = ["--texts", "a b", "--client", "Ann", "--state", "kept/here", "--show-commands"]
+    options = [
+        "--texts",
+        "a b",
+        "--client",
+        "Ann",
+        "--state",
+        "kept/here",
+        "--slices",
+        "http://s",
+        "--show-commands",
+    ]
     code, out, _ = run(capsys, "join", "server:8123", *options)
     assert code == 0
     assert (
-        f"""--insecure --node-config 'texts="{Path.cwd()}/a b" client="Ann" state="{Path.cwd()}/kept/here"'"""
+        f"""--insecure --node-config 'texts="{Path.cwd()}/a b" client="Ann" state="{Path.cwd()}/kept/here" slices="http://s"'"""
         in out
     )
     assert sorted(path.name for path in Path().iterdir()) == ["a b"]

@@ -13,12 +13,14 @@ from loopback import LoopbackGrid
 from small import small_config, small_data
 
 ROUNDS = 3
+FEEDBACK = {"rows": "float16", "updates": "int8", "error_feedback": True}
 
 
 @pytest.mark.parametrize("method", ["query-centroids", "query-codes", "frequency"])
 @pytest.mark.parametrize("budget", [1.0, 0.3, 0.1])
+@pytest.mark.parametrize("compression", [{}, FEEDBACK], ids=["", "compressed"])
 def test_bytes_over_flower_are_those_of_the_serialized_messages(
-    texts: Path, tmp_path: Path, method: str, budget: float
+    texts: Path, tmp_path: Path, method: str, budget: float, compression: dict[str, object]
 ) -> None:
     """A phone with its own texts, three rounds; all rows, 30% and 10%."""
     (tmp_path / "texts.txt").write_text("w1 w2 w3 w4\nw7 w8 w9\nw3 w2\n")
@@ -28,6 +30,7 @@ def test_bytes_over_flower_are_those_of_the_serialized_messages(
         "selection": {"budget": budget},
         "client": {"sentences": 100},
         "flower": {"clients": 1},
+        "compression": compression,
     }
     config = small_config(texts, cohort=1, rounds=ROUNDS, **groups)
     grid = LoopbackGrid(app, [{"texts": str(tmp_path), "client": "phone"}])
@@ -57,8 +60,9 @@ def test_bytes_over_flower_are_those_of_the_serialized_messages(
 
 @pytest.mark.parametrize("delivery", ["broadcast", "pre-generated"])
 @pytest.mark.parametrize("budget", [1.0, 0.3, 0.1])
+@pytest.mark.parametrize("feedback", [False, True])
 def test_bytes_of_clients_that_select_by_themselves(
-    texts: Path, tmp_path: Path, delivery: str, budget: float
+    texts: Path, tmp_path: Path, delivery: str, budget: float, feedback: bool
 ) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("w1 w2 w3 w4\nw7 w8 w9\nw3 w2\n")
@@ -68,6 +72,7 @@ def test_bytes_of_clients_that_select_by_themselves(
         "selection": {"budget": budget, "delivery": delivery},
         "client": {"sentences": 100},
         "flower": {"clients": 1, "slices": str(tmp_path / "slices")},
+        "compression": {"updates": "int8", "error_feedback": True} if feedback else {},
     }
     config = small_config(texts, cohort=1, rounds=2, **groups)
     grid = LoopbackGrid(app, [{"texts": str(tmp_path / "texts"), "client": "phone"}])

@@ -40,6 +40,11 @@ def add_join(parser: Parser) -> None:
         help="where this node keeps what compression.error_feedback held back, so that a run that is resumed "
         "goes on with the same bits [default: forgotten with the run]",
     )
+    group.add_argument(
+        "--slices",
+        metavar="WHERE",
+        help="URL or folder of slices for selection.delivery: pre-generated [default: where the server says]",
+    )
     parser.add_argument(
         "--wait",
         type=float,
@@ -89,7 +94,7 @@ def join(arguments: argparse.Namespace) -> None:
 
 
 def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | bool]:
-    """What the ClientApp reads: ``texts`` and ``client``, or ``partition-id`` and so on, and ``state``.
+    """What the ClientApp reads, such as ``texts`` and ``client``, or ``partition-id``.
 
     Raises:
         HashfedError: where options contradict each other, or a path is not readable.
@@ -120,7 +125,17 @@ def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | 
         config["source"] = source if source in NAMED else _readable("--source", Path(source))
     if arguments.state is not None:
         config["state"] = _writable("--state", arguments.state)
+    if arguments.slices is not None:
+        config["slices"] = _source_of_slices(arguments.slices)
     return config
+
+
+def _source_of_slices(where: str) -> str:
+    if where.startswith(("http://", "https://")):
+        if any(sign in where for sign in "?#@"):
+            raise HashfedError(f"--slices = {where}: a URL must have no ?, # and @")
+        return where
+    return _readable("--slices", Path(where))
 
 
 def _writable(option: str, folder: Path) -> str:

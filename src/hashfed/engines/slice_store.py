@@ -180,8 +180,14 @@ def open_source(where: str, seconds: float = math.inf) -> FolderStore | WebSourc
     """The source at a URL that begins with http:// or https://, else in a folder of this path.
 
     ``seconds``: for which slices are fetched from a URL.
+
+    Raises:
+        HashfedError: for a URL with ?, # or @, which would ask for something else than a folder's files.
+
     """
     if where.startswith(("http://", "https://")):
+        if any(sign in where for sign in "?#@"):
+            raise HashfedError(f"slices at {where}: a URL must have no ?, # and @")
         return WebSource(where, seconds)
     return FolderStore(Path(where))
 

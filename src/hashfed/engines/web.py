@@ -29,7 +29,7 @@ def fetch(url: str, most: int, seconds: float | None = None) -> bytes:
 
     Raises:
         HashfedError: where the server is not there, too slow, answers with an error, or redirects: a client
-            asks nobody but the server that its run names, and no machine of its own network.
+            asks nobody but the server that it was told.
 
     """
     allowed = SECONDS + most / SPEED

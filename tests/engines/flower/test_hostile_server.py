@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import cast
+from threading import Thread
+from typing import ClassVar, cast
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from flwr.app import ConfigRecord, Message, UserConfig
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import EVALUATE, HASH, JOIN, app
+from hashfed.engines.flower.client_app import EVALUATE, HASH, JOIN, TRAIN, app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Welcome
@@ -104,3 +107,43 @@ def test_a_model_of_another_shape_is_not_evaluated(texts: Path, shape: tuple[int
         with pytest.raises(HashfedError, match="no node evaluated a held-out client"):
             engine.evaluate()
     assert any(line.startswith("evaluation: node ") and "rows of shape" in line for line in said), said
+
+
+def test_a_node_asks_no_other_machine_than_its_own_setting_names(texts: Path, tmp_path: Path) -> None:
+    """The server names a machine of the node's network, once with a query of its own."""
+    config, data = prepare(texts, slices=str(tmp_path / "slices"))
+    selection = config.selection.model_copy(update={"delivery": "pre-generated"})
+    retrieval = config.retrieval.model_copy(update={"method": "simhash-union"})
+    config = config.model_copy(update={"selection": selection, "retrieval": retrieval})
+
+    class Asked(BaseHTTPRequestHandler):
+        paths: ClassVar[list[str]] = []
+
+        def do_GET(self) -> None:
+            self.paths.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Asked) as router:
+        thread = Thread(target=router.serve_forever)
+        thread.start()
+
+        def change(message: Message, more: str = "") -> None:
+            where = f"http://127.0.0.1:{router.server_port}/{more}"
+            request = {**message.content.config_records["request"], "slices": where}
+            message.content["request"] = ConfigRecord(request)
+
+        try:
+            nodes = partitions(config.data.source)
+            own: list[UserConfig] = [{**node, "slices": str(tmp_path / "slices")} for node in nodes]
+            with FlowerRounds(grid(own, TRAIN, change), config, data) as engine:
+                assert engine.run_round().failed == {}
+            query = partial(change, more="reboot?now=")
+            with (
+                FlowerRounds(grid(nodes, TRAIN, query), config, data) as engine,
+                pytest.raises(HashfedError, match=r"a URL must have no \?, # and @"),
+            ):
+                engine.run_round()
+            assert Asked.paths == []
+        finally:
+            router.shutdown()
+            thread.join()

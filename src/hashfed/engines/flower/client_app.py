@@ -127,9 +127,8 @@ def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, an
             else:
                 # The node's clients share what it has fetched; each counts what it needs.
                 # Nobody waits for what comes after the deadline.
-                source = source or CachedSource(
-                    open_source(str(request["slices"]), node.config.flower.deadline)
-                )
+                where = node.slices or str(request["slices"])
+                source = source or CachedSource(open_source(where, node.config.flower.deadline))
                 mine = CachedSource(source)
                 wanted = Wanted(str(request["manifest"]), int(cast(int, request["manifest_bytes"])))
                 manifest = client.fetch_manifest(wanted, mine)

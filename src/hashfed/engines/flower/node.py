@@ -168,6 +168,7 @@ class NodeState:
         size: n.
         shape: of the model.
         memories: of its clients.
+        slices: where it takes slices from, whatever the server says (``slices`` in its settings); or None.
 
     """
 
@@ -187,6 +188,7 @@ class NodeState:
         model = build_model(self.config)
         self.shape = ModelShape(self.size, model.dimension, model.body_shapes())
         self.memories = Memories(context.state, context.node_config, str(setup["identity"]))
+        self.slices = str(context.node_config["slices"]) if "slices" in context.node_config else None
         self._names = cast(list[str], setup["clients"])
         self.held_out = [name for name in cast(list[str], setup["held_out"]) if name]
 
