@@ -291,8 +291,18 @@ FAULTS: dict[str, tuple[Interfere, str]] = {
     "a client that was not asked": (in_the_name_of("c999"), "client c999: was not asked"),
     "a message for all": (in_the_name_of(""), "a message update, which was not asked for"),
     "the same client twice": (twice, "two messages update of client"),
-    "a report of other rows": (in_record("0.report", rows=1e9), "report: rows = 1000000000.0: must be from"),
-    "a report of NaN": (in_record("0.report", flops=math.nan), "report: flops = nan: must be from 0"),
+    "a report of other rows": (
+        in_record("0.report", rows=1e9),
+        "report: rows = 1000000000.0: must be an integer from",
+    ),
+    "a report of NaN": (
+        in_record("0.report", flops=math.nan),
+        "report: flops = nan: must be an integer from 0",
+    ),
+    "a report of half a row": (
+        in_record("0.report", own=0.5),
+        "report: own = 0.5: must be an integer from 0",
+    ),
     "a report too much": (in_record("0.report", junk=1.0), "report: junk is unknown"),
 }
 
@@ -354,6 +364,29 @@ def test_a_client_app_that_raises_is_named_with_its_error(texts: Path, without: 
     _, others = without(frozenset(record.failed))
     for name, value in parameters.named().items():
         assert torch.equal(value, others.named()[name])
+
+
+@pytest.mark.parametrize("seconds", [1e300, -1.0, math.nan, math.inf, 3600.0])
+def test_seconds_that_nobody_waited_are_none(texts: Path, seconds: float) -> None:
+    """They are the only numbers that a client reports without consequence."""
+    config, data = prepare(texts)
+
+    def interfere(node: int, reply: Message) -> Message:
+        for record in reply.content.metric_records.values():
+            for name in record:
+                if name.endswith("seconds"):
+                    record[name] = seconds
+        return reply
+
+    found = play(config, data, interfere)[0][0]
+    assert found.failed == {}
+    assert [(report.seconds["hash"], report.seconds["train"]) for report in found.reports] == [(0.0, 0.0)] * 9
+    assert {name: found.seconds[name] for name in found.seconds if name.endswith("_client")} == {
+        f"{kind}_client": 0.0 for kind in ("query.declare", "query.hash", "train")
+    }
+    honest = play(config, data)[0][0]
+    assert all(report.seconds["hash"] > 0 < report.seconds["train"] for report in honest.reports)
+    assert all(value > 0 for value in honest.seconds.values())
 
 
 def of_scales(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Interfere:
@@ -423,10 +456,14 @@ def without_sums(node: int, reply: Message) -> Message:
 @pytest.mark.parametrize(
     ("interfere", "reason"),
     [
-        (with_sums(words=1e308), "words = 1e+308: must be from 0 to"),
-        (with_sums(words=-1.0), "words = -1.0: must be from 0 to"),
-        (with_sums(predictions=1e9, words=1e9), "predictions = 1000000000.0: must be from 0 to 10000"),
-        (with_sums(correct=1e4), "correct = 10000.0: must be from 0 to"),
+        (with_sums(words=1e308), "words = 1e+308: must be an integer from 0 to"),
+        (with_sums(words=-1.0), "words = -1.0: must be an integer from 0 to"),
+        (
+            with_sums(predictions=1e9, words=1e9),
+            "predictions = 1000000000.0: must be an integer from 0 to 10000",
+        ),
+        (with_sums(correct=1e4), "correct = 10000.0: must be an integer from 0 to"),
+        (with_sums(correct=0.5), "correct = 0.5: must be an integer from 0 to"),
         (with_sums(nll=math.nan), "nll = nan: must be from"),
         (with_sums(all_nll=math.inf), "all_nll = inf: must be from"),
         (with_sums(nll=-9.0), "nll = -9.0: must be from -0.0"),

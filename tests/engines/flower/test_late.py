@@ -1,7 +1,10 @@
 """Answers that come late, in another order, from elsewhere or never."""
 
+import json
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -15,8 +18,11 @@ from hashfed.data import FederatedText
 from hashfed.engines import Simulation
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.round_play import RoundPlay
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.server_round import ServerRound
+from hashfed.errors import HashfedError
+from hashfed.experiments.train import train
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.models import Parameters
 from loopback import LoopbackGrid, partitions
@@ -185,3 +191,124 @@ def test_a_round_that_is_tried_again_does_not_wait_for_the_dead(texts: Path) -> 
         assert len(record.reports) == 9
         assert {engine._members.node(report.client) for report in record.reports} == {1, 2}
     assert any("attempt 1 of 3" in line for line in said)
+
+
+def test_a_declaration_ends_with_the_node_that_made_it(texts: Path) -> None:
+    """A node declares for others' clients what they do not need, and leaves: its words leave with it."""
+    config, data = prepare(texts)
+
+    def interfere(node: int, reply: Message) -> Message:
+        if node == 2 and reply.metadata.message_type in ("query.declare", "train"):
+            parcel = records.unpack(reply.content)
+            for kinds in parcel.messages.values():
+                if "declare" in kinds:
+                    declared = cast(Declare, kinds["declare"])
+                    kinds["declare"] = replace(declared, own=np.array([0, 1], np.int32))
+            for name, record in records.pack(parcel).items():
+                reply.content[name] = record
+        return reply
+
+    nodes = partitions(texts)
+    grid = LoopbackGrid(app, [*nodes, nodes[1]], interfere)
+    honest = grid.contexts.pop(4)
+    with FlowerRounds(grid, config, data) as engine:
+        engine.run_round()
+        following = engine._following
+        assert following is not None
+        theirs = {name for name in following.there if engine._members.node(name) == 2}
+        assert theirs
+        del grid.contexts[2]
+        grid.contexts[4] = honest
+        look_again(engine)
+        engine._wait_for_clients(len(data.train))
+        record = engine.run_round()
+    assert record.failed == {}
+    assert theirs <= {report.client for report in record.reports}
+
+
+def test_only_the_node_that_was_asked_last_declares_for_a_client(texts: Path) -> None:
+    """Node 2 answers when its client has been asked of another node, which hosts it now."""
+    config, data = prepare(texts)
+    nodes = partitions(texts)
+    grid = LoopbackGrid(app, [*nodes, nodes[1]])
+    honest = grid.contexts.pop(4)
+    with FlowerRounds(grid, config, data) as engine:
+        engine._wait_for_clients(len(data.train))
+        declarations = engine._draw(1)
+        mine = [name for name in declarations.cohort if engine._members.node(name) == 2]
+        assert mine
+        play = RoundPlay(
+            config,
+            engine._post,
+            engine._members,
+            ServerRound.of(config, engine.state.parameters, engine._index(1), 1, data.label_counts),
+            declarations,
+            None,
+        )
+        play._ask_to_declare(2, declarations, mine)
+        (old,) = engine._post.collect()
+        del grid.contexts[2]
+        grid.contexts[4] = honest
+        look_again(engine)
+        engine._wait_for_clients(len(data.train))
+        play._ask_to_declare(4, declarations, mine)
+        play._answer(old)
+        assert declarations.there == {}
+        (new,) = engine._post.collect()
+        play._answer(new)
+        assert sorted(declarations.there) == mine
+        assert declarations.answered == dict.fromkeys(mine, 4)
+
+
+def test_a_node_that_forgot_everything_before_an_evaluation_joins_again(texts: Path) -> None:
+    config, data = prepare(texts, evaluation="clients")
+    grid = LoopbackGrid(app, partitions(config.data.source))
+    said: list[str] = []
+    with FlowerRounds(grid, config, data, said.append) as engine:
+        engine.run_round()
+        expected = engine.evaluate()
+        grid.contexts[2].state.clear()
+        assert engine.evaluate() != expected
+        assert engine._members.hosts_of_held_out().keys() == {1, 3}
+        look_again(engine)
+        engine._wait_for_clients(len(data.train))
+        assert engine.evaluate() == expected
+    assert [line for line in said if line.startswith("evaluation")] == [
+        "evaluation: node 2: this node was started anew and has not joined the run yet"
+    ]
+
+
+def test_a_run_outlives_an_evaluation_that_nobody_answers(texts: Path, tmp_path: Path) -> None:
+    """In the middle it is said and left out; at the end the run says that its summary is missing."""
+    config, _ = prepare(texts, evaluation="clients")
+    evaluation = config.evaluation.model_copy(update={"every": 1})
+    output = str(tmp_path / "run")
+    config = config.model_copy(update={"rounds": 3, "evaluation": evaluation, "output": output})
+    silent = {1, 2}
+
+    def interrupt(node: int, message: Message) -> None:
+        if message.metadata.message_type == "evaluate" and engines[-1].state.round in silent:
+            raise RuntimeError("no memory")
+
+    engines: list[FlowerRounds] = []
+    said: list[str] = []
+
+    def make_engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
+        grid = LoopbackGrid(app, partitions(texts), interrupt=interrupt)
+        engines.append(FlowerRounds(grid, config, data, said.append))
+        return engines[-1]
+
+    summary = train(config, make_engine=make_engine)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert ["evaluation" in line for line in lines] == [False, False, True]
+    assert lines[2]["evaluation"] == summary["evaluation"]
+    why = "flower.evaluation = clients: no node evaluated a held-out client (allowed: server)"
+    assert [line for line in said if "after round" in line] == [
+        f"evaluation after round {round}: {why}" for round in (1, 2)
+    ]
+    silent |= {3, 4}
+    with pytest.raises(HashfedError, match="no node evaluated a held-out client"):
+        train(config.model_copy(update={"rounds": 4}), make_engine=make_engine)
+    silent.clear()
+    summary = train(config.model_copy(update={"rounds": 4}), make_engine=make_engine)
+    assert summary["rounds"] == 4

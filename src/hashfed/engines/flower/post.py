@@ -4,7 +4,6 @@
 how long it waits, and what a node that stays silent costs it.
 """
 
-import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,9 +39,12 @@ def shorten(text: str) -> str:
     return " ".join(text[: 2 * LONGEST].split())[:LONGEST]
 
 
-def seconds_of(value: object) -> float:
-    """A duration that somebody else measured, shown and never computed with; 0 where it is none."""
-    usable = isinstance(value, int | float) and math.isfinite(value) and value >= 0
+def seconds_of(value: object, most: float) -> float:
+    """A duration that somebody else measured, shown and never computed with; 0 where it cannot be one.
+
+    ``most``: seconds for which it was waited.
+    """
+    usable = isinstance(value, int | float) and 0 <= value <= most
     return float(value) if usable else 0.0  # type: ignore[arg-type]
 
 
@@ -156,9 +158,10 @@ class Post:
         content["request"] = make_request(self.setup, round, declare, more)
         self.down += records.size(content)
         message = Message(content, dst_node_id=node, message_type=kind, ttl=keep, group_id=str(round))
+        since = time.monotonic()
         ids = list(self.grid.push_messages([message]))
         if len(ids) == 1 and ids[0]:
-            self._sent[ids[0]] = _Sent(node, kind, round, clients, declare, time.monotonic())
+            self._sent[ids[0]] = _Sent(node, kind, round, clients, declare, since)
             return str(ids[0])
         self._unsent += 1
         name, text = f"unsent {self._unsent}", f"{kind} could not be sent to it"
@@ -201,7 +204,7 @@ class Post:
         else:
             self.up += records.size(message.content)
             timing = message.content.metric_records.get("time")
-            worked = seconds_of(timing.get("seconds")) if timing is not None else 0.0
+            worked = 0.0 if timing is None else seconds_of(timing.get("seconds"), waited)
             error = message.content.config_records.get("error")
             if error is None:
                 content = message.content

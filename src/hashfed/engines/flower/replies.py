@@ -51,7 +51,12 @@ def open_reply(reply: Reply) -> Parcel:
 
 
 def take_report(
-    report: ClientReport, numbers: Mapping[str, float], update: Update, shape: ModelShape, limits: Limits
+    report: ClientReport,
+    numbers: Mapping[str, float],
+    update: Update,
+    shape: ModelShape,
+    limits: Limits,
+    waited: float,
 ) -> None:
     """Put what a client says about its work into its report: shown, never computed with.
 
@@ -61,6 +66,7 @@ def take_report(
         update: that came with them.
         shape: of the model.
         limits: of a client.
+        waited: seconds from its rows to its answer.
 
     Raises:
         HashfedError: where a number is missing, absurd, or contradicts the update.
@@ -78,8 +84,8 @@ def take_report(
     }
     for name, (least, most) in bounds.items():
         value = numbers.get(name, 0 if name == "slices" else -1)
-        if not least <= value <= most:
-            raise HashfedError(f"report: {name} = {value}: must be from {least} to {most}")
+        if not least <= value <= most or value != int(value):
+            raise HashfedError(f"report: {name} = {value}: must be an integer from {least} to {most}")
     strange = sorted(set(numbers) - set(bounds) - {"train_seconds"})
     if strange:
         raise HashfedError(f"report: {strange[0]} is unknown")
@@ -88,7 +94,7 @@ def take_report(
     report.parameters = int(numbers["parameters"])
     report.predictions = int(numbers["predictions"])
     report.flops = int(numbers["flops"])
-    report.seconds["train"] = seconds_of(numbers.get("train_seconds"))
+    report.seconds["train"] = seconds_of(numbers.get("train_seconds"), waited)
     if Manifest.kind in report.bytes:
         slices, sent = numbers.get("slices", 0.0), report.bytes.pop(Update.kind)
         report.bytes |= {"slices": int(slices), Update.kind: sent}
@@ -109,27 +115,30 @@ def read_sums(numbers: Mapping[str, float], most: int) -> PredictionSums:
     if set(numbers) != set(names):
         odd = sorted(set(numbers) ^ set(names))[0]
         raise HashfedError(f"sums of predictions: {odd} is in only one of the message and what is asked for")
-    predictions = _within(numbers, "predictions", most)
-    words = _within(numbers, "words", predictions)
-    top3 = _within(numbers, "top3", words)
+    predictions = _count(numbers, "predictions", most)
+    words = _count(numbers, "words", predictions)
+    top3 = _count(numbers, "top3", words)
     return PredictionSums(
-        words=int(words),
-        correct=int(_within(numbers, "correct", top3)),
-        top3=int(top3),
+        words=words,
+        correct=_count(numbers, "correct", top3),
+        top3=top3,
         nll=_loss(numbers, "nll", words),
-        oov=int(_within(numbers, "oov", predictions - words)),
-        predictions=int(predictions),
+        oov=_count(numbers, "oov", predictions - words),
+        predictions=predictions,
         all_nll=_loss(numbers, "all_nll", predictions),
     )
 
 
-def _loss(numbers: Mapping[str, float], name: str, predictions: float) -> float:
-    # A loss of nothing may be rounded to less.
-    return _within(numbers, name, predictions * LARGEST_LOSS, least=-1e-3 * predictions)
-
-
-def _within(numbers: Mapping[str, float], name: str, most: float, least: float = 0) -> float:
+def _count(numbers: Mapping[str, float], name: str, most: int) -> int:
     value = numbers[name]
+    if not 0 <= value <= most or value != int(value):
+        raise HashfedError(f"sums of predictions: {name} = {value}: must be an integer from 0 to {most}")
+    return int(value)
+
+
+def _loss(numbers: Mapping[str, float], name: str, predictions: int) -> float:
+    value, most = numbers[name], predictions * LARGEST_LOSS
+    least = -1e-3 * predictions  # a loss of nothing may be rounded to less
     if not least <= value <= most:
         raise HashfedError(f"sums of predictions: {name} = {value}: must be from {least:g} to {most:g}")
     return value

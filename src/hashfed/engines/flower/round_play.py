@@ -276,9 +276,9 @@ class RoundPlay:
         if DECLARE in by_exchange:
             self._welcome(reply.node, by_exchange[DECLARE])
         if HASH in by_exchange:
-            self._send_rows(reply.node, by_exchange[HASH], parcel)
+            self._send_rows(reply.node, by_exchange[HASH], parcel, reply.waited)
         for name in by_exchange.get(TRAIN, []):
-            self._take_update(name, parcel)
+            self._take_update(name, parcel, reply.waited)
 
     def _take_declarations(self, reply: Reply, parcel: Parcel) -> None:
         """Of this cohort or the next, whichever the request asked for."""
@@ -323,7 +323,7 @@ class RoundPlay:
         else:
             self._send(node, TRAIN, parcel)
 
-    def _send_rows(self, node: int, names: Sequence[str], answered: Parcel) -> None:
+    def _send_rows(self, node: int, names: Sequence[str], answered: Parcel, waited: float) -> None:
         """Step 4: from the keys of each client to its rows."""
         parcel = Parcel(self.round)
         for name in names:
@@ -334,7 +334,7 @@ class RoundPlay:
                 keys = cast(ClientKeys, message)
                 check_keys(keys, self.round, self._limits, self.server.encoder)
                 self._count(self.reports[name], keys)
-                seconds = seconds_of(answered.reports.get(name, {}).get("hash_seconds"))
+                seconds = seconds_of(answered.reports.get(name, {}).get("hash_seconds"), waited)
                 self.reports[name].seconds["hash"] = seconds
                 parcel.add(name, self._rows_for(name, keys))
         self._send(node, TRAIN, parcel)
@@ -366,7 +366,7 @@ class RoundPlay:
     def _feedback(self, clients: list[str]) -> More:
         return {} if self.used is None else feedback_request([self.used.get(name, 0) for name in clients])
 
-    def _take_update(self, name: str, parcel: Parcel) -> None:
+    def _take_update(self, name: str, parcel: Parcel, waited: float) -> None:
         """Step 6 begins: an update is checked before anything else sees it."""
         with self._blaming(name):
             message = parcel.messages.get(name, {}).get(Update.kind)
@@ -376,7 +376,8 @@ class RoundPlay:
             precision = self.config.compression.updates
             check_update(update, self.round, self._shape, self._limits, self._sent[name], precision)
             self._count(report, update)
-            take_report(report, parcel.reports.get(name, {}), update, self._shape, self._limits)
+            numbers = parcel.reports.get(name, {})
+            take_report(report, numbers, update, self._shape, self._limits, waited)
             accepted, clipped = accept_update(self.config.server, update)
             self.clipped += clipped
             self._updates[name] = accepted

@@ -114,9 +114,7 @@ class FlowerRounds:
             HashfedError: where too few clients have joined, or answered in three attempts.
 
         """
-        if not self._begun:
-            self._wait_for_clients(self.config.flower.clients or self.config.cohort)
-            self._begun = True
+        self._begin()
         self._left_out.clear()
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -131,6 +129,11 @@ class FlowerRounds:
                 # Those who are gone for good must not hold up the others.
                 self._wait_for_clients(self._least(self.config.cohort))
         raise AssertionError("unreachable")
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._wait_for_clients(self.config.flower.clients or self.config.cohort)
+            self._begun = True
 
     def _least(self, asked: int) -> int:
         """How many of so many clients must answer."""
@@ -280,6 +283,7 @@ class FlowerRounds:
 
     def _evaluate_on_nodes(self) -> PredictionSums:
         """Sums over the held-out clients of all nodes that answer in time, added in order of names."""
+        self._begin()  # a run may have come back for its last evaluation alone
         parameters = records.arrays(self.state.parameters.named())
         waiting: dict[str, int] = {}
         for node, names in self._members.hosts_of_held_out().items():
