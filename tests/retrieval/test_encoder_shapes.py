@@ -50,3 +50,8 @@ def test_every_encoder_is_as_the_client_expects_it_and_nothing_else(fields: dict
         for bad in (array.astype(np.float64), np.concatenate([array] * 64), array[..., None], array[:0]):
             with pytest.raises(HashfedError, match=rf"encoder\.{name} of type .* and shape .*: must be "):
                 expected.check(kind, numbers, arrays | {name: bad})
+        for odd in (np.nan, np.inf):
+            bad = array.copy()
+            bad.flat[-1] = odd
+            with pytest.raises(HashfedError, match=rf"encoder\.{name}: has a value that is not finite"):
+                expected.check(kind, numbers, arrays | {name: bad})

@@ -49,8 +49,10 @@ def serve(arguments: argparse.Namespace) -> None:
     need_flower("hashfed serve")
     from hashfed.engines.flower.commands import split_address
     from hashfed.engines.flower.processes import SuperLink
+    from hashfed.engines.flower.server import check_config
 
     config = absolute(load_config(arguments.config, overrides(arguments)))
+    check_config(config)
     host, port = split_address(arguments.address)
     if arguments.nodes < 1:
         raise HashfedError(f"--nodes = {arguments.nodes}: must be at least 1")

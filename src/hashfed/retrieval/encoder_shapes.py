@@ -47,7 +47,7 @@ class EncoderShape:
         """Refuse an encoder that is another one.
 
         Raises:
-            HashfedError: where kind, a number, or type or shape of an array differs.
+            HashfedError: where kind, a number, or type or shape of an array differs, or one is not finite.
 
         """
         self.check_numbers(kind, numbers)
@@ -62,6 +62,8 @@ class EncoderShape:
                     f"encoder.{name} of type {arrays[name].dtype} and shape {found}: "
                     f"must be {np.dtype(dtype)}, {shape}{' or less' if self.shorter else ''}"
                 )
+            if not np.isfinite(arrays[name]).all():
+                raise HashfedError(f"encoder.{name}: has a value that is not finite")
 
     def check_numbers(self, kind: str, numbers: Mapping[str, int]) -> None:
         """Of these, kind and numbers.

@@ -579,10 +579,14 @@ def test_nodes_that_answer_with_errors_are_left_out_of_the_next_attempt(texts: P
     with FlowerRounds(grid, config, data, said.append) as engine:
         found = [engine.run_round() for _ in range(3)]
         names = {name for name in engine._members.train if engine._members.node(name) == BAD}
+        following = engine._following
     assert [len(record.reports) for record in found] == [9, 9, 9]
     assert any("attempt 1 of 3" in line for line in said)
     assert not any("attempt 2 of 3" in line for line in said)
-    assert not names & {report.client for record in found for report in record.reports}
+    assert following is not None
+    # Each round begins with everybody, so that a server that is resumed draws the same.
+    assert names & set(following.cohort)
+    assert following.cohort == engine._draw(following.round).cohort
 
 
 def test_a_server_does_not_choose_the_file_that_a_node_reads(texts: Path) -> None:

@@ -17,7 +17,8 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines import Simulation
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.client_app import DECLARE, app
+from hashfed.engines.flower.post import Reply
 from hashfed.engines.flower.round_play import RoundPlay
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.server_round import ServerRound
@@ -312,3 +313,22 @@ def test_a_run_outlives_an_evaluation_that_nobody_answers(texts: Path, tmp_path:
     silent.clear()
     summary = train(config.model_copy(update={"rounds": 4}), make_engine=make_engine)
     assert summary["rounds"] == 4
+
+
+def test_a_node_that_was_gone_in_an_evaluation_is_not_thrown_out_again_after_it(texts: Path) -> None:
+    """It says late that it was started anew; by the next round it has joined again."""
+    config, data = prepare(texts, evaluation="clients")
+    grid = LoopbackGrid(app, partitions(config.data.source))
+    with FlowerRounds(grid, config, data) as engine:
+        engine.run_round()
+        late = Reply("m", 2, DECLARE, None, "started anew", True, 1.0, 0.0, 1, (), (2, []))
+        kept = replace(late, node=1, gone=False)
+        engine._post.put_back([late, kept])
+        engine.evaluate()
+        assert set(engine._members.hosts_of_held_out()) == {1, 3}
+        assert engine._post._waiting == [kept]
+        look_again(engine)
+        engine._wait_for_clients(len(data.train))
+        record = engine.run_round()
+        assert record.failed == {}
+        assert {engine._members.node(report.client) for report in record.reports} == {1, 2, 3}

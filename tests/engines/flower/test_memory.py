@@ -154,6 +154,17 @@ def test_what_a_late_update_lost_is_as_if_it_had_never_been(
     assert equal(first, second)
 
 
+def test_a_server_that_could_go_back_further_than_its_clients_is_refused(texts: Path) -> None:
+    config, data = fed_back(texts)
+    config = config.model_copy(update={"checkpoint_every": 2})
+    with pytest.raises(
+        HashfedError, match=r"checkpoint_every = 2: must be 1 with compression\.error_feedback"
+    ):
+        FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data)
+    plain = config.model_copy(update={"compression": Config().compression})
+    FlowerRounds(LoopbackGrid(app, partitions(texts)), plain, data)
+
+
 def residual(round: int) -> Residual:
     return Residual(round, {"b": torch.ones(2)}, np.array([1, 4], np.int32), torch.full((2, 3), float(round)))
 

@@ -1,18 +1,91 @@
 """Replies that cannot be read, are never there as a whole, or answer in another node's name."""
 
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
+from unittest.mock import Mock
 
+import httpx
 import pytest
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 
-from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import TRAIN, app
+from hashfed.engines import Simulation
+from hashfed.engines.flower import pulls, records
+from hashfed.engines.flower.client_app import JOIN, TRAIN, app
+from hashfed.engines.flower.post import Post
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import one_line
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data
+
+
+@pytest.mark.parametrize("hanging", [1, 4])
+def test_replies_that_never_end_to_come_hold_up_nobody(texts: Path, hanging: int) -> None:
+    """However many they are; the other nodes take a while for each exchange."""
+    data, closed = small_data(texts), threading.Event()
+
+    class Hanging(LoopbackGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            found = list(super().pull_messages(message_ids))
+            if any(r.metadata.src_node_id > 2 and r.metadata.message_type != JOIN for r in found):
+                closed.wait()
+            return found
+
+    flower = {"clients": len(data.train), "deadline": 4, "minimum_share": 0.05}
+    config = small_config(texts, cohort=len(data.train), flower=flower)
+    grid = Hanging(app, partitions(texts, 2 + hanging), delay=lambda node, reply: 0.3)
+    with FlowerRounds(grid, config, data) as engine:
+        engine._wait_for_clients(len(data.train))
+        honest = [name for name in engine._members.train if (engine._members.node(name) or 9) <= 2]
+        record = engine.run_round()
+    closed.set()
+    assert [report.client for report in record.reports] == honest
+    assert set(record.failed.values()) == {"no answer to declare within 4 s"}
+
+
+@pytest.mark.parametrize("error", [httpx.ReadTimeout("slow"), OSError("reset"), RuntimeError("no thread")])
+def test_a_superlink_that_fails_for_a_moment_is_no_nodes_fault(texts: Path, error: Exception) -> None:
+    data = small_data(texts)
+    config = small_config(texts, cohort=9, flower={"clients": len(data.train), "deadline": 20})
+
+    class Failing(LoopbackGrid):
+        asked = 0
+
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            self.asked += 1
+            if self.asked % 2:
+                raise error
+            return super().pull_messages(message_ids)
+
+    with Simulation(config, data) as simulation:
+        expected = simulation.run_round()
+    with FlowerRounds(Failing(app, partitions(texts)), config, data) as engine:
+        record = engine.run_round()
+    assert (record.loss, record.failed) == (expected.loss, {})
+
+
+def test_a_superlink_that_fails_for_long_is(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulls, "TROUBLE_SECONDS", 0.05)
+    grid = LoopbackGrid(app, partitions(texts))
+    monkeypatch.setattr(grid, "pull_messages", Mock(side_effect=OSError("reset")))
+    post = Post(grid, "run")
+    post.send(1, JOIN, 0, RecordDict(), 60.0)
+    assert post.collect() == []
+    time.sleep(0.1)
+    (reply,) = post.collect()
+    assert (reply.node, reply.gone) == (1, False)
+    assert reply.problem == "its reply cannot be read (OSError: reset)"
+
+
+def test_nothing_of_a_node_that_is_forgotten_comes(texts: Path) -> None:
+    post = Post(LoopbackGrid(app, partitions(texts)), "run")
+    for node in (1, 2):
+        post.send(node, JOIN, 0, RecordDict(), 60.0)
+    post.put_back(post.collect())
+    post.send(1, JOIN, 0, RecordDict(), 60.0)
+    post.forget(1)
+    assert [reply.node for reply in post.collect()] == [2]
 
 
 class SpoiledGrid(LoopbackGrid):

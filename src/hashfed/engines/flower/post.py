@@ -30,6 +30,8 @@ GONE = {3, 4, 5, 8}
 
 POLL_SECONDS = 0.1
 """Between two looks for replies."""
+LONGEST_REST = 1.0
+"""Between two looks, however long they take."""
 LONGEST = 500
 """Characters of a text from a node that are shown and kept."""
 
@@ -186,7 +188,7 @@ class Post:
 
     def rest(self) -> None:
         """Between two looks: at least half of the time the SuperLink is not asked for replies."""
-        time.sleep(max(POLL_SECONDS, self._looking))
+        time.sleep(min(max(POLL_SECONDS, self._looking), LONGEST_REST))
 
     def put_back(self, replies: Iterable[Reply]) -> None:
         """Let these be collected again."""
@@ -241,6 +243,7 @@ class Post:
 
     def forget(self, node: int) -> None:
         """Wait no longer for this node."""
+        self._waiting = [reply for reply in self._waiting if reply.node != node]
         for name in [name for name, sent in self._sent.items() if sent.node == node]:
             del self._sent[name]
             self._pulls.forget(name)

@@ -4,15 +4,21 @@ Flower takes all replies that are there from the SuperLink at once, reads them o
 the missing parts of each up to two hours, and raises where one is no message: the others would be lost.
 """
 
+import time
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from threading import Thread
 
+import httpx
 from flwr.app import Message
 from flwr.serverapp import Grid
 
-PATIENCE = 2.0
-"""Seconds until the other replies are looked for, while parts of one are still missing."""
+PATIENCE = 0.05
+"""Seconds until the next reply is looked for; one that takes longer is taken at a later look."""
+TROUBLE_SECONDS = 30.0
+"""For which the SuperLink may fail to answer about a reply, until that counts as its node's fault."""
+TROUBLE = (httpx.HTTPError, OSError, RuntimeError, MemoryError)
+"""The SuperLink's fault or this process's, as far as anybody can tell; any other error is the reply's."""
 
 
 @dataclass
@@ -26,28 +32,44 @@ class Pulls:
 
     grid: Grid
     _begun: dict[str, "Future[list[Message]]"] = field(default_factory=dict, init=False)
-    """Pulls of replies whose parts were not all there, by the message that they answer."""
+    """Pulls that were not done at the last look, by the message whose reply they pull."""
+    _trouble: dict[str, float] = field(default_factory=dict, init=False)
+    """Since when, by message."""
 
     def look(self, message: str) -> Message | None:
         """The reply to a message; None where it is not there yet.
 
         Raises:
-            Exception: of any kind, where what came is no message or its parts did not come.
+            Exception: of any kind, where what came is no message, or its parts did not come.
             RunNotRunningException: where Flower has stopped the run; it is no ``Exception``.
 
         """
+        try:
+            found = self._pulled(message)
+        except TROUBLE:
+            since = self._trouble.setdefault(message, time.monotonic())
+            if time.monotonic() - since > TROUBLE_SECONDS:
+                raise
+            return None
+        if found is not None:
+            self._trouble.pop(message, None)
+        # What says that it answers another message may be a node's answer in another one's name.
+        return next((one for one in found or () if one.metadata.reply_to_message_id == message), None)
+
+    def forget(self, message: str) -> None:
+        """Wait no longer for a reply; where its parts are missing, the Grid gives up when it is closed."""
+        self._begun.pop(message, None)
+        self._trouble.pop(message, None)
+
+    def _pulled(self, message: str) -> list[Message] | None:
+        """What one pull gave; None where it is not done."""
         pull = self._begun.pop(message, None)
         first = pull is None
         pull = pull or self._begin(message)
         if not wait([pull], PATIENCE if first else 0.0).done:
             self._begun[message] = pull
             return None
-        # What says that it answers another message may be a node's answer in another one's name.
-        return next((found for found in pull.result() if found.metadata.reply_to_message_id == message), None)
-
-    def forget(self, message: str) -> None:
-        """Wait no longer for the parts of a reply; the Grid gives up on them when it is closed."""
-        self._begun.pop(message, None)
+        return pull.result()
 
     def _begin(self, message: str) -> "Future[list[Message]]":
         found: Future[list[Message]] = Future()

@@ -92,6 +92,7 @@ class RoundPlay:
         following: of the next round's; None where there is none, or nobody declares.
         reports: of clients whose update has come, by name.
         failed: why an update will not come, by name.
+        erring: nodes that answered with errors, and are there.
         seconds: of the server's own work, and of the slowest node's.
         clipped: updates that were longer than ``server.clip``.
         manifest: where the round's slices are and which one lists them; None where rows are sent.
@@ -107,6 +108,7 @@ class RoundPlay:
     following: Declarations | None
     reports: dict[str, ClientReport] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    erring: set[int] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     clipped: int = 0
     manifest: tuple[str, Wanted] | None = None
@@ -167,6 +169,7 @@ class RoundPlay:
                 self._fail(name, "its node is gone")
             elif name in self.declarations.failed:
                 self._fail(name, self.declarations.failed[name])
+                self.erring.add(self.declarations.answered[name])
         if self.config.selection.delivery != "on-demand":
             self._send_to_all([name for name in cohort if name not in self.failed])
             return
@@ -401,7 +404,9 @@ class RoundPlay:
     def _fail(self, name: str, reason: str) -> None:
         self.failed[name] = shorten(reason)
         self.reports.pop(name, None)
-        self._owed.pop(name, None)
+        owed = self._owed.pop(name, None)
+        if owed is not None:
+            self.erring.add(owed.node)
 
     def _fail_all(self, names: list[str], reason: str) -> None:
         for name in names:
@@ -410,6 +415,7 @@ class RoundPlay:
     def _lose(self, node: int, reason: str) -> None:
         """A node that is gone owes nothing more."""
         self._fail_all([name for name, owed in self._owed.items() if owed.node == node], reason)
+        self.erring.discard(node)
         self.post.forget(node)
         self.members.lose(node)
 

@@ -50,14 +50,29 @@ class TooFewAnsweredError(HashfedError):
     """A round in which fewer clients answered than ``flower.minimum_share`` asks; the model is as before.
 
     Attributes:
-        failed: the clients that did not.
+        erring: the nodes that answered with errors.
 
     """
 
-    def __init__(self, text: str, failed: Collection[str]) -> None:
+    def __init__(self, text: str, erring: Collection[int]) -> None:
         """Say it in ``text``."""
         super().__init__(text)
-        self.failed = failed
+        self.erring = erring
+
+
+def check_config(config: Config) -> None:
+    """Refuse settings that do not go together over a network.
+
+    Raises:
+        HashfedError: naming them.
+
+    """
+    if config.compression.error_feedback and config.checkpoint_every > 1:
+        # A client keeps what its last two updates lost; a server that goes back further finds neither.
+        raise HashfedError(
+            f"checkpoint_every = {config.checkpoint_every}: must be 1 with compression.error_feedback over a "
+            "network, or a run that is resumed would have other bits"
+        )
 
 
 class FlowerRounds:
@@ -84,7 +99,11 @@ class FlowerRounds:
                 training clients may be on the nodes alone.
             say: told what a person who watches the run wants to know.
 
+        Raises:
+            HashfedError: where settings do not go together over a network.
+
         """
+        check_config(config)
         self.config, self.data, self._say = config, data, say
         self.model = build_model(config)
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
@@ -94,7 +113,6 @@ class FlowerRounds:
         self._keeper: IndexKeeper | None = None
         self._following: Declarations | None = None
         self._begun = False
-        self._left_out: set[int | None] = set()
 
     def __enter__(self) -> "FlowerRounds":
         return self
@@ -115,17 +133,16 @@ class FlowerRounds:
 
         """
         self._begin()
-        self._left_out.clear()
+        left_out: set[int] = set()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._play(self.state.round + 1)
+                return self._play(self.state.round + 1, left_out)
             except TooFewAnsweredError as error:
                 self._say(f"{error}; attempt {attempt} of {ATTEMPTS}")
                 if attempt == ATTEMPTS:
                     raise
                 self._following = None
-                # Nodes that were gone may come back and do it; those that are there answered with errors.
-                self._left_out |= {self._members.node(name) for name in error.failed} - {None}
+                left_out |= set(error.erring)
                 # Those who are gone for good must not hold up the others.
                 self._wait_for_clients(self._least(self.config.cohort))
         raise AssertionError("unreachable")
@@ -164,14 +181,14 @@ class FlowerRounds:
                 )
             self._post.rest()
 
-    def _play(self, number: int) -> RoundRecord:
+    def _play(self, number: int, left_out: Collection[int]) -> RoundRecord:
         config, state = self.config, self.state
         start, down, up = time.perf_counter(), self._post.down, self._post.up
         if refreshed(number, config.retrieval.refresh) == number:
             state.refresh()
         declarations = self._following
         if declarations is None or declarations.round != number:
-            declarations = self._draw(number)
+            declarations = self._draw(number, left_out)
         following = None
         if number < config.rounds and clients_declare(config):
             following = self._following = self._draw(number + 1)
@@ -241,12 +258,15 @@ class FlowerRounds:
             raise TooFewAnsweredError(
                 f"round {play.round}: {answered} of {asked} clients answered, flower.minimum_share = "
                 f"{self.config.flower.minimum_share:g} asks for {wanted}: {why}",
-                list(play.failed),
+                play.erring,
             )
 
-    def _draw(self, number: int) -> Declarations:
-        """The cohort among those who are there: with all training clients, that of the simulator."""
-        names = [name for name in self._members.train if self._members.node(name) not in self._left_out]
+    def _draw(self, number: int, left_out: Collection[int] = ()) -> Declarations:
+        """The cohort among those who are there: with all training clients, that of the simulator.
+
+        Without the clients of some nodes, unless too few remain.
+        """
+        names = [name for name in self._members.train if self._members.node(name) not in left_out]
         if len(names) < self._least(self.config.cohort):
             names = self._members.train
         return Declarations(number, [names[c] for c in draw_cohort(self.config, number, len(names))])
@@ -297,14 +317,17 @@ class FlowerRounds:
             for reply in self._post.collect():
                 if reply.kind == JOIN:
                     self._members.answer(reply)
-                elif reply.message in waiting:
+                    continue
+                if reply.message in waiting:
                     del waiting[reply.message]
                     sums |= self._sums(reply)
-                    if reply.gone:
-                        self._post.forget(reply.node)
-                        self._members.lose(reply.node)
-                else:
+                elif not reply.gone and reply.kind != EVALUATE:
                     others.append(reply)  # declarations for the round to come
+                if reply.gone:
+                    self._post.forget(reply.node)
+                    self._members.lose(reply.node)
+                    others = [other for other in others if other.node != reply.node]
+                    waiting = {name: node for name, node in waiting.items() if node != reply.node}
             self._post.rest()
         self._post.put_back(others)
         for node in waiting.values():
