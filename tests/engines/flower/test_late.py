@@ -332,3 +332,25 @@ def test_a_node_that_was_gone_in_an_evaluation_is_not_thrown_out_again_after_it(
         record = engine.run_round()
         assert record.failed == {}
         assert {engine._members.node(report.client) for report in record.reports} == {1, 2, 3}
+
+
+def test_nodes_join_and_leave_during_an_evaluation(texts: Path) -> None:
+    config, data = prepare(texts, evaluation="clients")
+
+    def interrupt(node: int, message: Message) -> None:
+        if message.metadata.message_type == "evaluate":
+            grid.contexts[4] = late
+            grid.contexts.pop(3, None)
+            look_again(engine)
+
+    def delay(node: int, reply: Message) -> float:
+        return 0.3 if reply.metadata.message_type == "evaluate" else 0.0
+
+    grid = LoopbackGrid(app, [*partitions(texts), partitions(texts)[2]], interrupt=interrupt, delay=delay)
+    late = grid.contexts.pop(4)
+    with FlowerRounds(grid, config, data) as engine:
+        engine.run_round()
+        theirs = [name for name in engine._members.train if engine._members.node(name) == 3]
+        engine.evaluate()
+        assert {engine._members.node(name) for name in theirs} == {4}
+        assert engine.run_round().failed == {}
