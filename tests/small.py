@@ -53,3 +53,10 @@ def small_config(texts: Path, **groups: object) -> Config:
 def small_data(texts: Path) -> FederatedText:
     """The clients of ``texts`` with the vocabulary of ``small_config``."""
     return build_federated_text(read_texts(str(texts)), 40, sentence_length=6)
+
+
+def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
+    """A configuration for rounds over a network, which all clients of ``texts`` join, and the data."""
+    data = small_data(texts)
+    settings = {"clients": len(data.train), "deadline": 20, "minimum_share": 0.1} | flower
+    return small_config(texts, cohort=9, flower=settings), data

@@ -126,16 +126,12 @@ def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | 
     if arguments.state is not None:
         config["state"] = _writable("--state", arguments.state)
     if arguments.slices is not None:
-        config["slices"] = _source_of_slices(arguments.slices)
+        from hashfed.engines.slice_store import is_url
+
+        where = arguments.slices
+        url = is_url(where, f"--slices = {where}")
+        config["slices"] = where if url else _readable("--slices", Path(where))
     return config
-
-
-def _source_of_slices(where: str) -> str:
-    if where.startswith(("http://", "https://")):
-        if any(sign in where for sign in "?#@"):
-            raise HashfedError(f"--slices = {where}: a URL must have no ?, # and @")
-        return where
-    return _readable("--slices", Path(where))
 
 
 def _writable(option: str, folder: Path) -> str:

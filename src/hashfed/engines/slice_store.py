@@ -176,18 +176,30 @@ class WebSource:
         return fetch(url, wanted.size + 1, left)
 
 
+def is_url(where: str, name: str) -> bool:
+    """Whether slices are on a web server rather than in a folder.
+
+    Raises:
+        HashfedError: for a URL with ?, # or @, which would ask for something else than a folder's files; it
+            begins with ``name``.
+
+    """
+    found = where.startswith(("http://", "https://"))
+    if found and any(sign in where for sign in "?#@"):
+        raise HashfedError(f"{name}: a URL must have no ?, # and @")
+    return found
+
+
 def open_source(where: str, seconds: float = math.inf) -> FolderStore | WebSource:
     """The source at a URL that begins with http:// or https://, else in a folder of this path.
 
     ``seconds``: for which slices are fetched from a URL.
 
     Raises:
-        HashfedError: for a URL with ?, # or @, which would ask for something else than a folder's files.
+        HashfedError: as ``is_url``.
 
     """
-    if where.startswith(("http://", "https://")):
-        if any(sign in where for sign in "?#@"):
-            raise HashfedError(f"slices at {where}: a URL must have no ?, # and @")
+    if is_url(where, f"slices at {where}"):
         return WebSource(where, seconds)
     return FolderStore(Path(where))
 

@@ -1,13 +1,12 @@
 """Fetch a file from a web server that nobody vouches for: it may be slow, silent, or point elsewhere."""
 
 import urllib.request
-from concurrent.futures import Future
 from email.message import Message
 from http.client import HTTPException
-from threading import Thread
 from typing import IO
 from urllib.error import HTTPError, URLError
 
+from hashfed.engines.background import begin
 from hashfed.errors import HashfedError
 
 SECONDS = 60.0
@@ -35,21 +34,16 @@ def fetch(url: str, most: int, seconds: float | None = None) -> bytes:
     allowed = SECONDS + most / SPEED
     if seconds is not None:
         allowed = min(allowed, seconds)
-    found: Future[bytes] = Future()
 
-    def read() -> None:
-        try:
-            opener = urllib.request.build_opener(_NoRedirects)
-            with opener.open(url, timeout=SECONDS) as answer:
-                found.set_result(bytes(answer.read(most)))
-        except Exception as error:
-            found.set_exception(error)
+    def read() -> bytes:
+        opener = urllib.request.build_opener(_NoRedirects)
+        with opener.open(url, timeout=SECONDS) as answer:
+            return bytes(answer.read(most))
 
     # The library's timeout begins anew with each byte, so the clock is watched from outside; a thread that is
     # given up ends when its server does.
-    Thread(target=read, daemon=True).start()
     try:
-        return found.result(allowed)
+        return begin(read).result(allowed)
     except HTTPError as error:
         error.close()
         raise HashfedError(f"{url}: cannot be fetched ({error})") from None

@@ -13,14 +13,12 @@ import numpy as np
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import DIGEST, Manifest
 from hashfed.retrieval import EncoderShape, NoEncoder, RetrievalSettings, encoder_shape
+from hashfed.retrieval.checks import Expected, check_arrays
 
 HEADER = 4096
 """Bytes that are more than enough for the numbers of a manifest, as text."""
 HEADER_LINE = 256
 """Bytes that are more than enough for type, shape and place of one array, besides its name."""
-
-Expected = tuple[tuple[type, ...], tuple[int, ...]]
-"""Types that an array may have, and its shape."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class ManifestShape:
             raise HashfedError(f"manifest of round {manifest.round}: must be of round {round}")
         try:
             self._check_numbers(manifest)
-            self._check_arrays(manifest)
+            check_arrays(_arrays_of(manifest), self._arrays(len(manifest.buckets)))
             self._check_values(manifest)
         except HashfedError as error:
             raise HashfedError(f"manifest of round {round}: {error}") from None
@@ -108,8 +106,7 @@ class ManifestShape:
         arrays |= {f"body.{name}": ((np.float32,), tuple(shape)) for name, shape in self.body.items()}
         if self.counts:
             arrays["prior"] = (np.int32, np.float64), (n,)
-        for name, (dtype, shape) in self.encoder.arrays.items():
-            arrays[f"encoder.{name}"] = (dtype,), shape
+        arrays |= {f"encoder.{name}": expected for name, expected in self.encoder.arrays.items()}
         if self.retrieval is not None and self._hashes:
             ranges = self.retrieval.norm_ranges
             if ranges > 1:
@@ -120,22 +117,6 @@ class ManifestShape:
         if manifest.width != self.width:
             raise HashfedError(f"width = {manifest.width}: must be {self.width}")
         self.encoder.check_numbers(manifest.encoder, manifest.encoder_numbers)
-
-    def _check_arrays(self, manifest: Manifest) -> None:
-        expected, found = self._arrays(len(manifest.buckets)), _arrays_of(manifest)
-        odd = sorted(set(expected) ^ set(found))
-        if odd:
-            raise HashfedError(f"{odd[0]}: is in only one of it and this configuration")
-        for name, (dtypes, shape) in expected.items():
-            value = found[name]
-            if value.dtype not in dtypes or value.shape != shape:
-                allowed = " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
-                raise HashfedError(
-                    f"{name} of type {value.dtype} and shape {value.shape}: must be {allowed}, {shape}"
-                )
-            # A sum is not finite if any value is not; large values may add up to more than a float32.
-            if value.dtype.kind == "f" and not np.isfinite(value.sum(dtype=np.float64)):
-                raise HashfedError(f"{name}: has a value that is not finite")
 
     def _check_values(self, manifest: Manifest) -> None:
         if manifest.prior is not None and (manifest.prior < 0).any():

@@ -1,9 +1,40 @@
-"""What every index asks of rows, counts and ids: one line that says what is wrong."""
+"""What is asked of rows, counts, ids and named arrays: one line that says what is wrong."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
+
+Expected = tuple[tuple[type, ...], tuple[int, ...]]
+"""Types that an array may have, and its shape."""
+
+
+def check_arrays(
+    found: Mapping[str, np.ndarray], expected: Mapping[str, Expected], shorter: bool = False
+) -> None:
+    """Raise a HashfedError unless there are exactly these arrays, with their types and shapes, all finite.
+
+    ``shorter``: there may be fewer, but not none, along the first axis.
+    """
+    odd = sorted(set(expected) ^ set(found))
+    if odd:
+        raise HashfedError(f"{odd[0]}: is in only one of it and this configuration")
+    for name, (dtypes, shape) in expected.items():
+        value = found[name]
+        fits = value.shape == shape
+        if shorter and value.ndim == len(shape):
+            fits = value.shape[1:] == shape[1:] and 0 < value.shape[0] <= shape[0]
+        if value.dtype not in dtypes or not fits:
+            allowed = " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
+            raise HashfedError(
+                f"{name} of type {value.dtype} and shape {value.shape}: must be {allowed}, {shape}"
+                f"{' or less' if shorter else ''}"
+            )
+        # A sum is not finite if any value is not; large values may add up to more than a float32.
+        if value.dtype.kind == "f" and not np.isfinite(value.sum(dtype=np.float64)):
+            raise HashfedError(f"{name}: has a value that is not finite")
 
 
 def check_rows(rows: torch.Tensor, ids: np.ndarray | None = None) -> None:

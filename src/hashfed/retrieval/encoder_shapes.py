@@ -12,6 +12,7 @@ import numpy as np
 from hashfed.errors import HashfedError
 from hashfed.hashing.transforms import APPENDED
 from hashfed.retrieval.cells import CellsEncoder
+from hashfed.retrieval.checks import Expected, check_arrays
 from hashfed.retrieval.exact import ExactEncoder
 from hashfed.retrieval.product_codes import CODEWORDS, ProductCodesEncoder
 from hashfed.retrieval.protocol import NoEncoder
@@ -33,14 +34,14 @@ class EncoderShape:
     Attributes:
         kind: its kind.
         numbers: its parameters that are integers.
-        arrays: type and shape of its parameters that are arrays.
+        arrays: types and shape of its parameters that are arrays.
         shorter: whether there may be fewer along the first axis.
 
     """
 
     kind: str
     numbers: Mapping[str, int] = field(default_factory=dict)
-    arrays: Mapping[str, tuple[type, tuple[int, ...]]] = field(default_factory=dict)
+    arrays: Mapping[str, Expected] = field(default_factory=dict)
     shorter: bool = False
 
     def check(self, kind: str, numbers: Mapping[str, int], arrays: Mapping[str, np.ndarray]) -> None:
@@ -51,19 +52,9 @@ class EncoderShape:
 
         """
         self.check_numbers(kind, numbers)
-        odd = sorted(set(arrays) ^ set(self.arrays))
-        if odd:
-            raise HashfedError(f"encoder.{odd[0]}: is in only one of it and this configuration")
-        for name, (dtype, shape) in self.arrays.items():
-            found = arrays[name].shape
-            fits = found == shape or (self.shorter and found[1:] == shape[1:] and 0 < found[0] <= shape[0])
-            if arrays[name].dtype != dtype or not fits:
-                raise HashfedError(
-                    f"encoder.{name} of type {arrays[name].dtype} and shape {found}: "
-                    f"must be {np.dtype(dtype)}, {shape}{' or less' if self.shorter else ''}"
-                )
-            if not np.isfinite(arrays[name]).all():
-                raise HashfedError(f"encoder.{name}: has a value that is not finite")
+        found = {f"encoder.{name}": value for name, value in arrays.items()}
+        expected = {f"encoder.{name}": value for name, value in self.arrays.items()}
+        check_arrays(found, expected, self.shorter)
 
     def check_numbers(self, kind: str, numbers: Mapping[str, int]) -> None:
         """Of these, kind and numbers.
@@ -103,14 +94,14 @@ def encoder_shape(settings: RetrievalSettings, dimension: int, seed: int) -> Enc
     if method == "product-codes":
         parts = settings.subspaces
         width = dimension // parts if settings.quantizer == "product" else dimension
-        codebooks = np.float16, (parts, CODEWORDS, width)
+        codebooks: Expected = (np.float16,), (parts, CODEWORDS, width)
         return EncoderShape(ProductCodesEncoder.kind, {"dimension": dimension}, {"codebooks": codebooks})
     if method == "cells":
         count = settings.cells
-        shapes: dict[str, tuple[type, tuple[int, ...]]] = {
-            "centroids": (np.float16, (count, dimension)),
-            "bias": (np.float32, (count,)),
-            "spread": (np.float32, (count,)),
+        shapes: dict[str, Expected] = {
+            "centroids": ((np.float16,), (count, dimension)),
+            "bias": ((np.float32,), (count,)),
+            "spread": ((np.float32,), (count,)),
         }
         return EncoderShape(CellsEncoder.kind, {}, shapes, shorter=True)
     return _simhash_shape(settings, dimension, seed)
@@ -126,10 +117,10 @@ def _simhash_shape(settings: RetrievalSettings, dimension: int, seed: int) -> En
         "projection_kind": PROJECTIONS.index(settings.projections),
         "probes": settings.probes,
     }
-    arrays: dict[str, tuple[type, tuple[int, ...]]] = {}
+    arrays: dict[str, Expected] = {}
     if settings.transform == "whiten":
-        arrays["matrix"] = np.float32, (dimension, dimension)
+        arrays["matrix"] = (np.float32,), (dimension, dimension)
     if settings.projections == "pca":
         width = dimension + APPENDED[settings.transform]
-        arrays["projections"] = np.float32, (settings.bits * settings.tables, width)
+        arrays["projections"] = (np.float32,), (settings.bits * settings.tables, width)
     return EncoderShape(SimHashEncoder.kind, numbers, arrays)

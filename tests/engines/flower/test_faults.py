@@ -25,16 +25,10 @@ from hashfed.federated.messages import ClientKeys, Declare, Update
 from hashfed.federated.messages import Message as HashfedMessage
 from hashfed.models import Parameters
 from loopback import Interfere, LoopbackGrid, partitions
-from small import small_config, small_data
+from small import prepare, small_config, small_data
 
 BAD = 2
 """The node that misbehaves."""
-
-
-def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
-    data = small_data(texts)
-    settings = {"clients": len(data.train), "deadline": 20, "minimum_share": 0.1} | flower
-    return small_config(texts, cohort=9, flower=settings), data
 
 
 def play(

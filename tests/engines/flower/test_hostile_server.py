@@ -12,23 +12,15 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Message, UserConfig
 
-from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import EVALUATE, HASH, JOIN, TRAIN, app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Welcome
 from loopback import LoopbackGrid, partitions
-from small import small_config, small_data
+from small import prepare
 
 Change = Callable[[Message], None]
-
-
-def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
-    data = small_data(texts)
-    settings = {"clients": len(data.train), "deadline": 20, "patience": 1, "minimum_share": 0.1} | flower
-    return small_config(texts, cohort=9, flower=settings), data
 
 
 def grid(nodes: list[UserConfig], kind: str, change: Change) -> LoopbackGrid:
@@ -44,7 +36,7 @@ def grid(nodes: list[UserConfig], kind: str, change: Change) -> LoopbackGrid:
 @pytest.mark.parametrize("field", ["identity", "digest"])
 def test_the_name_of_the_run_is_the_nodes_own_finding(texts: Path, tmp_path: Path, field: str) -> None:
     """Below its folder a node keeps what compression lost, by this name."""
-    config, data = prepare(texts)
+    config, data = prepare(texts, patience=1)
     config = config.model_copy(
         update={
             "compression": config.compression.model_copy(update={"updates": "int8", "error_feedback": True})
@@ -70,7 +62,7 @@ def test_the_name_of_the_run_is_the_nodes_own_finding(texts: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("number", "value"), [("dimension", 10**8), ("tables", 10**6), ("seed", 1)])
 def test_an_encoder_of_other_numbers_is_refused(texts: Path, number: str, value: int) -> None:
-    config, data = prepare(texts)
+    config, data = prepare(texts, patience=1)
     config = config.model_copy(
         update={"retrieval": config.retrieval.model_copy(update={"method": "simhash-union"})}
     )
@@ -84,9 +76,8 @@ def test_an_encoder_of_other_numbers_is_refused(texts: Path, number: str, value:
         for name, record in records.pack(parcel).items():
             message.content[name] = record
 
-    said: list[str] = []
     with (
-        FlowerRounds(grid(partitions(config.data.source), HASH, change), config, data, said.append) as engine,
+        FlowerRounds(grid(partitions(config.data.source), HASH, change), config, data) as engine,
         pytest.raises(HashfedError, match=f"encoder.{number} = {value}: must be"),
     ):
         engine.run_round()
@@ -94,7 +85,7 @@ def test_an_encoder_of_other_numbers_is_refused(texts: Path, number: str, value:
 
 @pytest.mark.parametrize("shape", [(1,), (10, 10)])
 def test_a_model_of_another_shape_is_not_evaluated(texts: Path, shape: tuple[int, ...]) -> None:
-    config, data = prepare(texts, evaluation="clients")
+    config, data = prepare(texts, patience=1, evaluation="clients")
 
     def change(message: Message) -> None:
         named = records.tensors(message.content.array_records["parameters"])
@@ -111,7 +102,7 @@ def test_a_model_of_another_shape_is_not_evaluated(texts: Path, shape: tuple[int
 
 def test_a_node_asks_no_other_machine_than_its_own_setting_names(texts: Path, tmp_path: Path) -> None:
     """The server names a machine of the node's network, once with a query of its own."""
-    config, data = prepare(texts, slices=str(tmp_path / "slices"))
+    config, data = prepare(texts, patience=1, slices=str(tmp_path / "slices"))
     selection = config.selection.model_copy(update={"delivery": "pre-generated"})
     retrieval = config.retrieval.model_copy(update={"method": "simhash-union"})
     config = config.model_copy(update={"selection": selection, "retrieval": retrieval})

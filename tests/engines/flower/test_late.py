@@ -27,13 +27,7 @@ from hashfed.experiments.train import train
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.models import Parameters
 from loopback import LoopbackGrid, partitions
-from small import small_config, small_data
-
-
-def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
-    data = small_data(texts)
-    settings = {"clients": len(data.train), "deadline": 20, "minimum_share": 0.1} | flower
-    return small_config(texts, cohort=9, flower=settings), data
+from small import prepare
 
 
 def assert_same(one: Parameters, other: Parameters) -> None:

@@ -6,7 +6,7 @@
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import wraps
 from typing import cast
@@ -105,19 +105,20 @@ def train(message: Message, context: Context) -> RecordDict:
             check_selected(expand(selected), answer.round, node.shape)
             _train(node, client, welcome, selected, answer, used.get(name, 0))
     node.drop_welcomes(parcel.messages)
-    _select_and_train(node, parcel, request, answer)
+    _select_and_train(node, parcel, request, answer, used)
     _declare_next(node, message.content, answer)
     return records.pack(answer)
 
 
-def _select_and_train(node: NodeState, parcel: Parcel, request: ConfigRecord, answer: Parcel) -> None:
+def _select_and_train(
+    node: NodeState, parcel: Parcel, request: ConfigRecord, answer: Parcel, used: Mapping[str, int]
+) -> None:
     """Steps 2 to 5 of clients that select by themselves, of a broadcast or of published slices."""
     broadcast = cast(Broadcast | None, parcel.shared.get(Broadcast.kind))
     if broadcast is not None:
         check_broadcast(broadcast, answer.round, node.shape)
     index: Index | None = None
     source: SliceSource | None = None
-    used = _used(request, parcel)
     for name in cast(list[str], request.get(TRAIN, [])):
         with _reported(answer, name):
             client = _client(node, name, answer.round)

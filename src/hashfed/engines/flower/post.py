@@ -181,7 +181,7 @@ class Post:
             except Exception as error:
                 reply = self._reply(name, f"its reply cannot be read ({one_line(error)})", sent)
             if reply is not None:
-                del self._sent[name]
+                self._drop(name)
                 found.append(reply)
         self._looking = time.monotonic() - start
         return found
@@ -245,5 +245,8 @@ class Post:
         """Wait no longer for this node."""
         self._waiting = [reply for reply in self._waiting if reply.node != node]
         for name in [name for name, sent in self._sent.items() if sent.node == node]:
-            del self._sent[name]
-            self._pulls.forget(name)
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        del self._sent[name]
+        self._pulls.forget(name)

@@ -7,11 +7,12 @@ the missing parts of each up to two hours, and raises where one is no message: t
 import time
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from threading import Thread
 
 import httpx
 from flwr.app import Message
 from flwr.serverapp import Grid
+
+from hashfed.engines.background import begin
 
 PATIENCE = 0.05
 """Seconds until the next reply is looked for; one that takes longer is taken at a later look."""
@@ -57,28 +58,16 @@ class Pulls:
         return next((one for one in found or () if one.metadata.reply_to_message_id == message), None)
 
     def forget(self, message: str) -> None:
-        """Wait no longer for a reply; where its parts are missing, the Grid gives up when it is closed."""
+        """Ask no more about a message; where parts are missing, the Grid gives up when it is closed."""
         self._begun.pop(message, None)
         self._trouble.pop(message, None)
 
     def _pulled(self, message: str) -> list[Message] | None:
         """What one pull gave; None where it is not done."""
-        pull = self._begun.pop(message, None)
-        first = pull is None
-        pull = pull or self._begin(message)
-        if not wait([pull], PATIENCE if first else 0.0).done:
+        pull, patience = self._begun.pop(message, None), 0.0
+        if pull is None:
+            pull, patience = begin(lambda: list(self.grid.pull_messages([message]))), PATIENCE
+        if not wait([pull], patience).done:
             self._begun[message] = pull
             return None
         return pull.result()
-
-    def _begin(self, message: str) -> "Future[list[Message]]":
-        found: Future[list[Message]] = Future()
-
-        def pull() -> None:
-            try:
-                found.set_result(list(self.grid.pull_messages([message])))
-            except BaseException as error:
-                found.set_exception(error)
-
-        Thread(target=pull, daemon=True).start()
-        return found
