@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from hashfed.errors import HashfedError
-from hashfed.files import write_atomically
+from hashfed.files import check_writable, write_atomically
 
 
 def refuse(*_: object, **__: object) -> NoReturn:
@@ -92,3 +92,26 @@ def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(HashfedError, match="cannot be written"):
         write_atomically(tmp_path / "file", b"y")
     assert names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a good result"])
+def test_a_check_leaves_everything_as_it_was(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "deep" / "result.json"
+    if content is not None:
+        path.parent.mkdir()
+        path.write_bytes(content)
+    check_writable(path)
+    assert path.parent.is_dir()
+    assert names(path.parent) == ([] if content is None else [path.name])
+    assert content is None or path.read_bytes() == content
+
+
+def test_a_check_refuses_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HashfedError, match=r"file/result\.json: cannot be written \("):
+        check_writable(tmp_path / "file" / "result.json")
+    with pytest.raises(HashfedError, match=r": cannot be written \(Is a directory\)"):
+        check_writable(tmp_path)
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(HashfedError, match=r"other: cannot be written \(No space left on device\)"):
+        check_writable(tmp_path / "other")

@@ -1,10 +1,29 @@
 """Files that are either the old or the new ones, never halves."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 from hashfed.errors import HashfedError
+
+
+def check_writable(path: Path) -> None:
+    """Find out before a long work whether its result can be written; what is at ``path`` stays as it is.
+
+    Raises:
+        HashfedError: where it cannot.
+
+    """
+    beside = _beside(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise _refused(path, error) from None
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -14,7 +33,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         HashfedError: where the disk is full or the folder not writable; ``path`` is then as it was.
 
     """
-    beside = path.with_name(f".{path.name}.new")
+    beside = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
@@ -25,4 +44,12 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise HashfedError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise _refused(path, error) from None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
+
+
+def _refused(path: Path, error: OSError) -> HashfedError:
+    return HashfedError(f"{path}: cannot be written ({error.strerror or error})")

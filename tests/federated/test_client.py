@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated import client, server
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.federated.settings import ClientSettings
-from hashfed.models import Parameters, Transformer
+from hashfed.models import Model, Parameters, Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import RetrievalSettings, Selection, SelectionSettings, build_index
 
@@ -152,6 +153,26 @@ def test_drop_keeps_own_rows_the_tail_and_the_largest_activations() -> None:
     best = candidates[np.argsort(-mass[candidates])[:3]]
     assert np.isin(best, kept.ids).all()
     assert torch.equal(kept.rows, full.rows[torch.from_numpy(kept.ids)])
+
+
+class _NoQueries:
+    """A model that must not be asked."""
+
+    def queries(self, *_: object) -> torch.Tensor:
+        raise AssertionError("a pass over the data that decides nothing")
+
+
+@pytest.mark.parametrize("budget", [1, 4, 5])
+@pytest.mark.parametrize("others", [0, 3])
+def test_drop_asks_no_activation_where_own_rows_fill_the_budget(budget: int, others: int) -> None:
+    full, data = parameters(), sentences(count=2)
+    own = np.array([1, 3, 5, 7, 9])
+    ids = np.union1d(own, np.arange(0, 2 * others, 2))
+    local = client.LocalModel(ids, full.rows[torch.from_numpy(ids)], None, full.body)
+    kept = client.drop_rows(cast(Model, _NoQueries()), local, own, data, budget)
+    assert kept.ids is not None
+    assert kept.ids.tolist() == own.tolist()
+    assert torch.equal(kept.rows, full.rows[torch.from_numpy(own)])
 
 
 def test_truncate_trains_on_the_sentences_whose_rows_fit() -> None:

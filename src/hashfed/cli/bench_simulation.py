@@ -14,7 +14,7 @@ from hashfed.errors import HashfedError
 from hashfed.experiments.simulation_benchmark.run import PACKAGES
 from hashfed.experiments.simulation_benchmark.run import bench_simulation as measure
 from hashfed.experiments.simulation_benchmark.scenario import Scenario
-from hashfed.files import write_atomically
+from hashfed.files import check_writable, write_atomically
 from hashfed.report.simulation_table import print_simulation_table
 
 
@@ -83,7 +83,7 @@ def bench_simulation(arguments: argparse.Namespace) -> None:
             raise HashfedError(f"--python = {item}: must be PEER=PATH, a peer of {', '.join(PACKAGES)}")
         if name in interpreters:
             interpreters[name] = path
-    write_atomically(arguments.output, b"")  # better now than after the measurements
+    check_writable(arguments.output)  # better now than after the measurements
     results: list[dict[str, Any]] = []
     for words in arguments.vocabularies:
         scenario = Scenario(

@@ -15,7 +15,7 @@ from hashfed.engines.device_memory import PROBES
 from hashfed.errors import HashfedError
 from hashfed.experiments.cost.run import BUDGETS, bill
 from hashfed.experiments.cost.search import Limits
-from hashfed.files import write_atomically
+from hashfed.files import check_writable, write_atomically
 from hashfed.report.cost_table import print_cost
 
 
@@ -58,7 +58,7 @@ def cost(arguments: argparse.Namespace) -> None:
             raise HashfedError(f"--budgets = {budget:g}: must be > 0 and ≤ 1")
     limits = Limits(_limit("max-memory", arguments.max_memory), _limit("max-bytes", arguments.max_bytes))
     if arguments.json is not None:
-        write_atomically(arguments.json, b"")  # better now than after the measurements
+        check_writable(arguments.json)  # better now than after the measurements
     with tqdm(disable=None, bar_format="{desc}") as bar:
         data = experiments.load_data(config)
         tell = bar.set_description_str

@@ -115,12 +115,16 @@ def drop_rows(
     fixed = np.isin(local.ids, own)
     if local.log_weight is not None:
         fixed |= local.log_weight.cpu().numpy() > 0
-    with torch.no_grad():
-        mass = torch.zeros(len(local.ids), device=local.rows.device)
-        for queries in _query_batches(model, local, sentences):
-            mass += torch.softmax(queries @ local.rows.T, dim=1).sum(0)
-    score = np.where(fixed, np.inf, mass.cpu().numpy())
-    kept = np.sort(np.argsort(-score, kind="stable")[: max(budget, int(fixed.sum()))])
+    if int(fixed.sum()) >= budget:
+        # Nothing is left to choose, so no activation need be known: that is a pass over all sentences.
+        kept = np.flatnonzero(fixed)
+    else:
+        with torch.no_grad():
+            mass = torch.zeros(len(local.ids), device=local.rows.device)
+            for queries in _query_batches(model, local, sentences):
+                mass += torch.softmax(queries @ local.rows.T, dim=1).sum(0)
+        score = np.where(fixed, np.inf, mass.cpu().numpy())
+        kept = np.sort(np.argsort(-score, kind="stable")[:budget])
     index = torch.from_numpy(kept).to(local.rows.device)
     log_weight = None if local.log_weight is None else local.log_weight[index]
     return LocalModel(local.ids[kept], local.rows[index], log_weight, local.body)
