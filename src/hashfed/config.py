@@ -116,8 +116,10 @@ class Config(Settings):
     """Where clients train and models are evaluated; cuda: one after another on the GPU, by one process."""
     memory_map: bool = False
     """Keep rows and moments in files of the run folder, mapped into memory: for models beyond the RAM."""
-    checkpoint_every: int = Field(1, ge=1)
-    """Save the server's state after each so many rounds, after the last, and at Ctrl-C."""
+    checkpoint_every: int | None = Field(None, ge=1)
+    """Save the server's state after each so many rounds; none: about once a minute in simulation (less often
+    where that would take 5% of the time), after each round over a network. Always after the last, and when
+    stopped; after a kill the rounds since then are computed again, to the same bits."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs hashfed[tensorboard])."""
     output: str | None = None

@@ -101,7 +101,7 @@ def command(config: Config, folder: Path) -> list[str]:
 
 def test_a_killed_run_resumes_bit_for_bit(texts: Path, tmp_path: Path) -> None:
     """SIGKILL at random moments, until it is done; workers must end by themselves."""
-    config = small_config(texts, rounds=40, workers=2, evaluation={"every": 10})
+    config = small_config(texts, rounds=40, workers=2, evaluation={"every": 10}, checkpoint_every=1)
     train(in_folder(config, tmp_path / "whole", workers=1))
     folder = tmp_path / "killed"
     rng = random.Random()  # the moments differ from run to run; the result must not

@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
+from hashfed.federated.divergence import DivergedError, check_parameters
 from hashfed.files import write_atomically
 from hashfed.models import Parameters
 
@@ -87,7 +88,16 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None
                 f"{path}: damaged (its checksum is not the one in {LATEST}); to start the run anew, "
                 f"delete the folder {folder.parent}"
             )
-        return load(data), numbers
+        tensors = load(data)
+        start = "parameters."
+        try:
+            check_parameters({name: value for name, value in tensors.items() if name.startswith(start)})
+        except DivergedError as error:
+            raise HashfedError(
+                f"{path}: {error}: the training had diverged; to start the run anew, delete the folder "
+                f"{folder.parent}"
+            ) from None
+        return tensors, numbers
 
 
 @contextmanager

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from hashfed.config import Config
 from hashfed.data import OOV, PAD, SPECIAL, Client
 from hashfed.data.sentences import Sentences
 from hashfed.errors import HashfedError
+from hashfed.federated.divergence import DivergedError, check_metrics, diverged
 from hashfed.models import Model, Parameters, PredictionSums, evaluate_logits
 from hashfed.randomness import stream
 
@@ -53,6 +55,21 @@ def evaluate_chunk(model: Model, parameters: Parameters, sentences: Sentences, c
             for some, labels in zip(queries.split(most), targets.split(most), strict=True):
                 total += evaluate_logits(some @ parameters.rows.T, labels, len(SPECIAL), OOV)
     return total
+
+
+def finish_evaluation(sums: PredictionSums, round: int, config: Config) -> dict[str, float]:
+    """The metrics (``PredictionSums.metrics``) of the model after ``round`` rounds.
+
+    Raises:
+        DivergedError: where one is not finite.
+
+    """
+    metrics = sums.metrics()
+    try:
+        check_metrics(metrics)
+    except DivergedError as error:
+        raise diverged(round, error, config.client, config.server) from None
+    return metrics
 
 
 def chunks(sentences: Sentences) -> int:

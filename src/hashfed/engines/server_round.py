@@ -175,9 +175,10 @@ def accept_update(settings: ServerSettings, update: Update) -> tuple[Update, boo
         The update, and whether it was clipped.
 
     Raises:
-        HashfedError: where a value is not finite or absurdly large, or a scale is missing.
+        HashfedError: where the loss or a value is not finite or absurdly large, or a scale is missing.
 
     """
     update = expand(update)
     update.check_values()
+    update.check_loss()
     return update, settings.clip is not None and clip_update(update, settings.clip)

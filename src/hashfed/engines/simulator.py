@@ -9,7 +9,7 @@ import torch
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines.evaluation import chunks, held_out_sentences
+from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_sentences
 from hashfed.engines.exchange import ClientReport, build_model
 from hashfed.engines.server_round import accept_update
 from hashfed.engines.state import ServerState
@@ -68,8 +68,11 @@ class Simulation:
 
     Attributes:
         state: the server's state after the last finished round.
+        remote: False: clients are here.
 
     """
+
+    remote = False
 
     def __init__(self, config: Config, data: FederatedText, stop: Callable[[], bool] = lambda: False) -> None:
         """Set up round 0.
@@ -129,7 +132,8 @@ class Simulation:
 
         Raises:
             Interrupted: on a stop; the state is as before.
-            HashfedError: where a client's update is not finite, or a worker died.
+            HashfedError: where a client's update is not finite, or a worker died; the state is as before.
+            DivergedError: where the server's step left no usable model; nor is the state one.
 
         """
         config, state, number = self.config, self.state, self.state.round + 1
@@ -163,7 +167,7 @@ class Simulation:
                 state.shares,
                 config.server.weighting == "uniform",
             )
-            state.finish_round(gradient, config.server, [report.own for report in reports])
+            state.finish_round(gradient, config, [report.own for report in reports])
         if state.residuals is not None:
             state.residuals |= residuals
         return RoundRecord(number, gradient.loss, reports, None if config.server.clip is None else clipped)
@@ -187,13 +191,15 @@ class Simulation:
 
         Raises:
             Interrupted: on a stop.
+            DivergedError: where a metric is not finite.
 
         """
         tasks: list[Task] = [
             EvaluateChunk(self.state.round, chunk, everything) for chunk in range(self._chunks[everything])
         ]
         with single_thread():
-            return sum(self._executor.run(tasks, stoppable), start=PredictionSums()).metrics()
+            sums = sum(self._executor.run(tasks, stoppable), start=PredictionSums())
+        return finish_evaluation(sums, self.state.round, self.config)
 
 
 class single_thread:

@@ -12,9 +12,9 @@ from hashfed.config import Config
 from hashfed.engines.mapped import MappedTable
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import PseudoGradient, RowShares
+from hashfed.federated.divergence import DivergedError, check_parameters, diverged
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.optimizers import OptimizerState, init_optimizer, moves_all_rows, step
-from hashfed.federated.settings import ServerSettings
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 
@@ -109,18 +109,24 @@ class ServerState:
         if self.prior is not None and self.declared is not None:
             self.prior.copy_(self.declared)
 
-    def finish_round(
-        self, gradient: PseudoGradient, settings: ServerSettings, declared: Iterable[np.ndarray]
-    ) -> None:
+    def finish_round(self, gradient: PseudoGradient, config: Config, declared: Iterable[np.ndarray]) -> None:
         """The server optimizer's step, and what is noted about the round.
 
         Args:
             gradient: the cohort's mean change.
-            settings: of the server.
+            config: of the run.
             declared: each client's own rows, (o,) ids.
 
+        Raises:
+            DivergedError: where the step left no usable model. This state is then of no use.
+
         """
+        settings = config.server
         step(self.parameters, gradient, self.optimizer, settings)
+        try:
+            check_parameters(self.parameters.named())
+        except DivergedError as error:
+            raise diverged(self.round + 1, error, config.client, settings) from None
         self.round += 1
         if moves_all_rows(settings):
             self.changed.fill_(self.round)

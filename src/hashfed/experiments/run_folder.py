@@ -125,7 +125,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: object) -> None:
         """Replace a JSON file."""
-        write_atomically(self.path / name, (json.dumps(value, indent=1) + "\n").encode())
+        write_atomically(self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
     def read_json(self, name: str) -> Any:
         """A JSON file's content, None where there is none.
@@ -152,7 +152,7 @@ class RunFolder:
         path = self.path / name
         try:
             with path.open("ab") as file:
-                file.write((json.dumps(line) + "\n").encode())
+                file.write((json.dumps(line, allow_nan=False) + "\n").encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

@@ -20,6 +20,8 @@ from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.experiments.events import Events
 from hashfed.experiments.run_folder import RunFolder
+from hashfed.experiments.saving import Saving
+from hashfed.federated.divergence import DivergedError
 from hashfed.models import Model
 
 
@@ -59,6 +61,8 @@ class Engine(Protocol):
     data: FederatedText
     model: Model
     state: ServerState
+    remote: bool
+    """Whether clients are elsewhere."""
 
     def __enter__(self) -> "Engine":
         """Begin."""
@@ -172,7 +176,9 @@ def digest(data: FederatedText) -> str:
 def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progress) -> None:
     state = engine.state
     events = Events(folder.path, state.round) if config.tensorboard else None
-    saved = state.round
+    # Rounds over a network cost other people's time and batteries: each is kept.
+    every = 1 if config.checkpoint_every is None and engine.remote else config.checkpoint_every
+    saving = Saving(every, state.round)
     try:
         while state.round < config.rounds:
             start = time.perf_counter()
@@ -185,9 +191,8 @@ def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progres
                     metrics["evaluation"] = engine.evaluate(stoppable=False)
             evaluated = time.perf_counter()
             folder.append("metrics.jsonl", metrics)
-            if record.round % config.checkpoint_every == 0 or record.round == config.rounds:
-                folder.save(state)
-                saved = state.round
+            if saving.due(record.round) or record.round == config.rounds:
+                saving.save(record.round, lambda: folder.save(state))
             timings = {"round": record.round, "play": played - start, "evaluate": evaluated - played}
             timings["save"] = time.perf_counter() - evaluated
             timings |= client_seconds(record) | record.seconds
@@ -195,10 +200,16 @@ def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progres
             if events is not None:
                 events.write(metrics)
             progress.round(metrics)
+    except DivergedError as error:
+        # The state is that of no round, so it is not saved; the one that is there is good.
+        kept = (
+            f"; round {saving.saved} is kept, and other settings need another output" if saving.saved else ""
+        )
+        raise DivergedError(f"{error}{kept}") from None
     except (Interrupted, HashfedError):
         # Rounds since the last checkpoint are kept, if their lines are.
         lines = folder.lines("metrics.jsonl")
-        if saved < state.round and lines and lines[-1]["round"] == state.round:
+        if saving.saved < state.round and lines and lines[-1]["round"] == state.round:
             folder.save(state)
         raise
     finally:

@@ -25,8 +25,6 @@ from hashfed.federated.settings import UpdatePrecision
 from hashfed.retrieval import Encoder, EncoderShape
 from hashfed.retrieval.checks import check_ids
 
-LARGEST_LOSS = 1e6
-"""Nats per prediction: no softmax over rows that float32 can hold apart loses as much."""
 MOST_KEY_BYTES = 1 << 26
 """Of one client, whatever its keys are."""
 
@@ -198,8 +196,7 @@ def check_update(
     _same_round(message.round, round)
     if not 1 <= message.weight <= limits.predictions:
         raise HashfedError(f"weight = {message.weight}: must be from 1 to {limits.predictions}")
-    if not abs(message.loss) <= LARGEST_LOSS:
-        raise HashfedError(f"loss = {message.loss}: must be finite, within ±{LARGEST_LOSS:g}")
+    message.check_loss()
     count = shape.size
     if sent.listed != (message.ids is not None):
         raise HashfedError("ids: must be there exactly where a part of the rows was sent")

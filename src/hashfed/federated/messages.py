@@ -28,6 +28,8 @@ from hashfed.retrieval.checks import check_ids
 LARGEST_CHANGE = 1e4
 """Of a parameter in a round. Training changes none so far; sums and squares of smaller ones fit in a float32,
 so that no update makes the model or a moment of the server optimizer infinite."""
+LARGEST_LOSS = 1e6
+"""Nats per prediction: no softmax over rows that float32 can hold apart loses as much."""
 DIGEST = 32
 """Bytes of a slice's address."""
 
@@ -238,6 +240,19 @@ class Update:
         body = {name: value.cpu() for name, value in self.body.items()}
         scales = {name: value.cpu() for name, value in self.scales.items()}
         return replace(self, body=body, rows=self.rows.cpu(), scales=scales)
+
+    def check_loss(self) -> None:
+        """Refuse the loss of a model that was of no use already.
+
+        Raises:
+            HashfedError: where it is NaN, or its magnitude above ``LARGEST_LOSS``.
+
+        """
+        if not abs(self.loss) <= LARGEST_LOSS:
+            raise HashfedError(
+                f"loss = {self.loss}: must be finite, within ±{LARGEST_LOSS:g}; "
+                "the training diverged: lower client.learning_rate or server.learning_rate"
+            )
 
     def check_values(self) -> None:
         """Refuse an update that would ruin the model, or the moments of its optimizer.

@@ -10,8 +10,8 @@ from hashfed.engines.flower.client_app import DECLARE, EVALUATE, HASH, TRAIN
 from hashfed.engines.flower.post import Reply, seconds_of
 from hashfed.engines.flower.records import Parcel
 from hashfed.errors import HashfedError
-from hashfed.federated.checks import LARGEST_LOSS, Limits, ModelShape
-from hashfed.federated.messages import ClientKeys, Declare, Manifest, Update
+from hashfed.federated.checks import Limits, ModelShape
+from hashfed.federated.messages import LARGEST_LOSS, ClientKeys, Declare, Manifest, Update
 from hashfed.models import PredictionSums
 
 KINDS = {

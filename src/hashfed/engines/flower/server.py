@@ -11,7 +11,13 @@ from flwr.serverapp import Grid
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.budget import clients_declare
-from hashfed.engines.evaluation import NotEvaluatedError, chunks, evaluate_chunk, held_out_sentences
+from hashfed.engines.evaluation import (
+    NotEvaluatedError,
+    chunks,
+    evaluate_chunk,
+    finish_evaluation,
+    held_out_sentences,
+)
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import EVALUATE, JOIN
@@ -67,10 +73,11 @@ def check_config(config: Config) -> None:
         HashfedError: naming them.
 
     """
-    if config.compression.error_feedback and config.checkpoint_every > 1:
+    every = config.checkpoint_every or 1
+    if config.compression.error_feedback and every > 1:
         # A client keeps what its last two updates lost; a server that goes back further finds neither.
         raise HashfedError(
-            f"checkpoint_every = {config.checkpoint_every}: must be 1 with compression.error_feedback over a "
+            f"checkpoint_every = {every}: must be 1 (or none) with compression.error_feedback over a "
             "network, or a run that is resumed would have other bits"
         )
 
@@ -80,8 +87,11 @@ class FlowerRounds:
 
     Attributes:
         state: the server's state after the last finished round.
+        remote: True: clients are elsewhere.
 
     """
+
+    remote = True
 
     def __init__(
         self,
@@ -130,6 +140,7 @@ class FlowerRounds:
 
         Raises:
             HashfedError: where too few clients have joined, or answered in three attempts.
+            DivergedError: where the server's step left no usable model; nor is the state one.
 
         """
         self._begin()
@@ -218,7 +229,7 @@ class FlowerRounds:
             )
             answered = time.perf_counter()
             reports = [play.reports[name] for name in sorted(play.reports)]
-            state.finish_round(gradient, config.server, [report.own for report in reports])
+            state.finish_round(gradient, config, [report.own for report in reports])
             if state.used is not None:
                 state.used |= dict.fromkeys(play.reports, number)
         for name, reason in sorted(play.failed.items()):
@@ -288,18 +299,22 @@ class FlowerRounds:
 
         Raises:
             NotEvaluatedError: where the nodes evaluate and none answers.
+            DivergedError: where a metric is not finite.
 
         """
         with single_thread():
-            if self.config.flower.evaluation == "clients":
-                return self._evaluate_on_nodes().metrics()
-            most = None if everything else self.config.evaluation.sentences
-            sentences = held_out_sentences(self.data.held_out, most, self.config.seed)
-            parts = (
-                evaluate_chunk(self.model, self.state.parameters, sentences, chunk)
-                for chunk in range(chunks(sentences))
-            )
-            return sum(parts, start=PredictionSums()).metrics()
+            on_nodes = self.config.flower.evaluation == "clients"
+            sums = self._evaluate_on_nodes() if on_nodes else self._evaluate_here(everything)
+        return finish_evaluation(sums, self.state.round, self.config)
+
+    def _evaluate_here(self, everything: bool) -> PredictionSums:
+        most = None if everything else self.config.evaluation.sentences
+        sentences = held_out_sentences(self.data.held_out, most, self.config.seed)
+        parts = (
+            evaluate_chunk(self.model, self.state.parameters, sentences, chunk)
+            for chunk in range(chunks(sentences))
+        )
+        return sum(parts, start=PredictionSums())
 
     def _evaluate_on_nodes(self) -> PredictionSums:
         """Sums over the held-out clients of all nodes that answer in time, added in order of names."""
