@@ -2,12 +2,16 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import hashfed
 from small import write_texts
+
+if TYPE_CHECKING:
+    from clock import Clock
 
 # No deadline, and no complaint that examples are made slowly: time says nothing on a busy machine. The same
 # examples every time.
@@ -34,6 +38,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JSON Lines file of 24 clients."""
     return write_texts(tmp_path_factory.mktemp("data") / "small.jsonl")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+    """Of the server of a network run and of the loopback: it goes on only where they rest."""
+    from clock import Clock
+
+    found = Clock()
+    found.stand_in(monkeypatch)
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,8 @@ from hashfed.cli.main import main
 from hashfed.config import Config
 from hashfed.experiments.predict import predict_words
 from hashfed.experiments.train import Silent
-from small import small_config
+from small import PATIENCE, small_config
+
 
 def files(folder: Path) -> dict[str, bytes]:
     """What must not depend on how often the run was interrupted."""
@@ -99,7 +100,7 @@ def test_a_killed_run_resumes_bit_for_bit(texts: Path, tmp_path: Path) -> None:
             command(config, folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         done = len(RunFolder(folder).lines("metrics.jsonl"))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while after == "line" and process.poll() is None and time.monotonic() < deadline:
             if len(RunFolder(folder).lines("metrics.jsonl")) > done:
                 break
@@ -120,7 +121,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(texts: Path, tmp_path: Path) -> None
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert error.splitlines()[-1] == "hashfed: stopped and saved; the same command goes on from here"
     assert "Traceback" not in error
