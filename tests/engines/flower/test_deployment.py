@@ -50,9 +50,9 @@ class Deployment:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, config: Config, timeout: float = PATIENCE) -> RunResult:
+    def run(self, config: Config) -> RunResult:
         """Train."""
-        return wait_for_run(self.link, self.start(config), timeout)
+        return wait_for_run(self.link, self.start(config), PATIENCE)
 
     def start(self, config: Config) -> int:
         """Submit the app."""
@@ -139,8 +139,8 @@ def faulty(folder: Path, texts: Path, exchange: str, fault: str) -> Deployment:
     return Deployment(folder, texts, "faulty:app", exchange=exchange, fault=fault, marker=marker)
 
 
-def wait_for(path: Path, seconds: float = PATIENCE) -> None:
-    end = time.monotonic() + seconds
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + PATIENCE
     while not path.exists():
         assert time.monotonic() < end, f"{path} never came"
         time.sleep(0.05)
