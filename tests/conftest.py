@@ -1,16 +1,69 @@
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+import hashfed
 from small import write_texts
 
-# No deadline: the time of one example says nothing on a busy machine. The same examples every time.
-settings.register_profile("hashfed", deadline=None, max_examples=50, derandomize=True)
+if TYPE_CHECKING:
+    from clock import Clock
+
+# No deadline, and no complaint that examples are made slowly: time says nothing on a busy machine. The same
+# examples every time.
+settings.register_profile(
+    "hashfed",
+    deadline=None,
+    max_examples=50,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("hashfed")
+
+MEASURED = {"memory_baseline": 1, "memory_peak": 2}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core, where the whole suite or a folder is run; none besides for single files."""
+    alone = not any(Path(argument).is_dir() for argument in config.args)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0 if alone or cores == 1 else cores
 
 
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JSON Lines file of 24 clients."""
     return write_texts(tmp_path_factory.mktemp("data") / "small.jsonl")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+    """Of the server of a network run and of the loopback: it goes on only where they rest."""
+    from clock import Clock
+
+    found = Clock()
+    found.stand_in(monkeypatch)
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_probe() -> Iterator[None]:
+    """Leave out the fresh processes that measure a client's memory at the end of each training: 4 s.
+
+    ``probed`` brings them back.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["hashfed.experiments.train"], "measure_device_memory", lambda *_: MEASURED)
+        yield
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the memory of clients, each in one fresh process rather than three."""
+    monkeypatch.setattr("hashfed.engines.device_memory.PROBES", 1)
+    measure = hashfed.engines.device_memory.measure_device_memory
+    monkeypatch.setattr(sys.modules["hashfed.experiments.train"], "measure_device_memory", measure)

@@ -8,6 +8,8 @@ import numpy as np
 from hashfed.config import Config, make_config
 from hashfed.data import FederatedText, build_federated_text, read_texts
 
+PATIENCE = 1800
+"""Seconds, in place of none: a limit that only what hangs reaches, however busy the machine is."""
 WORDS = [f"w{rank}" for rank in range(60)]
 
 
@@ -58,5 +60,5 @@ def small_data(texts: Path) -> FederatedText:
 def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
     """A configuration for rounds over a network, which all clients of ``texts`` join, and the data."""
     data = small_data(texts)
-    settings = {"clients": len(data.train), "deadline": 20, "minimum_share": 0.1} | flower
+    settings = {"clients": len(data.train), "deadline": 600, "minimum_share": 0.1} | flower
     return small_config(texts, cohort=9, flower=settings), data

@@ -25,7 +25,7 @@ def main(grid, context):
         time.sleep(1)
     nodes = list(grid.get_node_ids())
     questions = [Message(RecordDict(), dst_node_id=node, message_type="query") for node in nodes]
-    for reply in grid.send_and_receive(questions, timeout=60):
+    for reply in grid.send_and_receive(questions, timeout=1800):
         node = dict(reply.content["node"]) if reply.has_content() else reply.error
         print("node", sorted(node.items()) if isinstance(node, dict) else node, flush=True)
 

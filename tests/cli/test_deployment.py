@@ -24,12 +24,14 @@ from hashfed.engines.flower.certificates import make_certificates
 from hashfed.engines.flower.control import NotThere, check_health
 from hashfed.engines.flower.processes import SuperLink, SuperNode, free_port
 from hashfed.errors import HashfedError
+from small import PATIENCE
 from small_flower import write_trivial_app
 
 PATCHED = """\
 import sys
 from hashfed.cli.main import main
 from hashfed.engines.flower import app_folder
+from small import PATIENCE
 from small_flower import write_trivial_app
 app_folder.write_app = write_trivial_app
 sys.exit(main(sys.argv[1:]))
@@ -94,7 +96,7 @@ def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -113,7 +115,7 @@ def read_until(process: "subprocess.Popen[str]", text: str) -> str:
 
 def interrupt(process: "subprocess.Popen[str]") -> str:
     process.send_signal(signal.SIGINT)
-    return process.communicate(timeout=30)[0]
+    return process.communicate(timeout=PATIENCE)[0]
 
 
 def test_a_run_over_tls_with_two_registered_nodes(
@@ -140,9 +142,9 @@ def test_a_run_over_tls_with_two_registered_nodes(
         assert f"joined {address} as node " in said
         assert one.returncode == 130
         two.send_signal(signal.SIGTERM)
-        two.communicate(timeout=20)
+        two.communicate(timeout=PATIENCE)
         assert two.returncode == 130
-    assert time.monotonic() - begin < 60
+    assert time.monotonic() - begin < PATIENCE
 
 
 def test_certificates_tell_what_is_for_whom(capsys: pytest.CaptureFixture[str]) -> None:
@@ -419,7 +421,7 @@ def test_ctrl_c_stops_the_run_and_the_node_stays_for_the_next() -> None:
             check_health(address)
         with started("serve", "--address", address) as server:
             said = read_until(server, " completed; ")
-            assert server.wait(20) == 0
+            assert server.wait(PATIENCE) == 0
         said = interrupt(node)
         assert "joining again" in said
         assert said.count(f"joined {address} as node ") == 2
@@ -436,7 +438,7 @@ def test_a_node_whose_power_was_cut_joins_again_with_its_key(superlink: SuperLin
         assert (
             "refused with [code: 2004]: the key is not registered there, or the heartbeat of its last" in said
         )
-        assert time.monotonic() - begin < 90
+        assert time.monotonic() - begin < PATIENCE
 
 
 @pytest.mark.slow
@@ -446,7 +448,7 @@ def test_a_command_that_is_killed_leaves_nothing_behind() -> None:
         read_until(server, "1 of 1 node(s) online")
         node.kill()
         server.kill()
-        for _ in range(150):
+        for _ in range(10 * PATIENCE):
             with contextlib.suppress(HashfedError):
                 check_health(address)
                 time.sleep(0.1)

@@ -15,6 +15,7 @@ def test_memory_of_a_fresh_client_process(texts: Path) -> None:
     assert 20e6 < found["memory_baseline"] < found["memory_peak"] < 2e9
 
 
+@pytest.mark.usefixtures("probed")
 @pytest.mark.parametrize("delivery", ["broadcast", "pre-generated"])
 def test_memory_of_a_client_that_selects_by_itself(texts: Path, delivery: str) -> None:
     data = small_data(texts)
@@ -24,6 +25,7 @@ def test_memory_of_a_client_that_selects_by_itself(texts: Path, delivery: str) -
     assert 20e6 < found["memory_baseline"] < found["memory_peak"] < 2e9
 
 
+@pytest.mark.usefixtures("probed")
 def test_memory_of_compressed_messages(texts: Path) -> None:
     data = small_data(texts)
     compression = {"rows": "bfloat16", "updates": "int8"}

@@ -3,14 +3,15 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from hashfed.engines import web
+from hashfed.engines import slice_store, web
+from hashfed.engines.background import begin
 from hashfed.engines.slice_store import CachedSource, WebSource
 from hashfed.errors import HashfedError
 from hashfed.federated.slices import Wanted, address_of
@@ -19,6 +20,14 @@ DATA = b"a slice"
 WANTED = Wanted(address_of(DATA), len(DATA))
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@pytest.fixture
+def over() -> Iterator[threading.Event]:
+    """The end of the test; before that no slow server ends."""
+    found = threading.Event()
+    yield found
+    found.set()
 
 
 @contextlib.contextmanager
@@ -51,24 +60,22 @@ def whole(handler: BaseHTTPRequestHandler, data: bytes = DATA) -> None:
     handler.wfile.write(data)
 
 
-def drip(handler: BaseHTTPRequestHandler) -> None:
+def drip(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
     """A byte now and then, never silent for long."""
     handler.send_response(200)
     handler.end_headers()
-    for _ in range(100):
+    while not over.wait(0.05):
         handler.wfile.write(b"a")
-        time.sleep(0.05)
 
 
-def drip_header(handler: BaseHTTPRequestHandler) -> None:
+def drip_header(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
     handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
-    for _ in range(100):
+    while not over.wait(0.05):
         handler.wfile.write(b"X: y\r\n")
-        time.sleep(0.05)
 
 
-def hush(handler: BaseHTTPRequestHandler) -> None:
-    time.sleep(2)
+def hush(handler: BaseHTTPRequestHandler, over: threading.Event) -> None:
+    over.wait()
 
 
 def test_a_file_that_is_there() -> None:
@@ -83,35 +90,47 @@ def test_a_file_that_is_there() -> None:
 
 
 @pytest.mark.parametrize("answer", [drip, drip_header, hush])
-def test_a_server_that_takes_for_ever(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_for_ever(
+    answer: Callable[[BaseHTTPRequestHandler, threading.Event], None],
+    over: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(web, "SECONDS", 0.4)
-    with server(answer) as url:
-        begin = time.monotonic()
+    with server(lambda handler: answer(handler, over)) as url:
         with pytest.raises(HashfedError, match=r"^http://127.*: cannot be fetched \(silent for 0\.4 s, or "):
             web.fetch(url, 1000)
-        assert time.monotonic() - begin < 1.5
+        over.set()
 
 
 def test_a_long_file_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "SECONDS", 0.2)
+    allowed: list[float] = []
+
+    def patient(read: Callable[[], bytes]) -> Mock:
+        """However long it takes here, it is in time where so many seconds are allowed."""
+        begun = begin(read)
+
+        def result(seconds: float) -> bytes:
+            allowed.append(seconds)
+            return begun.result()
+
+        return Mock(result=result)
+
     monkeypatch.setattr(web, "SPEED", 10)
-
-    def slow(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
-        for _ in range(6):
-            handler.wfile.write(b"aa")
-            time.sleep(0.1)
-
-    with server(slow) as url:
+    monkeypatch.setattr(web, "begin", patient)
+    with server(lambda handler: whole(handler, b"a" * 12)) as url:
         assert web.fetch(url, 13) == b"a" * 12
+    assert allowed == [web.SECONDS + 1.3]
 
 
-def test_slices_have_a_limit_all_together() -> None:
-    with server(drip) as url:
+def test_slices_have_a_limit_all_together(over: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Mock()
+    monkeypatch.setattr(slice_store, "time", clock)
+    with server(lambda handler: drip(handler, over)) as url:
         source = WebSource(url, 0.3)
+        clock.monotonic.return_value = source._opened
         with pytest.raises(HashfedError, match=r"not all of it there within 0\.\d+ s\)$"):
             source.get(Wanted(WANTED.address, 1000))
+        clock.monotonic.return_value += 0.4
         with pytest.raises(HashfedError, match=r"not fetched: the slices took longer than 0\.3 s"):
             source.get(WANTED)
 

@@ -14,7 +14,7 @@ from hashfed.experiments.simulation_benchmark.peers.workload import load_workloa
 from hashfed.experiments.simulation_benchmark.scenario import Scenario
 from hashfed.report.simulation_table import print_simulation_table
 
-SMALL = Scenario(words=60, clients=3, sentences=20, workers=2, rounds=2)
+SMALL = Scenario(words=60, clients=3, sentences=20, workers=1, rounds=2)
 
 
 def test_the_workload_is_what_hashfed_trains_on(tmp_path: Path) -> None:
@@ -62,6 +62,7 @@ def test_the_command_writes_json_and_names_what_is_left_out(
     monkeypatch.setitem(run.PACKAGES, "fedjax_library", "no_such_package")
     sizes = ["--vocabularies", "60", "--clients", "2", "--sentences", "16", "--rounds", "2", "--repeats", "1"]
     file = tmp_path / "result.json"
+    sizes += ["--workers", "2"]
     options = ["--budgets", "--peers", "fedjax_library", "--output", str(file)]
     assert main(["bench", "simulation", *sizes, *options]) == 0
     (result,) = json.loads(file.read_text())

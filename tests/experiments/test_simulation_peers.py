@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from hashfed.experiments import simulation_benchmark
 from hashfed.models.transformer import Transformer
+from small import PATIENCE
 
 PEERS = {
     "plain_torch": ["torch"],
@@ -88,7 +89,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
 def run(peer: str, path: Path, *options: str) -> dict[str, Any]:
     """What the script prints last."""
     command = [sys.executable, str(FOLDER / f"{peer}.py"), str(path), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result

@@ -17,16 +17,7 @@ from hashfed.cli.main import main
 from hashfed.config import Config
 from hashfed.experiments.predict import predict_words
 from hashfed.experiments.train import Silent
-from small import small_config
-
-MEASURED = {"memory_baseline": 1, "memory_peak": 2}
-
-
-@pytest.fixture
-def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the fresh process that measures a client's memory (one test keeps it)."""
-    module = sys.modules["hashfed.experiments.train"]
-    monkeypatch.setattr(module, "measure_device_memory", lambda *_: MEASURED)
+from small import PATIENCE, small_config
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -43,6 +34,7 @@ def in_folder(config: Config, folder: Path, **changes: Any) -> Config:
     return config.model_copy(update={"output": str(folder), **changes})
 
 
+@pytest.mark.usefixtures("probed")
 def test_a_run_leaves_its_files(texts: Path, tmp_path: Path) -> None:
     config = in_folder(small_config(texts), tmp_path / "run")
     summary = train(config)
@@ -56,7 +48,6 @@ def test_a_run_leaves_its_files(texts: Path, tmp_path: Path) -> None:
     assert summary["evaluation"] == lines[-1]["evaluation"]
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_the_same_command_on_a_finished_run_changes_nothing(texts: Path, tmp_path: Path) -> None:
     config = in_folder(small_config(texts), tmp_path)
     first = train(config)
@@ -65,7 +56,6 @@ def test_the_same_command_on_a_finished_run_changes_nothing(texts: Path, tmp_pat
     assert files(tmp_path) == before
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_more_rounds_continue_a_finished_run(texts: Path, tmp_path: Path) -> None:
     config = small_config(texts)
     train(in_folder(config, tmp_path / "parts", rounds=2))
@@ -74,7 +64,6 @@ def test_more_rounds_continue_a_finished_run(texts: Path, tmp_path: Path) -> Non
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
 
 
-@pytest.mark.usefixtures("no_probe")
 @pytest.mark.parametrize("every", [1, 3])
 def test_a_stop_after_any_round_and_a_resume_equal_the_whole_run(
     texts: Path, tmp_path: Path, every: int
@@ -111,7 +100,7 @@ def test_a_killed_run_resumes_bit_for_bit(texts: Path, tmp_path: Path) -> None:
             command(config, folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         done = len(RunFolder(folder).lines("metrics.jsonl"))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while after == "line" and process.poll() is None and time.monotonic() < deadline:
             if len(RunFolder(folder).lines("metrics.jsonl")) > done:
                 break
@@ -120,8 +109,7 @@ def test_a_killed_run_resumes_bit_for_bit(texts: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         codes.append(process.wait())
     assert -signal.SIGKILL in codes
-    finish = subprocess.run(command(config, folder), capture_output=True, text=True, check=False)
-    assert finish.returncode == 0, finish.stderr
+    train(in_folder(config, folder))
     assert files(folder) == files(tmp_path / "whole")
 
 
@@ -133,7 +121,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(texts: Path, tmp_path: Path) -> None
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert error.splitlines()[-1] == "hashfed: stopped and saved; the same command goes on from here"
     assert "Traceback" not in error
@@ -141,7 +129,6 @@ def test_ctrl_c_saves_and_says_how_to_go_on(texts: Path, tmp_path: Path) -> None
     assert latest["round"] == len(RunFolder(folder).lines("metrics.jsonl")) >= 3
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_a_run_folder_of_another_configuration_is_refused(texts: Path, tmp_path: Path) -> None:
     config = small_config(texts, rounds=1)
     train(in_folder(config, tmp_path))
@@ -168,7 +155,6 @@ def test_a_run_in_use_is_refused(texts: Path, tmp_path: Path) -> None:
     holder.close()
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_a_half_written_last_line_is_forgotten_on_resume(texts: Path, tmp_path: Path) -> None:
     config = small_config(texts)
     train(in_folder(config, tmp_path / "whole"))
@@ -179,7 +165,6 @@ def test_a_half_written_last_line_is_forgotten_on_resume(texts: Path, tmp_path: 
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_a_disk_that_fills_up_keeps_the_run(texts: Path, tmp_path: Path, monkeypatch: Any) -> None:
     config = small_config(texts)
     train(in_folder(config, tmp_path / "whole"))
@@ -201,7 +186,6 @@ def test_a_disk_that_fills_up_keeps_the_run(texts: Path, tmp_path: Path, monkeyp
     assert files(tmp_path / "full") == files(tmp_path / "whole")
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_tensorboard_events(texts: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -214,7 +198,6 @@ def test_tensorboard_events(texts: Path, tmp_path: Path) -> None:
     assert found == pytest.approx([line["train_loss"] for line in lines], rel=1e-6)
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_predictions_are_probabilities_in_falling_order(texts: Path, tmp_path: Path) -> None:
     config = small_config(texts, rounds=60, retrieval={"method": "full"}, server={"learning_rate": 0.03})
     train(in_folder(config, tmp_path))
@@ -227,7 +210,6 @@ def test_predictions_are_probabilities_in_falling_order(texts: Path, tmp_path: P
     assert found[0][0] == "w4"
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_yaml_of_a_run_is_the_configuration(texts: Path, tmp_path: Path) -> None:
     config = in_folder(small_config(texts, rounds=1), tmp_path)
     train(config)
@@ -255,7 +237,6 @@ def test_a_configuration_of_ones_own_is_not_taken_for_a_run(texts: Path, tmp_pat
     assert (tmp_path / "config.yaml").read_text() == "# mine\n"
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_a_run_whose_texts_have_changed_is_refused(texts: Path, tmp_path: Path) -> None:
     copy = tmp_path / "texts.jsonl"
     copy.write_text(texts.read_text())
@@ -269,7 +250,6 @@ def test_a_run_whose_texts_have_changed_is_refused(texts: Path, tmp_path: Path) 
     assert files(tmp_path / "run") == before
 
 
-@pytest.mark.usefixtures("no_probe")
 def test_a_lost_checkpoint_does_not_leave_an_old_summary(texts: Path, tmp_path: Path) -> None:
     config = in_folder(small_config(texts, rounds=1), tmp_path)
     first = train(config)
@@ -286,12 +266,19 @@ def test_a_lost_checkpoint_does_not_leave_an_old_summary(texts: Path, tmp_path: 
     ],
 )
 def test_a_run_for_each_delivery(
-    texts: Path, tmp_path: Path, delivery: str, kinds: set[str], capsys: pytest.CaptureFixture[str]
+    texts: Path,
+    tmp_path: Path,
+    delivery: str,
+    kinds: set[str],
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     """On the command line, to the end: the model is the same, the bytes are those of the delivery."""
     config = tmp_path / "small.yaml"
     config.write_text(small_config(texts, retrieval={"method": "simhash-collisions"}).to_yaml())
     for name, value in (("one", "on-demand"), ("other", delivery)):
+        if name == "other":
+            request.getfixturevalue("probed")
         options = ["--selection.delivery", value, "--output", str(tmp_path / name)]
         assert main(["train", str(config), *options]) == 0
     one, other = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "other"))

@@ -19,6 +19,7 @@ from flwr.common.config import flatten_dict, fuse_dicts, parse_config_args
 
 from hashfed.engines.flower.app_folder import CLIENT, SERVER, _fields, app_toml, config_of, write_app
 from hashfed.engines.flower.commands import Value, environment, find_program, pairs
+from small import PATIENCE
 from small_flower import write_trivial_app
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "flower"
@@ -160,7 +161,7 @@ def build(app: Path, tmp_path: Path) -> str:
         env={**environment(tmp_path / "home"), **nowhere},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(tmp_path.glob("hashfed.hashfed-app.0-1-0.*.fab"))

@@ -8,6 +8,7 @@ import pytest
 
 from hashfed.engines.flower.child import Child, reason_in
 from hashfed.errors import HashfedError
+from small import PATIENCE
 
 
 def child(tmp_path: Path, script: str) -> Child:
@@ -26,7 +27,7 @@ def is_gone(pid: int) -> bool:
 def test_an_early_end_is_told_with_its_last_lines(tmp_path: Path) -> None:
     with child(tmp_path, "echo one; printf '\\033[91mERROR \\033[0m: two\\n' >&2; exit 7") as process:
         with pytest.raises(HashfedError) as error:
-            process.wait_for_output("never", 10)
+            process.wait_for_output("never", PATIENCE)
         assert str(error.value) == "sh ended with exit code 7: ERROR : two"
         assert process.new_lines() == ["one", "ERROR : two"]
         assert process.new_lines() == []
@@ -34,7 +35,7 @@ def test_an_early_end_is_told_with_its_last_lines(tmp_path: Path) -> None:
 
 def test_waiting_is_not_for_ever(tmp_path: Path) -> None:
     with (
-        child(tmp_path, "echo starting; exec sleep 60") as process,
+        child(tmp_path, "echo starting; exec sleep 3600") as process,
         pytest.raises(HashfedError, match=r"sh is not ready after 0.3 s: (starting|\(it wrote nothing\))"),
     ):
         process.wait_for_output("ready", 0.3)
@@ -44,12 +45,12 @@ def test_waiting_is_not_for_ever(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc").exists(), reason="asks /proc")
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_grandchildren_end_with_it(tmp_path: Path, how: str) -> None:
-    with child(tmp_path, "trap '' TERM; sleep 60 & echo $!; echo ready; wait; wait") as process:
-        process.wait_for_output("ready", 10)
+    with child(tmp_path, "trap '' TERM; sleep 3600 & echo $!; echo ready; wait; wait") as process:
+        process.wait_for_output("ready", PATIENCE)
         grandchild = int(process.output().split()[0])
         process.kill() if how == "kill" else process.terminate(timeout=0.3)
         assert process.exit_code == -9
-        for _ in range(100):
+        for _ in range(50 * PATIENCE):
             if is_gone(grandchild):
                 break
             time.sleep(0.02)
@@ -61,9 +62,9 @@ def test_it_ends_when_we_are_killed(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, time\n"
         "from hashfed.engines.flower.child import Child\n"
-        f"child = Child(['sleep', '60'], pathlib.Path({str(tmp_path / 'log')!r}), os.environ)\n"
+        f"child = Child(['sleep', '3600'], pathlib.Path({str(tmp_path / 'log')!r}), os.environ)\n"
         "print(child.pid, flush=True)\n"
-        "time.sleep(60)\n"
+        "time.sleep(3600)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", code]
@@ -72,7 +73,7 @@ def test_it_ends_when_we_are_killed(tmp_path: Path) -> None:
         pid = int(we.stdout.readline())
         assert not is_gone(pid)
         we.kill()
-    for _ in range(250):
+    for _ in range(50 * PATIENCE):
         if is_gone(pid):
             break
         time.sleep(0.02)

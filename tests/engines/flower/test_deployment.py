@@ -19,13 +19,13 @@ from hashfed.engines.flower.commands import environment
 from hashfed.engines.flower.processes import SuperLink, SuperNode
 from hashfed.engines.flower.runs import RunResult, run_app, wait_for_run
 from hashfed.experiments import RunFolder, train
-from small import small_config, small_data
+from small import PATIENCE, small_config, small_data
 
 NODES = 3
 
 
 def deployed_config(texts: Path, output: Path, rounds: int = 2, **groups: object) -> Config:
-    flower = {"clients": len(small_data(texts).train), "deadline": 60} | dict(groups.pop("flower", {}))  # type: ignore[call-overload]
+    flower = {"clients": len(small_data(texts).train), "deadline": PATIENCE} | dict(groups.pop("flower", {}))  # type: ignore[call-overload]
     return small_config(texts, rounds=rounds, output=str(output), flower=flower, **groups)
 
 
@@ -50,9 +50,9 @@ class Deployment:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, config: Config, timeout: float = 100) -> RunResult:
+    def run(self, config: Config) -> RunResult:
         """Train."""
-        return wait_for_run(self.link, self.start(config), timeout)
+        return wait_for_run(self.link, self.start(config), PATIENCE)
 
     def start(self, config: Config) -> int:
         """Submit the app."""
@@ -101,7 +101,7 @@ def test_flowers_simulation_gives_the_simulators_numbers(
         env=environment(tmp_path / "home"),
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
@@ -125,7 +125,7 @@ def misbehave(message, context, call_next):
         marker = Path(fault["marker"])
         if not marker.exists():
             marker.touch()
-            time.sleep(600)
+            time.sleep(3600)
     return call_next(message, context)
 
 app = make_client_app(mods=[misbehave])
@@ -139,8 +139,8 @@ def faulty(folder: Path, texts: Path, exchange: str, fault: str) -> Deployment:
     return Deployment(folder, texts, "faulty:app", exchange=exchange, fault=fault, marker=marker)
 
 
-def wait_for(path: Path, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + PATIENCE
     while not path.exists():
         assert time.monotonic() < end, f"{path} never came"
         time.sleep(0.05)
@@ -150,14 +150,14 @@ def wait_for(path: Path, seconds: float = 90) -> None:
 @pytest.mark.parametrize("exchange", ["query.join", "query.declare", "query.hash", "train"])
 def test_a_supernode_is_killed_in_an_exchange(texts: Path, tmp_path: Path, exchange: str) -> None:
     """The round ends without it; started again it joins and is drawn again."""
-    flower = {"clients": 10, "deadline": 60, "minimum_share": 0.1}
+    flower = {"clients": 10, "deadline": 300, "minimum_share": 0.1}
     config = deployed_config(texts, tmp_path / "run", rounds=6, cohort=9, flower=flower)
     with faulty(tmp_path, texts, exchange, "sleep") as deployment:
         run_id = deployment.start(config)
         wait_for(tmp_path / "marker")
         deployment.nodes[1].kill()
         deployment.nodes[1].start()
-        result = wait_for_run(deployment.link, run_id, 400)
+        result = wait_for_run(deployment.link, run_id, PATIENCE)
     assert result.status == "completed", result.log
     found = lines(tmp_path / "run")
     assert [line["round"] for line in found] == [1, 2, 3, 4, 5, 6]
@@ -178,10 +178,10 @@ def test_a_supernode_is_killed_in_an_exchange(texts: Path, tmp_path: Path, excha
 @pytest.mark.slow
 @pytest.mark.parametrize(("fault", "reason"), [("raise", "out of battery"), ("die", "its process died")])
 def test_a_client_app_fails(texts: Path, tmp_path: Path, fault: str, reason: str) -> None:
-    flower = {"deadline": 120, "minimum_share": 0.1}
+    flower = {"minimum_share": 0.1}
     config = deployed_config(texts, tmp_path / "run", rounds=1, cohort=9, flower=flower)
     with faulty(tmp_path, texts, "train", fault) as deployment:
-        result = deployment.run(config, 300)
+        result = deployment.run(config)
     assert result.status == "completed", result.log
     (line,) = lines(tmp_path / "run")
     assert line["clients"] < 9
@@ -189,14 +189,16 @@ def test_a_client_app_fails(texts: Path, tmp_path: Path, fault: str, reason: str
     assert reason in result.log
 
 
-def server_apps() -> Iterator[int]:
-    """Process ids of ServerApps."""
+def server_apps(home: Path) -> Iterator[int]:
+    """Process ids of the ServerApps of the SuperLink with this ``FLWR_HOME``."""
     for item in Path("/proc").glob("[0-9]*"):
         try:
             words = (item / "cmdline").read_bytes().split(b"\0")
+            variables = (item / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(word.endswith(b"flwr-serverapp") for word in words):
+        ours = f"FLWR_HOME={home}".encode() in variables
+        if ours and any(word.endswith(b"flwr-serverapp") for word in words):
             yield int(item.name)
 
 
@@ -208,9 +210,9 @@ def test_a_serverapp_is_killed_and_goes_on(texts: Path, tmp_path: Path) -> None:
     with Deployment(tmp_path, texts) as deployment:
         run_id = deployment.start(config)
         wait_for(tmp_path / "run" / "checkpoint" / "round-000002.safetensors")
-        for process in server_apps():
+        for process in server_apps(deployment.link.home):
             os.kill(process, signal.SIGKILL)
-        result = wait_for_run(deployment.link, run_id, 90)
+        result = wait_for_run(deployment.link, run_id, PATIENCE)
         assert result.status == "failed"
         assert RunFolder(tmp_path / "run").lines("metrics.jsonl")[-1]["round"] == 2
         result = deployment.run(config)

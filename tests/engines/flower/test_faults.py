@@ -116,8 +116,8 @@ def extra_record(reply_node: int, reply: Message) -> Message:
 
 
 def wide_rows(update: Update) -> Update:
-    """A table of 100 MB where some rows were sent."""
-    return replace(update, rows=torch.zeros(len(update.rows), 25_000_000 // len(update.rows)))
+    """A table of 10 MB where some rows were sent."""
+    return replace(update, rows=torch.zeros(len(update.rows), 2_500_000 // len(update.rows)))
 
 
 def garbage(reply_node: int, reply: Message) -> Message:
@@ -270,7 +270,7 @@ FAULTS: dict[str, tuple[Interfere, str]] = {
     "declares nothing to hold": (changed("declare", budget=0), "declared budget = 0"),
     "100 MB too much": (extra_array, "unexpected array junk"),
     "100 MB in a record of its own": (extra_record, "unexpected junk in a message"),
-    "100 MB of rows": (of_update(wide_rows), "rows of shape"),
+    "10 MB of rows": (of_update(wide_rows), "rows of shape"),
     "garbage": (garbage, "not a message of hashfed"),
     "an infinite round": (in_head(round=math.inf), "ValueError: round = inf"),
     "a negative round": (in_head(round=-1), "ValueError: round = -1"),
@@ -501,6 +501,7 @@ def test_a_reason_of_100_mb_is_cut(texts: Path) -> None:
     assert all(text.startswith("why notwhy not") and len(text) == 500 for text in record.failed.values())
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("kind", ["query.declare", "query.hash", "train"])
 def test_a_silent_node_ends_with_the_deadline(texts: Path, kind: str) -> None:
     def interfere(node: int, reply: Message) -> Message | None:
@@ -540,6 +541,7 @@ def test_a_node_that_forgot_everything_joins_again(texts: Path, kind: str) -> No
     assert hosted & {report.client for report in last.reports} or len(last.reports) == 9
 
 
+@pytest.mark.usefixtures("clock")
 def test_with_too_few_the_model_stays(texts: Path) -> None:
     config, data = prepare(texts, minimum_share=0.9, deadline=2)
 
@@ -583,6 +585,7 @@ def test_nodes_that_answer_with_errors_are_left_out_of_the_next_attempt(texts: P
     assert following.cohort == engine._draw(following.round).cohort
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_server_does_not_choose_the_file_that_a_node_reads(texts: Path) -> None:
     config, data = prepare(texts, patience=1)
     nodes: list[UserConfig] = [{"partition-id": 0, "num-partitions": 1}]
@@ -593,6 +596,7 @@ def test_a_server_does_not_choose_the_file_that_a_node_reads(texts: Path) -> Non
         engine.run_round()
 
 
+@pytest.mark.usefixtures("clock")
 def test_without_clients_the_run_says_who_could_not_join(texts: Path) -> None:
     data = small_data(texts)
     config = small_config(texts, flower={"patience": 1})

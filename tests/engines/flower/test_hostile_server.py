@@ -22,6 +22,8 @@ from small import prepare
 
 Change = Callable[[Message], None]
 
+pytestmark = pytest.mark.usefixtures("clock")
+
 
 def grid(nodes: list[UserConfig], kind: str, change: Change) -> LoopbackGrid:
     """Messages of one type are changed before the nodes see them."""

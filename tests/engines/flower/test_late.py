@@ -1,7 +1,6 @@
 """Answers that come late, in another order, from elsewhere or never."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 import torch
 from flwr.app import Message
 
+from clock import Clock
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines import Simulation
@@ -28,6 +28,8 @@ from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.models import Parameters
 from loopback import LoopbackGrid, partitions
 from small import prepare
+
+pytestmark = pytest.mark.usefixtures("clock")
 
 
 def assert_same(one: Parameters, other: Parameters) -> None:
@@ -60,13 +62,15 @@ def test_the_order_of_answers_changes_nothing(texts: Path, method: str) -> None:
         assert_same(engine.state.parameters, parameters)
 
 
-def test_the_servers_own_work_is_nobodys_delay(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_servers_own_work_is_nobodys_delay(
+    texts: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     """Selecting takes longer than the deadline, while the other nodes' answers lie there."""
     config, data = prepare(texts, deadline=0.5)
     select = ServerRound.select
 
     def slow(self: ServerRound, client: str, declared: Declare, keys: ClientKeys | None) -> SelectedRows:
-        time.sleep(0.3)
+        clock.sleep(0.3)
         return select(self, client, declared, keys)
 
     monkeypatch.setattr(ServerRound, "select", slow)
@@ -76,14 +80,14 @@ def test_the_servers_own_work_is_nobodys_delay(texts: Path, monkeypatch: pytest.
     assert len(record.reports) == 9
 
 
-def test_what_has_come_by_the_deadline_is_read(texts: Path) -> None:
+def test_what_has_come_by_the_deadline_is_read(texts: Path, clock: Clock) -> None:
     """All answers of a round come shortly before the deadline."""
     config, data = prepare(texts, deadline=1.0)
     started: list[float] = []
 
     def delay(node: int, reply: Message) -> float:
         if reply.metadata.message_type == "train":
-            started.append(time.monotonic())
+            started.append(clock.monotonic())
             return 0.9 - (started[-1] - started[0])
         return 0.0
 

@@ -118,6 +118,7 @@ def test_a_node_that_joins_again_keeps_what_it_had(texts: Path) -> None:
         assert equal(engine.state.parameters, expected)
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("folder", [True, False])
 def test_what_a_late_update_lost_is_as_if_it_had_never_been(
     texts: Path, tmp_path: Path, folder: bool

@@ -11,6 +11,7 @@ from hashfed.config import Config
 from hashfed.engines.flower.processes import SuperLink, SuperNode, free_port
 from hashfed.engines.flower.runs import RunResult, reason_of, run_app, run_status, stop_run, wait_for_run
 from hashfed.errors import HashfedError
+from small import PATIENCE
 from small_flower import write_trivial_app
 
 
@@ -48,7 +49,7 @@ def test_a_node_is_killed_and_another_takes_its_place(tmp_path: Path) -> None:
     ):
         node.wait_until_joined()
         link.wait_for_nodes(1)
-        result = wait_for_run(link, run_app(link, app, {"rounds": 2}), timeout=90)
+        result = wait_for_run(link, run_app(link, app, {"rounds": 2}), timeout=PATIENCE)
         assert result.status == "completed"
         assert "node [('client', 'a')]" in result.log
         node.kill()
@@ -68,7 +69,7 @@ def test_a_node_is_killed_and_another_takes_its_place(tmp_path: Path) -> None:
         stop_run(link, run_id)
         stop_run(link, run_id)
         assert run_status(link, run_id) == "finished:stopped"
-        assert wait_for_run(link, run_id, timeout=30).status == "stopped"
+        assert wait_for_run(link, run_id, timeout=PATIENCE).status == "stopped"
         with pytest.raises(HashfedError, match=r"Invalid run configuration"):
             run_app(link, app, {"roundz": 1})
 
@@ -85,7 +86,7 @@ def test_the_superlink_dies_in_a_run(tmp_path: Path) -> None:
                 link.kill()
 
         with pytest.raises(HashfedError, match="hashfed-superlink ended with exit code -9: "):
-            wait_for_run(link, run_id, timeout=60, show=kill)
-        assert time.monotonic() - begin < 30
+            wait_for_run(link, run_id, timeout=PATIENCE, show=kill)
+        assert time.monotonic() - begin < PATIENCE / 2
         folder = link.folder
     assert not folder.exists()

@@ -89,6 +89,7 @@ def test_slices_come_from_any_web_server(texts: Path, tmp_path: Path) -> None:
             thread.join()
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_slice_that_was_changed_is_not_trained_on(texts: Path, tmp_path: Path) -> None:
     """Whoever stores slices cannot change the model: the clients that needed this one fail, and say why."""
     data, folder = small_data(texts), tmp_path / "slices"

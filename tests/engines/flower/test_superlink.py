@@ -30,6 +30,7 @@ from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 from hashfed.engines.flower.control import nodes_online
 from hashfed.engines.flower.processes import SuperLink
 from hashfed.engines.flower.superlink import for_nodes_only, may_ask, own_answers_only
+from small import PATIENCE
 
 PUBLIC, OTHER = "198.51.100.7", "203.0.113.9"
 
@@ -123,7 +124,7 @@ def test_a_real_superlink_is_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         port = link.port
 
         def status(path: str, **headers: str) -> int:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
             connection.request("POST", path, b"", {name.replace("_", "-"): v for name, v in headers.items()})
             found = connection.getresponse().status
             connection.close()
@@ -154,7 +155,7 @@ def test_a_real_node_cannot_instruct_the_others(tmp_path: Path) -> None:
                 FLEET_HTTP_SIGNATURE_HEADER: b64encode(sign_message(secret, stamp.encode())).decode(),
                 TIMESTAMP_HEADER: stamp,
             }
-            connection = http.client.HTTPConnection("127.0.0.1", link.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", link.port, timeout=PATIENCE)
             connection.request("POST", f"/v1/fleet/{path}", request.SerializeToString(), headers)
             answer = connection.getresponse()
             found = answer.status, answer.read()

@@ -13,12 +13,15 @@ from typing import Any
 from hashfed.engines.flower.commands import CONNECTION, environment, find_program, register_command
 from hashfed.errors import HashfedError
 
+ANSWER_SECONDS = 300.0
+"""For a command of ``flwr``, which on an idle machine takes one."""
+
 
 class NotThere(HashfedError):  # noqa: N818
     """No SuperLink answers at an address (yet)."""
 
 
-def check_health(address: str, secure: Path | None = None, timeout: float = 5) -> None:
+def check_health(address: str, secure: Path | None = None, timeout: float = 20) -> None:
     """Return when a SuperLink answers; any answer over HTTP counts, for a proxy may hide the page.
 
     Raises:
@@ -36,7 +39,7 @@ def check_health(address: str, secure: Path | None = None, timeout: float = 5) -
         raise _explain(address, secure, error) from None
 
 
-def flwr(home: Path, *arguments: str, timeout: float = 60) -> dict[str, Any]:
+def flwr(home: Path, *arguments: str, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
     """What a command of ``flwr`` answers, as JSON; ``home`` is its ``FLWR_HOME``.
 
     Raises:

@@ -13,6 +13,9 @@ Say = Callable[[str], None]
 REFUSED = "[code: 2004]"
 """Flower's answer both to an unknown key and to a key whose last heartbeat has not expired."""
 
+START_SECONDS = 120.0
+"""For which a SuperNode may take to start and ask, beyond the time to wait: on a busy machine."""
+
 UNREGISTERED = "[code: 2001]"
 """Flower's answer to a node without a key, where keys are needed."""
 
@@ -77,7 +80,7 @@ def _run(node: SuperNode, deadline: float, say: Say, show: Say) -> bool:
             if "SuperNode ID:" in line:
                 joined = True
                 say(f"joined {node.superlink} as node {line.rpartition(' ')[2]}; Ctrl-C leaves")
-        if not joined and not ended and time.monotonic() > deadline + 10:
+        if not joined and not ended and time.monotonic() > deadline + START_SECONDS:
             raise HashfedError(f"{node.superlink}: no answer to flower-supernode: {child.last_words()}")
         time.sleep(0.2)
     node.kill()  # what is left of its group: it has ended itself

@@ -23,6 +23,10 @@ from hashfed.engines.flower.commands import (
 )
 from hashfed.errors import HashfedError
 
+START_SECONDS = 600.0
+"""For a program of Flower to get ready: what fails ends at once, so only one that hangs is given up then. On
+a busy machine a start takes minutes."""
+
 
 class _Process:
     """A child that can be started again; a context manager that starts and terminates it."""
@@ -126,7 +130,7 @@ class SuperLink(_Process):
         """``FLWR_HOME``, with a ``config.toml`` that knows this SuperLink."""
         return self.folder / "flower"
 
-    def start(self, timeout: float = 60) -> None:
+    def start(self, timeout: float = START_SECONDS) -> None:
         """Start it, wait until it answers, and register the nodes' keys (0.7 s each).
 
         Raises:
@@ -148,7 +152,7 @@ class SuperLink(_Process):
                     f"--address = {where}: the port is in use; choose another, or end what listens there"
                 ) from None
             raise
-        control.check_health(self.address, self.secure)
+        control.check_health(self.address, self.secure, timeout)
         if self.secure is not None:
             keys = sorted((self.secure / "nodes").glob("*.pub"))
             with ThreadPoolExecutor(2) as pool:
@@ -164,7 +168,7 @@ class SuperLink(_Process):
         self.child.check()
         return control.nodes_online(self.home)
 
-    def wait_for_nodes(self, count: int, timeout: float = 60) -> None:
+    def wait_for_nodes(self, count: int, timeout: float = START_SECONDS) -> None:
         """Return when ``count`` SuperNodes are online.
 
         Raises:
@@ -228,7 +232,7 @@ class SuperNode(_Process):
         command = supernode_command(self.superlink, port, self.config, self.secure, self.node)
         self._child = Child(command, self.folder / "supernode.log", environment(home))
 
-    def wait_until_joined(self, timeout: float = 60) -> None:
+    def wait_until_joined(self, timeout: float = START_SECONDS) -> None:
         """Return when the SuperLink has taken it in.
 
         Raises:
