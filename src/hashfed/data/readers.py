@@ -4,8 +4,9 @@ import gzip
 import importlib.resources
 import json
 import re
+import unicodedata
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,18 +45,21 @@ def read_texts(source: str) -> list[ClientTexts]:
             names = ", ".join(NAMED)
             raise HashfedError(f"data.source = {source}: no such file or folder, nor one of: {names}")
         clients = list(_read_folder(path) if is_folder else _read_jsonl(path))
-    clients = _merge(clients)
+    clients = merge_clients(clients)
     if not clients:
         raise HashfedError(f"data.source = {source}: holds no client with a text")
     return clients
 
 
-def _merge(clients: list[ClientTexts]) -> list[ClientTexts]:
-    """Clients that appear twice joined in order, those without texts left out."""
+def merge_clients(clients: Iterable[ClientTexts]) -> list[ClientTexts]:
+    """Clients of one name joined in order, those without texts left out.
+
+    Names are compared, and kept, in Unicode's NFC: macOS writes the ``é`` of a file name as two characters.
+    """
     merged: dict[str, list[str]] = {}
     for item in clients:
         if item.texts:
-            merged.setdefault(item.client, []).extend(item.texts)
+            merged.setdefault(unicodedata.normalize("NFC", item.client), []).extend(item.texts)
     return [ClientTexts(client, texts) for client, texts in merged.items()]
 
 

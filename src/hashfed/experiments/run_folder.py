@@ -18,7 +18,7 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
-from hashfed.config import Config, differences, load_config
+from hashfed.config import OLD_TOKENIZER, TOKENIZER, Config, differences, load_config
 from hashfed.data import Vocabulary
 from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
@@ -69,9 +69,12 @@ class RunFolder:
         if changed:
             name, there, asked = changed[0]
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            remedy = "choose another --output, or delete that folder"
+            if [name for name, _, _ in changed] == [TOKENIZER]:
+                remedy = f"go on with it by --{TOKENIZER} {there}, or {remedy}"
             raise HashfedError(
                 f"output = {self.path}: holds a run of another configuration ({name} is {there!r} "
-                f"there, {asked!r} here{more}); choose another --output, or delete that folder"
+                f"there, {asked!r} here{more}); {remedy}"
             )
         before = self.read_json("data.json")
         if before is not None and before.get("sha256") != data["sha256"]:
@@ -97,7 +100,7 @@ class RunFolder:
             self._lock.close()
 
     def config(self) -> Config:
-        """The saved configuration.
+        """The saved configuration; the tokenizer of runs that name none is the one there was.
 
         Raises:
             HashfedError: where this is no run.
@@ -105,7 +108,11 @@ class RunFolder:
         """
         if not self._is_run():
             raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
-        return load_config(self.path / "config.yaml")
+        config = load_config(self.path / "config.yaml")
+        if "tokenizer" in config.data.model_fields_set:
+            return config
+        data = config.data.model_copy(update={"tokenizer": OLD_TOKENIZER})
+        return config.model_copy(update={"data": data})
 
     def parameters(self) -> Parameters:
         """The model's parameters in the last checkpoint.

@@ -101,6 +101,7 @@ def load_data(config: Config) -> FederatedText:
         data.tokens_per_client,
         data.long_texts == "split",
         config.evaluation.clients,
+        tokenizer=data.tokenizer,
     )
 
 

@@ -15,9 +15,10 @@ from hashfed.engines import RoundRecord, Simulation
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
+from hashfed.experiments import load_data
 from hashfed.models import Parameters
 from loopback import LoopbackGrid, partitions
-from small import small_config, small_data
+from small import small_config, small_data, write_quoted
 
 
 def simulate(config: Config, data: FederatedText) -> tuple[list[RoundRecord], dict[str, float], Parameters]:
@@ -111,9 +112,11 @@ def test_a_slice_that_was_changed_is_not_trained_on(texts: Path, tmp_path: Path)
     assert any("its bytes were changed" in line for line in said)
 
 
-def check_bits(texts: Path, groups: dict[str, object], **flower: object) -> LoopbackGrid:
+def check_bits(
+    texts: Path, groups: dict[str, object], data: FederatedText | None = None, **flower: object
+) -> LoopbackGrid:
     """A run in the simulator and over Flower."""
-    data = small_data(texts)
+    data = data or small_data(texts)
     config = small_config(texts, flower={"clients": len(data.train)} | flower, **groups)
     records, metrics, parameters = simulate(config, data)
     grid = LoopbackGrid(app, partitions(config.data.source))
@@ -135,6 +138,18 @@ def check_bits(texts: Path, groups: dict[str, object], **flower: object) -> Loop
         for name, value in rounds.state.parameters.named().items():
             assert torch.equal(value, parameters.named()[name]), name
     return grid
+
+
+@pytest.mark.parametrize("tokenizer", ["ascii", "unicode"])
+def test_nodes_cut_texts_into_words_as_the_run_does(tmp_path: Path, tokenizer: str) -> None:
+    texts = write_quoted(tmp_path / "quoted.jsonl")
+    groups = {"data": {"vocabulary": 12, "tokenizer": tokenizer}, "rounds": 1}
+    data = load_data(small_config(texts, **groups))
+    assert ("it's" in data.vocabulary.words, "café" in data.vocabulary.words) == (
+        True,
+        tokenizer == "unicode",
+    )
+    check_bits(texts, groups, data)
 
 
 def test_a_round_waits_once_or_twice(texts: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, identity, make_config
-from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, read_texts
+from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, merge_clients, read_texts
 from hashfed.data.readers import NAMED
 from hashfed.data.sentences import Sentences
 from hashfed.engines.exchange import build_model
@@ -102,9 +102,14 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
     data = config.data
     encoded = [
         encode_client(
-            item, vocabulary, data.sentence_length, data.tokens_per_client, data.long_texts == "split"
+            item,
+            vocabulary,
+            data.sentence_length,
+            data.tokens_per_client,
+            data.long_texts == "split",
+            data.tokenizer,
         )
-        for item in read(node, config)
+        for item in merge_clients(read(node, config))
     ]
     clients = [client for client in encoded if client is not None]
     if not clients:
