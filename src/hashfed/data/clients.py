@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from hashfed.data.readers import ClientTexts, merge_clients
+from hashfed.data.client_texts import ClientTexts
+from hashfed.data.readers import merge_clients
 from hashfed.data.sentences import Sentences, cap_texts, cut_text, encode_sentences
 from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
 from hashfed.data.vocabulary import PAD, Vocabulary

@@ -152,6 +152,26 @@ def test_nodes_cut_texts_into_words_as_the_run_does(tmp_path: Path, tokenizer: s
     check_bits(texts, groups, data)
 
 
+def test_a_node_tells_its_own_user_what_it_does_not_read(
+    texts: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "ann.TXT").write_text("w1 w2 w3\n")
+    (tmp_path / "good" / ".ann.txt").write_text("w4\n")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "bob.txt").write_bytes("w1".encode("utf-16-le"))
+    nodes: list[UserConfig] = [{"texts": str(tmp_path / name)} for name in ("good", "bad")]
+    config = small_config(texts, flower={"clients": 1}, cohort=1)
+    caplog.set_level("INFO", logger="flwr")
+    with FlowerRounds(LoopbackGrid(app, nodes), config, small_data(texts)) as rounds:
+        record = rounds.run_round()
+    assert [report.client for report in record.reports] == ["ann"]
+    told = [message for message in caplog.messages if message.startswith("hashfed: ")]
+    good = f"hashfed: node-config: texts = {tmp_path / 'good'}: 1 file not read: 1 hidden"
+    assert told.count(good) == 1
+    assert any(line.startswith(f"hashfed: {tmp_path / 'bad' / 'bob.txt'}: ") for line in told)
+
+
 def test_a_round_waits_once_or_twice(texts: Path) -> None:
     data = small_data(texts)
     for method, kinds in (

@@ -46,7 +46,7 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
 
     """
     if "texts" in node:
-        found = read_texts(str(node["texts"]))
+        found = read_texts(str(node["texts"]), "node-config: texts")
         if "client" not in node:
             return found
         return [ClientTexts(str(node["client"]), [text for item in found for text in item.texts])]
@@ -63,7 +63,7 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
             f"node-config: the run's data is the file {source} of the server; this node must say itself what "
             "it reads: source=PATH (hashfed join --source PATH)"
         )
-    found = read_texts(source)
+    found = read_texts(source, "node-config: source" if "source" in node else "data.source")
     return sorted(found, key=lambda item: item.client)[part::parts]
 
 
