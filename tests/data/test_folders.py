@@ -46,9 +46,10 @@ def test_what_is_hidden_is_no_client(name: str, tmp_path: Path) -> None:
 
 
 def test_every_file_of_a_hidden_folder_counts(tmp_path: Path) -> None:
+    (tmp_path / ".empty").mkdir()
+    assert found(tmp_path) == ([], {})
     for number in range(5):
         write(tmp_path / ".ipynb_checkpoints" / "deep" / f"{number}.txt")
-    (tmp_path / ".empty").mkdir()
     assert found(tmp_path) == ([], {"hidden": 5})
 
 

@@ -53,6 +53,16 @@ def test_other_fields_of_a_line_are_ignored_and_counted(tmp_path: Path) -> None:
     assert str(warning.message) == f"data.source = {path}: {expected}"
 
 
+def test_other_fields_without_end_are_one_line(tmp_path: Path) -> None:
+    lines = [json.dumps({"client": "a", "texts": ["x"], f"id {number}": 1}) for number in range(3000)]
+    path = write(tmp_path / "p.jsonl", "\n".join(lines).encode())
+    with pytest.warns(HashfedWarning) as caught:
+        read_texts(str(path))
+    first = ", ".join(f"id {number} in 1 line" for number in (0, 1, 10, 100, 101))
+    said = f"data.source = {path}: fields not read: {first}, others in 2,995 lines"
+    assert [str(warning.message) for warning in caught] == [said]
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -106,6 +116,10 @@ def test_a_client_on_several_lines_is_one_client(tmp_path: Path) -> None:
         (b'{"client": "c", "texts": ["\xe9"]}', "not JSON ('utf-8' codec can't decode byte 0xe9"),
         (b"[]", 'needs an object with "client", a string, and "texts", a list'),
         (b'"text"', 'needs an object with "client", a string, and "texts", a list'),
+        (
+            b'{"user": "c", "texts": ["x"]}',
+            'needs an object with "client", a string, and "texts", a list; it has "user"',
+        ),
         (b'{"texts": ["x"]}', 'needs an object with "client", a string, and "texts", a list'),
         (b'{"client": 3, "texts": []}', 'needs an object with "client", a string, and "texts", a list'),
         (b'{"client": "c"}', "\"texts\" of client 'c' must be a list of strings"),

@@ -275,7 +275,7 @@ def test_a_run_from_before_the_tokenizer_could_be_chosen_goes_on(
 ) -> None:
     folder = tmp_path / "old"
     source = write_quoted(tmp_path / "quoted.jsonl")
-    data = {"vocabulary": 12, "tokenizer": "ascii"}
+    data = {"vocabulary": 19, "tokenizer": "ascii"}
     whole = in_folder(small_config(source, data=data), tmp_path / "whole")
     train(whole)
     train(in_folder(small_config(source, data=data, rounds=2), folder))
@@ -286,11 +286,12 @@ def test_a_run_from_before_the_tokenizer_could_be_chosen_goes_on(
     assert RunFolder(folder).config().data.tokenizer == "ascii"
     assert "'w0'" in RunFolder(folder).vocabulary().words
     settings = tmp_path / "settings.yaml"
-    settings.write_text(small_config(source, data={"vocabulary": 12}, output=str(folder)).to_yaml())
+    # Of the new words there are fewer: the tokenizer must be named before they are counted.
+    settings.write_text(small_config(source, data={"vocabulary": 19}, output=str(folder)).to_yaml())
     assert main(["train", str(settings)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "data.tokenizer is 'ascii' there, 'unicode' here" in error
-    assert "go on with it by --data.tokenizer ascii" in error
+    assert "--data.tokenizer ascii goes on with it" in error
     assert files(folder) == before
     assert main(["train", str(settings), "--data.tokenizer", "ascii"]) == 0
     assert files(folder) == files(tmp_path / "whole")

@@ -44,7 +44,7 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         links, walk.links = sorted(walk.links), []
         for link in links:
             _follow(walk, link)
-    return sorted(walk.files), walk.left_out
+    return sorted(walk.files), +walk.left_out  # without zeros, of hidden folders that are empty
 
 
 def _walk_folder(walk: _Walk, folder: Path, real: str) -> None:

@@ -20,6 +20,9 @@ FIELDS = ("client", "texts")
 LIKENESS, MOST_LETTERS = 0.8, 1
 """How like, and how much longer or shorter, a misspelt name of ours is: clinet is one, client_id is not."""
 
+MOST_NAMES = 5
+"""Other fields that a message names."""
+
 
 class RepeatedNameError(ValueError):
     """An object has a name twice, and only one of the values could be read."""
@@ -38,14 +41,14 @@ def read_json_lines(path: Path, left_out: LeftOut) -> Iterator[ClientTexts]:
         with gzip.GzipFile(path) if packed else path.open("rb") as file:
             for number, line in enumerate(decoded_lines(file, path), start=1):
                 if line.strip():
-                    yield _parse_line(line, f"{path}, line {number}", left_out.fields)
+                    yield _parse_line(line, f"{path}, line {number}", left_out)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise HashfedError(f"{path}: {error.strerror or error}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise HashfedError(f"{path}: damaged after line {number} ({error})") from None
 
 
-def _parse_line(line: str, where: str, others: Counter[str]) -> ClientTexts:
+def _parse_line(line: str, where: str, left_out: LeftOut) -> ClientTexts:
     try:
         item = json.loads(line, object_pairs_hook=_object)
     except RepeatedNameError as error:
@@ -57,16 +60,21 @@ def _parse_line(line: str, where: str, others: Counter[str]) -> ClientTexts:
         meant = _misspelt(name)
         if meant is not None:
             raise HashfedError(f'{where}: "{printable(brief(name))}": no such field; did you mean "{meant}"?')
-    others.update(names)
+    left_out.add_fields(names)
     if not isinstance(item, dict) or not isinstance(item.get("client"), str):
-        raise HashfedError(f'{where}: needs an object with "client", a string, and "texts", a list')
-    texts, client = item.get("texts"), shown(item["client"])
+        has = ", ".join(f'"{printable(brief(name, 40))}"' for name in names[:MOST_NAMES])
+        here = f"; it has {has}" if has else ""
+        raise HashfedError(f'{where}: needs an object with "client", a string, and "texts", a list{here}')
+    texts = item.get("texts")
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        client = shown(item["client"])
         raise HashfedError(f'{where}: "texts" of client {client} must be a list of strings')
+    if "\\u" not in line:  # only escapes bring control characters and halves of characters into JSON
+        return ClientTexts(item["client"], texts)
     for what, text in (("its name", item["client"]), *(("a text", text) for text in texts)):
         problem = control_problem(text)
         if problem is not None:
-            raise HashfedError(f"{where}: client {client}: {what} {problem}; remove it")
+            raise HashfedError(f"{where}: client {shown(item['client'])}: {what} {problem}; remove it")
     return ClientTexts(_well_formed(item["client"]), [_well_formed(text) for text in texts])
 
 

@@ -61,6 +61,23 @@ class RunFolder:
         if (self.path / "checkpoint" / LATEST).exists():
             self._check_same(config, data)
 
+    def check_tokenizer(self, config: Config) -> None:
+        """Make sure that a run in the folder has this tokenizer; to be asked before texts are read by it.
+
+        Raises:
+            HashfedError: with the setting that goes on with the run.
+
+        """
+        if not self._is_run() or not (self.path / "checkpoint" / LATEST).exists():
+            return
+        there, asked = self.config().data.tokenizer, config.data.tokenizer
+        if there != asked:
+            raise HashfedError(
+                f"output = {self.path}: holds a run of another configuration ({TOKENIZER} is {there!r} "
+                f"there, {asked!r} here); --{TOKENIZER} {there} goes on with it; else choose "
+                "another --output, or delete that folder"
+            )
+
     def _is_run(self) -> bool:
         return (self.path / "config.yaml").is_file()
 
@@ -69,12 +86,9 @@ class RunFolder:
         if changed:
             name, there, asked = changed[0]
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            remedy = "choose another --output, or delete that folder"
-            if [name for name, _, _ in changed] == [TOKENIZER]:
-                remedy = f"go on with it by --{TOKENIZER} {there}, or {remedy}"
             raise HashfedError(
                 f"output = {self.path}: holds a run of another configuration ({name} is {there!r} "
-                f"there, {asked!r} here{more}); {remedy}"
+                f"there, {asked!r} here{more}); choose another --output, or delete that folder"
             )
         before = self.read_json("data.json")
         if before is not None and before.get("sha256") != data["sha256"]:

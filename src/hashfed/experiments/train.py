@@ -122,6 +122,7 @@ def train(
     """
     progress = progress or Silent()
     folder = RunFolder(config.folder())
+    folder.check_tokenizer(config)
     data = load_data(config)
     facts = describe(data)
     folder.open(config, facts)
