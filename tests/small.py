@@ -33,6 +33,16 @@ def write_texts(path: Path, clients: int = 24, seed: int = 1) -> Path:
     return path
 
 
+def write_quoted(path: Path) -> Path:
+    """Texts whose words the two tokenizers see differently, with straight and typographic apostrophes."""
+    with path.open("w") as file:
+        for number in range(24):
+            apostrophe = "'’"[number % 2]
+            line = f"café {number % 5} it{apostrophe}s 'w{number % 7}' naïve"
+            file.write(json.dumps({"client": f"c{number}", "texts": [line] * 3}) + "\n")
+    return path
+
+
 def small_config(texts: Path, **groups: object) -> Config:
     """A tiny model on ``texts``; ``groups`` replace or extend whole groups of settings."""
     tree: dict[str, object] = {

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from hashfed.config import CHANGEABLE, Config, differences, load_config, make_config
+from hashfed.config import CHANGEABLE, Config, differences, identity, load_config, make_config
 from hashfed.errors import HashfedError
 
 
@@ -348,6 +350,18 @@ def test_fields_that_a_resumed_run_may_change_are_no_differences() -> None:
 )
 def test_the_folder_says_what_is_in_it(tree: dict[str, Any], folder: str) -> None:
     assert make_config(tree).folder() == Path(folder)
+
+
+def test_what_nodes_keep_from_before_the_tokenizer_could_be_chosen_stays_good() -> None:
+    leaves: dict[str, object] = {}
+    for name, value in Config().model_dump().items():
+        leaves |= (
+            {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    before = {n: v for n, v in leaves.items() if n not in CHANGEABLE and n != "data.tokenizer"}
+    old = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+    assert identity(make_config({"data": {"tokenizer": "ascii"}})) == old
+    assert identity(Config()) != old
 
 
 def test_a_configuration_does_not_change() -> None:

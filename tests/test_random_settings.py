@@ -51,13 +51,13 @@ def complaint(tree: dict[str, Any]) -> str:
     return ""
 
 
-def test_some_random_settings(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(range(FEW), texts, tmp_path, monkeypatch)
+def test_some_random_settings(texts: Path, tmp_path: Path) -> None:
+    check(range(FEW), texts, tmp_path)
 
 
 @pytest.mark.slow
-def test_many_random_settings(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = check(range(MANY), texts, tmp_path, monkeypatch)
+def test_many_random_settings(texts: Path, tmp_path: Path) -> None:
+    found = check(range(MANY), texts, tmp_path)
     # With pytest -s: how many of each kind ran.
     sys.stderr.write(json.dumps(found, indent=1))
     assert all(
@@ -65,10 +65,8 @@ def test_many_random_settings(texts: Path, tmp_path: Path, monkeypatch: pytest.M
     )
 
 
-def check(seeds: range, texts: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def check(seeds: range, texts: Path, folder: Path) -> Counter[str]:
     """Two rounds of each in this process; counts how they ended."""
-    memory = {"memory_baseline": 1, "memory_peak": 2}
-    monkeypatch.setattr(sys.modules["hashfed.experiments.train"], "measure_device_memory", lambda *_: memory)
     ends: Counter[str] = Counter()
     for seed in seeds:
         rng = np.random.default_rng(seed)

@@ -6,12 +6,13 @@ trains on these alone and returns a row-sparse update.
 
 from hashfed.config import Config, load_config, make_config
 from hashfed.engines import Interrupted, Simulation
-from hashfed.errors import HashfedError
+from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.experiments import RunFolder, load_data, train
 
 __all__ = [
     "Config",
     "HashfedError",
+    "HashfedWarning",
     "Interrupted",
     "RunFolder",
     "Simulation",

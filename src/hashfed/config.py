@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
@@ -31,6 +32,8 @@ class DataSettings(Settings):
     """At most this many words of one client."""
     long_texts: Literal["truncate", "split"] = "truncate"
     """Texts longer than a sentence: keep the beginning (as Stack Overflow), or cut them into sentences."""
+    tokenizer: TokenizerName = "unicode"
+    """What a word is (docs/data.md): of any script; or of ASCII letters only, as before this setting."""
 
 
 class ModelSettings(Settings):
@@ -186,6 +189,10 @@ CHANGEABLE = (
 """Fields in which a resumed run may differ: they change no number of the rounds already done."""
 
 
+TOKENIZER, OLD_TOKENIZER = "data.tokenizer", "ascii"
+"""The tokenizer of a run whose saved configuration does not name one."""
+
+
 def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
     """Defaults, then the YAML file, then overrides such as ``{"client.learning_rate": "0.1"}``.
 
@@ -246,6 +253,8 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
 def identity(config: Config) -> str:
     """A checksum of the fields in which a resumed run may not differ."""
     leaves = {name: value for name, value in _leaves(config.model_dump()) if name not in CHANGEABLE}
+    if leaves[TOKENIZER] == OLD_TOKENIZER:
+        del leaves[TOKENIZER]  # what nodes keep from before that setting stays good
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,10 +1,23 @@
 import hashlib
+import unicodedata
 
 import numpy as np
 import pytest
 
-from hashfed.data import BOS, EOS, OOV, PAD, ClientTexts, FederatedText, Vocabulary, build_federated_text
+from hashfed.data import (
+    BOS,
+    EOS,
+    OOV,
+    PAD,
+    ClientTexts,
+    FederatedText,
+    Vocabulary,
+    build_federated_text,
+    encode_client,
+    merge_clients,
+)
 from hashfed.data.clients import group_of, label_counts
+from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
 
 TRAIN, VALIDATION, TEST = "bob", "carol", "alice"
@@ -132,3 +145,25 @@ def test_an_empty_side_is_refused(present: list[str], held_out: str, side: str) 
     assert str(caught.value) == (
         f"data.source: of {len(present)} clients none is a {side} client (split by md5 of the name)"
     )
+
+
+@pytest.mark.parametrize("tokenizer", ["ascii", "unicode"])
+def test_clients_alone_are_encoded_as_all_together(tokenizer: TokenizerName) -> None:
+    clients = [ClientTexts(name, ["it’s café", "it's 'a' cafe\u0301"]) for name in ("bob", "alice")]
+    data = build_federated_text(clients, 3, tokenizer=tokenizer)
+    assert ("café" in data.vocabulary.words) == (tokenizer == "unicode")
+    for client, whole in zip(clients, (data.train[0], data.held_out[0]), strict=True):
+        alone = encode_client(client, data.vocabulary, tokenizer=tokenizer)
+        assert alone is not None
+        np.testing.assert_array_equal(alone.sentences.targets, whole.sentences.targets)
+
+
+def test_a_name_spelt_in_two_ways_is_one_client() -> None:
+    names = [unicodedata.normalize(form, "zoë") for form in ("NFC", "NFD")]
+    clients = [ClientTexts(name, [f"{text} b"]) for name, text in zip(names, "ac", strict=True)]
+    merged = merge_clients(clients)
+    assert merged == [ClientTexts(names[0], ["a b", "c b"])]
+    held_out = [ClientTexts("alice", ["a"])]
+    one, other = build_federated_text(clients + held_out, 3), build_federated_text(merged + held_out, 3)
+    assert [client.name for client in one.train] == [client.name for client in other.train] == [names[0]]
+    np.testing.assert_array_equal(one.train[0].sentences.inputs, other.train[0].sentences.inputs)

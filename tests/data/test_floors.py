@@ -15,6 +15,7 @@ from hashfed.data import (
 )
 from hashfed.data.clients import label_counts
 from hashfed.data.sentences import encode_sentences
+from hashfed.data.tokenizer import TokenizerName
 
 
 def tiny(train: list[str], held_out: list[str]) -> FederatedText:
@@ -97,10 +98,11 @@ def test_floors_become_json() -> None:
 @pytest.mark.skipif(
     importlib.util.find_spec("chitchat_dataset") is None, reason="needs the package chitchat-dataset"
 )
-def test_floors_of_chitchat() -> None:
-    data = build_federated_text(read_texts("chitchat"), 10_000, split_texts=True)
+@pytest.mark.parametrize(("tokenizer", "targets"), [("ascii", 205_937), ("unicode", 206_006)])
+def test_floors_of_chitchat(tokenizer: TokenizerName, targets: int) -> None:
+    data = build_federated_text(read_texts("chitchat"), 10_000, split_texts=True, tokenizer=tokenizer)
     floors = measure_floors(data)
-    assert floors.targets == 205_937
+    assert floors.targets == targets
     assert floors.oov_rate == pytest.approx(0.031, abs=0.002)
     assert floors.unigram_accuracy == pytest.approx(0.050, abs=0.002)
     assert floors.bigram_accuracy == pytest.approx(0.158, abs=0.002)

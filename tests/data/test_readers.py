@@ -2,12 +2,13 @@ import gzip
 import importlib.resources
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from hashfed.data import ClientTexts, read_texts, readers
-from hashfed.errors import HashfedError
+from hashfed.errors import HashfedError, HashfedWarning
 
 GOOD = b'{"client": "a", "texts": ["Hi there", "bye"]}\n{"client": "b", "texts": ["caf\xc3\xa9"]}\n'
 PEOPLE = [ClientTexts("a", ["Hi there", "bye"]), ClientTexts("b", ["café"])]
@@ -42,9 +43,62 @@ def test_line_ends_and_blank_lines_do_not_matter(content: bytes, tmp_path: Path)
     assert read_texts(str(write(tmp_path / "people.jsonl", content))) == PEOPLE
 
 
-def test_other_fields_of_a_line_are_ignored(tmp_path: Path) -> None:
-    line = b'{"id": 7, "client": "a", "texts": ["x"], "more": {"deep": [1]}}'
-    assert read_texts(str(write(tmp_path / "p.jsonl", line))) == [ClientTexts("a", ["x"])]
+def test_other_fields_of_a_line_are_ignored_and_counted(tmp_path: Path) -> None:
+    line = b'{"id": 7, "client": "a", "texts": ["x"], "more": {"deep": [1]}}\n'
+    path = write(tmp_path / "p.jsonl", line + b'{"client_id": 1, "client": "a", "texts": ["y"], "id": 8}\n')
+    with pytest.warns(HashfedWarning) as caught:
+        assert read_texts(str(path)) == [ClientTexts("a", ["x", "y"])]
+    (warning,) = caught
+    expected = "fields not read: id in 2 lines, client_id in 1 line, more in 1 line"
+    assert str(warning.message) == f"data.source = {path}: {expected}"
+
+
+def test_other_fields_without_end_are_one_line(tmp_path: Path) -> None:
+    lines = [json.dumps({"client": "a", "texts": ["x"], f"id {number}": 1}) for number in range(3000)]
+    path = write(tmp_path / "p.jsonl", "\n".join(lines).encode())
+    with pytest.warns(HashfedWarning) as caught:
+        read_texts(str(path))
+    first = ", ".join(f"id {number} in 1 line" for number in (0, 1, 10, 100, 101))
+    said = f"data.source = {path}: fields not read: {first}, others in 2,995 lines"
+    assert [str(warning.message) for warning in caught] == [said]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("text", "texts"),
+        ("Texts", "texts"),
+        (" texts", "texts"),
+        ("txts", "texts"),
+        ("texst", "texts"),
+        ("clinet", "client"),
+        ("CLIENT", "client"),
+        ("clients", "client"),
+    ],
+)
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_misspelt_field_is_refused_with_the_one_that_is_meant(
+    name: str, meant: str, beside: bool, tmp_path: Path
+) -> None:
+    item = {"client": "a", "texts": ["x"]} | {name: ["lost"]}
+    if not beside:
+        del item[meant]
+    path = write(tmp_path / "p.jsonl", GOOD + json.dumps(item).encode())
+    assert problem(path) == f'{path}, line 3: "{name}": no such field; did you mean "{meant}"?'
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (b'{"client": "a", "texts": ["x"], "texts": ["y"]}', "texts"),
+        (b'{"client": "a", "te\\u0078ts": ["x"], "texts": ["y"]}', "texts"),
+        (b'{"client": "a", "client": "a", "texts": ["x"]}', "client"),
+        (b'{"client": "a", "texts": ["x"], "more": {"b": 1, "b": 1}}', "b"),
+    ],
+)
+def test_a_field_that_is_there_twice_is_refused(line: bytes, name: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "p.jsonl", GOOD + line)
+    assert problem(path) == f'{path}, line 3: "{name}" is there twice in one object'
 
 
 def test_a_client_on_several_lines_is_one_client(tmp_path: Path) -> None:
@@ -62,6 +116,10 @@ def test_a_client_on_several_lines_is_one_client(tmp_path: Path) -> None:
         (b'{"client": "c", "texts": ["\xe9"]}', "not JSON ('utf-8' codec can't decode byte 0xe9"),
         (b"[]", 'needs an object with "client", a string, and "texts", a list'),
         (b'"text"', 'needs an object with "client", a string, and "texts", a list'),
+        (
+            b'{"user": "c", "texts": ["x"]}',
+            'needs an object with "client", a string, and "texts", a list; it has "user"',
+        ),
         (b'{"texts": ["x"]}', 'needs an object with "client", a string, and "texts", a list'),
         (b'{"client": 3, "texts": []}', 'needs an object with "client", a string, and "texts", a list'),
         (b'{"client": "c"}', "\"texts\" of client 'c' must be a list of strings"),
@@ -116,7 +174,8 @@ def test_a_source_without_a_text_is_refused(name: str, content: bytes, tmp_path:
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "readme.md", b"no data")
-    assert problem(tmp_path) == f"data.source = {tmp_path}: holds no client with a text"
+    said = f"data.source = {tmp_path}: holds no client with a text"
+    assert problem(tmp_path) == f"{said} (1 file not read: 1 .md)"
 
 
 def test_a_folder_of_texts(tmp_path: Path) -> None:
@@ -127,7 +186,8 @@ def test_a_folder_of_texts(tmp_path: Path) -> None:
     write(tmp_path / "notes.md", b"ignored\n")
     write(tmp_path / "team" / "more.jsonl", GOOD)
     write(tmp_path / "zipped.jsonl.gz", b'{"client": "a", "texts": ["again"]}\n')
-    found = {item.client: item.texts for item in read_texts(str(tmp_path))}
+    with pytest.warns(HashfedWarning, match="2 files not read: 1 .md, 1 without a text$"):
+        found = {item.client: item.texts for item in read_texts(str(tmp_path))}
     assert found == {
         "zoe": ["first", "second café"],
         "team/ann": ["one"],
@@ -145,7 +205,8 @@ def test_a_folder_is_read_in_the_same_order_every_time(tmp_path: Path) -> None:
 
 def test_a_text_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "team" / "ann.txt", b"caf\xe9\n")
-    assert problem(tmp_path) == f"{path}: not UTF-8 text (byte 3)"
+    remedy = "convert it, such as with: iconv -f LATIN1 -t UTF-8 FILE > NEW"
+    assert problem(tmp_path) == f"{path}: not UTF-8 text (byte 3); {remedy}"
 
 
 def test_a_wrong_line_in_a_folder_is_named(tmp_path: Path) -> None:
@@ -199,12 +260,6 @@ def test_half_an_emoji_becomes_a_question_mark(tmp_path: Path) -> None:
     assert read_texts(str(path)) == [ClientTexts("c?", ["hi ?", "😀"])]
 
 
-def test_a_folder_called_like_a_text_is_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "x.txt").mkdir()
-    with pytest.raises(HashfedError, match=r"x.txt: Is a directory"):
-        read_texts(str(tmp_path))
-
-
 @pytest.mark.parametrize("line", ["[" * 100_000, "9" * 5000])
 def test_json_beyond_the_parser_is_a_clear_error(tmp_path: Path, line: str) -> None:
     path = tmp_path / "odd.jsonl"
@@ -222,3 +277,40 @@ def test_a_byte_order_mark_is_no_word(tmp_path: Path) -> None:
 def test_a_path_that_cannot_be_is_a_clear_error(source: str) -> None:
     with pytest.raises(HashfedError, match=r"data.source = "):
         read_texts(source)
+
+
+LONG = "c" * 10_000
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"client": LONG, "texts": 1},
+        {"client": LONG, "texts": ["\0"]},
+        {"client": "a", "texts": ["x"], LONG + "\x1b": {LONG: "x"}, "texst": 1},
+        {"client": "a", "texts": [], "m" + LONG: 1},
+    ],
+)
+def test_lines_about_long_names_are_short(item: dict[str, object], tmp_path: Path) -> None:
+    message = problem(write(tmp_path / "p.jsonl", json.dumps(item).encode()))
+    assert len(message) < len(str(tmp_path)) + 400
+    assert message.isprintable()
+
+
+def test_a_file_name_in_nfd_is_the_client_of_the_name_in_nfc(tmp_path: Path) -> None:
+    for name in ("zo\u00eb", "zoe\u0308"):
+        write(tmp_path / f"{name}.txt", f"of {len(name)}\n".encode())
+    assert read_texts(str(tmp_path)) == [ClientTexts("zo\u00eb", ["of 4", "of 3"])]
+
+
+def test_two_files_of_one_name_and_lines_of_that_name_are_one_client(tmp_path: Path) -> None:
+    write(tmp_path / "a.TXT", b"1\n")
+    write(tmp_path / "a.txt", b"2\n")
+    write(tmp_path / "b.JSONL.gz", b'{"client": "a", "texts": ["3"]}\n')
+    assert read_texts(str(tmp_path)) == [ClientTexts("a", ["1", "2", "3"])]
+
+
+def test_names_that_are_not_utf_8_stay_two_clients(tmp_path: Path) -> None:
+    for byte in (b"\xe8", b"\xe9"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf" + byte + b".txt")).write_bytes(byte[:0] + b"x")
+    assert [item.client for item in read_texts(str(tmp_path))] == ["caf\\xe8", "caf\\xe9"]

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,13 +62,6 @@ def engine_of(name: str, texts: Path) -> MakeEngine:
     return network(texts) if name == "network" else simulation
 
 
-@pytest.fixture
-def no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["hashfed.experiments.train"]
-    monkeypatch.setattr(module, "measure_device_memory", lambda *_: {})
-
-
-@pytest.mark.usefixtures("no_probe")
 @pytest.mark.parametrize("engine", ["simulation", "network"])
 @pytest.mark.parametrize("spoil", SPOILED)
 def test_the_last_good_checkpoint_stays(texts: Path, tmp_path: Path, engine: str, spoil: Spoil) -> None:
@@ -107,7 +99,6 @@ def test_the_last_good_checkpoint_stays(texts: Path, tmp_path: Path, engine: str
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.usefixtures("no_probe")
 @pytest.mark.parametrize("engine", ["simulation", "network"])
 @pytest.mark.parametrize(
     "settings",
@@ -137,7 +128,6 @@ def test_settings_that_ruin_the_first_round(
     assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
-@pytest.mark.usefixtures("no_probe")
 @pytest.mark.parametrize("engine", ["simulation", "network"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_an_evaluation_that_is_no_number_ends_the_run(

@@ -17,7 +17,7 @@ from hashfed.cli.main import main
 from hashfed.config import Config
 from hashfed.experiments.predict import predict_words
 from hashfed.experiments.train import Silent
-from small import PATIENCE, small_config
+from small import PATIENCE, small_config, write_quoted
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -248,6 +248,47 @@ def test_a_run_whose_texts_have_changed_is_refused(texts: Path, tmp_path: Path) 
     with pytest.raises(HashfedError, match="have changed since this run began"):
         train(config)
     assert files(tmp_path / "run") == before
+
+
+def test_a_run_from_before_the_tokenizer_could_be_chosen_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "old"
+    source = write_quoted(tmp_path / "quoted.jsonl")
+    data = {"vocabulary": 19, "tokenizer": "ascii"}
+    whole = in_folder(small_config(source, data=data), tmp_path / "whole")
+    train(whole)
+    train(in_folder(small_config(source, data=data, rounds=2), folder))
+    saved = folder / "config.yaml"
+    saved.write_text("".join(line for line in saved.open() if "tokenizer" not in line))
+    before = files(folder)
+
+    assert RunFolder(folder).config().data.tokenizer == "ascii"
+    assert "'w0'" in RunFolder(folder).vocabulary().words
+    settings = tmp_path / "settings.yaml"
+    # Of the new words there are fewer: the tokenizer must be named before they are counted.
+    settings.write_text(small_config(source, data={"vocabulary": 19}, output=str(folder)).to_yaml())
+    assert main(["train", str(settings)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "data.tokenizer is 'ascii' there, 'unicode' here" in error
+    assert "--data.tokenizer ascii goes on with it" in error
+    assert files(folder) == before
+    assert main(["train", str(settings), "--data.tokenizer", "ascii"]) == 0
+    assert files(folder) == files(tmp_path / "whole")
+
+
+def test_words_are_predicted_as_the_run_was_trained(tmp_path: Path) -> None:
+    source = write_quoted(tmp_path / "quoted.jsonl")
+    found = {}
+    for name in ("ascii", "unicode"):
+        data = {"vocabulary": 12, "tokenizer": name}
+        train(in_folder(small_config(source, data=data, rounds=1), tmp_path / name))
+        run = RunFolder(tmp_path / name)
+        found[name] = [predict_words(run, text, 3) for text in ("it's", "it’s", "cafe\u0301 it’s")]
+    assert found["unicode"][0] == found["unicode"][1]
+    assert found["ascii"][0] != found["ascii"][1]
+    words = RunFolder(tmp_path / "unicode").vocabulary().words
+    assert {"it's", "café", "naïve", "w1"} <= set(words)
 
 
 def test_a_lost_checkpoint_does_not_leave_an_old_summary(texts: Path, tmp_path: Path) -> None:

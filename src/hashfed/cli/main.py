@@ -19,7 +19,7 @@ from hashfed.cli.join import add_join, join
 from hashfed.cli.reproduce import add_buckets, buckets
 from hashfed.cli.serve import add_serve, serve
 from hashfed.engines import Interrupted
-from hashfed.errors import HashfedError
+from hashfed.errors import HashfedError, warnings_told
 
 SETTINGS_USAGE = "[CONFIG] [--GROUP.FIELD VALUE ...]"
 CONFIG_HELP = "YAML file with settings; those given as options come on top"
@@ -190,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         _refuse(parser, sys.argv[1:] if arguments is None else arguments, unknown)
     try:
-        parsed.run(parsed)
+        with warnings_told(lambda line: print(f"hashfed: {line}", file=sys.stderr)):
+            parsed.run(parsed)
         sys.stdout.flush()
         return 0
     except HashfedError as error:

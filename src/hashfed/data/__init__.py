@@ -1,8 +1,9 @@
 """Federated text: readers, tokenizer, vocabulary and clients."""
 
+from hashfed.data.client_texts import ClientTexts
 from hashfed.data.clients import Client, FederatedText, build_federated_text, encode_client, group_of
 from hashfed.data.floors import Floors, measure_floors
-from hashfed.data.readers import ClientTexts, read_texts
+from hashfed.data.readers import merge_clients, read_texts
 from hashfed.data.synthetic import synthetic_text
 from hashfed.data.vocabulary import BOS, EOS, OOV, PAD, SPECIAL, Vocabulary
 
@@ -21,6 +22,7 @@ __all__ = [
     "encode_client",
     "group_of",
     "measure_floors",
+    "merge_clients",
     "read_texts",
     "synthetic_text",
 ]

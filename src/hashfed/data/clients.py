@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from hashfed.data.readers import ClientTexts
+from hashfed.data.client_texts import ClientTexts
+from hashfed.data.readers import merge_clients
 from hashfed.data.sentences import Sentences, cap_texts, cut_text, encode_sentences
-from hashfed.data.tokenizer import tokenize
+from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
 from hashfed.data.vocabulary import PAD, Vocabulary
 from hashfed.errors import HashfedError
 
@@ -56,11 +57,12 @@ def build_federated_text(
     split_texts: bool = False,
     held_out: Literal["validation", "test"] = "test",
     vocabulary: Vocabulary | None = None,
+    tokenizer: TokenizerName = "unicode",
 ) -> FederatedText:
     """Tokenize, cap, split by client, build the vocabulary and encode.
 
     Args:
-        clients: what a reader gave.
+        clients: what a reader gave; those of one name are one client.
         vocabulary_size: V.
         sentence_length: words per sentence.
         tokens_per_client: the most words kept of one client: whole texts, in order.
@@ -68,12 +70,14 @@ def build_federated_text(
         held_out: ``test`` trains on all other clients; ``validation`` leaves the test clients unseen
             and evaluates on validation clients, for choosing settings.
         vocabulary: use this one instead of building it.
+        tokenizer: what a word is.
 
     Raises:
         HashfedError: where a side of the split has no client, or the vocabulary exceeds the data.
 
     """
-    texts = {item.client: list(cap_texts(map(tokenize, item.texts), tokens_per_client)) for item in clients}
+    clients, words_of = merge_clients(clients), TOKENIZERS[tokenizer]
+    texts = {item.client: list(cap_texts(map(words_of, item.texts), tokens_per_client)) for item in clients}
     if vocabulary is None:
         known = (words for name in texts if group_of(name) != "test" for words in texts[name])
         vocabulary = Vocabulary.most_frequent(known, vocabulary_size)
@@ -100,12 +104,13 @@ def encode_client(
     sentence_length: int = 20,
     tokens_per_client: int = 5000,
     split_texts: bool = False,
+    tokenizer: TokenizerName = "unicode",
 ) -> Client | None:
     """One client alone, with a vocabulary from elsewhere; None where it has no word.
 
     The numbers are those of ``build_federated_text``.
     """
-    words = list(cap_texts(map(tokenize, client.texts), tokens_per_client))
+    words = list(cap_texts(map(TOKENIZERS[tokenizer], client.texts), tokens_per_client))
     return _encode(client.client, words, vocabulary, sentence_length, split_texts)
 
 

@@ -1,37 +1,44 @@
 """Readers: anything that yields clients with their texts. A new data set is one more function here."""
 
-import gzip
 import importlib.resources
 import json
+import os
 import re
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from hashfed.errors import HashfedError
+from hashfed.data.client_texts import ClientTexts
+from hashfed.data.folders import JSON_LINES, find_files
+from hashfed.data.json_lines import read_json_lines
+from hashfed.data.left_out import LeftOut
+from hashfed.data.text_files import read_lines
+from hashfed.display import brief, printable
+from hashfed.errors import HashfedError, HashfedWarning
+
+LONGEST_PATH = 400
+"""Characters of a path in a message."""
 
 
-@dataclass(frozen=True)
-class ClientTexts:
-    """One client's texts, oldest first."""
-
-    client: str
-    texts: list[str]
-
-
-def read_texts(source: str) -> list[ClientTexts]:
+def read_texts(source: str, setting: str = "data.source") -> list[ClientTexts]:
     """Clients of a named data set, a JSON Lines file or a folder.
+
+    What is not read of a source that is read (files of other kinds, fields of other names) is told by one
+    ``HashfedWarning``.
 
     Args:
         source: a name in ``NAMED``; a path to ``.jsonl`` or ``.jsonl.gz`` with one object
             ``{"client": str, "texts": [str, ...]}`` per line; or a folder, in which every ``.txt`` file
-            is a client (named by its path, one text per line) and every JSON Lines file is read.
+            is a client (named by its path, one text per line) and every JSON Lines file is read
+            (``find_files`` says which are passed over).
+        setting: what messages call the source.
 
     Raises:
         HashfedError: where the source is missing, damaged or empty, naming file and line.
 
     """
+    left_out, where = LeftOut(), f"{setting} = {printable(brief(source, LONGEST_PATH))}"
     if source in NAMED:
         clients = NAMED[source]()
     else:
@@ -39,23 +46,29 @@ def read_texts(source: str) -> list[ClientTexts]:
         try:
             exists, is_folder = path.exists(), path.is_dir()
         except (OSError, ValueError) as error:
-            raise HashfedError(f"data.source = {source}: no usable path ({error})") from None
+            raise HashfedError(f"{where}: no usable path ({brief(str(error))})") from None
         if not source or not exists:
-            names = ", ".join(NAMED)
-            raise HashfedError(f"data.source = {source}: no such file or folder, nor one of: {names}")
-        clients = list(_read_folder(path) if is_folder else _read_jsonl(path))
-    clients = _merge(clients)
+            raise HashfedError(f"{where}: no such file or folder, nor one of: {', '.join(NAMED)}")
+        clients = list(_read_folder(path, left_out) if is_folder else read_json_lines(path, left_out))
+    clients = merge_clients(clients)
     if not clients:
-        raise HashfedError(f"data.source = {source}: holds no client with a text")
+        raise HashfedError(
+            f"{where}: holds no client with a text" + (f" ({left_out})" if str(left_out) else "")
+        )
+    if str(left_out):
+        warnings.warn(f"{where}: {left_out}", HashfedWarning, stacklevel=2)
     return clients
 
 
-def _merge(clients: list[ClientTexts]) -> list[ClientTexts]:
-    """Clients that appear twice joined in order, those without texts left out."""
+def merge_clients(clients: Iterable[ClientTexts]) -> list[ClientTexts]:
+    """Clients of one name joined in order, those without texts left out.
+
+    Names are compared, and kept, in Unicode's NFC: macOS writes the ``é`` of a file name as two characters.
+    """
     merged: dict[str, list[str]] = {}
     for item in clients:
         if item.texts:
-            merged.setdefault(item.client, []).extend(item.texts)
+            merged.setdefault(unicodedata.normalize("NFC", item.client), []).extend(item.texts)
     return [ClientTexts(client, texts) for client, texts in merged.items()]
 
 
@@ -92,45 +105,15 @@ NAMED: dict[str, Callable[[], list[ClientTexts]]] = {"chitchat": read_chitchat}
 """Data sets by name."""
 
 
-def _read_folder(folder: Path) -> Iterator[ClientTexts]:
-    for path in sorted(folder.rglob("*")):
-        if path.name.endswith((".jsonl", ".jsonl.gz")):
-            yield from _read_jsonl(path)
-        elif path.suffix == ".txt":
-            try:
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
-            except UnicodeDecodeError as error:
-                raise HashfedError(f"{path}: not UTF-8 text (byte {error.start})") from None
-            except OSError as error:
-                raise HashfedError(f"{path}: {error.strerror or error}") from None
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            yield ClientTexts(_well_formed(name), [line for line in lines if line.strip()])
-
-
-def _read_jsonl(path: Path) -> Iterator[ClientTexts]:
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _parse_line(line, f"{path}, line {number}")
-    except (OSError, EOFError, zlib.error) as error:
-        raise HashfedError(f"{path}: damaged after line {number} ({error})") from None
-
-
-def _parse_line(line: bytes, where: str) -> ClientTexts:
-    try:
-        item = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise HashfedError(f"{where}: not JSON ({error})") from None
-    if not isinstance(item, dict) or not isinstance(item.get("client"), str):
-        raise HashfedError(f'{where}: needs an object with "client", a string, and "texts", a list')
-    texts = item.get("texts")
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise HashfedError(f'{where}: "texts" of client {item["client"]!r} must be a list of strings')
-    return ClientTexts(_well_formed(item["client"]), [_well_formed(text) for text in texts])
-
-
-def _well_formed(text: str) -> str:
-    """Half surrogate pairs, as cut emoji leave them in dumps, become question marks: they have no UTF-8."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _read_folder(folder: Path, left_out: LeftOut) -> Iterator[ClientTexts]:
+    files, left_out.files = find_files(folder)
+    for path in files:
+        if path.name.lower().endswith(JSON_LINES):
+            yield from read_json_lines(path, left_out)
+            continue
+        texts = [line for line in read_lines(path) if line.strip()]
+        if not texts:
+            left_out.files["without a text"] += 1
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        # A name that is not UTF-8 stays apart from others.
+        yield ClientTexts(os.fsencode(name).decode("utf-8", "backslashreplace"), texts)

@@ -16,7 +16,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower.app_folder import config_of
 from hashfed.engines.flower.server import FlowerRounds
-from hashfed.errors import HashfedError
+from hashfed.errors import HashfedError, warnings_told
 from hashfed.experiments.train import train
 
 app = ServerApp()
@@ -63,7 +63,8 @@ def main(grid: Grid, context: Context) -> None:
         def engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
             return FlowerRounds(grid, config, data, say)
 
-        train(config, LoggedProgress(), engine)
+        with warnings_told(say):
+            train(config, LoggedProgress(), engine)
         say(f"finished: {config.folder().resolve()}")
     except HashfedError as error:
         log(ERROR, "hashfed: %s", error)

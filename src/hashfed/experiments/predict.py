@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from hashfed.data.sentences import encode_sentences
-from hashfed.data.tokenizer import tokenize
+from hashfed.data.tokenizer import TOKENIZERS
 from hashfed.data.vocabulary import SPECIAL
 from hashfed.engines import build_model
 from hashfed.errors import HashfedError
@@ -28,7 +28,7 @@ def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, floa
     model = build_model(config)
     parameters = run.parameters()
     length = config.data.sentence_length
-    words = tokenize(text)[-(length - 1) :] if length > 1 else []
+    words = TOKENIZERS[config.data.tokenizer](text)[-(length - 1) :] if length > 1 else []
     inputs = torch.from_numpy(encode_sentences([words], vocabulary, length).inputs.astype(np.int64))
     predicted = torch.arange(length)[None] <= len(words)
     with torch.no_grad():

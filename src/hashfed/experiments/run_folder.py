@@ -18,7 +18,7 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
-from hashfed.config import Config, differences, load_config
+from hashfed.config import OLD_TOKENIZER, TOKENIZER, Config, differences, load_config
 from hashfed.data import Vocabulary
 from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
@@ -61,6 +61,23 @@ class RunFolder:
         if (self.path / "checkpoint" / LATEST).exists():
             self._check_same(config, data)
 
+    def check_tokenizer(self, config: Config) -> None:
+        """Make sure that a run in the folder has this tokenizer; to be asked before texts are read by it.
+
+        Raises:
+            HashfedError: with the setting that goes on with the run.
+
+        """
+        if not self._is_run() or not (self.path / "checkpoint" / LATEST).exists():
+            return
+        there, asked = self.config().data.tokenizer, config.data.tokenizer
+        if there != asked:
+            raise HashfedError(
+                f"output = {self.path}: holds a run of another configuration ({TOKENIZER} is {there!r} "
+                f"there, {asked!r} here); --{TOKENIZER} {there} goes on with it; else choose "
+                "another --output, or delete that folder"
+            )
+
     def _is_run(self) -> bool:
         return (self.path / "config.yaml").is_file()
 
@@ -97,7 +114,7 @@ class RunFolder:
             self._lock.close()
 
     def config(self) -> Config:
-        """The saved configuration.
+        """The saved configuration; the tokenizer of runs that name none is the one there was.
 
         Raises:
             HashfedError: where this is no run.
@@ -105,7 +122,11 @@ class RunFolder:
         """
         if not self._is_run():
             raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
-        return load_config(self.path / "config.yaml")
+        config = load_config(self.path / "config.yaml")
+        if "tokenizer" in config.data.model_fields_set:
+            return config
+        data = config.data.model_copy(update={"tokenizer": OLD_TOKENIZER})
+        return config.model_copy(update={"data": data})
 
     def parameters(self) -> Parameters:
         """The model's parameters in the last checkpoint.

@@ -105,6 +105,7 @@ def load_data(config: Config) -> FederatedText:
         data.tokens_per_client,
         data.long_texts == "split",
         config.evaluation.clients,
+        tokenizer=data.tokenizer,
     )
 
 
@@ -125,6 +126,7 @@ def train(
     """
     progress = progress or Silent()
     folder = RunFolder(config.folder())
+    folder.check_tokenizer(config)
     data = load_data(config)
     facts = describe(data)
     folder.open(config, facts)

@@ -30,7 +30,13 @@ NONE = "–"
 """What a table shows where there is no value."""
 MESSAGES = ("declare", "welcome", "keys", "rows", "broadcast", "manifest", "slices", "update")
 """In the order in which a round sends them, whatever the delivery."""
-DATA_SETTINGS = ("data.vocabulary", "data.sentence_length", "data.tokens_per_client", "data.long_texts")
+DATA_SETTINGS = (
+    "data.vocabulary",
+    "data.sentence_length",
+    "data.tokens_per_client",
+    "data.long_texts",
+    "data.tokenizer",
+)
 DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")

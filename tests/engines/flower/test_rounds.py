@@ -15,9 +15,10 @@ from hashfed.engines import RoundRecord, Simulation
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
+from hashfed.experiments import load_data
 from hashfed.models import Parameters
 from loopback import LoopbackGrid, partitions
-from small import small_config, small_data
+from small import small_config, small_data, write_quoted
 
 
 def simulate(config: Config, data: FederatedText) -> tuple[list[RoundRecord], dict[str, float], Parameters]:
@@ -112,9 +113,11 @@ def test_a_slice_that_was_changed_is_not_trained_on(texts: Path, tmp_path: Path)
     assert any("its bytes were changed" in line for line in said)
 
 
-def check_bits(texts: Path, groups: dict[str, object], **flower: object) -> LoopbackGrid:
+def check_bits(
+    texts: Path, groups: dict[str, object], data: FederatedText | None = None, **flower: object
+) -> LoopbackGrid:
     """A run in the simulator and over Flower."""
-    data = small_data(texts)
+    data = data or small_data(texts)
     config = small_config(texts, flower={"clients": len(data.train)} | flower, **groups)
     records, metrics, parameters = simulate(config, data)
     grid = LoopbackGrid(app, partitions(config.data.source))
@@ -136,6 +139,38 @@ def check_bits(texts: Path, groups: dict[str, object], **flower: object) -> Loop
         for name, value in rounds.state.parameters.named().items():
             assert torch.equal(value, parameters.named()[name]), name
     return grid
+
+
+@pytest.mark.parametrize("tokenizer", ["ascii", "unicode"])
+def test_nodes_cut_texts_into_words_as_the_run_does(tmp_path: Path, tokenizer: str) -> None:
+    texts = write_quoted(tmp_path / "quoted.jsonl")
+    groups = {"data": {"vocabulary": 12, "tokenizer": tokenizer}, "rounds": 1}
+    data = load_data(small_config(texts, **groups))
+    assert ("it's" in data.vocabulary.words, "café" in data.vocabulary.words) == (
+        True,
+        tokenizer == "unicode",
+    )
+    check_bits(texts, groups, data)
+
+
+def test_a_node_tells_its_own_user_what_it_does_not_read(
+    texts: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "ann.TXT").write_text("w1 w2 w3\n")
+    (tmp_path / "good" / ".ann.txt").write_text("w4\n")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "bob.txt").write_bytes("w1".encode("utf-16-le"))
+    nodes: list[UserConfig] = [{"texts": str(tmp_path / name)} for name in ("good", "bad")]
+    config = small_config(texts, flower={"clients": 1}, cohort=1)
+    caplog.set_level("INFO", logger="flwr")
+    with FlowerRounds(LoopbackGrid(app, nodes), config, small_data(texts)) as rounds:
+        record = rounds.run_round()
+    assert [report.client for report in record.reports] == ["ann"]
+    told = [message for message in caplog.messages if message.startswith("hashfed: ")]
+    good = f"hashfed: node-config: texts = {tmp_path / 'good'}: 1 file not read: 1 hidden"
+    assert told.count(good) == 1
+    assert any(line.startswith(f"hashfed: {tmp_path / 'bad' / 'bob.txt'}: ") for line in told)
 
 
 def test_a_round_waits_once_or_twice(texts: Path) -> None:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import wraps
+from logging import ERROR, WARNING
 from typing import cast
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
+from flwr.common.logger import log
 
 from hashfed.engines import build_model
 from hashfed.engines.client_round import ClientReport, ClientRound, broadcast_index
@@ -23,7 +25,7 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
-from hashfed.errors import HashfedError, one_line
+from hashfed.errors import HashfedError, one_line, warnings_told
 from hashfed.federated.checks import check_broadcast, check_parameters, check_selected, check_welcome
 from hashfed.federated.compression import expand
 from hashfed.federated.error_feedback import ClientMemory
@@ -54,7 +56,12 @@ def make_client_app(read: ReadTexts = node_texts, mods: Sequence[Mod] = ()) -> C
     @app.query("join")
     @_answered
     def _join(message: Message, context: Context) -> RecordDict:
-        names = join(context.state, message.content, context.node_config, read)
+        try:
+            with warnings_told(lambda line: log(WARNING, "hashfed: %s", line)):
+                names = join(context.state, message.content, context.node_config, read)
+        except HashfedError as error:
+            log(ERROR, "hashfed: %s", error)  # to whoever can mend it; the server is told too
+            raise
         return RecordDict({"names": ConfigRecord({kind: list(found) for kind, found in names.items()})})
 
     app.query("declare")(_answered(declare))

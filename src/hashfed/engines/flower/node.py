@@ -14,7 +14,7 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, identity, make_config
-from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, read_texts
+from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, merge_clients, read_texts
 from hashfed.data.readers import NAMED
 from hashfed.data.sentences import Sentences
 from hashfed.engines.exchange import build_model
@@ -46,7 +46,7 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
 
     """
     if "texts" in node:
-        found = read_texts(str(node["texts"]))
+        found = read_texts(str(node["texts"]), "node-config: texts")
         if "client" not in node:
             return found
         return [ClientTexts(str(node["client"]), [text for item in found for text in item.texts])]
@@ -63,7 +63,7 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
             f"node-config: the run's data is the file {source} of the server; this node must say itself what "
             "it reads: source=PATH (hashfed join --source PATH)"
         )
-    found = read_texts(source)
+    found = read_texts(source, "node-config: source" if "source" in node else "data.source")
     return sorted(found, key=lambda item: item.client)[part::parts]
 
 
@@ -102,9 +102,14 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
     data = config.data
     encoded = [
         encode_client(
-            item, vocabulary, data.sentence_length, data.tokens_per_client, data.long_texts == "split"
+            item,
+            vocabulary,
+            data.sentence_length,
+            data.tokens_per_client,
+            data.long_texts == "split",
+            data.tokenizer,
         )
-        for item in read(node, config)
+        for item in merge_clients(read(node, config))
     ]
     clients = [client for client in encoded if client is not None]
     if not clients:

@@ -14,7 +14,7 @@ import torch
 
 from hashfed.data.clients import group_of
 from hashfed.data.readers import read_chitchat
-from hashfed.data.tokenizer import tokenize
+from hashfed.data.tokenizer import ascii_words
 from hashfed.errors import HashfedError
 from hashfed.experiments.index_benchmark.problem import ClientQueries, Problem
 from hashfed.randomness import stream
@@ -74,7 +74,7 @@ def glove_problem(clients: int, seed: int) -> Problem:
     position = {word: row for row, word in enumerate(words)}
 
     def encode(text: str) -> list[int]:
-        return [position[word] for word in tokenize(text) if word in position]
+        return [position[word] for word in ascii_words(text) if word in position]
 
     _, drawn = _chats(encode, len(rows), clients, seed)
     found = []
