@@ -1,4 +1,4 @@
-"""Files that are either the old or the new ones, never halves."""
+"""Files that are either the old or the new ones, never halves; and paths as people write them."""
 
 import contextlib
 import os
@@ -26,3 +26,16 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise HashfedError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def with_home(path: str) -> str:
+    """The path with ``~`` and ``~user`` at its beginning replaced by the home folder.
+
+    Raises:
+        HashfedError: where there is no such user.
+
+    """
+    found = os.path.expanduser(path)
+    if path.startswith("~") and found == path:
+        raise HashfedError(f"no home folder is known for {path.partition('/')[0]}; in this folder: ./{path}")
+    return found
