@@ -657,20 +657,15 @@ output: '{}'
 """What ``yaml.safe_dump`` made of settings: folders of earlier runs hold it."""
 
 
-@pytest.mark.parametrize(
-    "output", ["007", "1:30", "1_000", "2024-01-01", "yes", "~x", "null", "0o7", "a: b # c"]
-)
-def test_a_file_that_pyyaml_wrote_is_read_as_before(
-    output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.path.expanduser", lambda path: path.replace("~x", "/home/x"))
+@pytest.mark.parametrize("output", ["007", "1:30", "1_000", "2024-01-01", "yes", "null", "0o7", "a: b # c"])
+def test_a_file_that_pyyaml_wrote_is_read_as_before(output: str, tmp_path: Path) -> None:
     config = load_config(write(tmp_path, AS_PYYAML_WROTE.format(output)))
     assert config.data.source == "données/été.jsonl"
     assert (config.client.learning_rate, config.client.clip) == (1e-05, None)
     assert (config.server.learning_rate, config.server.epsilon) == (1e20, 1e-9)
     assert (config.server.bias_correction, config.tensorboard, config.seed) == (False, True, 2**80)
     assert (config.flower.slices, config.flower.slices_url) == ("yes", "http://example.org:8000/s")
-    assert config.output == output.replace("~x", "/home/x")
+    assert config.output == output
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@ LONGEST_LINE = 2000
 LONGEST_PART = 160
 """Characters of what is quoted in a message."""
 _HARMLESS = "\u00a0\u200c\u200d"
-"""Not printable by Unicode's word, but parts of texts: a space, and joiners within words of several scripts."""
+"""Not printable by Unicode's word, but parts of texts: a space, and joiners within words."""
 
 
-def printable(text: str) -> str:
-    """The text with escapes such as ``\\x1b`` for what would steer a terminal or turn the reading direction."""
+def printable(text: str, keep: str = "") -> str:
+    """The text with escapes for what would steer a terminal or turn the reading direction, save ``keep``."""
     if text.isprintable():
         return text
+    harmless = _HARMLESS + keep
     return "".join(
-        char if char.isprintable() or char in _HARMLESS else char.encode("unicode_escape").decode()
+        char if char.isprintable() or char in harmless else char.encode("unicode_escape").decode()
         for char in text
     )
 

@@ -35,7 +35,10 @@ def with_home(path: str) -> str:
         HashfedError: where there is no such user.
 
     """
-    found = os.path.expanduser(path)
-    if path.startswith("~") and found == path:
-        raise HashfedError(f"no home folder is known for {path.partition('/')[0]}; in this folder: ./{path}")
-    return found
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        who = path.partition("/")[0]
+        raise HashfedError(f"no home folder is known for {who}; in this folder: ./{path}") from None

@@ -30,7 +30,7 @@ MOST_DEPTH = 50
 """Of lists and mappings within each other."""
 CORE = "tag:yaml.org,2002:"
 
-_CONSTANTS = {
+_CONSTANTS: dict[str, float | bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -38,6 +38,7 @@ _CONSTANTS = {
     **dict.fromkeys((f"{sign}.{word}" for sign in ("", "+") for word in ("inf", "Inf", "INF")), float("inf")),
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
 }
+_TAGS = {f"{CORE}int": int, f"{CORE}float": float, f"{CORE}bool": bool, f"{CORE}null": type(None)}
 WHOLE = re.compile(r"[-+]?[0-9]+")
 REAL = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _OCTAL, _HEXADECIMAL = re.compile(r"0o[0-7]+"), re.compile(r"0x[0-9a-fA-F]+")
@@ -86,7 +87,7 @@ def read_yaml(text: str) -> Any:
 
 def write_yaml(tree: Mapping[str, Any]) -> str:
     """A mapping of text, numbers, truth values, None and mappings, as ``read_yaml`` reads it back."""
-    writer = YAML(typ="safe", pure=True)
+    writer: Any = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
     writer.sort_base_mapping_type_on_output = False
     writer.width = 2**31
@@ -165,19 +166,12 @@ def _scalar(event: ScalarEvent) -> Any:
     text, tag = str(event.value), None if event.tag is None else str(event.tag)
     if tag is None:
         return plain_value(text) if event.implicit[0] else text
-    kinds: dict[str, type | tuple[type, ...]] = {
-        f"{CORE}str": str,
-        f"{CORE}int": int,
-        f"{CORE}float": float,
-        f"{CORE}bool": bool,
-        f"{CORE}null": type(None),
-    }
     if tag in ("!", f"{CORE}str"):
         return text
     value = plain_value(text)
     if tag == f"{CORE}float" and type(value) is int:
         value = float(value)
-    if tag not in kinds or type(value) is not kinds[tag]:
+    if type(value) is not _TAGS.get(tag):
         raise _problem(event, f"{brief(text)} with the tag {brief(tag)}")
     return value
 

@@ -135,7 +135,10 @@ def test_a_vocabulary_of_another_run(run: Path, capsys: pytest.CaptureFixture[st
     Path("run", "vocabulary.json").write_text('["a"]')
     Path("run", "checkpoint").symlink_to(run / "checkpoint")
     line = refused(capsys, "run")
-    assert line == "run: vocabulary.json is for 5 rows, the checkpoint has 44"
+    assert line == (
+        "run/vocabulary.json: has 1 words, but config.yaml beside it says data.vocabulary = 40; restore the file "
+        "from a copy, or train in another folder (--output)"
+    )
 
 
 @pytest.mark.parametrize("option", ["--output", "--json"])
