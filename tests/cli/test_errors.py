@@ -208,8 +208,8 @@ def test_a_run_that_has_only_begun(mistake: Mistake) -> None:
     Path("run").mkdir()
     Path("run", "config.yaml").write_text(make_config({"data": {"vocabulary": 2}}).to_yaml())
     assert mistake("compare", "run") == (
-        "run: not finished (0 of 200 rounds); the command that began it, hashfed train or hashfed serve, goes "
-        "on from there"
+        "run: not finished (0 of 200 rounds); the command that began it, hashfed train or hashfed serve, "
+        "goes on from there"
     )
     assert mistake("predict", "run", "how are").startswith("run/vocabulary.json: no readable vocabulary")
     Path("run", "vocabulary.json").write_text('["a", "b"]')

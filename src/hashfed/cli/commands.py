@@ -74,9 +74,8 @@ def predict(arguments: argparse.Namespace) -> None:
     unknown, known = unknown_words(run, arguments.text)
     if unknown:
         which = "some words are" if known else "every word is"
-        say(
-            f"hashfed: {which} unknown to this run, which reads them as one and the same: {', '.join(unknown)}"
-        )
+        names = ", ".join(unknown)
+        say(f"hashfed: {which} unknown to this run, which reads all such as the same: {names}")
     elif not known:
         say(f"hashfed: no word in {shown(arguments.text)}; this is how sentences begin")
     for word, probability in found:
