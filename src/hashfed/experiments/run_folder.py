@@ -16,9 +16,11 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import torch
 from pydantic import BaseModel
 
 from hashfed.config import SOURCE, Config, differences, load_config
@@ -142,14 +144,14 @@ class RunFolder:
             raise HashfedError(f"{self.path}: has no checkpoint yet")
         config = self.config()
         model = build_model(config)
-        here = {name: tuple(value.shape) for name, value in parameters.named().items()}
-        due = {f"body.{name}": tuple(shape) for name, shape in model.body_shapes().items()}
-        due["rows"] = (len(SPECIAL) + config.data.vocabulary, model.dimension)
+        here = {name: _shape(value.shape, value.dtype) for name, value in parameters.named().items()}
+        due = {f"body.{name}": _shape(shape) for name, shape in model.body_shapes().items()}
+        due["rows"] = _shape((len(SPECIAL) + config.data.vocabulary, model.dimension))
         for name in sorted(here.keys() | due.keys(), reverse=True):
             if here.get(name) != due.get(name):
                 raise HashfedError(
-                    f"{self.path / 'config.yaml'}: not of this run ({brief(name)} has the shape "
-                    f"{due.get(name)} in it, {here.get(name)} in checkpoint/); {REMEDY}"
+                    f"{self.path / 'config.yaml'}: not of this run ({brief(name)} is {due.get(name, 'not')} "
+                    f"in it, {here.get(name, 'not')} in checkpoint/); {REMEDY}"
                 )
         return parameters
 
@@ -165,6 +167,8 @@ class RunFolder:
             found = Vocabulary.load(path)
         except RecursionError:
             raise HashfedError(f"{path}: must be a JSON list of words; {REMEDY}") from None
+        except HashfedError as error:
+            raise HashfedError(f"{error}; {REMEDY}") from None
         due = self.config().data.vocabulary
         if len(found.words) != due:
             raise HashfedError(
@@ -237,7 +241,7 @@ class RunFolder:
         try:
             lines = path.read_bytes().split(b"\n")
         except OSError as error:
-            raise HashfedError(f"{path}: cannot be read ({error.strerror or error})") from None
+            raise HashfedError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -278,8 +282,10 @@ class RunFolder:
             for name in ("summary.json", "report.html"):
                 (self.path / name).unlink(missing_ok=True)
         for name, lines in kept.items():
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            write_atomically(self.path / name, text.encode())
+            # A new folder stays empty: only its configuration makes it one of a run.
+            if (self.path / name).exists():
+                text = "".join(json.dumps(line) + "\n" for line in lines)
+                write_atomically(self.path / name, text.encode())
         return found
 
     def save(self, state: ServerState) -> None:
@@ -290,3 +296,8 @@ class RunFolder:
 def _digest(vocabulary: Vocabulary) -> str:
     """A checksum of the words in their order."""
     return hashlib.sha256(json.dumps(vocabulary.words).encode()).hexdigest()
+
+
+def _shape(shape: Sequence[int], kind: torch.dtype = torch.float32) -> str:
+    """Such as ``44 × 8 float32``."""
+    return f"{' × '.join(map(str, shape))} {str(kind).removeprefix('torch.')}"

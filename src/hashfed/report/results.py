@@ -54,10 +54,14 @@ def read_result(run: RunFolder) -> RunResult:
     summary, data = run.read_json("summary.json"), run.read_json("data.json")
     lines = run.lines("metrics.jsonl")
     # A finished run that was given more rounds and then stopped still has its old summary.
-    if summary is None or data is None or len(lines) > summary["rounds"]:
+    if summary is None or len(lines) > summary["rounds"]:
         raise HashfedError(
             f"{run.path}: not finished ({len(lines)} of {config.rounds} rounds); the command that began it, "
             "hashfed train or hashfed serve, goes on from there"
+        )
+    if data is None:
+        raise HashfedError(
+            f"{run.path / 'data.json'}: missing; the command that began the run writes it anew"
         )
     if len(lines) < summary["rounds"] or not lines:
         raise HashfedError(
