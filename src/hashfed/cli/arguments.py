@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NoReturn, get_args, get_origin
@@ -53,9 +54,14 @@ def real(text: str) -> float:
 def path(text: str) -> Path:
     """A path, in which ``~`` is the user's home: not every shell sees it in ``--output=~/page.html``."""
     try:
-        return Path(with_home(text))
+        found = Path(with_home(text))
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            found.lstat()
+        return found
     except HashfedError as error:
         raise argparse.ArgumentTypeError(f"{brief(text)}: {error}") from None
+    except OSError as error:  # too long a name, which any look at the path would meet
+        raise argparse.ArgumentTypeError(f"{brief(text)}: {error.strerror or error}") from None
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from hashfed.cli.arguments import Parser, path, real, whole
 from hashfed.cli.flower_extra import need_flower, shell, terminated_like_interrupted
 from hashfed.cli.streams import say
 from hashfed.data.readers import NAMED
+from hashfed.display import brief
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
 
@@ -147,7 +148,11 @@ def _writable(option: str, folder: Path) -> str:
 
 
 def _readable(option: str, path: Path) -> str:
-    if not path.exists():
+    try:
+        found = path.exists()
+    except OSError as error:
+        raise HashfedError(f"{option} = {brief(str(path))}: {error.strerror or error}") from None
+    if not found:
         raise HashfedError(f"{option} = {path}: no such file or folder")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise HashfedError(f"{option} = {path}: not readable by this user")

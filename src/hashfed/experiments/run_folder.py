@@ -124,8 +124,11 @@ class RunFolder:
             HashfedError: where this is no run, or its configuration is none.
 
         """
-        if not self._is_run():
-            raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
+        try:
+            if not self._is_run():
+                raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
+        except OSError as error:
+            raise HashfedError(f"{brief(str(self.path))}: {error.strerror or error}") from None
         try:
             return load_config(self.path / "config.yaml")
         except HashfedError as error:

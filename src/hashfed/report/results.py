@@ -84,7 +84,10 @@ def read_result(run: RunFolder) -> RunResult:
 
 def each_once(runs: Sequence[RunFolder]) -> list[RunFolder]:
     """The runs in the order given, without folders that were there before, by whatever path."""
-    return list({run.path.resolve(): run for run in reversed(runs)}.values())[::-1]
+    first: dict[Path, RunFolder] = {}
+    for run in runs:
+        first.setdefault(run.path.resolve(), run)
+    return list(first.values())
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -35,7 +35,11 @@ def make_problem(target: str, clients: int, seed: int) -> Problem:
         return LAYERS[target](clients, seed)
     folders = target.split(",")
     folder = Path(with_home(folders[seed % len(folders)]))
-    if not (folder / "config.yaml").is_file():
+    try:
+        found = (folder / "config.yaml").is_file()
+    except OSError:
+        found = False
+    if not found:
         raise HashfedError(
             f"bench index {folder}: neither the folder of a run, nor one of: {', '.join(LAYERS)}"
         )
