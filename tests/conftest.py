@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import hashfed
-from small import write_texts
+from hashfed import train
+from small import small_config, write_texts
 
 if TYPE_CHECKING:
     from clock import Clock
@@ -67,3 +68,11 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hashfed.engines.device_memory.PROBES", 1)
     measure = hashfed.engines.device_memory.measure_device_memory
     monkeypatch.setattr(sys.modules["hashfed.experiments.train"], "measure_device_memory", measure)
+
+
+@pytest.fixture(scope="session")
+def trained(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny trained run, not to be changed."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    train(small_config(texts, output=str(path)))
+    return path

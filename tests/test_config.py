@@ -5,13 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from hashfed.config import CHANGEABLE, Config, differences, identity, load_config, make_config
+from hashfed.config import (
+    CHANGEABLE,
+    SOURCE,
+    TOKENIZER,
+    Config,
+    _leaves,
+    differences,
+    identity,
+    load_config,
+    make_config,
+)
 from hashfed.errors import HashfedError
+from hashfed.yaml_text import read_yaml
 
 
 def write(folder: Path, text: str) -> Path:
@@ -131,9 +141,13 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, Config().to_yaml())) == Config()
 
 
+ODD = st.text("0123456789+-._eExob:yn #'\"\n\t\x85\u2028\ufeff\x00\x1b\udce9😀,[]{}&*!|>%@`=<")
+PATHS = (st.text() | ODD).filter(lambda text: not text.startswith("~"))
+
+
 @given(
-    source=st.text(),
-    output=st.none() | st.text(),
+    source=PATHS,
+    output=st.none() | PATHS,
     rate=st.floats(0, 1e308, exclude_min=True),
     budget=st.floats(0, 1, exclude_min=True),
     clip=st.none() | st.floats(0, 1e308, exclude_min=True),
@@ -151,11 +165,11 @@ def test_every_configuration_comes_back_from_its_yaml(
             "output": output,
         }
     )
-    assert make_config(yaml.safe_load(config.to_yaml().encode())) == config
+    assert make_config(read_yaml(config.to_yaml().encode().decode())) == config
 
 
 def test_yaml_names_every_setting() -> None:
-    tree = yaml.safe_load(Config().to_yaml())
+    tree = read_yaml(Config().to_yaml())
     for name, _ in fields():
         at = tree
         for part in name.split("."):
@@ -174,6 +188,7 @@ def test_yaml_names_every_setting() -> None:
             "client.zzz: no such setting; known here: learning_rate, batch_size, epochs",
         ),
         ({"zzz": {"deep": 1}}, "zzz: no such setting; known here: data, model, retrieval"),
+        ({"client": {3: 1}}, "client.3: no such setting; known here: learning_rate"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
@@ -216,6 +231,25 @@ def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
         ("workers", 257, "(allowed: ≥ 1 and ≤ 256)"),
         ("tensorboard", "perhaps", "boolean"),
         ("model", 3, "dictionary"),
+        ("tensorboard", 1, "boolean (true or false)"),
+        ("tensorboard", "true", "boolean (true or false)"),
+        ("rounds", True, "integer"),
+        ("rounds", 2.0, "integer"),
+        ("rounds", "5", "integer"),
+        ("seed", False, "integer"),
+        ("workers", "2", "integer"),
+        ("client.learning_rate", True, "number"),
+        ("client.learning_rate", "0.1", "number"),
+        ("client.clip", "none", "no value is written null"),
+        ("data.source", 7, "string (text that looks like this needs quotes)"),
+        ("output", 7, "string (text that looks like this needs quotes)"),
+        ("output", True, "string (text that looks like this needs quotes)"),
+        ("flower.slices_url", 1.5, "string"),
+        ("retrieval.code_bits", True, "1, 2, 4 or 8"),
+        ("retrieval.code_bits", 4.0, "1, 2, 4 or 8"),
+        ("retrieval.code_bits", "4", "1, 2, 4 or 8"),
+        ("retrieval.method", 3, "'full', 'random'"),
+        ("client.clip", float("nan"), "finite"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: object, allowed: str) -> None:
@@ -254,7 +288,49 @@ def test_heads_must_divide_the_attention_width() -> None:
         ("rounds: 0\n", "rounds = 0: "),
         ("selection: {budgt: 0.1}\n", "selection.budgt: no such setting; did you mean selection.budget?"),
         ("model: {heads: 5}\n", "model.heads = 5: must divide model.attention = 96"),
+        ("rounds: yes\n", "rounds = 'yes': "),
+        ("rounds: on\n", "rounds = 'on': "),
+        ("rounds: 1:30\n", "rounds = '1:30': "),
+        ("rounds: 1_000\n", "rounds = '1_000': "),
+        ("rounds: 2024-01-01\n", "rounds = '2024-01-01': "),
+        ("rounds: 1e3\n", "rounds = 1000.0: "),
+        ("rounds: 0b11\n", "rounds = '0b11': "),
+        ("rounds: １０\n", "rounds = '１０': "),
+        ("rounds: '5'\n", "rounds = '5': "),
+        ("tensorboard: yes\n", "tensorboard = 'yes': "),
+        ("output: 007\n", "output = 7: "),
+        ("client: {learning_rate: yes}\n", "client.learning_rate = 'yes': "),
+        ("client: {learning_rate: .inf}\n", "client.learning_rate = inf: "),
+        ("rounds: " + "9" * 5000 + "\n", "999"),
+        ("rounds: 1\nseed: 2\nrounds: 3\n", "rounds: given twice, in line 1 and in line 3"),
+        ("client: {epochs: 2}\nclient:\n", "client: given twice, in line 1 and in line 2"),
+        ("client: {epochs: 2,\n  epochs: 2}\n", "client.epochs: given twice, in line 1 and in line 2"),
+        ("client:\n  epochs: 2\n  'epochs': 3\n", "client.epochs: given twice, in line 2 and in line 3"),
+        ("rounds: 1\n---\nrounds: 2\n", "not YAML (line 2: a second document begins)"),
+        ("%YAML 1.1\n---\nrounds: 010\n", "not YAML (line 2: YAML 1.1; must be YAML 1.2)"),
+        ("? [rounds]\n: 1\n", "not YAML (line 1: a name must be text"),
+        ("? {a: b}\n: 1\n", "not YAML (line 1: a name must be text"),
+        ("3: 1\n", "3: no such setting"),
+        ("null: 1\n", "null: no such setting"),
+        ("<<: {rounds: 1}\n", "<<: no such setting"),
+        ("rounds: *a\n", "not YAML (line 1: *a stands for nothing before it)"),
+        ("client: &a {epochs: *a}\n", "not YAML (line 1: *a stands for nothing before it)"),
+        ("client:\n\tepochs: 2\n", "not YAML (line 2: found character '\\t'"),
+        ("rounds: \x00\n", "not YAML ("),
+        ("output: !!binary aGk=\n", "not YAML (line 1: aGk= with the tag tag:yaml.org,2002:binary)"),
+        ("rounds: !!int x\n", "not YAML (line 1: x with the tag tag:yaml.org,2002:int)"),
+        ("[" * 5000, "not YAML (line 1: nested more than 50 deep)"),
+        ("rounds: " + "[" * 49 + "]" * 49 + "\n", "rounds = [[[[...]]]]: "),
+        ("rounds: [" + "1, " * 10_000 + "]\n", "rounds = [1, 1, 1, 1, 1, 1, ...]: "),
+        ("rounds: " + "x" * 100_000 + "\n", "rounds = 'xxx"),
+        ("x" * 1000 + ": 1\n", "xxx"),
+        ("? " + "x" * 100_000 + "\n: 1\n", "xxx"),
+        ("client: {? " + "x" * 100_000 + "\n : 1}\n", "client.xxx"),
+        ("!" + "x" * 100_000 + " a\n", "not YAML (line 1: "),
+        ("*" + "x" * 100_000 + "\n", "not YAML (line 1: *xxx"),
+        ("# " + "x" * 300_000 + "\n", "more than 256 KiB; a configuration is far smaller"),
     ],
+    ids=lambda value: value[:20],
 )
 def test_a_mistake_in_a_file_names_the_file(text: str, expected: str, tmp_path: Path) -> None:
     path = write(tmp_path, text)
@@ -262,6 +338,7 @@ def test_a_mistake_in_a_file_names_the_file(text: str, expected: str, tmp_path: 
         load_config(path)
     assert str(caught.value).startswith(f"{path}: {expected}")
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 600
 
 
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
@@ -284,12 +361,15 @@ def test_an_unknown_override_is_refused(name: str) -> None:
         load_config(None, {name: "1"})
 
 
-@pytest.mark.parametrize(("text", "shown"), [("retrieval: 3\n", "3"), ("retrieval:\n", "None")])
-def test_an_override_inside_something_that_is_no_group(text: str, shown: str, tmp_path: Path) -> None:
-    path = write(tmp_path, text)
+def test_an_override_inside_something_that_is_no_group(tmp_path: Path) -> None:
+    path = write(tmp_path, "retrieval: 3\n")
     with pytest.raises(HashfedError) as caught:
         load_config(path, {"retrieval.bits": "4"})
-    assert str(caught.value).startswith(f"{path}: retrieval = {shown}: ")
+    assert str(caught.value).startswith(f"{path}: retrieval = 3: ")
+
+
+def test_an_override_inside_an_empty_group(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "retrieval:\n"), {"retrieval.bits": "4"}).retrieval.bits == 4
 
 
 def test_a_mistake_in_an_override_of_a_good_file_names_the_field(tmp_path: Path) -> None:
@@ -358,7 +438,8 @@ def test_what_nodes_keep_from_before_the_tokenizer_could_be_chosen_stays_good() 
         leaves |= (
             {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
         )
-    before = {n: v for n, v in leaves.items() if n not in CHANGEABLE and n != "data.tokenizer"}
+    left_out = (*CHANGEABLE, SOURCE, TOKENIZER)
+    before = {n: v for n, v in leaves.items() if n not in left_out}
     old = hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
     assert identity(make_config({"data": {"tokenizer": "ascii"}})) == old
     assert identity(Config()) != old
@@ -471,4 +552,181 @@ def test_deliveries_that_settings_allow() -> None:
     make_config({"selection": {"delivery": "broadcast"}})
     make_config(
         {"selection": {"delivery": "pre-generated"}, "retrieval": {"method": "simhash-union", "refresh": 3}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("rounds: 010\n", "rounds", 10),
+        ("seed: 0123\n", "seed", 123),
+        ("seed: 0o10\n", "seed", 8),
+        ("seed: 0x1F\n", "seed", 31),
+        ("seed: +5\n", "seed", 5),
+        ("client: {learning_rate: 1e-3}\n", "client.learning_rate", 0.001),
+        ("client: {learning_rate: 1}\n", "client.learning_rate", 1.0),
+        ("client: {learning_rate: .5}\n", "client.learning_rate", 0.5),
+        ("client: {learning_rate: !!float 1}\n", "client.learning_rate", 1.0),
+        ("workers: ~\n", "workers", None),
+        ("workers:\n", "workers", None),
+        ("workers: Null\n", "workers", None),
+        ("tensorboard: TRUE\n", "tensorboard", True),
+        ("output: yes\n", "output", "yes"),
+        ("output: none\n", "output", "none"),
+        ("output: 1:30\n", "output", "1:30"),
+        ("output: 2024-01-01\n", "output", "2024-01-01"),
+        ("output: 1_000\n", "output", "1_000"),
+        ("output: '007'\n", "output", "007"),
+        ("output: !!str 007\n", "output", "007"),
+        ("output: |\n  a\n  b\n", "output", "a\nb\n"),
+        ("\ufeffrounds: 3\n", "rounds", 3),
+        ("%YAML 1.2\n---\nrounds: 3\n...\n", "rounds", 3),
+        ("client: &a {epochs: 2}\nrounds: &b 3\nseed: *b\n", "seed", 3),
+    ],
+)
+def test_files_are_yaml_1_2(text: str, name: str, value: object, tmp_path: Path) -> None:
+    found: Any = load_config(write(tmp_path, text))
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "group", [name for name, field in Config.model_fields.items() if "Settings" in str(field)]
+)
+@pytest.mark.parametrize("text", ["{}:\n", "{}: ~\n", "{}: {{}}\n", "{}:\n  # epochs: 1\nrounds: 200\n"])
+def test_an_empty_group_is_the_default(group: str, text: str, tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, text.format(group))) == Config() == make_config({group: None})
+
+
+def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    path = write(tmp_path, "\n".join([*lines, "rounds: *a11"]) + "\n")
+    with pytest.raises(HashfedError) as caught:
+        load_config(path)
+    assert len(str(caught.value)) < len(str(path)) + 600
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rounds", "1:30"),
+        ("rounds", "yes"),
+        ("rounds", "1e3"),
+        ("rounds", "1_000"),
+        ("rounds", " 5"),
+        ("rounds", "5 "),
+        ("rounds", "0x10"),
+        ("rounds", "0o10"),
+        ("rounds", "１０"),
+        ("rounds", "٣"),
+        ("rounds", "5.0"),
+        ("rounds", ""),
+        ("rounds", "[3]"),
+        ("rounds", "'3'"),
+        ("rounds", "!!int 3"),
+        ("rounds", "true"),
+        ("rounds", "9" * 5000),
+        ("workers", ""),
+        ("client.clip", ""),
+        ("client.learning_rate", "yes"),
+        ("client.learning_rate", "1:30"),
+        ("client.learning_rate", "nan"),
+        ("client.learning_rate", "inf"),
+        ("client.learning_rate", ".inf"),
+        ("client.learning_rate", "1e400"),
+        ("client.learning_rate", "1_0.5"),
+        ("client.learning_rate", "true"),
+        ("tensorboard", "yes"),
+        ("tensorboard", "1"),
+        ("retrieval.code_bits", "true"),
+        ("retrieval.code_bits", "4.0"),
+    ],
+)
+def test_an_option_that_is_no_number_is_refused(name: str, text: str) -> None:
+    with pytest.raises(HashfedError) as caught:
+        load_config(None, {name: text})
+    assert str(caught.value).startswith(f"{name} = ")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_numbers_of_options_are_decimal() -> None:
+    config = load_config(
+        None, {"rounds": "010", "seed": "+08", "client.learning_rate": "1e-3", "cohort": "7"}
+    )
+    assert (config.rounds, config.seed, config.client.learning_rate, config.cohort) == (10, 8, 0.001, 7)
+    assert load_config(None, {"output": "007"}).output == "007"
+
+
+AS_PYYAML_WROTE = """\
+data:
+  source: "donn\\xE9es/\\xE9t\\xE9.jsonl"
+  vocabulary: 10000
+client:
+  learning_rate: 1.0e-05
+  clip: null
+server:
+  learning_rate: 1.0e+20
+  epsilon: 1.0e-09
+  bias_correction: false
+flower:
+  slices: 'yes'
+  slices_url: http://example.org:8000/s
+seed: 1208925819614629174706176
+tensorboard: true
+output: '{}'
+"""
+"""What ``yaml.safe_dump`` made of settings: folders of earlier runs hold it."""
+
+
+@pytest.mark.parametrize("output", ["007", "1:30", "1_000", "2024-01-01", "yes", "null", "0o7", "a: b # c"])
+def test_a_file_that_pyyaml_wrote_is_read_as_before(output: str, tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, AS_PYYAML_WROTE.format(output)))
+    assert config.data.source == "données/été.jsonl"
+    assert (config.client.learning_rate, config.client.clip) == (1e-05, None)
+    assert (config.server.learning_rate, config.server.epsilon) == (1e20, 1e-9)
+    assert (config.server.bias_correction, config.tensorboard, config.seed) == (False, True, 2**80)
+    assert (config.flower.slices, config.flower.slices_url) == ("yes", "http://example.org:8000/s")
+    assert config.output == output
+
+
+@pytest.mark.parametrize(
+    "text", ["none", "null", "~", "yes", "007", "1:30", "0o7", "1e3", ".5", ".inf", "2024-01-01"]
+)
+@pytest.mark.parametrize(
+    "more", ["{}", "{}\n", " {}", "{}: x", "# {}", "<<{}", "'{}\"", "\x1b{}\x85\u2028\ufeff😀"]
+)
+def test_text_that_looks_like_something_else_is_saved_as_text(text: str, more: str, tmp_path: Path) -> None:
+    config = Config(output="./" + more.format(text)).model_copy(update={"output": more.format(text)})
+    tree = read_yaml(write(tmp_path, config.to_yaml()).read_text(encoding="utf-8"))
+    assert tree["output"] == more.format(text)
+
+
+@pytest.mark.parametrize("name", ["data.source", "output", "flower.slices"])
+def test_home_folders_in_paths(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    leaf = name.rpartition(".")[2]
+
+    def value(config: Config) -> str:
+        return str(dict(_leaves(config.model_dump()))[name])
+
+    for written, meant in [
+        ("~", "/home/ann"),
+        ("~/a b", "/home/ann/a b"),
+        ("~root/x", f"{Path('~root').expanduser()}/x"),
+        ("a/~", "a/~"),
+        ("./~/x", "./~/x"),
+    ]:
+        assert value(load_config(None, {name: written})) == meant
+        assert value(make_config(nested(name, written))) == meant
+        if not written.startswith("."):  # a Path forgets the dot
+            assert value(make_config(nested(name, Path(written)))) == meant
+        quoted = f"'{written}'" if name == leaf else f"{{{leaf}: '{written}'}}"
+        assert value(load_config(write(tmp_path, f"{name.partition('.')[0]}: {quoted}\n"))) == meant
+    assert problem(nested(name, "~nobody-of-this-name/x")) == (
+        f"{name} = '~nobody-of-this-name/x': no home folder is known for ~nobody-of-this-name; "
+        "in this folder: ./~nobody-of-this-name/x"
     )

@@ -5,24 +5,30 @@ import json
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from hashfed.data.tokenizer import TokenizerName
+from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
 from hashfed.retrieval.delivery import delivery_problem
-from hashfed.settings import Settings
+from hashfed.settings import HOME_EXPANDED, Settings
+from hashfed.yaml_text import plain_value, read_yaml, write_yaml
+
+MOST_BYTES = 2**18
+"""Of a configuration file: many times one with every setting and a page of comments."""
+MOST_NAME = 100
+"""Characters of a name that is taken for a misspelt one."""
 
 
 class DataSettings(Settings):
     """The federated text."""
 
-    source: str = "chitchat"
+    source: Annotated[str, HOME_EXPANDED] = "chitchat"
     """chitchat, or the path of a JSON Lines file (.jsonl, .jsonl.gz) or a folder of texts."""
     vocabulary: int = Field(10_000, ge=1)
     """V, number of words; the model has V + 4 rows."""
@@ -87,7 +93,7 @@ class FlowerSettings(Settings):
     evaluation: Literal["server", "clients"] = "server"
     """Who evaluates: the server, on the held-out clients of its own data; or the nodes, each on the held-out
     clients it hosts (all their sentences), so that no text leaves them."""
-    slices: str | None = None
+    slices: Annotated[str | None, HOME_EXPANDED] = None
     """Folder on the server for the slices of ``selection.delivery: pre-generated``; none: ``slices`` in the
     run's folder."""
     slices_url: str | None = Field(None, pattern=r"^https?://[^\s?#@]+$")
@@ -125,8 +131,16 @@ class Config(Settings):
     stopped; after a kill the rounds since then are computed again, to the same bits."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs hashfed[tensorboard])."""
-    output: str | None = None
+    output: Annotated[str | None, HOME_EXPANDED] = None
     """Folder of the run; none: runs/<source>-<method>-<budget>-seed<seed>."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_groups(cls, tree: Any) -> Any:
+        """A group without a setting, as one whose lines are all comments, is the default."""
+        if not isinstance(tree, Mapping):
+            return tree
+        return {name: value for name, value in tree.items() if value is not None or not _is_group(name)}
 
     @model_validator(mode="after")
     def _check_decay(self) -> "Config":
@@ -174,7 +188,7 @@ class Config(Settings):
 
     def to_yaml(self) -> str:
         """YAML that ``load_config`` reads back."""
-        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+        return write_yaml(self.model_dump(mode="json"))
 
 
 CHANGEABLE = (
@@ -187,6 +201,8 @@ CHANGEABLE = (
     *(f"flower.{name}" for name in FlowerSettings.model_fields),
 )
 """Fields in which a resumed run may differ: they change no number of the rounds already done."""
+SOURCE = "data.source"
+"""In this too, where the texts are the same: it is where they lie on one machine."""
 
 
 TOKENIZER, OLD_TOKENIZER = "data.tokenizer", "ascii"
@@ -200,31 +216,39 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
         HashfedError: one line naming the field, the value and what is allowed.
 
     """
-    tree: dict[str, Any] = {} if path is None else _read_yaml(path)
+    where = "" if path is None else f"{path}: "
+    tree: dict[str, Any] = {} if path is None else _read_file(path)
     for name, text in (overrides or {}).items():
         at = tree
         *parents, last = name.split(".")
         for parent in parents:
-            at = at.setdefault(parent, {})
+            if at.get(parent) is None:
+                at[parent] = {}
+            at = at[parent]
             if not isinstance(at, dict):
-                raise HashfedError(f"{path}: {parent} = {at!r}: must hold settings by name")
+                raise HashfedError(f"{where}{parent} = {shown(at)}: must hold settings by name")
         field = _field([*parents, last])
-        at[last] = text if field and _is_text(field, text) else _parse(text)
-    return make_config(tree, where="" if path is None else f"{path}: ")
+        try:
+            at[last] = text if field and _is_text(field, text) else _parse(text)
+        except HashfedError as error:
+            raise HashfedError(f"{brief(name)} = {error}") from None
+    return make_config(tree, where)
 
 
 def _parse(text: str) -> Any:
-    """A value from the command line, written as in YAML; ``none`` is no value."""
-    try:
-        return None if text.lower() == "none" else yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return text
+    """A value from the command line, written as in YAML but for numbers, which are decimal.
+
+    ``none`` is no value; nothing at all is more likely a shell's empty variable.
+    """
+    if text.lower() == "none":
+        return None
+    return text if text == "" or text.startswith(("0x", "0o")) else plain_value(text)
 
 
 def _is_text(field: FieldInfo, text: str) -> bool:
     """Whether ``text`` is to be taken as it is: a free text, or one of a setting's own words."""
     words = get_args(field.annotation)
-    return text in words or (text != "none" and (field.annotation is str or str in words))
+    return field.annotation is str or text in words or (text != "none" and str in words)
 
 
 def make_config(tree: Mapping[str, Any], where: str = "") -> Config:
@@ -237,7 +261,7 @@ def make_config(tree: Mapping[str, Any], where: str = "") -> Config:
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise HashfedError(where + " ".join(_explain(error).split())) from None
+        raise HashfedError(where + _explain(error)) from None
 
 
 def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
@@ -252,7 +276,8 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
 
 def identity(config: Config) -> str:
     """A checksum of the fields in which a resumed run may not differ."""
-    leaves = {name: value for name, value in _leaves(config.model_dump()) if name not in CHANGEABLE}
+    changeable = (*CHANGEABLE, SOURCE)
+    leaves = {name: value for name, value in _leaves(config.model_dump()) if name not in changeable}
     if leaves[TOKENIZER] == OLD_TOKENIZER:
         del leaves[TOKENIZER]  # what nodes keep from before that setting stays good
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()
@@ -266,14 +291,20 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + name, value
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HashfedError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise HashfedError(f"{path}: not YAML ({reason})") from None
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise HashfedError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if len(data) > MOST_BYTES:
+        raise HashfedError(f"{path}: more than {MOST_BYTES // 1024} KiB; a configuration is far smaller")
+    try:
+        tree = read_yaml(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise HashfedError(f"{path}: not YAML (not UTF-8: {error})") from None
+    except HashfedError as error:
+        raise HashfedError(f"{path}: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -282,30 +313,49 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first problem as ``field = value: what is allowed``."""
-    problem = error.errors()[0]
+    """The first problem as ``field = value: what is allowed``, on one line of bounded length."""
+    problem = error.errors(include_url=False)[0]
     path = [str(part) for part in problem["loc"]]
-    name = ".".join(path)
-    if problem["type"] == "extra_forbidden":
-        parent = _find(path[:-1])
-        known = list(parent.model_fields) if parent else []
-        close = get_close_matches(path[-1], known, n=1)
-        prefix = "".join(f"{part}." for part in path[:-1])
-        leaves = {full.rpartition(".")[2]: full for full, _ in _leaves(Config().model_dump())}
-        elsewhere = [leaves[name] for name in get_close_matches(path[-1], leaves, n=1)]
-        if close or elsewhere:
-            hint = f"did you mean {prefix + close[0] if close else elsewhere[0]}?"
-        else:
-            hint = f"known here: {', '.join(known)}"
-        return f"{name}: no such setting; {hint}"
-    message = problem["msg"].removeprefix("Value error, ")
+    name = brief(".".join(path))
+    if problem["type"] in ("extra_forbidden", "invalid_key"):
+        return f"{name}: no such setting; {_hint(path)}"
+    message = " ".join(problem["msg"].removeprefix("Value error, ").split())
     message = message[0].lower() + message[1:]
-    field = _field(path)
-    allowed = bounds(field) if field else ""
     if problem["type"] == "value_error" and _find(path) is not None:
         # A group's own check begins its message with the field's name.
         return f"{name}.{message}" if name else message
-    return f"{name} = {problem['input']!r}: {message}" + (f" (allowed: {allowed})" if allowed else "")
+    field = _field(path)
+    notes = [f"allowed: {bounds(field)}"] if field and bounds(field) else []
+    notes += _remedies(problem["type"], problem["input"], field)
+    return f"{name or 'settings'} = {shown(problem['input'])}: {message}" + (
+        f" ({'; '.join(notes)})" if notes else ""
+    )
+
+
+def _hint(path: list[str]) -> str:
+    """Which setting may be meant by an unknown one."""
+    parent = _find(path[:-1])
+    known = list(parent.model_fields) if parent else []
+    leaves = {full.rpartition(".")[2]: full for full, _ in _leaves(Config().model_dump())}
+    # Comparing takes long where a name is.
+    last = path[-1] if len(path[-1]) < MOST_NAME else ""
+    close = get_close_matches(last, known, n=1)
+    elsewhere = [leaves[name] for name in get_close_matches(last, leaves, n=1)]
+    if close or elsewhere:
+        prefix = "".join(f"{part}." for part in path[:-1])
+        return f"did you mean {prefix + close[0] if close else elsewhere[0]}?"
+    return f"known here: {', '.join(known)}"
+
+
+def _remedies(kind: str, value: object, field: FieldInfo | None) -> list[str]:
+    """What to write instead, where a file's notation is the trouble."""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return ["text that looks like this needs quotes"]
+    if kind == "bool_type" and isinstance(value, str | int):
+        return ["true or false"]
+    if value == "none" and field is not None and type(None) in get_args(field.annotation):
+        return ["no value is written null"]
+    return []
 
 
 def _find(path: list[str]) -> type[BaseModel] | None:
@@ -319,6 +369,10 @@ def _find(path: list[str]) -> type[BaseModel] | None:
             return None
         model = inner
     return model
+
+
+def _is_group(name: object) -> bool:
+    return isinstance(name, str) and _find([name]) is not None
 
 
 def _field(path: list[str]) -> FieldInfo | None:

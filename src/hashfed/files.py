@@ -1,4 +1,4 @@
-"""Files that are either the old or the new ones, never halves."""
+"""Files that are either the old or the new ones, never halves; and paths as people write them."""
 
 import contextlib
 import errno
@@ -45,6 +45,22 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
         raise _refused(path, error) from None
+
+
+def with_home(path: str) -> str:
+    """The path with ``~`` and ``~user`` at its beginning replaced by the home folder.
+
+    Raises:
+        HashfedError: where there is no such user.
+
+    """
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        who = path.partition("/")[0]
+        raise HashfedError(f"no home folder is known for {who}; in this folder: ./{path}") from None
 
 
 def _beside(path: Path) -> Path:

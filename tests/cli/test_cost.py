@@ -49,7 +49,7 @@ def test_tables_and_json(command: list[str], tmp_path: Path, capsys: pytest.Capt
     [
         (["--budgets", "0"], "--budgets = 0: must be > 0 and ≤ 1"),
         (["--budgets", "0.1", "2"], "--budgets = 2: must be > 0 and ≤ 1"),
-        (["--budgets", "few"], "argument --budgets: invalid float value: 'few'"),
+        (["--budgets", "few"], "argument --budgets: 'few': must be a number, such as 0.5 or 1e-3"),
         (
             ["--max-memory", "200TB"],
             "--max-memory = 200TB: must be a number of bytes, such as 4096",

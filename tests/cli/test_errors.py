@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from hashfed.cli.main import main
-from hashfed.config import Config
+from hashfed.config import Config, make_config
 
 SETTINGS = [
     f"{group}.{leaf}" if leaf else group
@@ -95,7 +95,10 @@ def test_an_unknown_option(arguments: list[str], expected: str, mistake: Mistake
         (["train", "--seed"], "argument --seed: expected one argument"),
         (["compare"], "the following arguments are required: RUN"),
         (["predict", "run"], "the following arguments are required: WORDS"),
-        (["predict", "run", "hi", "--top", "few"], "argument --top: invalid int value: 'few'"),
+        (
+            ["predict", "run", "hi", "--top", "few"],
+            "argument --top: 'few': must be a whole number, such as 3",
+        ),
     ],
 )
 def test_a_command_that_is_not_complete(arguments: list[str], expected: str, mistake: Mistake) -> None:
@@ -203,8 +206,11 @@ def test_a_folder_that_is_no_run(command: list[str], exists: bool, mistake: Mist
 
 def test_a_run_that_has_only_begun(mistake: Mistake) -> None:
     Path("run").mkdir()
-    Path("run", "config.yaml").write_text(Config().to_yaml())
-    assert mistake("compare", "run").startswith("run: not finished; ")
+    Path("run", "config.yaml").write_text(make_config({"data": {"vocabulary": 2}}).to_yaml())
+    assert mistake("compare", "run") == (
+        "run: not finished (0 of 200 rounds); the command that began it, hashfed train or hashfed serve, "
+        "goes on from there"
+    )
     assert mistake("predict", "run", "how are").startswith("run/vocabulary.json: no readable vocabulary")
     Path("run", "vocabulary.json").write_text('["a", "b"]')
     assert mistake("predict", "run", "how are", "--top", "2") == "run: has no checkpoint yet"

@@ -1,28 +1,19 @@
 import builtins
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hashfed import train
 from hashfed.cli.main import main
 from hashfed.config import Config
-from small import small_config
 
 
-@pytest.fixture(scope="module")
-def run(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def run(trained: Path) -> Path:
     """The folder of a tiny trained run."""
-    path = tmp_path_factory.mktemp("runs") / "tiny"
-    with pytest.MonkeyPatch.context() as patch:
-        # The fresh process that measures a client's memory is not needed here.
-        measured = {"memory_baseline": 1, "memory_peak": 2}
-        patch.setattr(sys.modules["hashfed.experiments.train"], "measure_device_memory", lambda *_: measured)
-        train(small_config(texts, output=str(path)))
-    return path
+    return trained
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +126,10 @@ def test_a_vocabulary_of_another_run(run: Path, capsys: pytest.CaptureFixture[st
     Path("run", "vocabulary.json").write_text('["a"]')
     Path("run", "checkpoint").symlink_to(run / "checkpoint")
     line = refused(capsys, "run")
-    assert line == "run: vocabulary.json is for 5 rows, the checkpoint has 44"
+    assert line == (
+        "run/vocabulary.json: has 1 words, but config.yaml beside it says data.vocabulary = 40; restore the "
+        "file from a copy, or train in another folder (--output)"
+    )
 
 
 @pytest.mark.parametrize("option", ["--output", "--json"])

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from hashfed import HashfedError, Interrupted, RunFolder, train
 from hashfed.cli.main import main
 from hashfed.config import Config
 from hashfed.experiments.predict import predict_words
 from hashfed.experiments.train import Silent
+from hashfed.yaml_text import read_yaml
 from small import PATIENCE, small_config, write_quoted
 
 
@@ -166,7 +166,7 @@ def test_a_half_written_last_line_is_forgotten_on_resume(texts: Path, tmp_path: 
 
 
 def test_a_disk_that_fills_up_keeps_the_run(texts: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    config = small_config(texts)
+    config = small_config(texts, checkpoint_every=1)
     train(in_folder(config, tmp_path / "whole"))
     real, calls = os.fsync, 0
 
@@ -213,7 +213,7 @@ def test_predictions_are_probabilities_in_falling_order(texts: Path, tmp_path: P
 def test_yaml_of_a_run_is_the_configuration(texts: Path, tmp_path: Path) -> None:
     config = in_folder(small_config(texts, rounds=1), tmp_path)
     train(config)
-    tree = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    tree = read_yaml((tmp_path / "config.yaml").read_text())
     assert tree["selection"]["budget"] == 0.6
 
 

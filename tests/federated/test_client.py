@@ -1,6 +1,6 @@
 import math
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -222,7 +222,7 @@ def test_epochs_and_clipping_are_used() -> None:
         "faiss",
     ],
 )
-def test_every_method_sends_the_budget(method: str) -> None:
+def test_every_method_sends_the_budget(method: Any) -> None:
     full, data = parameters(), sentences(count=3)
     declared = client.declare(data, 1, 21)
     settings = RetrievalSettings(method=method, bits=3, tables=4, subspaces=2)

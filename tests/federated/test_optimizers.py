@@ -28,7 +28,7 @@ def fresh(settings: ServerSettings, size: int = 4) -> tuple[Parameters, Optimize
 def test_one_step_of_each_optimizer_by_hand() -> None:
     # x = 1, Δ = 0.5, η = 0.1, β₁ = 0.9, β₂ = 0.99, ε = 0.01.
     first, square, start = 0.1 * 0.5, 0.25, 0.01**2
-    expected = {
+    expected: dict[Any, float] = {
         "fedavg": 1 + 0.1 * 0.5,
         "fedavgm": 1 + 0.1 * 0.5,
         "fedadam": 1 + 0.1 * first / (np.sqrt(0.99 * start + 0.01 * square) + 0.01),

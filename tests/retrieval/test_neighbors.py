@@ -4,6 +4,7 @@ import importlib.util
 import math
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.retrieval import Index, RetrievalSettings, build_index, neighbors
-from hashfed.retrieval.faiss_library import reason, single_threaded_faiss
+from hashfed.retrieval.faiss_library import reason, single_threaded_faiss, without_warnings
 from hashfed.retrieval.neighbors import neighbor_mass
 
 SIZE, DIMENSION, SEED = 120, 8, 3
@@ -216,3 +217,63 @@ def test_without_hnswlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_command_line_loads_neither() -> None:
     code = "import sys, hashfed.cli.main; sys.exit('faiss' in sys.modules or 'hnswlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+FACTORIES = [
+    "Flat",
+    "HNSW8",
+    "IVF20,Flat",
+    "IVF4_HNSW8,Flat",
+    "IVF4,SQ8",
+    "IVF4,PQ2x4",
+    "IVF4,PQ2x4fs",
+    "IVF16,PQ2x4fsr",
+    "IVF4,PQ2x4,RFlat",
+    "PQ2x4",
+    "PQ2x4,Refine(SQ8)",
+    "HNSW8_PQ2x4",
+    "RQ2x4",
+    "PRQ2x2x4",
+    "IVF4,RQ2x4",
+    "PCA4,IVF4,Flat",
+    "RR4,PQ2x4",
+    "OPQ2_4,PQ2x4",
+    "L2norm,IVF4,PQ2x4",
+]
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_faiss_writes_no_warnings_of_its_own(factory: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """That there are few rows for a cluster is known; the k-means is the same."""
+    pytest.importorskip("faiss")
+    rows = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    settings = RetrievalSettings(method="faiss", faiss_factory=factory)
+    build_index(rows, settings, np.ones(300), 0)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("method", ["cells", "product-codes"])
+@pytest.mark.parametrize("quantizer", ["product", "residual"])
+def test_nor_where_it_trains_cells_and_codebooks(
+    method: Any, quantizer: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("faiss")
+    rows = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    settings = RetrievalSettings(method=method, cells=64, subspaces=2, quantizer=quantizer)
+    build_index(rows, settings, np.ones(300), 0)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("factory", ["IVF4,PQ2x4", "PRQ2x2x4", "OPQ2_4,PQ2x4"])
+def test_an_index_without_warnings_is_the_same_index(factory: str) -> None:
+    faiss = pytest.importorskip("faiss")
+    rows = torch.randn(300, 8, generator=torch.Generator().manual_seed(0)).numpy()
+    found = []
+    for quiet in (False, True):
+        index = faiss.index_factory(8, factory)
+        kept = without_warnings(faiss, index) if quiet else []
+        index.train(rows)
+        del kept
+        index.add(rows)
+        found.append(faiss.serialize_index(index).tobytes())
+    assert found[0] == found[1]

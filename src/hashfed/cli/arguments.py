@@ -2,13 +2,23 @@
 
 import argparse
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Literal, NoReturn, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hashfed.cli.streams import say
 from hashfed.config import Config, bounds
+from hashfed.display import brief
+from hashfed.errors import HashfedError
+from hashfed.files import with_home
+from hashfed.yaml_text import REAL, WHOLE
+
+MOST_DIGITS = 18
+"""Of a whole number: enough for any size, and in no one's way."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,7 +33,35 @@ class Parser(argparse.ArgumentParser):
             what = "no such option" if words[0].startswith("-") else "one argument too many"
             message = f"{words[0]}: {what}"
             message += f"; did you mean {close[0]}?" if close else f" (see {self.prog} --help)"
-        self.exit(2, f"hashfed: {message}\n")
+        say(f"hashfed: {message}")
+        self.exit(2)
+
+
+def whole(text: str) -> int:
+    """A whole number in decimal digits; what ``int`` takes besides is more often a slip."""
+    if not WHOLE.fullmatch(text) or len(text) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{brief(text)!r}: must be a whole number, such as 3")
+    return int(text)
+
+
+def real(text: str) -> float:
+    """A finite number in decimal digits."""
+    if not REAL.fullmatch(text) or float(text) in (float("inf"), float("-inf")):
+        raise argparse.ArgumentTypeError(f"{brief(text)!r}: must be a number, such as 0.5 or 1e-3")
+    return float(text)
+
+
+def path(text: str) -> Path:
+    """A path, in which ``~`` is the user's home: not every shell sees it in ``--output=~/page.html``."""
+    try:
+        found = Path(with_home(text))
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            found.lstat()
+        return found
+    except HashfedError as error:
+        raise argparse.ArgumentTypeError(f"{brief(text)}: {error}") from None
+    except OSError as error:  # too long a name, which any look at the path would meet
+        raise argparse.ArgumentTypeError(f"{brief(text)}: {error.strerror or error}") from None
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hashfed.cli.arguments import Parser
+from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.display import printable
 from hashfed.engines.allocator import keep_memory
 from hashfed.errors import HashfedError
 from hashfed.experiments.index_benchmark.result import summarize
@@ -43,26 +44,26 @@ def add_bench_index(parser: Parser) -> None:
         help=f"folder of a run (or several, joined by commas, one for each seed), or one of: {layers}",
     )
     layer = parser.add_argument_group("with LAYER")
-    layer.add_argument("--budgets", type=float, nargs="+", help=f"fractions of the rows [default {BUDGETS}]")
-    layer.add_argument("--budget", type=float, help="the one that tables show [default 0.1]")
-    layer.add_argument("--clients", type=int, help="who ask, per seed [default 24]")
-    layer.add_argument("--seeds", type=int, help="how often, with other clients [default 3]")
+    layer.add_argument("--budgets", type=real, nargs="+", help=f"fractions of the rows [default {BUDGETS}]")
+    layer.add_argument("--budget", type=real, help="the one that tables show [default 0.1]")
+    layer.add_argument("--clients", type=whole, help="who ask, per seed [default 24]")
+    layer.add_argument("--seeds", type=whole, help="how often, with other clients [default 3]")
     layer.add_argument("--indexes", nargs="+", metavar="NAME", help="only these [default all]")
     speed = parser.add_argument_group("without LAYER")
     speed.add_argument(
-        "--rows", type=int, nargs="+", metavar="N", help="numbers of rows [default 80000 1000000]"
+        "--rows", type=whole, nargs="+", metavar="N", help="numbers of rows [default 80000 1000000]"
     )
-    speed.add_argument("--width", type=int, metavar="D", help="length of a row [default 96]")
+    speed.add_argument("--width", type=whole, metavar="D", help="length of a row [default 96]")
     speed.add_argument(
         "--methods",
         nargs="+",
         metavar="NAME",
         help=f"of {', '.join(SPEED_METHODS)} [default {' '.join(USUAL)}]",
     )
-    speed.add_argument("--repeats", type=int, help="measurements of each step [default 5]")
+    speed.add_argument("--repeats", type=whole, help="measurements of each step [default 5]")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         help="folder of the result [default bench-index with LAYER, bench-index-speed without]",
     )
 
@@ -128,7 +129,7 @@ def _bench_layers(arguments: argparse.Namespace) -> None:
     at = budgets.index(arguments.budget)
     for target in arguments.layers:
         measured = []
-        with tqdm(total=(len(names) + 2) * arguments.seeds, desc=target, disable=None) as bar:
+        with tqdm(total=(len(names) + 2) * arguments.seeds, desc=printable(target), disable=None) as bar:
             for item in bench_target(target, names, budgets, arguments.clients, arguments.seeds):
                 measured.append(item)
                 bar.set_postfix_str(item[0], refresh=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hashfed.cli.arguments import Parser
+from hashfed.cli.arguments import Parser, path, real, whole
 from hashfed.errors import HashfedError
 from hashfed.experiments.client_benchmark.run import bench_client as measure
 from hashfed.files import check_writable, write_atomically
@@ -19,7 +19,7 @@ def add_bench_client(parser: Parser) -> None:
     """The arguments of the command."""
     parser.add_argument(
         "--vocabularies",
-        type=int,
+        type=whole,
         nargs="+",
         default=[10_000, 80_000],
         metavar="V",
@@ -27,15 +27,15 @@ def add_bench_client(parser: Parser) -> None:
     )
     parser.add_argument(
         "--budgets",
-        type=float,
+        type=real,
         nargs="+",
         default=[0.3, 0.1, 0.05],
         help="fractions of the rows, besides all [default %(default)s]",
     )
-    parser.add_argument("--repeats", type=int, default=5, help="rounds timed [default %(default)s]")
+    parser.add_argument("--repeats", type=whole, default=5, help="rounds timed [default %(default)s]")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         default=Path("bench-client.json"),
         help="file of the result [default %(default)s]",
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hashfed.cli.arguments import Parser
+from hashfed.cli.arguments import Parser, path, real, whole
 from hashfed.errors import HashfedError
 from hashfed.experiments.memory_benchmark.clients import client_memory
 from hashfed.experiments.memory_benchmark.server import server_memory
@@ -26,20 +26,20 @@ def add_bench_memory(parser: Parser) -> None:
     for name, (default, text) in numbers.items():
         shown = " ".join(map(str, default))
         parser.add_argument(
-            f"--{name}", type=int, nargs="*", default=default, metavar="N", help=f"{text} [default {shown}]"
+            f"--{name}", type=whole, nargs="*", default=default, metavar="N", help=f"{text} [default {shown}]"
         )
     parser.add_argument(
         "--budgets",
-        type=float,
+        type=real,
         nargs="+",
         default=[0.3, 0.1, 0.05],
         metavar="B",
         help="fractions of the rows, besides all [default 0.3 0.1 0.05]",
     )
-    parser.add_argument("--rounds", type=int, default=1, help="of the server [default %(default)s]")
+    parser.add_argument("--rounds", type=whole, default=1, help="of the server [default %(default)s]")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         default=Path("bench-memory.json"),
         help="file of the result [default %(default)s]",
     )

@@ -9,12 +9,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hashfed.cli.arguments import Parser
+from hashfed.cli.arguments import Parser, path, real, whole
 from hashfed.errors import HashfedError
 from hashfed.experiments.simulation_benchmark.run import PACKAGES
 from hashfed.experiments.simulation_benchmark.run import bench_simulation as measure
 from hashfed.experiments.simulation_benchmark.scenario import Scenario
-from hashfed.files import check_writable, write_atomically
+from hashfed.files import check_writable, with_home, write_atomically
 from hashfed.report.simulation_table import print_simulation_table
 
 
@@ -22,7 +22,7 @@ def add_bench_simulation(parser: Parser) -> None:
     """The arguments of the command."""
     parser.add_argument(
         "--vocabularies",
-        type=int,
+        type=whole,
         nargs="+",
         default=[10_000, 80_000],
         metavar="V",
@@ -30,18 +30,18 @@ def add_bench_simulation(parser: Parser) -> None:
     )
     parser.add_argument(
         "--budgets",
-        type=float,
+        type=real,
         nargs="*",
         default=[0.1],
         help="at which hashfed is run too, besides the full layer that all train [default %(default)s]",
     )
-    parser.add_argument("--clients", type=int, default=8, help="per round [default %(default)s]")
-    parser.add_argument("--sentences", type=int, default=64, help="per client [default %(default)s]")
+    parser.add_argument("--clients", type=whole, default=8, help="per round [default %(default)s]")
+    parser.add_argument("--sentences", type=whole, default=64, help="per client [default %(default)s]")
     parser.add_argument(
-        "--rounds", type=int, default=4, help="per run; the first is not counted [default %(default)s]"
+        "--rounds", type=whole, default=4, help="per run; the first is not counted [default %(default)s]"
     )
-    parser.add_argument("--repeats", type=int, default=5, help="runs, in turn [default %(default)s]")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="cores [default all]")
+    parser.add_argument("--repeats", type=whole, default=5, help="runs, in turn [default %(default)s]")
+    parser.add_argument("--workers", type=whole, default=os.cpu_count() or 1, help="cores [default all]")
     parser.add_argument(
         "--peers",
         nargs="*",
@@ -59,7 +59,7 @@ def add_bench_simulation(parser: Parser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=path,
         default=Path("bench-simulation.json"),
         help="file of the result [default %(default)s]",
     )
@@ -78,11 +78,11 @@ def bench_simulation(arguments: argparse.Namespace) -> None:
         raise HashfedError(f"--rounds = {arguments.rounds}: must be at least 2, for the first is not counted")
     interpreters = dict.fromkeys(arguments.peers, sys.executable)
     for item in arguments.python:
-        name, _, path = item.partition("=")
-        if name not in PACKAGES or not path:
+        name, _, place = item.partition("=")
+        if name not in PACKAGES or not place:
             raise HashfedError(f"--python = {item}: must be PEER=PATH, a peer of {', '.join(PACKAGES)}")
         if name in interpreters:
-            interpreters[name] = path
+            interpreters[name] = with_home(place)
     check_writable(arguments.output)  # better now than after the measurements
     results: list[dict[str, Any]] = []
     for words in arguments.vocabularies:

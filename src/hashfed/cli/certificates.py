@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from hashfed.cli.arguments import Parser
+from hashfed.cli.arguments import Parser, path, whole
 from hashfed.cli.flower_extra import need_flower
 from hashfed.errors import HashfedError
 
@@ -11,7 +11,7 @@ from hashfed.errors import HashfedError
 def add_certificates(parser: Parser) -> None:
     """The arguments of the command."""
     parser.add_argument(
-        "folder", type=Path, metavar="DIR", help="where the files go; with certificates in it, add nodes"
+        "folder", type=path, metavar="DIR", help="where the files go; with certificates in it, add nodes"
     )
     parser.add_argument(
         "--host",
@@ -21,10 +21,12 @@ def add_certificates(parser: Parser) -> None:
         "[localhost and 127.0.0.1 always are]",
     )
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--nodes", type=int, metavar="N", help="so many (further) nodes: node-0, node-1, ...")
+    group.add_argument(
+        "--nodes", type=whole, metavar="N", help="so many (further) nodes: node-0, node-1, ..."
+    )
     group.add_argument("--node", action="append", metavar="NAME", help="a (further) node; may be repeated")
     parser.add_argument(
-        "--days", type=int, default=365, help="how long the certificates are valid [default %(default)s]"
+        "--days", type=whole, default=365, help="how long the certificates are valid [default %(default)s]"
     )
 
 

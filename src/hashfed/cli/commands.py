@@ -9,9 +9,11 @@ from tqdm import tqdm
 
 from hashfed import experiments
 from hashfed.cli.arguments import overrides
+from hashfed.cli.streams import say
 from hashfed.config import load_config
+from hashfed.display import printable, shown
 from hashfed.engines.allocator import keep_memory
-from hashfed.experiments.predict import predict_words
+from hashfed.experiments.predict import predict_words, unknown_words
 from hashfed.experiments.train import describe
 from hashfed.report import print_table, write_page
 
@@ -48,7 +50,7 @@ def train(arguments: argparse.Namespace) -> None:
     """``hashfed train``."""
     config = load_config(arguments.config, overrides(arguments))
     folder = config.folder()
-    print(f"run folder: {folder}", file=sys.stderr)
+    say(f"run folder: {folder}")
     keep_memory()
     experiments.train(config, ProgressBar())
     run = experiments.RunFolder(folder)
@@ -68,8 +70,16 @@ def compare(arguments: argparse.Namespace) -> None:
 def predict(arguments: argparse.Namespace) -> None:
     """``hashfed predict``."""
     run = experiments.RunFolder(arguments.run_folder)
-    for word, probability in predict_words(run, arguments.text, arguments.top):
-        print(f"{probability:8.2%}  {word}")
+    found = predict_words(run, arguments.text, arguments.top)
+    unknown, known = unknown_words(run, arguments.text)
+    if unknown:
+        which = "some words are" if known else "every word is"
+        names = ", ".join(unknown)
+        say(f"hashfed: {which} unknown to this run, which reads all such as the same: {names}")
+    elif not known:
+        say(f"hashfed: no word in {shown(arguments.text)}; this is how sentences begin")
+    for word, probability in found:
+        print(f"{probability:8.2%}  {printable(word)}")
 
 
 def describe_data(arguments: argparse.Namespace) -> None:

@@ -3,12 +3,11 @@
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from tqdm import tqdm
 
 from hashfed import experiments
-from hashfed.cli.arguments import Parser, overrides
+from hashfed.cli.arguments import Parser, overrides, path, real
 from hashfed.cli.sizes import read_bytes
 from hashfed.config import load_config
 from hashfed.engines.device_memory import PROBES
@@ -23,7 +22,7 @@ def add_cost(parser: Parser) -> None:
     """The arguments of the command, besides the settings."""
     parser.add_argument(
         "--budgets",
-        type=float,
+        type=real,
         nargs="+",
         default=BUDGETS,
         metavar="B",
@@ -47,7 +46,7 @@ def add_cost(parser: Parser) -> None:
     parser.add_argument(
         "--flower", action="store_true", help="also the bytes that Flower serializes (needs hashfed[flower])"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also the result as JSON")
+    parser.add_argument("--json", type=path, metavar="FILE", help="also the result as JSON")
 
 
 def cost(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import shlex
 import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
 
@@ -20,11 +19,6 @@ def need_flower(command: str) -> None:
     """
     if importlib.util.find_spec("flwr") is None or importlib.util.find_spec("cryptography") is None:
         raise HashfedError(f"{command} needs hashfed[flower] (pip install 'hashfed[flower]')")
-
-
-def say(line: str) -> None:
-    """News for whoever watches; standard output is for results."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def shell(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:

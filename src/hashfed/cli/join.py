@@ -4,38 +4,41 @@ import argparse
 import os
 from pathlib import Path
 
-from hashfed.cli.arguments import Parser
-from hashfed.cli.flower_extra import need_flower, say, shell, terminated_like_interrupted
+from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.cli.flower_extra import need_flower, shell, terminated_like_interrupted
+from hashfed.cli.streams import say
 from hashfed.data.readers import NAMED
+from hashfed.display import brief
 from hashfed.errors import HashfedError
+from hashfed.files import with_home
 
 
 def add_join(parser: Parser) -> None:
     """The arguments of the command."""
     parser.add_argument("address", metavar="HOST:PORT", help="where the SuperLink of hashfed serve listens")
     group = parser.add_argument_group("who this node is")
-    group.add_argument("--secure", type=Path, metavar="DIR", help="folder with ca.crt and nodes/NAME")
+    group.add_argument("--secure", type=path, metavar="DIR", help="folder with ca.crt and nodes/NAME")
     group.add_argument("--node", metavar="NAME", help="name of the key in DIR/nodes")
     group = parser.add_argument_group("whose data it trains on")
     group.add_argument(
-        "--texts", type=Path, metavar="FOLDER", help="this machine's own texts: a folder or JSON Lines file"
+        "--texts", type=path, metavar="FOLDER", help="this machine's own texts: a folder or JSON Lines file"
     )
     group.add_argument(
         "--client", metavar="NAME", help="whose texts they all are [default: as files and lines say]"
     )
     group.add_argument(
         "--partition",
-        type=int,
+        type=whole,
         metavar="I",
         help="the I-th share of the clients in the source, from 0; not with --texts",
     )
-    group.add_argument("--partitions", type=int, metavar="N", help="number of shares")
+    group.add_argument("--partitions", type=whole, metavar="N", help="number of shares")
     group.add_argument(
         "--source", metavar="PATH", help="the source on this machine [default: the run's, if it has a name]"
     )
     group.add_argument(
         "--state",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="where this node keeps what compression.error_feedback held back, so that a run that is resumed "
         "goes on with the same bits [default: forgotten with the run]",
@@ -47,7 +50,7 @@ def add_join(parser: Parser) -> None:
     )
     parser.add_argument(
         "--wait",
-        type=float,
+        type=real,
         default=90,
         metavar="SECONDS",
         help="for a SuperLink that is not there yet, or refuses this node [default %(default)s]",
@@ -122,7 +125,7 @@ def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | 
     if share is not None:
         config["partition-id"], config["num-partitions"] = share, shares
     if source is not None:
-        config["source"] = source if source in NAMED else _readable("--source", Path(source))
+        config["source"] = source if source in NAMED else _readable("--source", Path(with_home(source)))
     if arguments.state is not None:
         config["state"] = _writable("--state", arguments.state)
     if arguments.slices is not None:
@@ -130,7 +133,7 @@ def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | 
 
         where = arguments.slices
         url = is_url(where, f"--slices = {where}")
-        config["slices"] = where if url else _readable("--slices", Path(where))
+        config["slices"] = where if url else _readable("--slices", Path(with_home(where)))
     return config
 
 
@@ -145,7 +148,11 @@ def _writable(option: str, folder: Path) -> str:
 
 
 def _readable(option: str, path: Path) -> str:
-    if not path.exists():
+    try:
+        found = path.exists()
+    except OSError as error:
+        raise HashfedError(f"{option} = {brief(str(path))}: {error.strerror or error}") from None
+    if not found:
         raise HashfedError(f"{option} = {path}: no such file or folder")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise HashfedError(f"{option} = {path}: not readable by this user")

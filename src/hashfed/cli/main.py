@@ -1,13 +1,12 @@
 """``hashfed train | serve | join | certificates | compare | predict | bench | reproduce | data | cost``."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hashfed import __version__
-from hashfed.cli.arguments import Parser, add_settings
+from hashfed.cli.arguments import Parser, add_settings, path, whole
 from hashfed.cli.bench import add_bench_index, bench_index
 from hashfed.cli.bench_client import add_bench_client, bench_client
 from hashfed.cli.bench_memory import add_bench_memory, bench_memory
@@ -18,6 +17,7 @@ from hashfed.cli.cost import add_cost, cost
 from hashfed.cli.join import add_join, join
 from hashfed.cli.reproduce import add_buckets, buckets
 from hashfed.cli.serve import add_serve, serve
+from hashfed.cli.streams import exit_code, say, usable_streams
 from hashfed.engines import Interrupted
 from hashfed.errors import HashfedError, warnings_told
 
@@ -42,7 +42,7 @@ def build_parser() -> Parser:
         usage=f"hashfed train {SETTINGS_USAGE}",
         allow_abbrev=False,
     )
-    command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument("config", nargs="?", type=path, metavar="CONFIG", help=CONFIG_HELP)
     add_settings(command)
     command.set_defaults(run=train)
 
@@ -54,7 +54,7 @@ def build_parser() -> Parser:
         usage=f"hashfed cost {SETTINGS_USAGE} [--max-memory BYTES] [--max-bytes BYTES] [...]",
         allow_abbrev=False,
     )
-    command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument("config", nargs="?", type=path, metavar="CONFIG", help=CONFIG_HELP)
     add_cost(command)
     add_settings(command)
     command.set_defaults(run=cost)
@@ -67,7 +67,7 @@ def build_parser() -> Parser:
         usage=f"hashfed serve {SETTINGS_USAGE} [--address HOST:PORT] [--secure DIR] [--nodes N]",
         allow_abbrev=False,
     )
-    command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument("config", nargs="?", type=path, metavar="CONFIG", help=CONFIG_HELP)
     add_serve(command)
     command.set_defaults(run=serve)
 
@@ -97,9 +97,9 @@ def build_parser() -> Parser:
         description="Write a self-contained HTML page, and print its table.",
         allow_abbrev=False,
     )
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders of runs")
+    command.add_argument("runs", nargs="+", type=path, metavar="RUN", help="folders of runs")
     command.add_argument(
-        "--output", type=Path, default=Path("comparison.html"), help="the page [default %(default)s]"
+        "--output", type=path, default=Path("comparison.html"), help="the page [default %(default)s]"
     )
     command.set_defaults(run=compare)
 
@@ -109,9 +109,9 @@ def build_parser() -> Parser:
         description="Print the likeliest next words after some words.",
         allow_abbrev=False,
     )
-    command.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a run")
+    command.add_argument("run_folder", type=path, metavar="RUN", help="folder of a run")
     command.add_argument("text", metavar="WORDS", help="the words so far, such as 'how are'")
-    command.add_argument("--top", type=int, default=5, help="how many words [default %(default)s]")
+    command.add_argument("--top", type=whole, default=5, help="how many words [default %(default)s]")
     command.set_defaults(run=predict)
 
     bench = commands.add_parser("bench", help="measure on this machine", allow_abbrev=False)
@@ -177,36 +177,43 @@ def build_parser() -> Parser:
         usage=f"hashfed data describe {SETTINGS_USAGE}",
         allow_abbrev=False,
     )
-    command.add_argument("config", nargs="?", type=Path, metavar="CONFIG", help=CONFIG_HELP)
+    command.add_argument("config", nargs="?", type=path, metavar="CONFIG", help=CONFIG_HELP)
     add_settings(command)
     command.set_defaults(run=describe_data)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Run a command; returns the exit code.
+
+    0; 2 for a user's mistake; 130 after Ctrl-C; and where all is done but standard output could not take what
+    was printed, 1 if its reader left, else 2.
+    """
+    with usable_streams() as output:
+        try:
+            return exit_code(output, _run(arguments))
+        except SystemExit as stop:  # by the parser, after --help and mistakes
+            raise SystemExit(exit_code(output, int(stop.code or 0))) from None
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         _refuse(parser, sys.argv[1:] if arguments is None else arguments, unknown)
     try:
-        with warnings_told(lambda line: print(f"hashfed: {line}", file=sys.stderr)):
+        with warnings_told(lambda line: say(f"hashfed: {line}")):
             parsed.run(parsed)
-        sys.stdout.flush()
         return 0
     except HashfedError as error:
-        print(f"hashfed: {error}", file=sys.stderr)
+        say(f"hashfed: {error}")
         return 2
     except Interrupted:
-        print("hashfed: stopped and saved; the same command goes on from here", file=sys.stderr)
+        say("hashfed: stopped and saved; the same command goes on from here")
         return 130
     except KeyboardInterrupt:
-        print("hashfed: stopped; what was finished is saved", file=sys.stderr)
+        say("hashfed: stopped; what was finished is saved")
         return 130
-    except BrokenPipeError:
-        # The reader of our output left; nothing more can be said, and Python must not try at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _refuse(parser: Parser, arguments: Sequence[str], unknown: list[str]) -> None:

@@ -4,10 +4,9 @@ import argparse
 import json
 import shutil
 import sys
-from pathlib import Path
 
 from hashfed import experiments
-from hashfed.cli.arguments import Parser
+from hashfed.cli.arguments import Parser, path, whole
 from hashfed.experiments.buckets import BucketSettings, find_buckets, read_rows
 from hashfed.files import write_atomically
 from hashfed.report.buckets_page import write_buckets_page
@@ -16,7 +15,7 @@ from hashfed.report.buckets_table import print_buckets
 
 def add_buckets(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder of a run")
+    parser.add_argument("run_folder", type=path, metavar="RUN", help="folder of a run")
     numbers = {
         "bits": "K of the hash function: it has 2^K buckets",
         "buckets": "how many sample buckets",
@@ -25,7 +24,7 @@ def add_buckets(parser: Parser) -> None:
     }
     for name, text in numbers.items():
         default = getattr(BucketSettings, name)
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} [default %(default)s]")
+        parser.add_argument(f"--{name}", type=whole, default=default, help=f"{text} [default %(default)s]")
     parser.add_argument(
         "--near", nargs="+", default=(), metavar="WORD", help="all buckets of these words instead of a sample"
     )
@@ -35,8 +34,8 @@ def add_buckets(parser: Parser) -> None:
         action="store_false",
         help="hash the rows as they are, as the paper does; by default their mean is subtracted first",
     )
-    parser.add_argument("--output", type=Path, metavar="PATH", help="the page [default RUN/buckets.html]")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also the result as JSON")
+    parser.add_argument("--output", type=path, metavar="PATH", help="the page [default RUN/buckets.html]")
+    parser.add_argument("--json", type=path, metavar="PATH", help="also the result as JSON")
 
 
 def buckets(arguments: argparse.Namespace) -> None:

@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashfed.cli.arguments import Parser, add_settings, overrides
-from hashfed.cli.flower_extra import need_flower, say, shell, terminated_like_interrupted
+from hashfed.cli.arguments import Parser, add_settings, overrides, path, whole
+from hashfed.cli.flower_extra import need_flower, shell, terminated_like_interrupted
+from hashfed.cli.streams import say
 from hashfed.config import Config, load_config
 from hashfed.data.readers import NAMED
 from hashfed.errors import HashfedError
@@ -26,14 +27,14 @@ def add_serve(parser: Parser) -> None:
     )
     parser.add_argument(
         "--secure",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="folder of hashfed certificates: TLS, and only nodes with a key in DIR/nodes may join "
         "[default: neither, for one machine or a private network]",
     )
     parser.add_argument(
         "--nodes",
-        type=int,
+        type=whole,
         default=1,
         metavar="N",
         help="begin when N nodes are online [default %(default)s]",

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from hashfed.display import brief, shown
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.divergence import DivergedError, check_parameters
@@ -32,7 +33,7 @@ def save_checkpoint(folder: Path, state: ServerState) -> None:
 
     """
     data = save(state.tensors())
-    name = f"round-{state.round:06d}.safetensors"
+    name = _file_name(state.round)
     write_atomically(folder / name, data)
     latest = state.numbers() | {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
     write_atomically(folder / LATEST, (json.dumps(latest, indent=1) + "\n").encode())
@@ -53,7 +54,10 @@ def load_checkpoint(folder: Path, state: ServerState) -> bool:
         return False
     tensors, numbers = found
     with _readable(folder):
-        state.restore(tensors, numbers)
+        try:
+            state.restore(tensors, numbers)
+        except HashfedError as error:
+            raise HashfedError(f"{folder / numbers['file']}: {error}; {_remedy(folder)}") from None
     return True
 
 
@@ -81,12 +85,12 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None
         return None
     with _readable(folder):
         numbers = json.loads(latest.read_text(encoding="utf-8"))
+        _check(numbers)
         path = folder / numbers["file"]
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != numbers["sha256"]:
             raise HashfedError(
-                f"{path}: damaged (its checksum is not the one in {LATEST}); to start the run anew, "
-                f"delete the folder {folder.parent}"
+                f"{path}: damaged (its checksum is not the one in {LATEST}); {_remedy(folder)}"
             )
         tensors = load(data)
         start = "parameters."
@@ -103,11 +107,40 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None
 @contextmanager
 def _readable(folder: Path) -> Iterator[None]:
     """Turn what goes wrong with a checkpoint's files into a HashfedError."""
-    latest = folder / LATEST
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        reason = str(error) if type(error) is ValueError else brief(f"{type(error).__name__}: {error}")
         raise HashfedError(
-            f"{latest}: no readable checkpoint ({type(error).__name__}: {error}); to start the run anew, "
-            f"delete the folder {folder.parent}"
+            f"{folder / LATEST}: no readable checkpoint ({reason}); {_remedy(folder)}"
         ) from None
+
+
+def _remedy(folder: Path) -> str:
+    return f"restore it from a copy, or, to start the run anew, delete the folder {folder.parent}"
+
+
+def _check(numbers: object) -> None:
+    """Make sure that ``numbers`` are what ``save_checkpoint`` wrote.
+
+    Raises:
+        ValueError: naming what is not.
+
+    """
+    if not isinstance(numbers, dict):
+        raise ValueError(f"{shown(numbers)}: must be an object")
+    for name in ("round", "steps", "total_weight", "file", "sha256"):
+        if name not in numbers:
+            raise ValueError(f"has no {name}")
+    for name, value in numbers.items():
+        kinds = str if name in ("file", "sha256") else int | float if name == "total_weight" else int
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise ValueError(f"{brief(name)} = {shown(value)}: of another type than a checkpoint's")
+        if isinstance(value, int | float) and not 0 <= value < 2**63:
+            raise ValueError(f"{brief(name)} = {shown(value)}: must be ≥ 0")
+    if numbers["file"] != _file_name(numbers["round"]):
+        raise ValueError(f"file = {shown(numbers['file'])}: must be {_file_name(numbers['round'])}")
+
+
+def _file_name(round: int) -> str:
+    return f"round-{round:06d}.safetensors"

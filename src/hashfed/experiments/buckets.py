@@ -131,11 +131,6 @@ def read_rows(run: RunFolder) -> tuple[torch.Tensor, Vocabulary]:
     run.config()
     parameters = run.parameters()
     vocabulary = run.vocabulary()
-    if len(vocabulary) != len(parameters.rows):
-        raise HashfedError(
-            f"{run.path}: vocabulary.json is for {len(vocabulary):,} rows, the checkpoint has "
-            f"{len(parameters.rows):,}"
-        )
     if not bool(torch.isfinite(parameters.rows).all()):
         raise HashfedError(f"{run.path}: has rows that are not finite; the training has diverged")
     return parameters.rows, vocabulary

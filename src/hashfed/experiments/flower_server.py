@@ -14,6 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
+from hashfed.display import printable
 from hashfed.engines.flower.app_folder import config_of
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError, warnings_told
@@ -51,7 +52,7 @@ class LoggedProgress:
 
 def say(line: str) -> None:
     """A line in Flower's log."""
-    log(INFO, "hashfed: %s", line)
+    log(INFO, "hashfed: %s", printable(line))
 
 
 @app.main()
@@ -67,5 +68,5 @@ def main(grid: Grid, context: Context) -> None:
             train(config, LoggedProgress(), engine)
         say(f"finished: {config.folder().resolve()}")
     except HashfedError as error:
-        log(ERROR, "hashfed: %s", error)
+        log(ERROR, "hashfed: %s", printable(str(error)))
         raise

@@ -13,18 +13,33 @@ events/           TensorBoard events, where asked for
 """
 
 import fcntl
+import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from hashfed.config import OLD_TOKENIZER, TOKENIZER, Config, differences, load_config
+import torch
+from pydantic import BaseModel
+
+from hashfed.config import OLD_TOKENIZER, SOURCE, TOKENIZER, Config, differences, load_config
 from hashfed.data import Vocabulary
+from hashfed.data.vocabulary import SPECIAL
+from hashfed.display import brief, shown
+from hashfed.engines import build_model
 from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
+from hashfed.experiments.run_contents import FILES, LINES, REMEDY, TrainedLine, check, check_rounds
 from hashfed.files import write_atomically
 from hashfed.models import Parameters
+
+REMEDIES = {
+    "summary.json": "delete the file: the hashfed train command of this run writes it anew",
+    "timings.jsonl": "delete the file: only the seconds of past rounds are lost",
+}
+"""Where there is a simpler one than ``REMEDY``."""
 
 
 class RunFolder:
@@ -82,16 +97,22 @@ class RunFolder:
         return (self.path / "config.yaml").is_file()
 
     def _check_same(self, config: Config, data: dict[str, Any]) -> None:
+        before = self.read_json("data.json")
+        if before is not None and before.get("sha256") is None:
+            raise HashfedError(f"{self.path / 'data.json'}: has no sha256; {REMEDY}")
+        same_texts = before is not None and before["sha256"] == data["sha256"]
         changed = differences(self.config(), config)
+        if same_texts:
+            # Where they lie is another matter: a relative path, a copy, the server's absolute one.
+            changed = [item for item in changed if item[0] != SOURCE]
         if changed:
             name, there, asked = changed[0]
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise HashfedError(
-                f"output = {self.path}: holds a run of another configuration ({name} is {there!r} "
-                f"there, {asked!r} here{more}); choose another --output, or delete that folder"
+                f"output = {self.path}: holds a run of another configuration ({name} is {shown(there)} "
+                f"there, {shown(asked)} here{more}); choose another --output, or delete that folder"
             )
-        before = self.read_json("data.json")
-        if before is not None and before.get("sha256") != data["sha256"]:
+        if before is not None and not same_texts:
             raise HashfedError(
                 f"output = {self.path}: the texts of {config.data.source} have changed since this run began; "
                 "choose another --output, or delete that folder"
@@ -106,7 +127,7 @@ class RunFolder:
         """
         write_atomically(self.path / "config.yaml", config.to_yaml().encode())
         write_atomically(self.path / "vocabulary.json", vocabulary.to_json().encode())
-        self.write_json("data.json", data)
+        self.write_json("data.json", data | {"vocabulary_sha256": _digest(vocabulary)})
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -117,12 +138,18 @@ class RunFolder:
         """The saved configuration; the tokenizer of runs that name none is the one there was.
 
         Raises:
-            HashfedError: where this is no run.
+            HashfedError: where this is no run, or its configuration is none.
 
         """
-        if not self._is_run():
-            raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
-        config = load_config(self.path / "config.yaml")
+        try:
+            if not self._is_run():
+                raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
+        except OSError as error:
+            raise HashfedError(f"{brief(str(self.path))}: {error.strerror or error}") from None
+        try:
+            config = load_config(self.path / "config.yaml")
+        except HashfedError as error:
+            raise HashfedError(f"{error}; {REMEDY}") from None
         if "tokenizer" in config.data.model_fields_set:
             return config
         data = config.data.model_copy(update={"tokenizer": OLD_TOKENIZER})
@@ -132,17 +159,55 @@ class RunFolder:
         """The model's parameters in the last checkpoint.
 
         Raises:
-            HashfedError: where there is no checkpoint, or a damaged one.
+            HashfedError: where there is no checkpoint, or one that is damaged or of another model than
+                ``config.yaml``'s.
 
         """
         parameters = load_parameters(self.path / "checkpoint")
         if parameters is None:
             raise HashfedError(f"{self.path}: has no checkpoint yet")
+        config = self.config()
+        model = build_model(config)
+        here = {name: _shape(value.shape, value.dtype) for name, value in parameters.named().items()}
+        due = {f"body.{name}": _shape(shape) for name, shape in model.body_shapes().items()}
+        due["rows"] = _shape((len(SPECIAL) + config.data.vocabulary, model.dimension))
+        for name in sorted(here.keys() | due.keys(), reverse=True):
+            if here.get(name) != due.get(name):
+                raise HashfedError(
+                    f"{self.path / 'config.yaml'}: not of this run ({brief(name)} is {due.get(name, 'not')} "
+                    f"in it, {here.get(name, 'not')} in checkpoint/); {REMEDY}"
+                )
         return parameters
 
     def vocabulary(self) -> Vocabulary:
-        """The saved vocabulary."""
-        return Vocabulary.load(self.path / "vocabulary.json")
+        """The saved vocabulary.
+
+        Raises:
+            HashfedError: where it is missing, damaged, or not the one that the run began with.
+
+        """
+        path = self.path / "vocabulary.json"
+        try:
+            found = Vocabulary.load(path)
+        except RecursionError:
+            raise HashfedError(f"{path}: must be a JSON list of words; {REMEDY}") from None
+        except HashfedError as error:
+            raise HashfedError(f"{error}; {REMEDY}") from None
+        due = self.config().data.vocabulary
+        if len(found.words) != due:
+            raise HashfedError(
+                f"{path}: has {len(found.words):,} words, but config.yaml beside it says "
+                f"data.vocabulary = {due:,}; {REMEDY}"
+            )
+        if len(found.ids) != due:
+            twice = next(word for rank, word in enumerate(found.words) if word in found.words[:rank])
+            raise HashfedError(f"{path}: has the word {shown(twice)} twice; {REMEDY}")
+        facts = self.read_json("data.json") or {}
+        if facts.get("vocabulary_sha256") not in (None, _digest(found)):
+            raise HashfedError(
+                f"{path}: not the words that this run began with, or in another order; {REMEDY}"
+            )
+        return found
 
     def write_json(self, name: str, value: object) -> None:
         """Replace a JSON file."""
@@ -152,16 +217,20 @@ class RunFolder:
         """A JSON file's content, None where there is none.
 
         Raises:
-            HashfedError: where it is damaged.
+            HashfedError: where it is damaged, or not what such a file of a run holds.
 
         """
         path = self.path / name
+        remedy = REMEDIES.get(name, REMEDY)
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise HashfedError(f"{path}: damaged ({error})") from None
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise HashfedError(f"{path}: damaged ({brief(str(error))}); {remedy}") from None
+        if name in FILES:
+            check(FILES[name], value, path, remedy)
+        return value
 
     def append(self, name: str, line: dict[str, Any]) -> None:
         """Add a line to a JSON Lines file and flush it to disk.
@@ -180,34 +249,79 @@ class RunFolder:
             raise HashfedError(f"{path}: cannot be written ({error.strerror or error})") from None
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """The lines of a JSON Lines file; what a dying process left half-written at the end is ignored."""
-        path = self.path / name
+        """The lines of a JSON Lines file; what a dying process left half-written at the end is ignored.
+
+        Raises:
+            HashfedError: where a line is damaged, or not what such a file of a run holds.
+
+        """
+        return self._lines(name, LINES.get(name))
+
+    def _lines(self, name: str, kind: type[BaseModel] | None) -> list[dict[str, Any]]:
+        path, remedy = self.path / name, REMEDIES.get(name, REMEDY)
         if not path.exists():
             return []
         found = []
-        for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise HashfedError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
+        for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                found.append(json.loads(line))
-            except ValueError:
-                rest = path.read_bytes().split(b"\n")[number:]
-                if any(part.strip() for part in rest):
-                    raise HashfedError(f"{path}, line {number}: damaged") from None
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                if any(part.strip() for part in lines[number:]):
+                    raise HashfedError(f"{path}, line {number}: damaged; {remedy}") from None
+                continue
+            if kind is not None:
+                check(kind, value, f"{path}, line {number}", remedy)
+            found.append(value)
+        if name == "metrics.jsonl":
+            check_rounds(found, path)
         return found
 
     def restore(self, state: ServerState) -> bool:
-        """Load the last checkpoint, if any, and forget the lines of later rounds and older results."""
+        """Load the last checkpoint, if any, and forget the lines of later rounds and older results.
+
+        Raises:
+            HashfedError: where a file is damaged; all are then as they were.
+
+        """
         found = load_checkpoint(self.path / "checkpoint", state)
-        if not found:
+        kept: dict[str, list[dict[str, Any]]] = {"metrics.jsonl": [], "timings.jsonl": []}
+        if found:
+            kept["metrics.jsonl"] = self._lines("metrics.jsonl", TrainedLine)[: state.round]
+            kept["timings.jsonl"] = [
+                line for line in self.lines("timings.jsonl") if line["round"] <= state.round
+            ]
+            self.read_json("summary.json")
+            if len(kept["metrics.jsonl"]) < state.round:
+                raise HashfedError(
+                    f"{self.path / 'metrics.jsonl'}: ends at round {len(kept['metrics.jsonl'])}, but "
+                    f"checkpoint/ is of round {state.round}; {REMEDY}"
+                )
+        else:
             for name in ("summary.json", "report.html"):
                 (self.path / name).unlink(missing_ok=True)
-        for name in ("metrics.jsonl", "timings.jsonl"):
-            kept = [line for line in self.lines(name) if line["round"] <= state.round]
-            text = "".join(json.dumps(line) + "\n" for line in kept)
-            write_atomically(self.path / name, text.encode())
+        for name, lines in kept.items():
+            # A new folder stays empty: only its configuration makes it one of a run.
+            if (self.path / name).exists():
+                text = "".join(json.dumps(line) + "\n" for line in lines)
+                write_atomically(self.path / name, text.encode())
         return found
 
     def save(self, state: ServerState) -> None:
         """Write a checkpoint."""
         save_checkpoint(self.path / "checkpoint", state)
+
+
+def _digest(vocabulary: Vocabulary) -> str:
+    """A checksum of the words in their order."""
+    return hashlib.sha256(json.dumps(vocabulary.words).encode()).hexdigest()
+
+
+def _shape(shape: Sequence[int], kind: torch.dtype = torch.float32) -> str:
+    """Such as ``44 × 8 float32``."""
+    return f"{' × '.join(map(str, shape))} {str(kind).removeprefix('torch.')}"

@@ -132,8 +132,9 @@ def train(
     folder.open(config, facts)
     try:
         with _stop_on_interrupt() as stop, make_engine(config, data, stop) as engine:
-            folder.describe(config, data.vocabulary, facts)
+            # In this order: a run that cannot go on keeps its files as they are.
             folder.restore(engine.state)
+            folder.describe(config, data.vocabulary, facts)
             if engine.state.round > config.rounds:
                 config = config.model_copy(update={"rounds": engine.state.round})
             progress.start(engine.state.round, config.rounds)

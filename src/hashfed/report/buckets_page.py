@@ -1,6 +1,5 @@
 """Sample buckets as one HTML page."""
 
-import html
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from hashfed.data.vocabulary import SPECIAL
 from hashfed.experiments.buckets import Buckets, principal_plane
 from hashfed.report.buckets_table import facts, heading, words_heading
 from hashfed.report.curves import GREY, run_style
-from hashfed.report.html import write_template
+from hashfed.report.html import plotly_text, write_template
 from hashfed.report.layout import axis_title, plain_layout
 
 POINTS = 3000
@@ -102,7 +101,7 @@ def _points(found: Buckets, places: np.ndarray, ranks: np.ndarray, position: int
         "mode": "markers",
         "x": places[ranks, 0].round(4).tolist(),
         "y": places[ranks, 1].round(4).tolist(),
-        "customdata": [[html.escape(found.words[rank]), format(found.codes[rank], bits)] for rank in ranks],
+        "customdata": [[plotly_text(found.words[rank]), format(found.codes[rank], bits)] for rank in ranks],
         "marker": marker,
         "meta": {"runs": [] if position is None else [position]},
         "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
@@ -115,7 +114,7 @@ def _labels(found: Buckets, places: np.ndarray, ranks: list[int], position: int)
         "mode": "text",
         "x": places[ranks, 0].round(4).tolist(),
         "y": places[ranks, 1].round(4).tolist(),
-        "text": [html.escape(found.words[rank]) for rank in ranks],
+        "text": [plotly_text(found.words[rank]) for rank in ranks],
         "textposition": "top center",
         "textfont": {"size": 13},
         "hoverinfo": "skip",

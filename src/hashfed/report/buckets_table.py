@@ -3,6 +3,7 @@
 import textwrap
 from typing import TextIO
 
+from hashfed.display import printable
 from hashfed.experiments.buckets import Buckets
 
 LEAST_WIDTH = 24
@@ -63,8 +64,3 @@ def print_buckets(found: Buckets, width: int, file: TextIO) -> None:
     values = max(len(value) for _, value in rows)
     for name, value in rows:
         print(f"{name:{names}}  {value:>{values}}", file=file)
-
-
-def printable(word: str) -> str:
-    """The word, with escapes for what would steer the terminal: words come from anyone's texts."""
-    return word if word.isprintable() else ascii(word)[1:-1]

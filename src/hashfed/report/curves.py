@@ -1,12 +1,12 @@
 """The plots of a page as plain data that plotly draws; colours of text and grid are the page's."""
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, cycle
 from typing import Any
 
+from hashfed.report.html import plotly_text
 from hashfed.report.layout import axis_title, plain_layout
 from hashfed.report.results import RunResult
 
@@ -276,7 +276,7 @@ def _families(partial: Sequence[Drawn], measure: Measure) -> list[dict[str, Any]
 
 def _named(run: Drawn, values: str) -> dict[str, Any]:
     """What ties a trace to its run. Plotly reads tags in texts, so the name is escaped."""
-    name = html.escape(run.result.name)
+    name = plotly_text(run.result.name)
     return {
         "name": name,
         "meta": {"runs": [run.position], "name": name},

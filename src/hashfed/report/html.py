@@ -1,9 +1,11 @@
 """HTML pages that need nothing else: a template, its style and plotly in one file."""
 
+import html
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hashfed.display import printable
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 
@@ -17,6 +19,16 @@ def require_report(command: str) -> None:
         raise HashfedError(
             f"{command}: needs the packages plotly and jinja2 (pip install 'hashfed[report]')"
         ) from None
+
+
+def _plain(value: object) -> object:
+    """What a template shows: texts without what would turn the reading direction of the rest."""
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else printable(value)
+
+
+def plotly_text(text: str) -> str:
+    """A text for a plot, in which Plotly reads tags."""
+    return html.escape(printable(text))
 
 
 def write_template(output: Path, template: str, content: Mapping[str, Any], command: str) -> None:
@@ -41,6 +53,7 @@ def write_template(output: Path, template: str, content: Mapping[str, Any], comm
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_plain,
         trim_blocks=True,
         lstrip_blocks=True,
     )

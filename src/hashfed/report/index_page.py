@@ -1,13 +1,12 @@
 """The index benchmark as one HTML page."""
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hashfed.experiments.index_benchmark.run import OPTIMUM
 from hashfed.report.curves import GREY, Style, run_style
-from hashfed.report.html import write_template
+from hashfed.report.html import plotly_text, write_template
 from hashfed.report.index_table import HEADER, index_cells, ordered
 from hashfed.report.layout import axis_title, plain_layout
 
@@ -120,7 +119,7 @@ def _line(
         "y": heights,
         "line": {"color": style.colour, "dash": style.dash, "width": 2},
         "marker": {"size": 5},
-        "meta": {"runs": [position], "name": html.escape(name)},
+        "meta": {"runs": [position], "name": plotly_text(name)},
         "hovertemplate": "<b>%{meta.name}</b><br>%{x:.3g} % of rows: %{y:.4g}<extra></extra>",
     }
 
@@ -135,7 +134,7 @@ def _points(layer: Mapping[str, Any], at: int) -> dict[str, Any]:
             "x": [max(1.0, item["key_bytes"] + item["encoder_bytes"])],
             "y": [_missed(item)[at]],
             "marker": {"size": 9, "color": "#0072b2" if name in DRAWN else GREY},
-            "meta": {"runs": [], "name": html.escape(name)},
+            "meta": {"runs": [], "name": plotly_text(name)},
             "hovertemplate": "<b>%{meta.name}</b><br>%{x:,.0f} bytes: %{y:.4g} missed<extra></extra>",
         }
         for name, item in found.items()

@@ -24,7 +24,7 @@ from hashfed.report.curves import (
     share_plot,
 )
 from hashfed.report.html import write_template
-from hashfed.report.results import RunResult, read_result, unique_names
+from hashfed.report.results import RunResult, each_once, read_result, unique_names
 
 NONE = "–"
 """What a table shows where there is no value."""
@@ -91,7 +91,7 @@ def read_entries(runs: Sequence[RunFolder]) -> list[Entry]:
         HashfedError: where a folder is no finished run, or none is given.
 
     """
-    unique = list({run.path.resolve(): run for run in runs}.values())
+    unique = each_once(runs)
     if not unique:
         raise HashfedError("hashfed compare: needs at least one run folder")
     names = unique_names([run.path for run in unique])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hashfed.errors import HashfedError
+from hashfed.experiments.run_contents import REMEDY
 from hashfed.experiments.run_folder import RunFolder
 
 
@@ -53,8 +54,20 @@ def read_result(run: RunFolder) -> RunResult:
     summary, data = run.read_json("summary.json"), run.read_json("data.json")
     lines = run.lines("metrics.jsonl")
     # A finished run that was given more rounds and then stopped still has its old summary.
-    if summary is None or data is None or not lines or lines[-1]["round"] != summary["rounds"]:
-        raise HashfedError(f"{run.path}: not finished; the hashfed train command that began it goes on")
+    if summary is None or len(lines) > summary["rounds"]:
+        raise HashfedError(
+            f"{run.path}: not finished ({len(lines)} of {config.rounds} rounds); the command that began it, "
+            "hashfed train or hashfed serve, goes on from there"
+        )
+    if data is None:
+        raise HashfedError(
+            f"{run.path / 'data.json'}: missing; the command that began the run writes it anew"
+        )
+    if len(lines) < summary["rounds"] or not lines:
+        raise HashfedError(
+            f"{run.path / 'metrics.jsonl'}: ends at round {len(lines)}, but summary.json is of round "
+            f"{summary['rounds']}; {REMEDY}"
+        )
     group = "" if config.evaluation.clients == "test" else f", {config.evaluation.clients} clients"
     return RunResult(
         name=run.path.resolve().name,
@@ -67,6 +80,14 @@ def read_result(run: RunFolder) -> RunResult:
         lines=lines,
         total_rows=data["rows"],
     )
+
+
+def each_once(runs: Sequence[RunFolder]) -> list[RunFolder]:
+    """The runs in the order given, without folders that were there before, by whatever path."""
+    first: dict[Path, RunFolder] = {}
+    for run in runs:
+        first.setdefault(run.path.resolve(), run)
+    return list(first.values())
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

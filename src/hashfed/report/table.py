@@ -6,7 +6,7 @@ from typing import TextIO
 
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.report.columns import print_columns
-from hashfed.report.results import RunResult, read_result, unique_names
+from hashfed.report.results import RunResult, each_once, read_result, unique_names
 
 HEADER = ("run", "rows", "accuracy", "top-3", "nll", "down MB", "up MB", "GFLOP", "memory MB")
 
@@ -28,12 +28,13 @@ def row(result: RunResult) -> tuple[str, ...]:
 
 
 def print_table(runs: Sequence[RunFolder], file: TextIO) -> None:
-    """Print final metrics, cost per client and round, and the floors.
+    """Print final metrics, cost per client and round, and the floors; a folder given twice is shown once.
 
     Raises:
         HashfedError: where a folder is no finished run.
 
     """
+    runs = each_once(runs)
     names = unique_names([run.path for run in runs])
     results = [replace(read_result(run), name=name) for run, name in zip(runs, names, strict=True)]
     lines = [HEADER, *(row(result) for result in results)]

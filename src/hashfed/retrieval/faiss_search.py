@@ -15,7 +15,12 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.retrieval.evidence import with_prior
 from hashfed.retrieval.exact import ExactEncoder, check_queries
-from hashfed.retrieval.faiss_library import reason, single_threaded_faiss, training_vectors
+from hashfed.retrieval.faiss_library import (
+    reason,
+    single_threaded_faiss,
+    training_vectors,
+    without_warnings,
+)
 from hashfed.retrieval.neighbors import neighbor_mass
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.settings import RetrievalSettings
@@ -81,7 +86,9 @@ class FaissIndex:
                     # Codes for a search by Hamming distance, not used here, take most of the training.
                     if hasattr(faiss.downcast_index(part), "do_polysemous_training"):
                         faiss.downcast_index(part).do_polysemous_training = False
+                kept = without_warnings(faiss, index)
                 index.train(data)
+                del kept
                 index.add(data)
             except RuntimeError as error:
                 raise HashfedError(

@@ -91,6 +91,14 @@ class RetrievalSettings(Settings):
             )
         return self
 
+    @field_validator("code_bits", mode="before")
+    @classmethod
+    def _check_code_bits(cls, value: object) -> object:
+        # Of choices that are numbers, pydantic also takes what only equals one: true, 1.0.
+        if type(value) is not int:
+            raise ValueError("input should be 1, 2, 4 or 8")
+        return value
+
     @field_validator("faiss_factory")
     @classmethod
     def _check_factory(cls, value: str) -> str:

@@ -122,7 +122,7 @@ def split_address(address: str, option: str = "--address") -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         colon = ""
-    usable = colon and host and "/" not in host and port.isascii() and port.isdecimal()
+    usable = colon and host and "/" not in host and port.isascii() and port.isdecimal() and len(port) < 6
     if not usable or not 0 < int(port) < 2**16:
         raise HashfedError(f"{option} = {address}: must be HOST:PORT, such as 127.0.0.1:8000")
     return host, int(port)

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from hashfed.engines.flower import records
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import ClientMemory
-from hashfed.files import write_atomically
+from hashfed.files import with_home, write_atomically
 
 RESIDUAL = "residual."
 """Before a client's name in the context."""
@@ -34,7 +34,7 @@ class Memories:
     def __init__(self, state: RecordDict, node: Mapping[str, object], identity: str) -> None:
         """Choose the place; nothing is read yet."""
         self._state = state
-        self._folder = Path(str(node["state"])) / identity if "state" in node else None
+        self._folder = Path(with_home(str(node["state"]))) / identity if "state" in node else None
 
     def get(self, client: str) -> ClientMemory:
         """A client's; empty where it has none.

@@ -23,6 +23,7 @@ from hashfed.engines.flower.memory import RESIDUAL, Memories
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
+from hashfed.files import with_home
 
 WELCOME = "welcome."
 """Before the names of the records that brought a round's welcomes."""
@@ -46,7 +47,7 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
 
     """
     if "texts" in node:
-        found = read_texts(str(node["texts"]), "node-config: texts")
+        found = read_texts(with_home(str(node["texts"])), "node-config: texts")
         if "client" not in node:
             return found
         return [ClientTexts(str(node["client"]), [text for item in found for text in item.texts])]
@@ -57,7 +58,7 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
     part, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
     if not 0 <= part < parts:
         raise HashfedError(f"node-config: partition-id = {part}: must be from 0 to {parts - 1}")
-    source = str(node.get("source", config.data.source))
+    source = with_home(str(node.get("source", config.data.source)))
     if "source" not in node and source not in NAMED and not _simulated():
         raise HashfedError(
             f"node-config: the run's data is the file {source} of the server; this node must say itself what "
@@ -193,7 +194,9 @@ class NodeState:
         model = build_model(self.config)
         self.shape = ModelShape(self.size, model.dimension, model.body_shapes())
         self.memories = Memories(context.state, context.node_config, str(setup["identity"]))
-        self.slices = str(context.node_config["slices"]) if "slices" in context.node_config else None
+        self.slices = (
+            with_home(str(context.node_config["slices"])) if "slices" in context.node_config else None
+        )
         self._names = cast(list[str], setup["clients"])
         self.held_out = [name for name in cast(list[str], setup["held_out"]) if name]
 

@@ -10,6 +10,7 @@ from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
 from hashfed.engines import build_model
 from hashfed.errors import HashfedError
+from hashfed.experiments.run_contents import REMEDY
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import digest, load_data
 from hashfed.models import Model, Parameters
@@ -65,12 +66,14 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
     """
     run = RunFolder(path)
     config = run.config()
+    parameters = run.parameters()
     data = load_data(config)
     facts = run.read_json("data.json")
+    if facts is not None and facts.get("sha256") is None:
+        raise HashfedError(f"{path / 'data.json'}: has no sha256; {REMEDY}")
     if facts is not None and facts["sha256"] != digest(data):
         raise HashfedError(f"{path}: the texts of {config.data.source} have changed since this run")
     model = build_model(config)
-    parameters = run.parameters()
     able = [client for client in data.held_out if len(client.sentences) >= LEAST_SENTENCES]
     if len(able) < clients:
         raise HashfedError(

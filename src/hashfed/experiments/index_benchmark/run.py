@@ -11,6 +11,7 @@ from hashfed.experiments.index_benchmark.measure import measure_index, measure_t
 from hashfed.experiments.index_benchmark.problem import Problem, run_problem, synthetic_problem
 from hashfed.experiments.index_benchmark.public_layers import glove_problem, smollm2_problem
 from hashfed.experiments.index_benchmark.variants import VARIANTS, fitted
+from hashfed.files import with_home
 
 SYNTHETIC_ROWS, SYNTHETIC_DIMENSION = 1_000_000, 64
 LAYERS: dict[str, Callable[[int, int], Problem]] = {
@@ -33,8 +34,12 @@ def make_problem(target: str, clients: int, seed: int) -> Problem:
     if target in LAYERS:
         return LAYERS[target](clients, seed)
     folders = target.split(",")
-    folder = Path(folders[seed % len(folders)])
-    if not (folder / "config.yaml").is_file():
+    folder = Path(with_home(folders[seed % len(folders)]))
+    try:
+        found = (folder / "config.yaml").is_file()
+    except OSError:
+        found = False
+    if not found:
         raise HashfedError(
             f"bench index {folder}: neither the folder of a run, nor one of: {', '.join(LAYERS)}"
         )

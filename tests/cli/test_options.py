@@ -1,0 +1,141 @@
+"""Numbers and paths that options take, in every command."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hashfed.cli.arguments import path, real, whole
+from hashfed.cli.main import build_parser, main
+from hashfed.cli.sizes import read_bytes
+from hashfed.errors import HashfedError
+
+
+def options(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
+    """Every argument of every command."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from options(inner)
+        else:
+            yield f"{parser.prog} {'/'.join(action.option_strings) or action.dest}", action
+
+
+EVERY = list(options(build_parser()))
+
+
+def test_every_option_takes_text_or_one_of_these() -> None:
+    assert {action.type for _, action in EVERY} == {None, whole, real, path}
+    assert sum(action.type is whole for _, action in EVERY) >= 20
+    assert sum(action.type is path for _, action in EVERY) >= 15
+
+
+NO_WHOLE = [
+    "",
+    " 5",
+    "5 ",
+    "1_0",
+    "0x10",
+    "１０",
+    "٣",
+    "1e3",
+    "5.0",
+    "five",
+    "true",
+    "--",
+    "9" * 19,
+    "9" * 5000,
+]
+NO_REAL = [
+    "",
+    " 0.5",
+    "1_0.5",
+    "nan",
+    "inf",
+    "-inf",
+    "Infinity",
+    ".inf",
+    "1e400",
+    "０.5",
+    "half",
+    "0x1p3",
+    "1e",
+]
+
+
+@pytest.mark.parametrize("text", NO_WHOLE)
+def test_what_is_no_whole_number(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a whole number") as caught:
+        whole(text)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("text", NO_REAL)
+def test_what_is_no_number(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a number"):
+        real(text)
+
+
+def test_numbers() -> None:
+    assert [whole(text) for text in ("0", "7", "-3", "+3", "010")] == [0, 7, -3, 3, 10]
+    assert [real(text) for text in ("1", "0.5", ".5", "1e-3", "-2.")] == [1, 0.5, 0.5, 0.001, -2]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "run", "hi", "--top", "1_0"],
+        ["reproduce", "buckets", "run", "--bits", "４"],
+        ["cost", "--budgets", "nan"],
+        ["bench", "index", "--rows", "1e3"],
+        ["bench", "client", "--repeats", " 5"],
+        ["serve", "--nodes", "0x2"],
+        ["join", "127.0.0.1:8000", "--wait", "inf"],
+        ["certificates", "d", "--days", "1_0"],
+        ["certificates", "d", "--days", "9" * 400],
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("hashfed: argument --")
+    assert err.count("\n") == 1
+    assert len(err) < 400
+
+
+@pytest.mark.parametrize(
+    "text", ["１００", "1_0MB", "nan", "inf", " 5", "9" * 400, "1e3", "-5", "5 kk", "x" * 10_000]
+)
+def test_what_is_no_number_of_bytes(text: str) -> None:
+    with pytest.raises(HashfedError, match="must be a number of bytes") as caught:
+        read_bytes("--max-bytes", text)
+    assert len(str(caught.value)) < 400
+
+
+def test_home_folders_in_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert path("~/run") == Path("/home/ann/run")
+    assert path("~") == Path("/home/ann")
+    assert path("a/~") == Path("a/~")
+    with pytest.raises(argparse.ArgumentTypeError, match="no home folder is known for ~nobody-of-this-name"):
+        path("~nobody-of-this-name/x")
+
+
+def test_home_folders_are_found_by_commands(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("jinja2", "plotly"):
+        pytest.importorskip(package)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "tiny").symlink_to(trained)
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "~/tiny", "w1"]) == 0
+    assert main(["compare", "~/tiny", "--output=~/page.html"]) == 0
+    assert main(["reproduce", "buckets", "~/tiny", "--output=~/buckets.html", "--json=~/buckets.json"]) == 0
+    one = ["bench", "index", "--clients", "1", "--seeds", "1", "--indexes", "random", "--output", "~/bench"]
+    assert main([*one, "~/tiny"]) == 0
+    names = {"tiny", "page.html", "buckets.html", "buckets.json", "bench"}
+    assert {item.name for item in tmp_path.iterdir()} == names
