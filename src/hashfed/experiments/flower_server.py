@@ -15,7 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower.app_folder import config_of
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.server import FlowerRounds, without_effect
 from hashfed.errors import HashfedError
 from hashfed.experiments.train import train
 
@@ -61,6 +61,8 @@ def main(grid: Grid, context: Context) -> None:
         config = config_of(context.run_config)
 
         def engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
+            for line in without_effect(config):
+                say(line)
             return FlowerRounds(grid, config, data, say)
 
         train(config, LoggedProgress(), engine)
