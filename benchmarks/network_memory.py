@@ -1,8 +1,8 @@
 """Peak memory of a server over a network behind a slow first client, by the size of the cohort; prints JSON.
 
-The server is the real one; the nodes, one for each client, are a few lines that answer with updates of the right
-shape, and their messages lie on disk until the server pulls them, as they lie in the SuperLink. The first client of
-the cohort answers after all others, so all their updates wait. Each cohort in a fresh process.
+The server is the real one; the nodes, one for each client, are a few lines that answer with updates of the
+right shape. Their messages lie on disk until the server pulls them, as they lie in the SuperLink. The first
+client of the cohort answers after all others, so all their updates wait. Each cohort in a fresh process.
 
     python benchmarks/network_memory.py --cohorts 16 200
 """
@@ -24,7 +24,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from hashfed.config import Config, make_config
-from hashfed.data import FederatedText, synthetic_text
+from hashfed.data import synthetic_text
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.device_memory import resident_peak
 from hashfed.engines.flower import records

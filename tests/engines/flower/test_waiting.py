@@ -19,6 +19,7 @@ from hashfed.engines.flower.client_app import JOIN, TRAIN, app
 from hashfed.engines.flower.post import Post
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.flower.waiting import WaitingUpdates
+from hashfed.engines.server_round import accept_update
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
 from loopback import LoopbackGrid, partitions
@@ -97,10 +98,9 @@ class Alive:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.most = self.largest = self.count = 0
         self._refs: list[weakref.ref[torch.Tensor]] = []
-        accept = round_play.accept_update
 
         def noted(settings: Any, received: Update) -> tuple[Update, bool]:
-            accepted, clipped = accept(settings, received)
+            accepted, clipped = accept_update(settings, received)
             arrays = list(accepted.tensors().values())
             self.largest = max(self.largest, sum(value.nbytes for value in arrays))
             self._refs += [weakref.ref(accepted.rows), *map(weakref.ref, accepted.body.values())]
