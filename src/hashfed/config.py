@@ -120,9 +120,11 @@ class Config(Settings):
     seed: int = Field(0, ge=0)
     """The one seed."""
     workers: int | None = Field(None, ge=1, le=256)
-    """Processes that simulate clients; none: one per core. Changes no number."""
+    """Processes that simulate clients; none: one per core. Changes no number. Over a network, where nodes
+    train, it has no effect."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where clients train and models are evaluated; cuda: one after another on the GPU, by one process."""
+    """Where clients train and models are evaluated; cuda: one after another on the GPU, by one process (not
+    over a network)."""
     memory_map: bool = False
     """Keep rows and moments in files of the run folder, mapped into memory: for models beyond the RAM."""
     checkpoint_every: int | None = Field(None, ge=1)

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashfed.data import BOS, EOS, OOV, PAD, Vocabulary
-from hashfed.data.sentences import cap_texts, cut_text, encode_sentences
+from hashfed.data.sentences import (
+    cap_texts,
+    cut_text,
+    encode_sentences,
+    most_own_rows,
+    most_predictions,
+)
 
 VOCABULARY = Vocabulary(tuple(f"w{rank}" for rank in range(30)))
 
@@ -125,3 +131,19 @@ def test_a_long_text_is_truncated_or_split(count: int, split: bool, lengths: lis
     pieces = cut_text(words, 4, split)
     assert [len(piece) for piece in pieces] == lengths
     assert [word for piece in pieces for word in piece] == words[: sum(lengths)]
+
+
+@pytest.mark.parametrize(
+    ("length", "sentences", "tokens"), [(1, 3, 9), (2, 3, 9), (3, 3, 5), (3, 4, 4), (4, 2, 9)]
+)
+def test_the_most_that_sentences_can_hold(length: int, sentences: int, tokens: int) -> None:
+    """Of all sentences of distinct words that there can be."""
+    own = predictions = 0
+    for counts in np.ndindex(*[length + 1] * sentences):
+        if 0 < sum(counts) <= tokens:
+            words = iter(VOCABULARY.words)
+            cut = [[next(words) for _ in range(count)] for count in counts if count]
+            found = encode_sentences(cut, VOCABULARY, length)
+            own, predictions = max(own, len(found.own_rows())), max(predictions, found.predictions)
+    assert most_own_rows(sentences, length, tokens) == own
+    assert most_predictions(sentences, length, tokens) == predictions

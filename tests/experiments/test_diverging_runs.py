@@ -125,7 +125,7 @@ def test_settings_that_ruin_the_first_round(
     assert "learning_rate" in str(caught.value)
     assert not (tmp_path / "checkpoint").exists()
     assert not (tmp_path / "summary.json").exists()
-    assert (tmp_path / "metrics.jsonl").read_bytes() == b""
+    assert RunFolder(tmp_path).lines("metrics.jsonl") == []
 
 
 @pytest.mark.parametrize("engine", ["simulation", "network"])

@@ -1,16 +1,27 @@
 import json
 import re
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from hashfed import HashfedError, RunFolder, make_config
+from hashfed import Config, HashfedError, RunFolder, make_config
+from hashfed.config import CHANGEABLE
 from hashfed.report import write_page
 from hashfed.report.curves import ACCURACY, COLOURS, NLL, Drawn, evaluated, run_style, share_plot
-from hashfed.report.page import byte_count, percent_of_rows, read_entries, signed, times
+from hashfed.report.page import (
+    DATA_SETTINGS,
+    byte_count,
+    family,
+    percent_of_rows,
+    read_entries,
+    signed,
+    times,
+)
 from hashfed.report.results import unique_names
 
 pytest.importorskip("jinja2")
@@ -72,6 +83,15 @@ def make_run(
     found = {"rounds": 4, "method": method, "evaluation": metrics, "device": device, "seconds_per_round": 2.5}
     (path / "summary.json").write_text(json.dumps({**found, **(summary or {})}))
     return RunFolder(path)
+
+
+def setting_names(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All settings by dotted name, with their values."""
+    for name, value in settings:
+        if isinstance(value, BaseModel):
+            yield from setting_names(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 class Page(HTMLParser):
@@ -326,6 +346,28 @@ def test_runs_that_differ_in_budget_only_are_joined(tmp_path: Path) -> None:
     joined = [trace["meta"]["runs"] for trace in page.figures[4]["data"] if "name" not in trace]
     assert joined == [[0, 1], [2], [3]]
     assert "Methods: ● random, ■ exact." in page.text
+
+
+LIMITS = ("selection.budget", "selection.max_rows", "selection.max_bytes")
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic")  # values of other types
+@pytest.mark.parametrize("name", [name for name, _ in setting_names(Config())])
+def test_a_setting_parts_families_where_it_decides_numbers(name: str) -> None:
+    """Whatever settings there will be: those that a resumed run may change join."""
+    group, _, last = name.rpartition(".")
+    config = Config()
+    if group:
+        inner = getattr(config, group).model_copy(update={last: "another value"})
+        other = config.model_copy(update={group: inner})
+    else:
+        other = config.model_copy(update={last: 12345})
+    joins = name in LIMITS or name.startswith(("evaluation.", "data."))
+    joins |= name in CHANGEABLE and name != "rounds"
+    assert (family(config) == family(other)) is joins
+    # Data have sections of their own, which no setting of them is left out of.
+    if name.startswith("data.") and name != "data.source":
+        assert name in DATA_SETTINGS
 
 
 def test_a_diverged_run_leaves_a_gap(tmp_path: Path) -> None:

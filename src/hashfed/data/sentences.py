@@ -76,3 +76,17 @@ def encode_sentences(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary,
             encoded.append(EOS)
         row[: len(encoded)] = encoded
     return Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+
+
+def most_predictions(sentences: int, length: int, tokens: int) -> int:
+    """Most positions with a target in so many sentences of at most ``length`` words and ``tokens`` in all.
+
+    Every word is one; so is the end of a sentence of fewer than ``length`` words.
+    """
+    count = min(sentences, tokens)
+    return count + min(tokens, count * (length - 1))
+
+
+def most_own_rows(sentences: int, length: int, tokens: int) -> int:
+    """Most distinct ids in them: words that all differ, BOS, and EOS where a sentence can be too short."""
+    return min(min(sentences, tokens) * length + 1, tokens + 2)

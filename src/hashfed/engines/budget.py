@@ -1,6 +1,8 @@
 """How many rows a client of this configuration holds."""
 
 from hashfed.config import Config
+from hashfed.federated.messages import Declare
+from hashfed.federated.server import client_budget
 from hashfed.retrieval import device_rows
 from hashfed.retrieval.delivery import WITHOUT_PRIOR
 
@@ -27,3 +29,10 @@ def device_budget(config: Config, size: int) -> int:
     if sends_everything(config):
         return size
     return min(size, device_rows(config.selection, size, config.model.embedding))
+
+
+def agreed_budget(config: Config, declared: Declare, size: int) -> int:
+    """Rows that a client may hold that declares this: of all ``size``, or as many as both sides allow."""
+    if sends_everything(config):
+        return size
+    return client_budget(declared, size, config.model.embedding, config.selection)

@@ -12,7 +12,7 @@ import torch
 from hashfed.config import Config
 from hashfed.data import Client
 from hashfed.data.sentences import Sentences
-from hashfed.engines.budget import device_budget, sends_counts, sends_everything
+from hashfed.engines.budget import agreed_budget, device_budget, sends_counts, sends_everything
 from hashfed.engines.flops import round_flops
 from hashfed.engines.server_round import ServerRound, selection_stream
 from hashfed.engines.slice_store import CachedSource
@@ -75,10 +75,12 @@ class ClientReport:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def draw_sentences(config: Config, client: Client, round: int, size: int) -> Sentences:
-    """The client's data of one round."""
+def draw_sentences(
+    config: Config, client: Client, round: int, size: int, budget: int | None = None
+) -> Sentences:
+    """The client's data of one round; ``budget``: rows that it may hold, None: those of the configuration."""
     rng = stream(config.seed, "sample", round, client.name)
-    budget = device_budget(config, size)
+    budget = device_budget(config, size) if budget is None else budget
     return client_side.sample_sentences(client.sentences, config.client, budget, rng)
 
 
@@ -112,16 +114,26 @@ class ClientRound:
         self.report = ClientReport(self.client.name)
 
     @cached_property
+    def budget(self) -> int:
+        """Rows that this device may hold; one with less memory than the configuration means says less."""
+        return device_budget(self.config, self.size)
+
+    @cached_property
     def sentences(self) -> Sentences:
         """The data of this round."""
-        return draw_sentences(self.config, self.client, self.round, self.size)
+        return draw_sentences(self.config, self.client, self.round, self.size, self.budget)
 
     @cached_property
     def declared(self) -> Declare:
         """Step 2: the rows that the data needs; none where all rows come anyway."""
         if sends_everything(self.config):
             return Declare(self.round, np.empty(0, np.int32), self.size)
-        return client_side.declare(self.sentences, self.round, device_budget(self.config, self.size))
+        return client_side.declare(self.sentences, self.round, self.budget)
+
+    @property
+    def agreed_budget(self) -> int:
+        """Rows that this device may hold, and the server sends: it knows no more than was declared."""
+        return agreed_budget(self.config, self.declared, self.size)
 
     @cached_property
     def manifest_shape(self) -> ManifestShape:
@@ -238,8 +250,9 @@ class ClientRound:
                 selection = server_side.cut_to_budget(
                     candidates, self.declared, size, manifest.width, config.selection, rng
                 )
-            budget = device_budget(config, size)
-            selected = server_side.pack_rows(take, size, selection, self.declared.own, budget, self.round)
+            selected = server_side.pack_rows(
+                take, size, selection, self.declared.own, self.agreed_budget, self.round
+            )
         self.report.bytes["slices"] = source.fetched - before
         return welcome, selected
 
@@ -261,8 +274,9 @@ class ClientRound:
         sentences, report, compression = self.sentences, self.report, self.config.compression
         with report.timed("train"):
             received = client_side.join_rows(expand(welcome), self.declared.own, expand(selected))
-            budget = device_budget(self.config, self.size)
-            local = client_side.drop_rows(self.model, received, self.declared.own, sentences, budget)
+            local = client_side.drop_rows(
+                self.model, received, self.declared.own, sentences, self.agreed_budget
+            )
             rng = stream(self.config.seed, "train", self.round, self.client.name)
             update = client_side.train(self.model, local, sentences, self.config.client, self.round, rng)
             lost = None

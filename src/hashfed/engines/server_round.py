@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.engines.budget import device_budget, sends_counts, sends_everything
+from hashfed.engines.budget import agreed_budget, sends_counts, sends_everything
 from hashfed.engines.slice_store import SliceStore
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
@@ -151,7 +151,7 @@ class ServerRound:
             selection = server_side.retrieve(
                 self._index(), sent, declared, size, dimension, config.selection, rng
             )
-        budget = device_budget(config, size)
+        budget = agreed_budget(config, declared, size)
         message = server_side.send_rows(self.parameters, selection, declared.own, budget, self.round)
         return compress_rows(message, config.compression.rows)
 

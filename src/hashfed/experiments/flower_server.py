@@ -16,7 +16,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.display import printable
 from hashfed.engines.flower.app_folder import config_of
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.server import FlowerRounds, without_effect
 from hashfed.errors import HashfedError, warnings_told
 from hashfed.experiments.train import train
 
@@ -62,6 +62,8 @@ def main(grid: Grid, context: Context) -> None:
         config = config_of(context.run_config)
 
         def engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
+            for line in without_effect(config):
+                say(line)
             return FlowerRounds(grid, config, data, say)
 
         with warnings_told(say):

@@ -151,14 +151,16 @@ def check_keys(message: ClientKeys, round: int, limits: Limits, encoder: Encoder
             raise HashfedError(f"keys: {name} of shape {value.shape}: at most {most} can be needed")
 
 
-def check_selected(message: SelectedRows, round: int, shape: ModelShape) -> None:
-    """Refuse rows whose ids do not ascend or are out of range, or whose shapes do not fit.
+def check_selected(message: SelectedRows, round: int, shape: ModelShape, budget: int) -> None:
+    """Refuse rows for another ``budget``, whose ids do not ascend or are out of range, or of other shapes.
 
     Raises:
         HashfedError: as ``check_declare``.
 
     """
     _same_round(message.round, round)
+    if message.budget != budget:
+        raise HashfedError(f"budget = {message.budget}: must be {budget}, as was declared")
     count = shape.size
     if message.ids is not None:
         _array("ids", torch.from_numpy(message.ids), torch.int32, None)

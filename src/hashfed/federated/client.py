@@ -116,7 +116,8 @@ def drop_rows(
     fixed = np.isin(local.ids, own)
     if local.log_weight is not None:
         fixed |= local.log_weight.cpu().numpy() > 0
-    if int(fixed.sum()) >= budget:
+    count = kept_rows(len(local.ids), int(fixed.sum()), budget)
+    if count == int(fixed.sum()):
         # Nothing is left to choose, so no activation need be known: that is a pass over all sentences.
         kept = np.flatnonzero(fixed)
     else:
@@ -125,10 +126,15 @@ def drop_rows(
             for queries in _query_batches(model, local, sentences):
                 mass += torch.softmax(queries @ local.rows.T, dim=1).sum(0)
         score = np.where(fixed, np.inf, mass.cpu().numpy())
-        kept = np.sort(np.argsort(-score, kind="stable")[:budget])
+        kept = np.sort(np.argsort(-score, kind="stable")[:count])
     index = torch.from_numpy(kept).to(local.rows.device)
     log_weight = None if local.log_weight is None else local.log_weight[index]
     return LocalModel(local.ids[kept], local.rows[index], log_weight, local.body)
+
+
+def kept_rows(count: int, fixed: int, budget: int) -> int:
+    """How many of ``count`` rows ``drop_rows`` keeps, of which ``fixed`` are own rows or of the tail."""
+    return count if count <= budget else max(budget, fixed)
 
 
 def train(

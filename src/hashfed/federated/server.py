@@ -72,8 +72,7 @@ def cut_to_budget(
         rng: this client's stream for this round.
 
     """
-    own = declared.own
-    budget = min(declared.budget, device_rows(settings, size, dimension))
+    own, budget = declared.own, client_budget(declared, size, dimension, settings)
     corrected = settings.correction == "tail"
     if settings.sampling == "proportional":
         return sample(own.astype(np.int64), candidates, size, budget, settings.tail, corrected, rng)
@@ -87,6 +86,14 @@ def cut_to_budget(
         rng,
         extra=round((settings.oversample - 1) * budget),
     )
+
+
+def client_budget(declared: Declare, size: int, dimension: int, settings: SelectionSettings) -> int:
+    """Rows that a client may hold: as the settings say, or as it declares where that is less.
+
+    Both sides ask this function: the server for what it sends and accepts, the client for what it keeps.
+    """
+    return min(declared.budget, device_rows(settings, size, dimension))
 
 
 def send_rows(
@@ -120,7 +127,7 @@ def pack_rows(
         round: of the exchange.
 
     """
-    if len(selection.ids) == size and len(own) == 0:
+    if len(selection.ids) == size <= budget and len(own) == 0:
         return SelectedRows(round, size, None, take(None), None)
     new = np.ones(len(selection.ids), bool)
     new[np.searchsorted(selection.ids, own)] = False  # both ascend, and a selection holds all own rows

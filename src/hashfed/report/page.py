@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashfed.config import Config, differences
+from hashfed.config import Config, DataSettings, EvaluationSettings, differences, identity
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import DOWN
@@ -30,13 +30,7 @@ NONE = "–"
 """What a table shows where there is no value."""
 MESSAGES = ("declare", "welcome", "keys", "rows", "broadcast", "manifest", "slices", "update")
 """In the order in which a round sends them, whatever the delivery."""
-DATA_SETTINGS = (
-    "data.vocabulary",
-    "data.sentence_length",
-    "data.tokens_per_client",
-    "data.long_texts",
-    "data.tokenizer",
-)
+DATA_SETTINGS = tuple(f"data.{name}" for name in DataSettings.model_fields if name != "source")
 DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")
@@ -414,7 +408,7 @@ def shown(value: object) -> str:
 
 def drawn(entries: Sequence[Entry]) -> list[Drawn]:
     """The runs as the plots take them."""
-    return [Drawn(entry.position, entry.result, _family(entry.config)) for entry in entries]
+    return [Drawn(entry.position, entry.result, family(entry.config)) for entry in entries]
 
 
 def plots(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -442,8 +436,12 @@ def _figure(plot: Plot) -> dict[str, Any]:
     }
 
 
-def _family(config: Config) -> str:
-    """All that decides numbers, the budget left out."""
-    tree = config.model_dump(exclude={"workers", "checkpoint_every", "tensorboard", "output", "evaluation"})
-    del tree["selection"]["budget"]
-    return repr(tree)
+def family(config: Config) -> str:
+    """All that decides numbers but the budget, the evaluation, and the data: a section has one."""
+    unlimited = {"budget": 1.0, "max_rows": None, "max_bytes": None}
+    alike = {
+        "selection": config.selection.model_copy(update=unlimited),
+        "evaluation": EvaluationSettings(),
+        "data": DataSettings(),
+    }
+    return f"{config.rounds} {identity(config.model_copy(update=alike))}"

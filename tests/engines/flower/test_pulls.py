@@ -1,12 +1,14 @@
 """Replies that cannot be read, are never there as a whole, or answer in another node's name."""
 
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from unittest.mock import Mock
 
 import httpx
 import pytest
+import torch
 from flwr.app import Message, RecordDict
 
 from clock import Clock
@@ -15,7 +17,7 @@ from hashfed.engines.flower import pulls, records
 from hashfed.engines.flower.client_app import JOIN, TRAIN, app
 from hashfed.engines.flower.post import Post
 from hashfed.engines.flower.server import FlowerRounds
-from hashfed.errors import one_line
+from hashfed.errors import HashfedError, one_line
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data
 
@@ -80,6 +82,99 @@ def test_a_superlink_that_fails_for_long_is(
     (reply,) = post.collect()
     assert (reply.node, reply.gone) == (1, False)
     assert reply.problem == "its reply cannot be read (OSError: reset)"
+
+
+def test_a_superlink_that_answers_nothing_ends_the_run(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is nobody's fault, and the run can be resumed."""
+    monkeypatch.setattr(pulls, "TROUBLE_SECONDS", 0.05)
+    data = small_data(texts)
+    config = small_config(texts, cohort=9, flower={"clients": len(data.train), "deadline": 20})
+    said: list[str] = []
+
+    class Gone(LoopbackGrid):
+        gone = False
+
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            if self.gone:
+                raise httpx.ConnectError("refused")
+            return super().pull_messages(message_ids)
+
+        def get_node_ids(self) -> Iterable[int]:
+            if self.gone:
+                raise httpx.ConnectError("refused")
+            return super().get_node_ids()
+
+    grid = Gone(app, partitions(texts))
+    with FlowerRounds(grid, config, data, said.append) as engine:
+        engine.run_round()
+        before = engine.state.parameters.clone()
+        grid.gone = True
+        engine._members._looked = time.monotonic() + 3600  # the next look at the nodes is far away
+        text = (
+            r"^the SuperLink does not answer, for 0\.05 s \(ConnectError: refused\); the same command goes on"
+        )
+        with pytest.raises(HashfedError, match=text):
+            engine.run_round()
+        assert engine.state.round == 1
+        assert all(torch.equal(v, before.named()[k]) for k, v in engine.state.parameters.named().items())
+    assert not any("client" in line for line in said)
+
+
+def test_few_pulls_are_on_their_way_at_a_time(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies that take longer than a look are not all fetched at once: they would all be in memory."""
+    monkeypatch.setattr(pulls, "PATIENCE", 0.0)
+    now, most, lock = [0], [0], threading.Lock()
+    several = threading.Semaphore(0)
+
+    class Slow(LoopbackGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            several.acquire()
+            with lock:
+                now[0] -= 1
+            return super().pull_messages(message_ids)
+
+    grid = Slow(app, partitions(texts, 30))
+    post = Post(grid, "run")
+    for node in range(1, 31):
+        post.send(node, JOIN, 0, RecordDict(), 60.0)
+    found: list[int] = []
+    for _ in range(10_000):
+        found += [reply.node for reply in post.collect()]
+        if len(found) == 30:
+            break
+        several.release()
+        time.sleep(0.005)
+    assert sorted(found) == list(range(1, 31))
+    assert most[0] == pulls.AT_ONCE
+
+
+def test_replies_that_hang_do_not_take_the_places_of_others(
+    texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulls, "HANGING_SECONDS", 0.1)
+    closed = threading.Event()
+
+    class Hanging(LoopbackGrid):
+        def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+            found = list(super().pull_messages(message_ids))
+            if any(reply.metadata.src_node_id <= 12 for reply in found):
+                closed.wait()
+            return found
+
+    post = Post(Hanging(app, partitions(texts, 15)), "run")
+    for node in range(1, 16):
+        post.send(node, JOIN, 0, RecordDict(), 60.0)
+    found: set[int] = set()
+    for _ in range(10_000):
+        found |= {reply.node for reply in post.collect()}
+        if len(found) == 3:
+            break
+        post.rest()
+    closed.set()
+    assert found == {13, 14, 15}
 
 
 def test_nothing_of_a_node_that_is_forgotten_comes(texts: Path) -> None:

@@ -89,8 +89,8 @@ def hash(message: Message, context: Context) -> RecordDict:
             keys = client.hash(welcome)
             if keys is None:
                 raise HashfedError(f"encoder {welcome.encoder}: asks for no keys")
-            answer.add(name, keys)
             answer.reports[name] = hash_report(client.report)
+            answer.add(name, keys)
     return records.pack(answer)
 
 
@@ -109,7 +109,7 @@ def train(message: Message, context: Context) -> RecordDict:
                 )
             client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
             _check_welcome(welcome, client, node)
-            check_selected(expand(selected), answer.round, node.shape)
+            check_selected(expand(selected), answer.round, node.shape, client.agreed_budget)
             _train(node, client, welcome, selected, answer, used.get(name, 0))
     node.drop_welcomes(parcel.messages)
     _select_and_train(node, parcel, request, answer, used)
@@ -142,7 +142,7 @@ def _select_and_train(
                 manifest = client.fetch_manifest(wanted, mine)
                 welcome, selected = client.select_published(manifest, mine)
                 _check_welcome(welcome, client, node)
-                check_selected(selected, answer.round, node.shape)
+                check_selected(selected, answer.round, node.shape, client.agreed_budget)
             _train(node, client, welcome, selected, answer, used.get(name, 0))
 
 
@@ -166,8 +166,8 @@ def _train(
     update, lost = client.train(welcome, selected, before)
     if lost is not None:
         node.memories.set(name, ClientMemory(before, lost))
-    answer.add(name, update)
     answer.reports[name] = train_report(client.report)
+    answer.add(name, update)
 
 
 def evaluate(message: Message, context: Context) -> RecordDict:
@@ -245,8 +245,15 @@ class _reported:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception):
             return False
-        self._answer.problems[self._client] = one_line(error)
+        self._answer.problems[self._client] = _told(error, f"client {self._client}")
         return True
+
+
+def _told(error: Exception, where: str) -> str:
+    """The error for the server, on one line; a bug is in the node's log with its traceback."""
+    if not isinstance(error, HashfedError):
+        log(ERROR, "hashfed: %s", where, exc_info=error)
+    return one_line(error)
 
 
 def _answered(handler: Handler) -> Callable[[Message, Context], Message]:
@@ -265,7 +272,10 @@ def _answered(handler: Handler) -> Callable[[Message, Context], Message]:
             content = RecordDict(
                 {
                     "error": ConfigRecord(
-                        {"text": one_line(error), "not_joined": isinstance(error, NotJoinedError)}
+                        {
+                            "text": _told(error, message.metadata.message_type),
+                            "not_joined": isinstance(error, NotJoinedError),
+                        }
                     )
                 }
             )

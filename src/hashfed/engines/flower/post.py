@@ -5,14 +5,14 @@ how long it waits, and what a node that stays silent costs it.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from hashfed.engines.flower import records
-from hashfed.engines.flower.pulls import Pulls
+from hashfed.engines.flower.pulls import Pulls, SuperLinkError
 from hashfed.errors import one_line
 
 REASONS = {
@@ -171,20 +171,41 @@ class Post:
         return name
 
     def collect(self) -> list[Reply]:
-        """Replies that have come since the last call."""
-        found, self._waiting = self._waiting, []
-        start = time.monotonic()
-        for name, sent in list(self._sent.items()):
-            try:
-                message = self._pulls.look(name)
-                reply = None if message is None else self._reply(name, message, sent)
-            except Exception as error:
-                reply = self._reply(name, f"its reply cannot be read ({one_line(error)})", sent)
+        """Replies that have come since the last call.
+
+        Raises:
+            SuperLinkError: as ``replies``.
+
+        """
+        return list(self.replies())
+
+    def replies(self) -> Iterator[Reply]:
+        """The same one by one, each looked for when it is asked for: no more than one need be in memory.
+
+        Raises:
+            SuperLinkError: where the SuperLink answers nothing, for long.
+
+        """
+        found, self._waiting, self._looking = self._waiting, [], 0.0
+        yield from found
+        for name in list(self._sent):
+            sent = self._sent.get(name)
+            reply = None if sent is None else self._look(name, sent)
             if reply is not None:
                 self._drop(name)
-                found.append(reply)
-        self._looking = time.monotonic() - start
-        return found
+                yield reply
+
+    def _look(self, name: str, sent: _Sent) -> Reply | None:
+        start = time.monotonic()
+        try:
+            message = self._pulls.look(name)
+            return None if message is None else self._reply(name, message, sent)
+        except SuperLinkError:
+            raise
+        except Exception as error:
+            return self._reply(name, f"its reply cannot be read ({one_line(error)})", sent)
+        finally:
+            self._looking += time.monotonic() - start
 
     def rest(self) -> None:
         """Between two looks: at least half of the time the SuperLink is not asked for replies."""

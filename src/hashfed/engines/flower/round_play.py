@@ -21,6 +21,8 @@ import numpy as np
 from flwr.app import RecordDict
 
 from hashfed.config import Config
+from hashfed.data import SPECIAL
+from hashfed.data.sentences import most_own_rows, most_predictions
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.client_round import ClientReport, asks_for_keys
 from hashfed.engines.flower import records
@@ -29,10 +31,12 @@ from hashfed.engines.flower.members import Members, by_node
 from hashfed.engines.flower.post import More, Post, Reply, seconds_of, shorten
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.flower.replies import open_reply, take_report
+from hashfed.engines.flower.waiting import WaitingUpdates
 from hashfed.engines.server_round import ServerRound, accept_update
 from hashfed.errors import HashfedError, one_line
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare, check_keys, check_update
+from hashfed.federated.client import kept_rows
 from hashfed.federated.messages import ClientKeys, Declare, Manifest, Message, SelectedRows, Update
 from hashfed.federated.slices import Wanted
 
@@ -114,7 +118,6 @@ class RoundPlay:
     manifest: tuple[str, Wanted] | None = None
     used: Mapping[str, int] | None = None
     _sent: dict[str, RowsSent] = field(default_factory=dict, init=False)
-    _updates: dict[str, Update] = field(default_factory=dict, init=False)
     _owed: dict[str, Owed] = field(default_factory=dict, init=False)
     _end: float = field(default=0.0, init=False)
     """Of the round, on the clock of ``time.monotonic``."""
@@ -124,6 +127,8 @@ class RoundPlay:
         body = {name: tuple(value.shape) for name, value in parameters.body.items()}
         size, dimension = parameters.rows.shape
         self._shape, self._limits = ModelShape(size, dimension, body), client_limits(self.config)
+        self._budget = device_budget(self.config, size)  # a mistake in it is nobody's but the user's
+        self._updates = WaitingUpdates(self.config.folder())
         index = self.server.index
         self._asks = index is not None and asks_for_keys(self.config, index.encoder.kind)
 
@@ -140,19 +145,21 @@ class RoundPlay:
         """
         self._start()
         self._end = time.monotonic() + self.config.flower.deadline
-        for name in self.declarations.cohort:
-            while name not in self._updates and name not in self.failed:
-                late = time.monotonic() >= self._end
-                if self._step():
-                    continue
-                if late:
-                    self._give_up()
-                else:
-                    self.post.rest()
-            update = self._updates.pop(name, None)
-            if update is not None:
-                with self._own_work():
-                    yield update
+        try:
+            for name in self.declarations.cohort:
+                while name not in self._updates and name not in self.failed:
+                    late = time.monotonic() >= self._end
+                    if self._step():
+                        continue
+                    if late:
+                        self._give_up()
+                    else:
+                        self.post.rest()
+                if name in self._updates:
+                    with self._own_work():
+                        yield self._updates.take(name)
+        finally:
+            self._updates.close()
 
     @contextmanager
     def _own_work(self) -> Iterator[None]:
@@ -220,10 +227,8 @@ class RoundPlay:
 
     def _rows_of_a_selector(self) -> RowsSent:
         """What is known of the rows of a client that selects by itself."""
-        budget = device_budget(self.config, self._shape.size)
-        most = max(budget, self._limits.own + round(self.config.selection.tail * budget))
-        everything = sends_everything(self.config)
-        return RowsSent(None, 0, min(most, self._shape.size), not everything)
+        most = min(max(self._budget, self._limits.own), self._shape.size)
+        return RowsSent(None, 0, most, not sends_everything(self.config))
 
     def _to_be_asked(self, declarations: Declarations, names: list[str]) -> list[str]:
         """Those whose declaration is neither there nor on its way from the node that hosts them now."""
@@ -246,16 +251,17 @@ class RoundPlay:
         return self.config.flower.deadline + OWN_WORK_SECONDS
 
     def _step(self) -> bool:
-        """Look for replies once; whether there were any."""
+        """Look for replies once, one after the other; whether there were any."""
         self.members.look(self.post, self.round - 1)
-        replies = self.post.collect()
-        with self._own_work():
-            for reply in replies:
+        found = False
+        for reply in self.post.replies():
+            found = True
+            with self._own_work():
                 if reply.kind == JOIN:
                     self.members.answer(reply)
                 else:
                     self._answer(reply)
-        return bool(replies)
+        return found
 
     def _answer(self, reply: Reply) -> None:
         slowest = self.seconds.get(f"{reply.kind}_client", 0.0)
@@ -293,34 +299,33 @@ class RoundPlay:
             if declarations.asked.get(name) != reply.message:
                 continue  # another node was asked since
             declarations.answered[name] = reply.node
-            try:
+            with _checking() as checked:
                 message = parcel.messages.get(name, {}).get(Declare.kind)
                 if message is None:
                     raise HashfedError(parcel.problems.get(name, "no declaration in its answer"))
                 declared = cast(Declare, message)
                 check_declare(declared, round, self._shape, self._limits)
+            if not checked.problem:
                 declarations.there[name] = declared
-            except Exception as error:
-                declarations.failed[name] = shorten(one_line(error))
-                if declarations is self.declarations:
-                    self._fail(name, declarations.failed[name])
+                continue
+            declarations.failed[name] = shorten(checked.problem)
+            if declarations is self.declarations:
+                self._fail(name, declarations.failed[name])
 
     def _welcome(self, node: int, names: list[str]) -> None:
         """Step 2; with step 4 in the same message where no keys are asked for."""
         parcel = Parcel(self.round)
         for name in names:
-            with self._blaming(name):
-                declared = self.declarations.there[name]
-                report = self.reports[name] = ClientReport(name)
-                report.own = declared.own.astype(np.int64)
-                if not sends_everything(self.config):
-                    self._count(report, declared)
-                welcome = self.server.welcome(declared)
-                self._count(report, welcome)
-                selected = None if self._asks else self._rows_for(name, None)
-                parcel.add(name, welcome)
-                if selected is not None:
-                    parcel.add(name, selected)
+            declared = self.declarations.there[name]
+            report = self.reports[name] = ClientReport(name)
+            report.own = declared.own.astype(np.int64)
+            if not sends_everything(self.config):
+                self._count(report, declared)
+            welcome = self.server.welcome(declared)
+            self._count(report, welcome)
+            parcel.add(name, welcome)
+            if not self._asks:
+                parcel.add(name, self._rows_for(name, None))
         if self._asks:
             self._send(node, HASH, parcel)
         else:
@@ -330,16 +335,22 @@ class RoundPlay:
         """Step 4: from the keys of each client to its rows."""
         parcel = Parcel(self.round)
         for name in names:
-            with self._blaming(name):
+            with _checking() as checked:
                 message = answered.messages.get(name, {}).get(ClientKeys.kind)
                 if message is None:
                     raise HashfedError(answered.problems.get(name, "no keys in its answer"))
                 keys = cast(ClientKeys, message)
                 check_keys(keys, self.round, self._limits, self.server.encoder)
-                self._count(self.reports[name], keys)
-                seconds = seconds_of(answered.reports.get(name, {}).get("hash_seconds"), waited)
-                self.reports[name].seconds["hash"] = seconds
+            if checked.problem:
+                self._fail(name, checked.problem)
+                continue
+            self._count(self.reports[name], keys)
+            seconds = seconds_of(answered.reports.get(name, {}).get("hash_seconds"), waited)
+            self.reports[name].seconds["hash"] = seconds
+            try:
                 parcel.add(name, self._rows_for(name, keys))
+            except HashfedError as error:  # keys that do not fit the index, which alone can tell
+                self._fail(name, str(error))
         self._send(node, TRAIN, parcel)
 
     def _rows_for(self, name: str, keys: ClientKeys | None) -> SelectedRows:
@@ -371,20 +382,27 @@ class RoundPlay:
 
     def _take_update(self, name: str, parcel: Parcel, waited: float) -> None:
         """Step 6 begins: an update is checked before anything else sees it."""
-        with self._blaming(name):
+        report, sent = self.reports[name], self._sent[name]
+        with _checking() as checked:
             message = parcel.messages.get(name, {}).get(Update.kind)
             if message is None:
                 raise HashfedError(parcel.problems.get(name, "no update in its answer"))
-            update, report = cast(Update, message), self.reports[name]
-            precision = self.config.compression.updates
-            check_update(update, self.round, self._shape, self._limits, self._sent[name], precision)
-            self._count(report, update)
-            numbers = parcel.reports.get(name, {})
+            update, precision = cast(Update, message), self.config.compression.updates
+            check_update(update, self.round, self._shape, self._limits, sent, precision)
+        if checked.problem:
+            self._fail(name, checked.problem)
+            return
+        self._count(report, update)
+        numbers = parcel.reports.get(name, {})
+        try:
             take_report(report, numbers, update, self._shape, self._limits, waited)
             accepted, clipped = accept_update(self.config.server, update)
-            self.clipped += clipped
-            self._updates[name] = accepted
-            self._owed.pop(name, None)
+        except HashfedError as error:  # what it says of its work, or the values
+            self._fail(name, str(error))
+            return
+        self.clipped += clipped
+        self._updates.put(name, accepted)
+        del self._owed[name], self._sent[name]
 
     def _count(self, report: ClientReport, message: Message) -> None:
         report.bytes[message.kind] = wire.size(message)
@@ -393,17 +411,10 @@ class RoundPlay:
         for name in names:
             self._owed[name] = Owed(node, exchange, message)
 
-    @contextmanager
-    def _blaming(self, name: str) -> Iterator[None]:
-        """What goes wrong with what a client sent is its failure; the round goes on without it."""
-        try:
-            yield
-        except Exception as error:
-            self._fail(name, one_line(error))
-
     def _fail(self, name: str, reason: str) -> None:
         self.failed[name] = shorten(reason)
         self.reports.pop(name, None)
+        self._sent.pop(name, None)
         owed = self._owed.pop(name, None)
         if owed is not None:
             self.erring.add(owed.node)
@@ -449,8 +460,31 @@ def feedback_request(rounds: list[int]) -> More:
 
 def client_limits(config: Config) -> Limits:
     """What a client of this configuration can need at most in a round."""
-    positions = config.client.sentences * (config.data.sentence_length + 1)
-    return Limits(own=2 * positions, predictions=positions)
+    data = config.data
+    most = config.client.sentences, data.sentence_length, data.tokens_per_client
+    vocabulary = data.vocabulary + len(SPECIAL) - 1  # nobody needs the row of the padding
+    return Limits(own=min(most_own_rows(*most), vocabulary), predictions=most_predictions(*most))
+
+
+@dataclass
+class _Checked:
+    """What is wrong with a message; empty where nothing is."""
+
+    problem: str = ""
+
+
+@contextmanager
+def _checking() -> Iterator[_Checked]:
+    """A block that only reads and checks what a client sent: whatever is raised there, its message is wrong.
+
+    Nobody can list what libraries raise for something that somebody made up. What the server does with a
+    checked message is no part of the block: an error there is a bug, and no client's.
+    """
+    found = _Checked()
+    try:
+        yield found
+    except Exception as error:
+        found.problem = one_line(error)
 
 
 def _rows_sent(declared: Declare, selected: SelectedRows, size: int) -> RowsSent:
@@ -459,5 +493,5 @@ def _rows_sent(declared: Declare, selected: SelectedRows, size: int) -> RowsSent
         return RowsSent(None, size, size, False)
     tail = 0 if selected.log_weight is None else int((selected.log_weight > 0).sum())
     ids = np.sort(np.concatenate([declared.own, selected.ids]))
-    most = max(selected.budget, len(declared.own) + tail)
-    return RowsSent(ids, min(len(ids), selected.budget), min(len(ids), most), True)
+    kept = kept_rows(len(ids), len(declared.own) + tail, selected.budget)
+    return RowsSent(ids, kept, kept, True)

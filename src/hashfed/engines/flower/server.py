@@ -9,8 +9,9 @@ from flwr.app import RecordDict
 from flwr.serverapp import Grid
 
 from hashfed.config import Config
-from hashfed.data import FederatedText
-from hashfed.engines.budget import clients_declare
+from hashfed.data import SPECIAL, FederatedText
+from hashfed.data.sentences import most_predictions
+from hashfed.engines.budget import clients_declare, device_budget
 from hashfed.engines.evaluation import (
     NotEvaluatedError,
     chunks,
@@ -73,6 +74,9 @@ def check_config(config: Config) -> None:
         HashfedError: naming them.
 
     """
+    if config.device != "cpu":
+        raise HashfedError(f"device = {config.device}: must be cpu over a network, where nodes train")
+    device_budget(config, config.data.vocabulary + len(SPECIAL))  # rather here than by every client
     every = config.checkpoint_every or 1
     if config.compression.error_feedback and every > 1:
         # A client keeps what its last two updates lost; a server that goes back further finds neither.
@@ -80,6 +84,13 @@ def check_config(config: Config) -> None:
             f"checkpoint_every = {every}: must be 1 (or none) with compression.error_feedback over a "
             "network, or a run that is resumed would have other bits"
         )
+
+
+def without_effect(config: Config) -> list[str]:
+    """Lines about settings that were made and change nothing over a network."""
+    if config.workers is None:
+        return []
+    return [f"workers = {config.workers}: without effect over a network, where nodes train, not workers"]
 
 
 class FlowerRounds:
@@ -110,13 +121,14 @@ class FlowerRounds:
             say: told what a person who watches the run wants to know.
 
         Raises:
-            HashfedError: where settings do not go together over a network.
+            HashfedError: where settings do not go together over a network, or tables cannot be mapped.
 
         """
         check_config(config)
         self.config, self.data, self._say = config, data, say
         self.model = build_model(config)
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
+        self._tables = self.state.map_files(config.folder() / "memory") if config.memory_map else {}
         setup = make_setup(config, data.vocabulary)
         self._post = Post(grid, str(setup.config_records["setup"]["digest"]))
         self._members = Members(setup, config.flower.patience, config.flower.clients_per_node, say)
@@ -133,7 +145,8 @@ class FlowerRounds:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        pass
+        for table in self._tables.values():
+            table.delete()
 
     def run_round(self) -> RoundRecord:
         """One round; the state changes only once enough clients have answered.
@@ -363,8 +376,8 @@ class FlowerRounds:
         except HashfedError as error:
             self._say(f"evaluation: node {reply.node}: {error}")
             return {}
-        # Each word, and the end of each sentence of at least one word.
-        most = 2 * self.config.data.tokens_per_client
+        data = self.config.data
+        most = most_predictions(data.tokens_per_client, data.sentence_length, data.tokens_per_client)
         for name in reply.clients:
             try:
                 if name not in parcel.reports:
