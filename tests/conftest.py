@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 import hashfed
@@ -24,6 +25,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("hashfed")
+
+# Tensors here are tiny: threads that wait for each other cost more than they save, most on a busy machine.
+torch.set_num_threads(1)
 
 MEASURED = {"memory_baseline": 1, "memory_peak": 2}
 
