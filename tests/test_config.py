@@ -373,8 +373,10 @@ def test_an_override_inside_an_empty_group(tmp_path: Path) -> None:
 
 
 def test_a_mistake_in_an_override_of_a_good_file_names_the_field(tmp_path: Path) -> None:
-    with pytest.raises(HashfedError, match=r"selection\.budget = 2: .*\(allowed: > 0 and ≤ 1\)"):
+    with pytest.raises(HashfedError, match=r"^selection\.budget = 2: .*\(allowed: > 0 and ≤ 1\)"):
         load_config(write(tmp_path, "rounds: 3\n"), {"selection.budget": "2"})
+    with pytest.raises(HashfedError, match=r"run\.yaml: seed = 'a': "):
+        load_config(write(tmp_path, "seed: a\n"), {"rounds": "2"})
 
 
 def test_differences_name_fields_and_both_values() -> None:

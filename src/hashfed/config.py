@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -234,7 +234,7 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
             at[last] = text if field and _is_text(field, text) else _parse(text)
         except HashfedError as error:
             raise HashfedError(f"{brief(name)} = {error}") from None
-    return make_config(tree, where)
+    return _make(tree, where, overrides or {})
 
 
 def _parse(text: str) -> Any:
@@ -260,10 +260,16 @@ def make_config(tree: Mapping[str, Any], where: str = "") -> Config:
         HashfedError: as ``load_config``.
 
     """
+    return _make(tree, where, ())
+
+
+def _make(tree: Mapping[str, Any], where: str, elsewhere: Collection[str]) -> Config:
+    """The same; of a mistake, ``where`` it is, unless in one of the fields that were given ``elsewhere``."""
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise HashfedError(where + _explain(error)) from None
+        name = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+        raise HashfedError(("" if name in elsewhere else where) + _explain(error)) from None
 
 
 def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:

@@ -4,9 +4,11 @@ import importlib.util
 import sqlite3
 from pathlib import Path
 
+import pytest
 from flwr.app import UserConfig
 from flwr.clientapp import ClientApp
 
+from hashfed.engines.flower.node import node_texts
 from hashfed.engines.flower.server import FlowerRounds
 from loopback import LoopbackGrid
 from small import small_config, small_data
@@ -46,3 +48,17 @@ def test_devices_train_on_their_databases(texts: Path, tmp_path: Path) -> None:
     ]
     (line,) = [line for line in said if "could not join" in line]
     assert "unable to open database file" in line
+
+
+def test_home_folders_in_the_settings_of_a_node(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.jsonl").write_bytes(texts.read_bytes())
+    config = small_config(texts)
+    named = node_texts({"texts": "~/mine.jsonl"}, config)
+    assert named == node_texts({"texts": str(texts)}, config)
+    share: UserConfig = {"partition-id": 0, "num-partitions": 3}
+    assert node_texts({**share, "source": "~/mine.jsonl"}, config) == node_texts(
+        {**share, "source": str(texts)}, config
+    )
