@@ -19,7 +19,9 @@ from hashfed.cli.join import add_join, join
 from hashfed.cli.reproduce import add_buckets, buckets
 from hashfed.cli.serve import add_serve, serve
 from hashfed.engines import Interrupted
+from hashfed.engines.lack import lack_of_memory
 from hashfed.errors import HashfedError
+from hashfed.stopping import exit_code, raised, tell
 
 SETTINGS_USAGE = "[CONFIG] [--GROUP.FIELD VALUE ...]"
 CONFIG_HELP = "YAML file with settings; those given as options come on top"
@@ -184,24 +186,27 @@ def build_parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
-    parser = build_parser()
-    parsed, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        _refuse(parser, sys.argv[1:] if arguments is None else arguments, unknown)
+    """Run a command; returns the exit code: 0, 2 for a user's mistake, 128 + the signal that ended it."""
     try:
-        parsed.run(parsed)
-        sys.stdout.flush()
+        # Left before what came is told, so that a second signal does not end this half-way.
+        with raised():
+            parser = build_parser()
+            parsed, unknown = parser.parse_known_args(arguments)
+            if unknown:
+                _refuse(parser, sys.argv[1:] if arguments is None else arguments, unknown)
+            with lack_of_memory():
+                parsed.run(parsed)
+            sys.stdout.flush()
         return 0
     except HashfedError as error:
         print(f"hashfed: {error}", file=sys.stderr)
         return 2
-    except Interrupted:
-        print("hashfed: stopped and saved; the same command goes on from here", file=sys.stderr)
-        return 130
-    except KeyboardInterrupt:
-        print("hashfed: stopped; what was finished is saved", file=sys.stderr)
-        return 130
+    except Interrupted as stop:
+        tell("hashfed: stopped and saved; the same command goes on from here")
+        return exit_code(stop)
+    except KeyboardInterrupt as stop:
+        tell("hashfed: stopped; what was finished is saved")
+        return exit_code(stop)
     except BrokenPipeError:
         # The reader of our output left; nothing more can be said, and Python must not try at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashfed.cli.arguments import Parser, add_settings, overrides
-from hashfed.cli.flower_extra import need_flower, say, shell, terminated_like_interrupted
+from hashfed.cli.flower_extra import need_flower, say, shell
 from hashfed.config import Config, load_config
 from hashfed.data.readers import NAMED
 from hashfed.errors import HashfedError
@@ -66,7 +66,7 @@ def serve(arguments: argparse.Namespace) -> None:
     if arguments.show_commands:
         print(_script(config, host, port, secure))
         return
-    with terminated_like_interrupted(), SuperLink(host=host, port=port, secure=secure) as superlink:
+    with SuperLink(host=host, port=port, secure=secure) as superlink:
         for line in warnings(config, host, secure is not None):
             say(line)
         say(f"SuperLink at {superlink.address}{' with TLS and registered nodes' if secure else ''}")
