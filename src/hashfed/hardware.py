@@ -38,11 +38,14 @@ def cpu_quotas(root: Path = Path("/")) -> list[float]:
 
 
 def memory_limits(root: Path = Path("/")) -> list[tuple[int, str]]:
-    """Bytes that are still free and by what they are limited: the machine, its container, this process."""
-    found = []
+    """Bytes that can still be had, with swap, and what limits them: the machine, its container, a ulimit."""
+    found, free = [], {}
     for line in _lines(root / "proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            found.append((1024 * int(line.split()[1]), "this machine"))
+        name, _, rest = line.partition(":")
+        free[name] = 1024 * int((rest.split() or ["0"])[0])
+    swap = free.get("SwapFree", 0)
+    if "MemAvailable" in free:
+        found.append((free["MemAvailable"] + swap, "this machine"))
     for folder in _control_groups(root, "memory"):
         for limit, used in (
             ("memory.max", "memory.current"),
@@ -52,7 +55,7 @@ def memory_limits(root: Path = Path("/")) -> list[tuple[int, str]]:
                 most, now = (int(word) for name in (limit, used) for word in _words(folder / name))
             except ValueError:  # "max", or no such file
                 continue
-            found.append((max(0, most - now + _cached(folder)), "its container or control group"))
+            found.append((max(0, most - now + _cached(folder) + swap), "its container or control group"))
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     pages = _words(root / "proc/self/statm")
     if most != resource.RLIM_INFINITY and pages:
@@ -98,10 +101,10 @@ def _control_groups(root: Path, controller: str) -> Iterator[Path]:
 
 def _cached(folder: Path) -> int:
     """Bytes of files that the kernel gives back when memory is needed."""
-    for line in _lines(folder / "memory.stat"):
-        if line.startswith(("inactive_file ", "total_inactive_file ")):
-            return int(line.split()[1])
-    return 0
+    lines = [line.split() for line in _lines(folder / "memory.stat")]
+    found = {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdecimal()}
+    old = "total_" if "total_inactive_file" in found else ""
+    return found.get(f"{old}inactive_file", 0) + found.get(f"{old}active_file", 0)
 
 
 def _words(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.hardware import free_memory, show_bytes
+from hashfed.hardware import free_memory, memory_limits, show_bytes
 
 ALIGNED = 4096
 """Bytes at a multiple of which each table begins."""
@@ -48,20 +48,20 @@ class SharedBlock:
             HashfedError: where there is not so much.
 
         """
+        size = max(1, size)
+        # Asked for more than there is, the kernel gives what there is, and then ends processes.
+        if any(size > free for free, _ in memory_limits()):
+            raise _too_large(size, "")
         handle = _nameless_file()
         try:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(handle, 0, max(1, size))
+                os.posix_fallocate(handle, 0, size)
             else:
-                os.ftruncate(handle, max(1, size))
-            return cls(handle, max(1, size))
+                os.ftruncate(handle, size)
+            return cls(handle, size)
         except (OSError, RuntimeError) as error:
             os.close(handle)
-            raise HashfedError(
-                f"memory: {show_bytes(size)} that processes share cannot be had "
-                f"({getattr(error, 'strerror', None) or error}; {free_memory()}): set workers = 1 or "
-                "memory_map = true, lower data.vocabulary or model.embedding, or give it more memory"
-            ) from None
+            raise _too_large(size, f"{getattr(error, 'strerror', None) or error}; ") from None
 
     @property
     def handle(self) -> int:
@@ -120,3 +120,10 @@ def _nameless_file() -> int:
             return os.dup(file.fileno())
     except OSError as error:
         raise HashfedError(f"memory that processes share cannot be had ({error.strerror or error})") from None
+
+
+def _too_large(size: int, reason: str) -> HashfedError:
+    return HashfedError(
+        f"memory: {show_bytes(size)} that processes share cannot be had ({reason}{free_memory()}): set "
+        "workers = 1 or memory_map = true, lower data.vocabulary or model.embedding, or give it more memory"
+    )
