@@ -39,7 +39,8 @@ def cpu_quotas(root: Path = Path("/")) -> list[float]:
 
 def memory_limits(root: Path = Path("/")) -> list[tuple[int, str]]:
     """Bytes that can still be had, with swap, and what limits them: the machine, its container, a ulimit."""
-    found, free = [], {}
+    found: list[tuple[int, str]] = []
+    free: dict[str, int] = {}
     for line in _lines(root / "proc/meminfo"):
         name, _, rest = line.partition(":")
         free[name] = 1024 * int((rest.split() or ["0"])[0])
@@ -56,11 +57,11 @@ def memory_limits(root: Path = Path("/")) -> list[tuple[int, str]]:
             except ValueError:  # "max", or no such file
                 continue
             found.append((max(0, most - now + _cached(folder) + swap), "its container or control group"))
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    space, _ = resource.getrspace(resource.RLIMIT_AS)
     pages = _words(root / "proc/self/statm")
-    if most != resource.RLIM_INFINITY and pages:
-        free = most - int(pages[0]) * resource.getpagesize()
-        found.append((max(0, free), f"ulimit -v {most // 1024}"))
+    if space != resource.RLIM_INFINITY and pages:
+        taken = int(pages[0]) * resource.getpagesize()
+        found.append((max(0, space - taken), f"uspace -v {space // 1024}"))
     return found
 
 

@@ -64,7 +64,7 @@ def test_a_training_is_saved_whoever_ends_it(texts: Path, tmp_path: Path) -> Non
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # type: ignore[arg-type,return-value]
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
     until(lambda: rounds(folder) >= 2, process)
     os.killpg(process.pid, signal.SIGHUP)
@@ -82,13 +82,13 @@ def test_a_training_is_saved_whoever_ends_it(texts: Path, tmp_path: Path) -> Non
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(ours, (24, 80))
     os.set_blocking(ours, False)
-    process = subprocess.Popen(
+    hung_up = subprocess.Popen(
         command(texts, folder, workers=2),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # type: ignore[arg-type,return-value]
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(theirs)
     shown = b""
@@ -99,11 +99,11 @@ def test_a_training_is_saved_whoever_ends_it(texts: Path, tmp_path: Path) -> Non
             shown += os.read(ours, 1 << 16)
         return b"round" in shown and rounds(folder) >= first + 2
 
-    until(seen, process)
+    until(seen, hung_up)
     os.close(ours)  # SIGHUP, and every write fails from now on
-    assert process.wait(PATIENCE) == 129
+    assert hung_up.wait(PATIENCE) == 129
     assert saved(folder) == rounds(folder) >= first + 2
-    assert nobody_left(process.pid)
+    assert nobody_left(hung_up.pid)
 
 
 @pytest.mark.parametrize(

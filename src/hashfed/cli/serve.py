@@ -1,6 +1,7 @@
 """``hashfed serve``: a SuperLink, its nodes, one run."""
 
 import argparse
+import contextlib
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +12,10 @@ from hashfed.cli.flower_extra import need_flower, say, shell
 from hashfed.config import Config, load_config
 from hashfed.data.readers import NAMED
 from hashfed.errors import HashfedError
+from hashfed.experiments import RunFolder
+
+SECONDS_TO_SAVE = 120.0
+"""For the ServerApp to save its last round, once it was told to stop; then it is killed."""
 
 if TYPE_CHECKING:
     from hashfed.engines.flower.processes import SuperLink
@@ -128,7 +133,10 @@ def _run(superlink: "SuperLink", config: Config) -> None:
         result = wait_for_run(superlink, run_id, show=lambda line: print(line, flush=True))
     except KeyboardInterrupt:
         say(f"stopping run {run_id}")
-        stop_run(superlink, run_id)
+        with contextlib.suppress(HashfedError):  # a signal to all processes has ended the SuperLink too
+            stop_run(superlink, run_id)
+        if not RunFolder(config.folder()).wait_until_free(SECONDS_TO_SAVE):
+            say(f"{config.folder()}: still being written after {SECONDS_TO_SAVE:g} s; left behind")
         raise
     if result.status != "completed":
         raise HashfedError(f"run {run_id} {result.status}: {reason_of(result)}")

@@ -15,6 +15,7 @@ events/           TensorBoard events, where asked for
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,6 +96,21 @@ class RunFolder:
         """Let go of the folder."""
         if self._lock is not None:
             self._lock.close()
+
+    def wait_until_free(self, seconds: float) -> bool:
+        """Whether nobody works on this run any more, or not within so many seconds."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                with (self.path / ".lock").open("rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return True
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    return False
+                time.sleep(0.1)
+            except OSError:
+                return True  # there is no run
 
     def config(self) -> Config:
         """The saved configuration.

@@ -5,12 +5,13 @@ how long it waits, and what a node that stays silent costs it.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from hashfed.engines import Interrupted
 from hashfed.engines.flower import records
 from hashfed.engines.flower.pulls import Pulls
 from hashfed.errors import one_line
@@ -115,6 +116,7 @@ class Post:
     Attributes:
         grid: of the run.
         setup: checksum that every request carries, so that a node of another run refuses it.
+        stop: asked between two looks; once true, ``rest`` raises ``Interrupted``.
         down: bytes sent so far, as Flower serializes them.
         up: bytes received so far.
 
@@ -122,6 +124,7 @@ class Post:
 
     grid: Grid
     setup: str
+    stop: Callable[[], bool] = lambda: False
     down: int = 0
     up: int = 0
     _sent: dict[str, _Sent] = field(default_factory=dict, init=False)
@@ -187,7 +190,14 @@ class Post:
         return found
 
     def rest(self) -> None:
-        """Between two looks: at least half of the time the SuperLink is not asked for replies."""
+        """Between two looks: at least half of the time the SuperLink is not asked for replies.
+
+        Raises:
+            Interrupted: on a stop.
+
+        """
+        if self.stop():
+            raise Interrupted
         time.sleep(min(max(POLL_SECONDS, self._looking), LONGEST_REST))
 
     def put_back(self, replies: Iterable[Reply]) -> None:

@@ -89,6 +89,7 @@ class FlowerRounds:
         config: Config,
         data: FederatedText,
         say: Callable[[str], None] = lambda line: None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Set up round 0.
 
@@ -98,6 +99,7 @@ class FlowerRounds:
             data: the server's own: vocabulary, public counts, and held-out clients to evaluate on; the
                 training clients may be on the nodes alone.
             say: told what a person who watches the run wants to know.
+            stop: asked now and then; once true, ``run_round`` raises ``Interrupted``.
 
         Raises:
             HashfedError: where settings do not go together over a network.
@@ -108,7 +110,7 @@ class FlowerRounds:
         self.model = build_model(config)
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
         setup = make_setup(config, data.vocabulary)
-        self._post = Post(grid, str(setup.config_records["setup"]["digest"]))
+        self._post = Post(grid, str(setup.config_records["setup"]["digest"]), stop)
         self._members = Members(setup, config.flower.patience, config.flower.clients_per_node, say)
         self._keeper: IndexKeeper | None = None
         self._following: Declarations | None = None
@@ -130,6 +132,7 @@ class FlowerRounds:
 
         Raises:
             HashfedError: where too few clients have joined, or answered in three attempts.
+            Interrupted: on a stop; the state is as before.
 
         """
         self._begin()
