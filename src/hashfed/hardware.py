@@ -57,11 +57,11 @@ def memory_limits(root: Path = Path("/")) -> list[tuple[int, str]]:
             except ValueError:  # "max", or no such file
                 continue
             found.append((max(0, most - now + _cached(folder) + swap), "its container or control group"))
-    space, _ = resource.getrspace(resource.RLIMIT_AS)
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
     pages = _words(root / "proc/self/statm")
     if space != resource.RLIM_INFINITY and pages:
         taken = int(pages[0]) * resource.getpagesize()
-        found.append((max(0, space - taken), f"uspace -v {space // 1024}"))
+        found.append((max(0, space - taken), f"ulimit -v {space // 1024}"))
     return found
 
 

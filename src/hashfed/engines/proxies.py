@@ -23,7 +23,10 @@ def is_loopback(host: str) -> bool:
 
 def proxy_of(url: str) -> tuple[str, str] | None:
     """The variable that says through which proxy ``url`` is asked, and its value; None without one."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None  # nobody can be asked there
     if is_loopback(parts.hostname or "") or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     proxies = urllib.request.getproxies()
