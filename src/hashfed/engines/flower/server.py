@@ -89,7 +89,7 @@ class FlowerRounds:
         config: Config,
         data: FederatedText,
         say: Callable[[str], None] = lambda line: None,
-        stop: Callable[[], bool] = lambda: False,
+        stop: Callable[[], bool] | None = None,
     ) -> None:
         """Set up round 0.
 
@@ -99,7 +99,7 @@ class FlowerRounds:
             data: the server's own: vocabulary, public counts, and held-out clients to evaluate on; the
                 training clients may be on the nodes alone.
             say: told what a person who watches the run wants to know.
-            stop: asked now and then; once true, ``run_round`` raises ``Interrupted``.
+            stop: asked now and then; once true, ``run_round`` raises ``Interrupted``. None: never.
 
         Raises:
             HashfedError: where settings do not go together over a network.
