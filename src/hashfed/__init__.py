@@ -4,10 +4,14 @@ The server finds, through hash tables, the few output rows that matter for a cli
 trains on these alone and returns a row-sparse update.
 """
 
-from hashfed.config import Config, load_config, make_config
-from hashfed.engines import Interrupted, Simulation
-from hashfed.errors import HashfedError, HashfedWarning
-from hashfed.experiments import RunFolder, load_data, train
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hashfed.config import Config, load_config, make_config
+    from hashfed.engines import Interrupted, Simulation
+    from hashfed.errors import HashfedError, HashfedWarning
+    from hashfed.experiments import RunFolder, load_data, train
 
 __all__ = [
     "Config",
@@ -22,3 +26,27 @@ __all__ = [
     "train",
 ]
 __version__ = "0.1.0"
+
+_MODULES = {
+    "Config": "hashfed.config",
+    "load_config": "hashfed.config",
+    "make_config": "hashfed.config",
+    "Interrupted": "hashfed.engines",
+    "Simulation": "hashfed.engines",
+    "HashfedError": "hashfed.errors",
+    "HashfedWarning": "hashfed.errors",
+    "RunFolder": "hashfed.experiments",
+    "load_data": "hashfed.experiments",
+    "train": "hashfed.experiments",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: torch takes seconds, in which the command line must answer Ctrl-C."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,19 @@
-"""``python -m hashfed``."""
+"""``python -m hashfed`` and the command ``hashfed``: imports what it needs once Ctrl-C is answered."""
 
 import sys
 
-from hashfed.cli.main import main
+from hashfed.stopping import end_at_once, end_silently
 
-sys.exit(main())
+
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    end_at_once()
+    from hashfed.cli.main import main as run  # seconds: torch
+
+    code = run()
+    end_silently()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -120,8 +120,8 @@ class Config(Settings):
     seed: int = Field(0, ge=0)
     """The one seed."""
     workers: int | None = Field(None, ge=1, le=256)
-    """Processes that simulate clients; none: one per core. Changes no number. Over a network, where nodes
-    train, it has no effect."""
+    """Processes that simulate clients; none: one per core that this process may use, and at most one per
+    client of the cohort. Changes no number. Over a network, where nodes train, it has no effect."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where clients train and models are evaluated; cuda: one after another on the GPU, by one process (not
     over a network)."""

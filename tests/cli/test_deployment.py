@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,6 +123,11 @@ def test_a_run_over_tls_with_two_registered_nodes(
     secure: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_folder, "write_app", write_trivial_app)
+    # No connection within this machine asks a proxy: nobody connects to this one.
+    proxy = socket.create_server(("127.0.0.1", 0))
+    for name in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy"):
+        for variable in (name, name.upper()):
+            monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.getsockname()[1]}")
     Path("ann's texts").mkdir()
     address = f"127.0.0.1:{free_port()}"
     keys = ["--secure", str(secure), "--node"]
@@ -143,7 +149,10 @@ def test_a_run_over_tls_with_two_registered_nodes(
         assert one.returncode == 130
         two.send_signal(signal.SIGTERM)
         two.communicate(timeout=PATIENCE)
-        assert two.returncode == 130
+        assert two.returncode == 143
+    proxy.setblocking(False)
+    with proxy, pytest.raises(BlockingIOError):
+        proxy.accept()
     assert time.monotonic() - begin < PATIENCE
 
 
@@ -315,6 +324,20 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     address = f"127.0.0.1:{free_port()}"
     line = mistake(capsys, "join", address, *SHARE, "--wait", "1")
     assert line == f"{address}: no SuperLink answers (Connection refused), for 1 s"
+
+
+def test_nobody_there_through_a_proxy(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = f"127.0.0.1:{free_port()}"
+    for name in ("HTTP_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://ann:secret@{proxy}")
+    line = mistake(capsys, "join", "server.example:8000", *SHARE, "--wait", "0")
+    assert line == (
+        "server.example:8000: no SuperLink answers (Connection refused), through the proxy http_proxy = "
+        f"http://ann:***@{proxy}, for 0 s"
+    )
 
 
 @pytest.mark.slow

@@ -184,7 +184,7 @@ def test_a_dead_worker_is_reported(texts: Path) -> None:
         simulation.run_round()
         for process in simulation._executor._processes:  # type: ignore[union-attr]
             process.kill()
-            process.join()
+            process.wait()
         with pytest.raises(HashfedError, match="exit code -9"):
             simulation.run_round()
 

@@ -166,3 +166,14 @@ def test_errors_are_one_line() -> None:
             web.fetch(url, 1)
     with pytest.raises(HashfedError, match="cannot be fetched"):
         web.fetch("http://[broken", 1)
+
+
+def test_a_server_on_this_machine_is_asked_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    with server(lambda handler: asked.append(handler.path)) as proxy, server(whole) as url:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        assert web.fetch(f"{url}/x", 100) == DATA
+    assert asked == []

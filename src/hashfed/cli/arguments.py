@@ -70,9 +70,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     for name, field in Config.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            summary = (inner.__doc__ or "").strip().splitlines()[0].rstrip(".")
-            title = f"settings of {name} ({summary[0].lower()}{summary[1:]})"
-            section = parser.add_argument_group(title)
+            # Python has no docstrings with -OO.
+            summary = (inner.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+            about = f" ({summary[0].lower()}{summary[1:]})" if summary else ""
+            section = parser.add_argument_group(f"settings of {name}{about}")
             for leaf, leaf_field in inner.model_fields.items():
                 _add(section, f"{name}.{leaf}", leaf_field)
         else:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from hashfed.experiments.simulation_benchmark.run import PACKAGES
 from hashfed.experiments.simulation_benchmark.run import bench_simulation as measure
 from hashfed.experiments.simulation_benchmark.scenario import Scenario
 from hashfed.files import check_writable, with_home, write_atomically
+from hashfed.hardware import usable_cores
 from hashfed.report.simulation_table import print_simulation_table
 
 
@@ -41,7 +41,7 @@ def add_bench_simulation(parser: Parser) -> None:
         "--rounds", type=whole, default=4, help="per run; the first is not counted [default %(default)s]"
     )
     parser.add_argument("--repeats", type=whole, default=5, help="runs, in turn [default %(default)s]")
-    parser.add_argument("--workers", type=whole, default=os.cpu_count() or 1, help="cores [default all]")
+    parser.add_argument("--workers", type=whole, default=usable_cores(), help="cores [default all]")
     parser.add_argument(
         "--peers",
         nargs="*",

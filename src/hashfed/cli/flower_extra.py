@@ -1,11 +1,8 @@
 """What the commands around Flower share."""
 
-import contextlib
 import importlib.util
 import shlex
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from types import FrameType
+from collections.abc import Mapping, Sequence
 
 from hashfed.errors import HashfedError
 
@@ -25,17 +22,3 @@ def shell(command: Sequence[str], environment: Mapping[str, str] | None = None) 
     """A command as one would type it, its environment before it."""
     before = [f"export {name}={shlex.quote(value)}\n" for name, value in (environment or {}).items()]
     return "".join(before) + shlex.join(command)
-
-
-@contextlib.contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that no child is left behind."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

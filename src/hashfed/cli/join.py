@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from hashfed.cli.arguments import Parser, path, real, whole
-from hashfed.cli.flower_extra import need_flower, shell, terminated_like_interrupted
+from hashfed.cli.flower_extra import need_flower, shell
 from hashfed.cli.streams import say
 from hashfed.data.readers import NAMED
 from hashfed.display import brief
@@ -61,7 +61,7 @@ def add_join(parser: Parser) -> None:
 
 
 def join(arguments: argparse.Namespace) -> None:
-    """Stay joined until Ctrl-C."""
+    """Stay joined until Ctrl-C, or a signal that ends processes."""
     need_flower("hashfed join")
     from hashfed.engines.flower.commands import (
         join_address,
@@ -88,12 +88,11 @@ def join(arguments: argparse.Namespace) -> None:
         print("# --port is the node's own, for its ClientApps: a different one for every node of a machine")
         print(shell(command, settings(Path("flower").absolute())))
         return
-    with terminated_like_interrupted():
-        supernode = SuperNode(address, config, secure=secure, node=node)
-        try:
-            stay_joined(supernode, arguments.wait, say, lambda line: print(line, flush=True))
-        finally:
-            supernode.close()
+    supernode = SuperNode(address, config, secure=secure, node=node)
+    try:
+        stay_joined(supernode, arguments.wait, say, lambda line: print(line, flush=True))
+    finally:
+        supernode.close()
 
 
 def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | bool]:

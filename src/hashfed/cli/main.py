@@ -19,7 +19,9 @@ from hashfed.cli.reproduce import add_buckets, buckets
 from hashfed.cli.serve import add_serve, serve
 from hashfed.cli.streams import exit_code, say, usable_streams
 from hashfed.engines import Interrupted
+from hashfed.engines.lack import lack_of_memory
 from hashfed.errors import HashfedError, warnings_told
+from hashfed.stopping import raised, signal_code, tell
 
 SETTINGS_USAGE = "[CONFIG] [--GROUP.FIELD VALUE ...]"
 CONFIG_HELP = "YAML file with settings; those given as options come on top"
@@ -186,8 +188,8 @@ def build_parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code.
 
-    0; 2 for a user's mistake; 130 after Ctrl-C; and where all is done but standard output could not take what
-    was printed, 1 if its reader left, else 2.
+    0; 2 for a user's mistake; 128 + the signal that ended it; and where all is done but standard output could
+    not take what was printed, 1 if its reader left, else 2.
     """
     with usable_streams() as output:
         try:
@@ -197,23 +199,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parser = build_parser()
-    parsed, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        _refuse(parser, sys.argv[1:] if arguments is None else arguments, unknown)
     try:
-        with warnings_told(lambda line: say(f"hashfed: {line}")):
-            parsed.run(parsed)
+        # Left before what came is told, so that a second signal does not end this half-way.
+        with raised():
+            parser = build_parser()
+            parsed, unknown = parser.parse_known_args(arguments)
+            if unknown:
+                _refuse(parser, sys.argv[1:] if arguments is None else arguments, unknown)
+            with warnings_told(lambda line: say(f"hashfed: {line}")), lack_of_memory():
+                parsed.run(parsed)
         return 0
     except HashfedError as error:
         say(f"hashfed: {error}")
         return 2
-    except Interrupted:
-        say("hashfed: stopped and saved; the same command goes on from here")
-        return 130
-    except KeyboardInterrupt:
-        say("hashfed: stopped; what was finished is saved")
-        return 130
+    except Interrupted as stop:
+        tell("hashfed: stopped and saved; the same command goes on from here")
+        return signal_code(stop)
+    except KeyboardInterrupt as stop:
+        tell("hashfed: stopped; what was finished is saved")
+        return signal_code(stop)
 
 
 def _refuse(parser: Parser, arguments: Sequence[str], unknown: list[str]) -> None:

@@ -1,17 +1,22 @@
 """``hashfed serve``: a SuperLink, its nodes, one run."""
 
 import argparse
+import contextlib
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashfed.cli.arguments import Parser, add_settings, overrides, path, whole
-from hashfed.cli.flower_extra import need_flower, shell, terminated_like_interrupted
+from hashfed.cli.flower_extra import need_flower, shell
 from hashfed.cli.streams import say
 from hashfed.config import Config, load_config
 from hashfed.data.readers import NAMED
 from hashfed.errors import HashfedError
+from hashfed.experiments import RunFolder
+
+SECONDS_TO_SAVE = 120.0
+"""For the ServerApp to save its last round, once it was told to stop; then it is killed."""
 
 if TYPE_CHECKING:
     from hashfed.engines.flower.processes import SuperLink
@@ -67,7 +72,7 @@ def serve(arguments: argparse.Namespace) -> None:
     if arguments.show_commands:
         print(_script(config, host, port, secure))
         return
-    with terminated_like_interrupted(), SuperLink(host=host, port=port, secure=secure) as superlink:
+    with SuperLink(host=host, port=port, secure=secure) as superlink:
         for line in warnings(config, host, secure is not None):
             say(line)
         say(f"SuperLink at {superlink.address}{' with TLS and registered nodes' if secure else ''}")
@@ -129,7 +134,10 @@ def _run(superlink: "SuperLink", config: Config) -> None:
         result = wait_for_run(superlink, run_id, show=lambda line: print(line, flush=True))
     except KeyboardInterrupt:
         say(f"stopping run {run_id}")
-        stop_run(superlink, run_id)
+        with contextlib.suppress(HashfedError):  # a signal to all processes has ended the SuperLink too
+            stop_run(superlink, run_id)
+        if not RunFolder(config.folder()).wait_until_free(SECONDS_TO_SAVE):
+            say(f"{config.folder()}: still being written after {SECONDS_TO_SAVE:g} s; left behind")
         raise
     if result.status != "completed":
         raise HashfedError(f"run {run_id} {result.status}: {reason_of(result)}")

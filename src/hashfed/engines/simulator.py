@@ -1,6 +1,5 @@
 """Federated rounds on one machine (paper, section 3.2)."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -27,6 +26,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Update
+from hashfed.hardware import usable_cores
 from hashfed.models import PredictionSums
 from hashfed.randomness import stream
 
@@ -61,6 +61,13 @@ def draw_cohort(config: Config, round: int, clients: int) -> list[int]:
     """Positions, ascending, of a round's cohort among ``clients`` clients in order of their names."""
     rng = stream(config.seed, "cohort", round)
     return sorted(rng.choice(clients, min(config.cohort, clients), replace=False).tolist())
+
+
+def workers_of(config: Config) -> int:
+    """How many processes simulate the clients: where that is not set, no more than have something to do."""
+    if config.device == "cuda":
+        return 1
+    return config.workers or min(usable_cores(), config.cohort)
 
 
 class Simulation:
@@ -99,7 +106,6 @@ class Simulation:
         everything = held_out_sentences(data.held_out, None, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}
         self._tables = self.state.map_files(config.folder() / "memory") if config.memory_map else {}
-        self.state.share_memory()
         bench = Workbench(
             config,
             self.model,
@@ -111,8 +117,12 @@ class Simulation:
             self._tables,
             self.state.changed,
         )
-        count = 1 if config.device == "cuda" else config.workers or os.cpu_count() or 1
-        self._executor = InProcess(bench, stop) if count == 1 else WorkerPool(bench, count, stop)
+        self._executor: InProcess | WorkerPool
+        count = workers_of(config)
+        if count == 1:
+            self._executor = InProcess(bench, stop)
+        else:
+            self._executor = WorkerPool(bench, count, stop, self.state.share_memory(self._tables))
 
     def __enter__(self) -> "Simulation":
         return self

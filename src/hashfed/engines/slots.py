@@ -10,7 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hashfed.engines.shared import SharedBlock
 from hashfed.federated.messages import Update
+
+_FLOAT = 4
+"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class SlotMessage:
 
     Attributes:
         slot: number of the worker's slot that holds the arrays.
-        memory: the slot itself where it is new or has been replaced by a larger one; else None.
+        memory: the slot itself where it is new or has been replaced by a larger one; else None. The writer
+            closes its handle once this is sent.
         numbers: fields of the update that are no arrays (``Update.numbers``).
         ids: as in the update.
         shapes: of its other arrays, by name, in the order in which they lie in the slot.
@@ -27,7 +32,7 @@ class SlotMessage:
     """
 
     slot: int
-    memory: torch.Tensor | None
+    memory: SharedBlock | None
     numbers: dict[str, str]
     ids: np.ndarray | None
     shapes: dict[str, tuple[int, ...]]
@@ -40,19 +45,25 @@ class SlotWriter:
         self._slots: dict[int, torch.Tensor] = {}
 
     def write(self, slot: int, update: Update) -> SlotMessage:
-        """Copy the arrays of ``update`` to the slot, which must be free."""
+        """Copy the arrays of ``update`` to the slot, which must be free.
+
+        Raises:
+            HashfedError: where there is no memory for it.
+
+        """
         arrays = {name: value for name, value in update.tensors().items() if name != "ids"}
         total = sum(value.numel() for value in arrays.values())
-        memory = self._slots.get(slot)
-        new = memory is None or len(memory) < total
-        if memory is None or new:
-            memory = self._slots[slot] = torch.empty(total).share_memory_()
+        memory, block = self._slots.get(slot), None
+        if memory is None or len(memory) < total:
+            self._slots.pop(slot, None)  # no longer held beside its successor
+            block = SharedBlock.create(_FLOAT * total)
+            memory = self._slots[slot] = _floats(block)
         start = 0
         for value in arrays.values():
             memory[start : start + value.numel()].view(value.shape).copy_(value)
             start += value.numel()
         shapes = {name: tuple(value.shape) for name, value in arrays.items()}
-        return SlotMessage(slot, memory if new else None, update.numbers(), update.ids, shapes)
+        return SlotMessage(slot, block, update.numbers(), update.ids, shapes)
 
 
 class SlotReader:
@@ -64,7 +75,7 @@ class SlotReader:
     def read(self, message: SlotMessage) -> Update:
         """The update; its arrays are those in the slot, not copies."""
         if message.memory is not None:
-            self._slots[message.slot] = message.memory
+            self._slots[message.slot] = _floats(message.memory)
         memory, start, tensors = self._slots[message.slot], 0, {}
         for name, shape in message.shapes.items():
             size = int(np.prod(shape))
@@ -73,3 +84,7 @@ class SlotReader:
         if message.ids is not None:
             tensors["ids"] = torch.from_numpy(message.ids)
         return Update.read(tensors, message.numbers)
+
+
+def _floats(block: SharedBlock) -> torch.Tensor:
+    return block.tensor(0, (block.size // _FLOAT,), torch.float32)

@@ -1,6 +1,6 @@
 """All that a run must remember from one round to the next."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -10,6 +10,7 @@ import torch
 
 from hashfed.config import Config
 from hashfed.engines.mapped import MappedTable
+from hashfed.engines.shared import SharedBlock, share
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import PseudoGradient, RowShares
 from hashfed.federated.divergence import DivergedError, check_parameters, diverged
@@ -75,11 +76,21 @@ class ServerState:
             used={} if config.compression.error_feedback else None,
         )
 
-    def share_memory(self) -> None:
-        """Move to shared memory, in place, what workers read and is not mapped."""
-        for value in (*self.parameters.named().values(), self.prior, self.indexed, self.changed):
-            if value is not None and not value.is_shared():
-                value.share_memory_()
+    def share_memory(self, mapped: Collection[str] = ()) -> SharedBlock:
+        """Move to shared memory, in place, what workers read and is not ``mapped``.
+
+        Raises:
+            HashfedError: where there is not so much memory.
+
+        """
+        tables = {
+            **self.parameters.named(),
+            "prior": self.prior,
+            "indexed": self.indexed,
+            "changed": self.changed,
+        }
+        moved = {name: table for name, table in tables.items() if table is not None and name not in mapped}
+        return share(moved)
 
     def map_files(self, folder: Path) -> dict[str, MappedTable]:
         """Move all tables of n rows to files in ``folder``; returns those that workers read, by name.

@@ -7,6 +7,7 @@ from typing import IO
 from urllib.error import HTTPError, URLError
 
 from hashfed.engines.background import begin
+from hashfed.engines.proxies import proxy_handler, through
 from hashfed.errors import HashfedError
 
 SECONDS = 60.0
@@ -19,7 +20,7 @@ many. What is slower would not be there before the round's deadline (``flower.de
 def fetch(url: str, most: int, seconds: float | None = None) -> bytes:
     """The file at ``url``, http or https, or its first ``most`` bytes.
 
-    Proxies are used as the environment says (``https_proxy``).
+    Proxies are used as the environment says (``https_proxy``), but for a server on this machine.
 
     Args:
         url: its address.
@@ -36,7 +37,7 @@ def fetch(url: str, most: int, seconds: float | None = None) -> bytes:
         allowed = min(allowed, seconds)
 
     def read() -> bytes:
-        opener = urllib.request.build_opener(_NoRedirects)
+        opener = urllib.request.build_opener(_NoRedirects, proxy_handler(url))
         with opener.open(url, timeout=SECONDS) as answer:
             return bytes(answer.read(most))
 
@@ -46,12 +47,12 @@ def fetch(url: str, most: int, seconds: float | None = None) -> bytes:
         return begin(read).result(allowed)
     except HTTPError as error:
         error.close()
-        raise HashfedError(f"{url}: cannot be fetched ({error})") from None
+        raise HashfedError(f"{url}: cannot be fetched ({error}){through(url)}") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, TimeoutError):
             reason = f"silent for {SECONDS:g} s, or not all of it there within {allowed:.3g} s"
-        raise HashfedError(f"{url}: cannot be fetched ({reason})") from None
+        raise HashfedError(f"{url}: cannot be fetched ({reason}){through(url)}") from None
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -10,37 +10,43 @@ number of workers, not by the number of tasks. While one worker looks up rows, o
 round waits for all clients.
 """
 
-import multiprocessing.connection
+import json
 import os
 import signal
-import threading
+import socket
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import give_back_gaps, keep_memory
+from hashfed.engines.channel import Channel, Parcel, ready
 from hashfed.engines.evaluation import evaluate_chunk
 from hashfed.engines.exchange import ClientReport, play_round, publish_here
 from hashfed.engines.index_keeper import IndexKeeper
+from hashfed.engines.lack import lack_of_memory
 from hashfed.engines.mapped import MappedTable
 from hashfed.engines.server_round import ServerRound
+from hashfed.engines.shared import SharedBlock
 from hashfed.engines.slice_store import MemoryStore
-from hashfed.engines.slots import SlotMessage, SlotReader, SlotWriter
+from hashfed.engines.slots import SlotReader, SlotWriter
+from hashfed.engines.worker_troubles import MISTAKE, how_it_ended, not_started, start_problem
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Manifest, Update
 from hashfed.models import Model, Parameters, PredictionSums
 from hashfed.retrieval import Index
+from hashfed.stopping import blocked
 
 POLL_SECONDS = 0.1
 """How often a wait for workers looks whether the run was interrupted."""
@@ -51,7 +57,14 @@ AHEAD = 3
 
 
 class Interrupted(Exception):  # noqa: N818 (no error: the user asked for it)
-    """The run was asked to stop; the server's state is that of the last finished round."""
+    """The run was asked to stop; the server's state is that of the last finished round.
+
+    Attributes:
+        signal: that asked.
+
+    """
+
+    signal: int = signal.SIGINT
 
 
 @dataclass(frozen=True)
@@ -195,6 +208,7 @@ class InProcess:
 
         Raises:
             Interrupted: between two tasks, where a stop was asked for.
+            HashfedError: where a task's memory cannot be had.
 
         """
         for position, task in enumerate(tasks):
@@ -202,7 +216,11 @@ class InProcess:
                 raise Interrupted
             if position % GAPS_EVERY == GAPS_EVERY - 1:
                 give_back_gaps()
-            yield self._bench.play(task) if isinstance(task, PlayClient) else self._bench.evaluate(task)
+            with lack_of_memory():
+                result = (
+                    self._bench.play(task) if isinstance(task, PlayClient) else self._bench.evaluate(task)
+                )
+            yield result
 
     def close(self) -> None:
         """Nothing to end."""
@@ -211,30 +229,84 @@ class InProcess:
 class WorkerPool:
     """Does tasks in ``count`` processes."""
 
-    def __init__(self, bench: Workbench, count: int, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, bench: Workbench, count: int, stop: Callable[[], bool], shared: SharedBlock | None = None
+    ) -> None:
+        """Start them.
+
+        Args:
+            bench: what each works on.
+            count: of processes.
+            stop: as for ``Simulation``.
+            shared: the memory that the tensors of ``bench`` are in; its handle is closed here.
+
+        Raises:
+            Interrupted: on a stop.
+            HashfedError: where one cannot be started, with the reason.
+
+        """
         self._stop = stop
-        context = torch.multiprocessing.get_context("spawn")
-        self._connections: list[Connection] = []
-        self._busy: dict[Connection, tuple[int, int]] = {}
+        self._connections: list[Channel] = []
+        self._busy: dict[Channel, tuple[int, int]] = {}
         """Who works, at the task of which position, into which slot."""
-        self._processes = []
-        with _child_environment():
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._readers: dict[Channel, SlotReader] = {}
+        try:
             for _ in range(count):
-                here, there = context.Pipe()
-                process = context.Process(target=_work, args=(there,), daemon=True)
-                process.start()
-                there.close()
-                self._connections.append(here)
-                self._processes.append(process)
-        self._readers = {connection: SlotReader() for connection in self._connections}
-        # Sent once the pipe's far end is the worker's alone, so that its death is an error, not a wait.
-        for connection in self._connections:
-            try:
-                connection.send(bench)
-            except OSError:
-                error = self._died(connection)
-                self.close()
-                raise error from None
+                self._start(count)
+            self._until_ready()
+            parcel = Parcel(bench, [] if shared is None else [shared])
+            for connection in self._connections:
+                try:
+                    connection.post(parcel)
+                except OSError:
+                    raise self._died(connection) from None
+            self._until_ready()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            if shared is not None:
+                shared.close_handle()
+
+    def _start(self, count: int) -> None:
+        """One process, which ends when the other end of its socket closes, also by our death."""
+        try:
+            here, there = socket.socketpair()
+            with there:
+                try:
+                    # Only this process answers signals, also those to all of its group.
+                    with blocked():
+                        process = subprocess.Popen(
+                            worker_command(there.fileno()),
+                            stdin=subprocess.DEVNULL,
+                            pass_fds=[there.fileno()],
+                            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+                        )
+                except BaseException:
+                    here.close()
+                    raise
+        except OSError as error:
+            raise not_started(count, error.errno, error.strerror or str(error)) from None
+        self._processes.append(process)
+        connection = Channel(here.detach())
+        self._connections.append(connection)
+        self._readers[connection] = SlotReader()
+
+    def _until_ready(self) -> None:
+        """Wait until each has said that it could do what it was to."""
+        waiting = list(self._connections)
+        while waiting:
+            for connection in ready(waiting, POLL_SECONDS):
+                try:
+                    problem = connection.hear()
+                except (EOFError, OSError):
+                    raise self._died(connection) from None
+                if problem:
+                    raise start_problem(len(self._connections), problem)
+                waiting.remove(connection)
+            if self._stop():
+                raise Interrupted
 
     def run(self, tasks: Sequence[Task], stoppable: bool = True) -> Iterator[Any]:
         """Yield the results in order of the tasks, each as soon as it and those before are there.
@@ -249,8 +321,8 @@ class WorkerPool:
         """
         self._drain()
         ahead = AHEAD * len(self._connections)
-        used: dict[Connection, set[int]] = {connection: set() for connection in self._connections}
-        waiting, done = list(range(len(tasks))), dict[int, tuple[Connection, int, Any]]()
+        used: dict[Channel, set[int]] = {connection: set() for connection in self._connections}
+        waiting, done = list(range(len(tasks))), dict[int, tuple[Channel, int, Any]]()
         for due in range(len(tasks)):
             while due not in done:
                 for connection in self._connections:
@@ -261,10 +333,10 @@ class WorkerPool:
                         slot = min(set(range(ahead)) - used[connection])
                         used[connection].add(slot)
                         self._give(connection, position, slot, tasks[position])
-                ready = multiprocessing.connection.wait(list(self._busy), POLL_SECONDS)
+                answered = ready(list(self._busy), POLL_SECONDS)
                 if stoppable and self._stop():
                     raise Interrupted
-                for connection in [item for item in self._busy if item in ready]:
+                for connection in answered:
                     position, slot = self._busy.pop(connection)
                     done[position] = connection, slot, self._receive(connection)
             connection, slot, result = done.pop(due)
@@ -276,20 +348,20 @@ class WorkerPool:
         while self._busy:
             connection, _ = self._busy.popitem()
             try:
-                connection.recv_bytes()
+                connection.receive()
             except (EOFError, OSError):
                 raise self._died(connection) from None
 
-    def _give(self, connection: Connection, position: int, slot: int, task: Task) -> None:
+    def _give(self, connection: Channel, position: int, slot: int, task: Task) -> None:
         try:
             connection.send((slot, task))
         except OSError:
             raise self._died(connection) from None
         self._busy[connection] = position, slot
 
-    def _receive(self, connection: Connection) -> Any:
+    def _receive(self, connection: Channel) -> Any:
         try:
-            kind, payload = connection.recv()
+            kind, payload = connection.receive()
         except (EOFError, OSError):
             raise self._died(connection) from None
         if kind == "mistake":
@@ -301,12 +373,13 @@ class WorkerPool:
             return self._readers[connection].read(message), report, residual
         return payload
 
-    def _died(self, connection: Connection) -> HashfedError:
+    def _died(self, connection: Channel) -> HashfedError:
         process = self._processes[self._connections.index(connection)]
-        process.join(timeout=5)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
         return HashfedError(
-            f"worker process {process.pid} ended with exit code {process.exitcode}; -9 often means that "
-            "memory ran out: lower workers. The same command goes on from the last saved round"
+            f"worker process {process.pid} {how_it_ended(process.returncode)}. The same command goes on from "
+            "the last saved round"
         )
 
     def close(self) -> None:
@@ -314,62 +387,65 @@ class WorkerPool:
         for connection in self._connections:
             connection.close()
         for process in self._processes:
-            process.terminate()
-            process.join()
+            process.kill()
+            process.wait()
+
+
+def worker_command(handle: int) -> list[str]:
+    """A Python like this one that runs ``worker_start`` with one end of a socket."""
+    options = ["-P", *["-O"] * sys.flags.optimize, *(f"-W{option}" for option in sys.warnoptions)]
+    program = str(Path(__file__).with_name("worker_start.py"))
+    return [sys.executable, *options, program, str(handle), json.dumps([str(entry) for entry in sys.path])]
 
 
 def _size(task: Task) -> int:
     return task.size if isinstance(task, PlayClient) else 0
 
 
-@contextmanager
-def _child_environment() -> Iterator[None]:
-    """What child processes inherit: one thread each, and no Ctrl-C, which the main process answers."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+def work(handle: int) -> None:
+    """A worker's life: tasks until the socket closes (also when the main process was killed)."""
+    connection = Channel(handle)
     try:
-        yield
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        keep_memory()
+        torch.set_num_threads(1)
+        connection.tell("")
+        bench = _take_bench(connection)
+        slots = SlotWriter()
+        while bench is not None:
+            slot, task = connection.receive()
+            answer = _answer(bench, slots, slot, task)
+            connection.send(answer)
+            kind, payload = answer
+            if kind == "update" and payload[0].memory is not None:
+                payload[0].memory.close_handle()
+    except (EOFError, ConnectionError):
+        return  # the main process has ended
 
 
-def _work(connection: Connection) -> None:
-    """A worker's life: tasks until the pipe closes (also when the main process was killed)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_memory()
-    torch.set_num_threads(1)
+def _take_bench(connection: Channel) -> Workbench | None:
+    """None where it could not be taken, and the main process was told why."""
     try:
-        bench: Workbench = connection.recv()
-    except (EOFError, OSError):
-        return
-    slots = SlotWriter()
-    while True:
-        try:
-            slot, task = connection.recv()
-        except (EOFError, OSError):
-            return
-        answer: tuple[str, Any]
-        try:
+        with lack_of_memory():
+            bench: Workbench = connection.receive()
+    except (EOFError, ConnectionError):
+        raise
+    except Exception as error:
+        mistake = isinstance(error, HashfedError)
+        connection.tell(f"{MISTAKE}{error}" if mistake else traceback.format_exc())
+        return None
+    connection.tell("")
+    return bench
+
+
+def _answer(bench: Workbench, slots: SlotWriter, slot: int, task: Task) -> tuple[str, Any]:
+    """The result of a task, or what went wrong."""
+    try:
+        with lack_of_memory():
             if isinstance(task, PlayClient):
                 update, report, residual = bench.play(task)
-                message: SlotMessage = slots.write(slot, update)
-                answer = "update", (message, report, residual)
-            else:
-                answer = "sums", bench.evaluate(task)
-        except HashfedError as error:
-            answer = "mistake", str(error)
-        except Exception:  # a bug: the main process raises it with this traceback
-            answer = "bug", traceback.format_exc()
-        try:
-            connection.send(answer)
-        except OSError:
-            return
+                return "update", (slots.write(slot, update), report, residual)
+            return "sums", bench.evaluate(task)
+    except HashfedError as error:
+        return "mistake", str(error)
+    except Exception:  # a bug: the main process raises it with this traceback
+        return "bug", traceback.format_exc()

@@ -8,15 +8,19 @@ from collections.abc import Callable
 from logging import ERROR, INFO
 from typing import Any
 
+import httpx
 from flwr.app import Context
 from flwr.common.logger import log
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.run import RunNotRunningException
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.display import printable
+from hashfed.engines import Interrupted, RoundRecord
 from hashfed.engines.flower.app_folder import config_of
 from hashfed.engines.flower.server import FlowerRounds, without_effect
+from hashfed.engines.lack import lack_of_memory
 from hashfed.errors import HashfedError, warnings_told
 from hashfed.experiments.train import train
 
@@ -55,20 +59,52 @@ def say(line: str) -> None:
     log(INFO, "hashfed: %s", printable(line))
 
 
+class StoppableRounds(FlowerRounds):
+    """Rounds of a run that Flower may stop: what is not finished then is dropped, as after Ctrl-C.
+
+    Flower tells by SIGTERM or SIGINT, or by refusing what the run asks for.
+    """
+
+    def __init__(self, grid: Grid, config: Config, data: FederatedText, stop: Callable[[], bool]) -> None:
+        super().__init__(grid, config, data, say, stop)
+        self._stop = stop
+
+    def run_round(self) -> RoundRecord:
+        """One round.
+
+        Raises:
+            Interrupted: where the run was stopped; the state is that of the last finished round.
+
+        """
+        try:
+            return super().run_round()
+        except RunNotRunningException:
+            raise Interrupted from None
+        except (httpx.HTTPError, OSError):
+            if self._stop():
+                raise Interrupted from None
+            raise
+
+
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Train; a user's mistake ends the run as failed with one line in its log."""
+    """Train; a user's mistake ends the run as failed with one line in its log.
+
+    A run that is stopped (``flwr stop``, SIGTERM) keeps its finished rounds.
+    """
     try:
         config = config_of(context.run_config)
 
         def engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
             for line in without_effect(config):
                 say(line)
-            return FlowerRounds(grid, config, data, say)
+            return StoppableRounds(grid, config, data, stop)
 
-        with warnings_told(say):
+        with warnings_told(say), lack_of_memory():
             train(config, LoggedProgress(), engine)
         say(f"finished: {config.folder().resolve()}")
+    except Interrupted:
+        say("stopped; what was finished is saved")
     except HashfedError as error:
         log(ERROR, "hashfed: %s", printable(str(error)))
         raise

@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -133,6 +134,21 @@ class RunFolder:
         """Let go of the folder."""
         if self._lock is not None:
             self._lock.close()
+
+    def wait_until_free(self, seconds: float) -> bool:
+        """Whether nobody works on this run any more, or not within so many seconds."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                with (self.path / ".lock").open("rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return True
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    return False
+                time.sleep(0.1)
+            except OSError:
+                return True  # there is no run
 
     def config(self) -> Config:
         """The saved configuration; the tokenizer of runs that name none is the one there was.

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.saving import Saving
 from hashfed.federated.divergence import DivergedError
 from hashfed.models import Model
+from hashfed.stopping import handled
 
 
 class Progress(Protocol):
@@ -114,14 +115,15 @@ def train(
 ) -> dict[str, Any]:
     """Train to ``config.rounds`` in ``config.folder()``, going on where an earlier call ended.
 
-    Ctrl-C (SIGINT) ends the run after the work in hand is dropped and the last finished round saved.
+    Ctrl-C (SIGINT), SIGTERM and SIGHUP end the run after the work in hand is dropped and the last finished
+    round saved; not those that this process was started to ignore (``nohup``).
 
     Returns:
         What ``summary.json`` holds.
 
     Raises:
         HashfedError: for a mistake of the user or a full disk; the last checkpoint stays good.
-        Interrupted: after Ctrl-C.
+        Interrupted: after such a signal.
 
     """
     progress = progress or Silent()
@@ -300,24 +302,22 @@ def device_cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _stop_on_interrupt() -> Iterator[Any]:
-    """Turn the first Ctrl-C into a request to stop; a second one has its usual effect.
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a request to stop; a second Ctrl-C has its usual effect.
 
-    Outside the main thread signals cannot be caught, and Ctrl-C does not arrive there.
+    ``Interrupted`` says which it was.
     """
-    asked = False
+    asked: int | None = None
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(number: int) -> None:
         nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked = asked or number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    try:
-        before = signal.signal(signal.SIGINT, ask)
-    except ValueError:
-        yield lambda: False
-        return
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with handled(ask):
+        try:
+            yield lambda: asked is not None
+        except Interrupted as stop:
+            stop.signal = asked or signal.SIGINT
+            raise

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hashfed.engines.proxies import never_proxied
 from hashfed.errors import HashfedError
 
 Value = str | int | float | bool
@@ -72,10 +73,17 @@ def settings(home: Path) -> dict[str, str]:
     }
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Our environment, those settings, and the commands of our own installation found first."""
+def environment(home: Path, *unproxied: str) -> dict[str, str]:
+    """Our environment, those settings, and the commands of our own installation found first.
+
+    Args:
+        home: Flower's folder.
+        unproxied: hosts that are asked through no proxy, beside this machine; none: whatever it asks is here.
+
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, **settings(home), "PATH": path}
+    proxies = never_proxied(os.environ, *(unproxied or "*"))
+    return {**os.environ, **settings(home), **proxies, "PATH": path}
 
 
 def find_program(name: str) -> str:

@@ -11,18 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from hashfed.engines.flower.commands import CONNECTION, environment, find_program, register_command
+from hashfed.engines.proxies import proxy_handler, through
 from hashfed.errors import HashfedError
 
 ANSWER_SECONDS = 300.0
 """For a command of ``flwr``, which on an idle machine takes one."""
+FROM_PROXIES = (407, 502, 503, 504)
+"""What a proxy answers that cannot reach a server, or may not."""
 
 
 class NotThere(HashfedError):  # noqa: N818
     """No SuperLink answers at an address (yet)."""
 
 
-def check_health(address: str, secure: Path | None = None, timeout: float = 20) -> None:
-    """Return when a SuperLink answers; any answer over HTTP counts, for a proxy may hide the page.
+def check_health(address: str, secure: Path | None = None, timeout: float = 20, ours: bool = False) -> None:
+    """Return when a SuperLink answers; any answer over HTTP counts, for a reverse proxy may hide the page.
+
+    Args:
+        address: of the SuperLink.
+        secure: folder with ``ca.crt``; none: without TLS.
+        timeout: seconds.
+        ours: whether it runs on this machine, whatever its address: then it is asked through no proxy.
 
     Raises:
         NotThere: nobody answers there.
@@ -31,12 +40,19 @@ def check_health(address: str, secure: Path | None = None, timeout: float = 20) 
     """
     context = None if secure is None else _trust(secure / "ca.crt")
     url = f"{'http' if secure is None else 'https'}://{address}/health"
+    way = "" if ours else through(url)
+    handlers: list[urllib.request.BaseHandler] = [proxy_handler(url, never=ours)]
+    if context is not None:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
-        urllib.request.urlopen(url, timeout=timeout, context=context).close()
-    except urllib.error.HTTPError:
-        return
+        urllib.request.build_opener(*handlers).open(url, timeout=timeout).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        if way and error.code in FROM_PROXIES:
+            raise NotThere(f"{address}: no SuperLink answers ({error}){way}") from None
     except (OSError, http.client.HTTPException) as error:
-        raise _explain(address, secure, error) from None
+        found = _explain(address, secure, error)
+        raise type(found)(f"{found}{way}") from None
 
 
 def flwr(home: Path, *arguments: str, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:

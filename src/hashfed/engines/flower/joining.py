@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from hashfed.engines.flower.control import NotThere, check_health
 from hashfed.engines.flower.processes import SuperNode
+from hashfed.engines.proxies import through
 from hashfed.errors import HashfedError
 
 Say = Callable[[str], None]
@@ -34,6 +35,8 @@ def stay_joined(node: SuperNode, wait: float, say: Say, show: Say) -> NoReturn:
             or will never take it.
 
     """
+    if way := _through(node):
+        say(f"{node.superlink} is asked{way.removeprefix(',')}")
     while True:
         deadline = time.monotonic() + wait
         _wait_for_superlink(node, wait, deadline, say)
@@ -81,7 +84,9 @@ def _run(node: SuperNode, deadline: float, say: Say, show: Say) -> bool:
                 joined = True
                 say(f"joined {node.superlink} as node {line.rpartition(' ')[2]}; Ctrl-C leaves")
         if not joined and not ended and time.monotonic() > deadline + START_SECONDS:
-            raise HashfedError(f"{node.superlink}: no answer to flower-supernode: {child.last_words()}")
+            raise HashfedError(
+                f"{node.superlink}: no answer to flower-supernode: {child.last_words()}{_through(node)}"
+            )
         time.sleep(0.2)
     node.kill()  # what is left of its group: it has ended itself
     return joined
@@ -114,4 +119,10 @@ def _check_output(node: SuperNode, wait: float, deadline: float) -> None:
         raise HashfedError(f"{node.secure / 'nodes' / str(node.node)}: no private key of a node ({quoted})")
     raise HashfedError(
         f"{node.superlink}: flower-supernode ended with exit code {node.child.exit_code}: {quoted}"
+        f"{_through(node)}"
     )
+
+
+def _through(node: SuperNode) -> str:
+    """The proxy between the node and its SuperLink, for a message."""
+    return through(f"{'http' if node.secure is None else 'https'}://{node.superlink}")

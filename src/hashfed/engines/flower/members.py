@@ -84,7 +84,7 @@ class Members:
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
         self._looked = time.monotonic()
-        there = set(post.grid.get_node_ids())
+        there = post.nodes()
         for node in there:
             due = self._again.get(node, 0.0) <= self._looked
             if due and node not in self._joined and not post.waits_for(node, JOIN):

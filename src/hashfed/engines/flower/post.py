@@ -5,15 +5,21 @@ how long it waits, and what a node that stays silent costs it.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
+from hashfed.engines import Interrupted
+from hashfed.engines.background import begin
 from hashfed.engines.flower import records
 from hashfed.engines.flower.pulls import Pulls, SuperLinkError
 from hashfed.errors import one_line
+
+Answer = TypeVar("Answer")
 
 REASONS = {
     1: "its ClientApp could not be loaded",
@@ -115,6 +121,7 @@ class Post:
     Attributes:
         grid: of the run.
         setup: checksum that every request carries, so that a node of another run refuses it.
+        stop: asked between two looks; once true, waiting raises ``Interrupted``. None: never.
         down: bytes sent so far, as Flower serializes them.
         up: bytes received so far.
 
@@ -122,6 +129,7 @@ class Post:
 
     grid: Grid
     setup: str
+    stop: Callable[[], bool] | None = None
     down: int = 0
     up: int = 0
     _sent: dict[str, _Sent] = field(default_factory=dict, init=False)
@@ -161,7 +169,7 @@ class Post:
         self.down += records.size(content)
         message = Message(content, dst_node_id=node, message_type=kind, ttl=keep, group_id=str(round))
         since = time.monotonic()
-        ids = list(self.grid.push_messages([message]))
+        ids = self._ask(lambda: list(self.grid.push_messages([message])))
         if len(ids) == 1 and ids[0]:
             self._sent[ids[0]] = _Sent(node, kind, round, clients, declare, since)
             return str(ids[0])
@@ -169,6 +177,25 @@ class Post:
         name, text = f"unsent {self._unsent}", f"{kind} could not be sent to it"
         self._waiting.append(Reply(name, node, kind, None, text, True, 0.0, 0.0, round, clients, declare))
         return name
+
+    def nodes(self) -> set[int]:
+        """Ids of the nodes that are online.
+
+        Raises:
+            Interrupted: on a stop.
+
+        """
+        return self._ask(lambda: set(self.grid.get_node_ids()))
+
+    def _ask(self, question: Callable[[], Answer]) -> Answer:
+        """What the SuperLink answers; Flower asks for ever one that has ended, so a stop is looked for."""
+        if self.stop is None:
+            return question()
+        answer = begin(question)
+        while not wait([answer], POLL_SECONDS).done:
+            if self.stop():
+                raise Interrupted
+        return answer.result()
 
     def collect(self) -> list[Reply]:
         """Replies that have come since the last call.
@@ -208,7 +235,14 @@ class Post:
             self._looking += time.monotonic() - start
 
     def rest(self) -> None:
-        """Between two looks: at least half of the time the SuperLink is not asked for replies."""
+        """Between two looks: at least half of the time the SuperLink is not asked for replies.
+
+        Raises:
+            Interrupted: on a stop.
+
+        """
+        if self.stop is not None and self.stop():
+            raise Interrupted
         time.sleep(min(max(POLL_SECONDS, self._looking), LONGEST_REST))
 
     def put_back(self, replies: Iterable[Reply]) -> None:

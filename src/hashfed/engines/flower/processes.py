@@ -18,9 +18,11 @@ from hashfed.engines.flower.commands import (
     join_address,
     missing_files,
     reachable_host,
+    split_address,
     superlink_command,
     supernode_command,
 )
+from hashfed.engines.proxies import is_loopback
 from hashfed.errors import HashfedError
 
 START_SECONDS = 600.0
@@ -152,7 +154,7 @@ class SuperLink(_Process):
                     f"--address = {where}: the port is in use; choose another, or end what listens there"
                 ) from None
             raise
-        control.check_health(self.address, self.secure, timeout)
+        control.check_health(self.address, self.secure, timeout, ours=True)
         if self.secure is not None:
             keys = sorted((self.secure / "nodes").glob("*.pub"))
             with ThreadPoolExecutor(2) as pool:
@@ -230,7 +232,10 @@ class SuperNode(_Process):
         home.mkdir(parents=True, exist_ok=True)
         port = free_port() if self._port is None else self._port
         command = supernode_command(self.superlink, port, self.config, self.secure, self.node)
-        self._child = Child(command, self.folder / "supernode.log", environment(home))
+        host, _ = split_address(self.superlink)
+        # Another machine may be reached through a proxy only; its ClientApps are always here.
+        unproxied = host if is_loopback(host) else "localhost"
+        self._child = Child(command, self.folder / "supernode.log", environment(home, unproxied))
 
     def wait_until_joined(self, timeout: float = START_SECONDS) -> None:
         """Return when the SuperLink has taken it in.

@@ -110,6 +110,7 @@ class FlowerRounds:
         config: Config,
         data: FederatedText,
         say: Callable[[str], None] = lambda line: None,
+        stop: Callable[[], bool] | None = None,
     ) -> None:
         """Set up round 0.
 
@@ -119,6 +120,7 @@ class FlowerRounds:
             data: the server's own: vocabulary, public counts, and held-out clients to evaluate on; the
                 training clients may be on the nodes alone.
             say: told what a person who watches the run wants to know.
+            stop: asked now and then; once true, ``run_round`` raises ``Interrupted``. None: never.
 
         Raises:
             HashfedError: where settings do not go together over a network, or tables cannot be mapped.
@@ -130,7 +132,7 @@ class FlowerRounds:
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
         self._tables = self.state.map_files(config.folder() / "memory") if config.memory_map else {}
         setup = make_setup(config, data.vocabulary)
-        self._post = Post(grid, str(setup.config_records["setup"]["digest"]))
+        self._post = Post(grid, str(setup.config_records["setup"]["digest"]), stop)
         self._members = Members(setup, config.flower.patience, config.flower.clients_per_node, say)
         self._keeper: IndexKeeper | None = None
         self._following: Declarations | None = None
@@ -154,6 +156,7 @@ class FlowerRounds:
         Raises:
             HashfedError: where too few clients have joined, or answered in three attempts.
             DivergedError: where the server's step left no usable model; nor is the state one.
+            Interrupted: on a stop; the state is as before.
 
         """
         self._begin()
