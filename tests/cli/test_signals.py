@@ -18,7 +18,7 @@ import pytest
 
 from hashfed import Interrupted, RunFolder, train
 from hashfed.experiments.train import Silent
-from hashfed.stopping import Stopped, signal_code, handled, raised
+from hashfed.stopping import Stopped, handled, raised, signal_code
 from small import small_config
 
 PATIENCE = 600

@@ -84,8 +84,11 @@ class RunFolder:
             HashfedError: with the setting that goes on with the run.
 
         """
-        if not self._is_run() or not (self.path / "checkpoint" / LATEST).exists():
-            return
+        try:
+            if not self._is_run() or not (self.path / "checkpoint" / LATEST).exists():
+                return
+        except (OSError, ValueError):
+            return  # ``open`` says it
         there, asked = self.config().data.tokenizer, config.data.tokenizer
         if there != asked:
             raise HashfedError(

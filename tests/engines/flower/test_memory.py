@@ -159,7 +159,7 @@ def test_a_server_that_could_go_back_further_than_its_clients_is_refused(texts: 
     config, data = fed_back(texts)
     config = config.model_copy(update={"checkpoint_every": 2})
     with pytest.raises(
-        HashfedError, match=r"checkpoint_every = 2: must be 1 with compression\.error_feedback"
+        HashfedError, match=r"checkpoint_every = 2: must be 1 .or none. with compression\.error_feedback"
     ):
         FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data)
     plain = config.model_copy(update={"compression": Config().compression})
