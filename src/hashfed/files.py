@@ -3,25 +3,25 @@
 import contextlib
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 from hashfed.errors import HashfedError
 
 
 def check_writable(path: Path) -> None:
-    """Find out before a long work whether its result can be written; what is at ``path`` stays as it is.
+    """Find out before a long work whether its result can be written; nothing is left there, nothing changed.
 
     Raises:
         HashfedError: where it cannot.
 
     """
-    beside = _beside(path)
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-        beside.unlink()
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.NamedTemporaryFile(dir=there):
+            pass
     except OSError as error:
         raise _refused(path, error) from None
 
