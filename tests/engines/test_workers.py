@@ -11,6 +11,7 @@ import pytest
 
 from hashfed.engines import Interrupted, Simulation
 from hashfed.errors import HashfedError
+from hashfed.models import Transformer
 from small import small_config, small_data
 
 SCRIPT = """\
@@ -139,3 +140,16 @@ def test_a_client_too_large_for_the_memory_is_one_line(texts: Path, monkeypatch:
         pytest.raises(HashfedError, match=r"^memory ran out: 4 KiB were asked for, .* are free \("),
     ):
         simulation.run_round()
+
+
+def test_a_class_of_the_program_itself_is_named(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers do not run the program, so they cannot find what only it defines."""
+    model = type("OwnTransformer", (Transformer,), {"__module__": "__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], "OwnTransformer", model, raising=False)
+    monkeypatch.setattr("hashfed.engines.simulator.build_model", lambda _: model(8, 8, 2, 16, 2))
+    with pytest.raises(HashfedError) as caught:
+        Simulation(small_config(texts, workers=2), small_data(texts))
+    assert str(caught.value) == (
+        "workers = 2: OwnTransformer is defined in the program that was started, which worker processes do "
+        "not run: move it to a module that the program imports, or set workers = 1"
+    )

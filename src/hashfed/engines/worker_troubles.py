@@ -1,6 +1,7 @@
 """Why a worker process could not start, or ended: one line with the reason and the remedy."""
 
 import errno
+import re
 import resource
 import signal
 
@@ -49,6 +50,11 @@ def start_problem(count: int, text: str) -> Exception:
         )
     if last.startswith(("ImportError:", "ModuleNotFoundError:")):
         return HashfedError(f"workers = {count}: a worker process cannot import what it needs ({last})")
+    if (own := _IN_THE_PROGRAM.search(last)) is not None:
+        return HashfedError(
+            f"workers = {count}: {own[1]} is defined in the program that was started, which worker processes "
+            "do not run: move it to a module that the program imports, or set workers = 1"
+        )
     return RuntimeError(f"in a worker process that was starting:\n{text}")
 
 
@@ -66,6 +72,7 @@ def how_it_ended(code: int | None) -> str:
     return f"was ended by {name} (exit code {code}){reason}"
 
 
+_IN_THE_PROGRAM = re.compile(r"Can't get attribute '([^']+)' on <module '__main__'")
 _REMEDIES: dict[int, str] = {
     signal.SIGKILL: "; if nobody did that by hand, memory ran out: lower workers",
     signal.SIGBUS: "; memory that it shares or a file that it maps could not be read or written: the "
