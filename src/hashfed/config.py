@@ -286,8 +286,6 @@ def identity(config: Config) -> str:
     """A checksum of the fields in which a resumed run may not differ."""
     changeable = (*CHANGEABLE, SOURCE)
     leaves = {name: value for name, value in _leaves(config.model_dump()) if name not in changeable}
-    if leaves[TOKENIZER] == OLD_TOKENIZER:
-        del leaves[TOKENIZER]  # what nodes keep from before that setting stays good
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,14 +26,6 @@ class Stopped(KeyboardInterrupt):
 def signal_code(stop: BaseException) -> int:
     """What shells report of a process that such a signal ended: 128 + its number (130 after Ctrl-C)."""
     return 128 + int(getattr(stop, "signal", signal.SIGINT))
-
-
-def tell(line: str) -> None:
-    """A line on standard error, which may have closed with the terminal."""
-    if sys.stderr is not None:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
 
 
 @contextmanager

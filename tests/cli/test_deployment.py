@@ -439,7 +439,7 @@ def test_ctrl_c_stops_the_run_and_the_node_stays_for_the_next() -> None:
             said = interrupt(server)
             assert server.returncode == 130
             assert "stopping run " in said
-            assert said.endswith("hashfed: stopped; what was finished is saved\n")
+            assert said.endswith("hashfed: stopped; what was saved is kept\n")
         with pytest.raises(NotThere):
             check_health(address)
         with started("serve", "--address", address) as server:

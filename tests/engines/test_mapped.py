@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hashfed.engines import Simulation
-from hashfed.engines.mapped import MappedTable
+from hashfed.engines.mapped import MAPPED, MappedTable
 from hashfed.errors import HashfedError
 from small import small_config, small_data
 
@@ -37,7 +37,7 @@ def test_mapped_tables_change_no_number(texts: Path, tmp_path: Path, workers: in
             output=str(tmp_path / f"run-{mapped}"),
         )
         with Simulation(config, data) as simulation:
-            folder = tmp_path / f"run-{mapped}" / "memory"
+            folder = tmp_path / f"run-{mapped}" / MAPPED
             assert sorted(path.name for path in folder.glob("*")) == (
                 ["first.float32", "indexed.float32", "rows.float32", "second.float32"] if mapped else []
             )

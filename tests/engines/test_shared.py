@@ -96,10 +96,6 @@ def torch_error() -> Exception:
         (torch_error(), "memory ran out: 4,096 TiB were asked for, "),
         (OSError(12, "Cannot allocate memory"), "memory ran out: "),
         (
-            RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
-            "memory ran out: 20.00 MiB were asked",
-        ),
-        (
             RuntimeError("unable to mmap 4096 bytes from file </x>: Cannot allocate memory (12)"),
             "memory ran out: 4 KiB were asked for, ",
         ),
@@ -113,6 +109,15 @@ def test_lack_of_memory_is_one_line(error: Exception, expected: str) -> None:
     assert "are free (" in line
     assert "lower data.vocabulary" in line
     assert "\n" not in line
+
+
+def test_a_gpus_memory_is_not_the_machines() -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has …")
+    with pytest.raises(HashfedError) as found, lack_of_memory():
+        raise error
+    line = str(found.value)
+    assert line.startswith("the GPU's memory ran out (20.00 MiB were asked for): lower client.batch_size, ")
+    assert "free" not in line
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hashfed import train
 from hashfed.engines import Interrupted, Simulation
+from hashfed.engines.mapped import MAPPED
 from hashfed.errors import HashfedError
 from hashfed.models import Transformer
 from small import small_config, small_data
@@ -153,3 +155,41 @@ def test_a_class_of_the_program_itself_is_named(texts: Path, monkeypatch: pytest
         "workers = 2: OwnTransformer is defined in the program that was started, which worker processes do "
         "not run: move it to a module that the program imports, or set workers = 1"
     )
+
+
+def test_a_round_that_was_stopped_is_played_again_with_the_same_numbers(texts: Path) -> None:
+    """What workers had in hand is dropped, but not where they put it."""
+    data, asked = small_data(texts), [10**6]
+    config = small_config(texts, workers=2, cohort=9)
+    with Simulation(small_config(texts, workers=1, cohort=9), data) as simulation:
+        expected = [simulation.run_round().loss for _ in range(2)]
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] == 2  # when the first workers have answered
+
+    with Simulation(config, data, stop) as simulation:
+        asked[0] = 0
+        with pytest.raises(Interrupted):
+            simulation.run_round()
+        assert [simulation.run_round().loss for _ in range(2)] == expected
+
+
+def test_a_start_that_fails_leaves_no_tables(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the corrected command finds an empty folder, or what it began itself."""
+    config = small_config(texts, workers=2, memory_map=True, rounds=1, output=str(tmp_path / "run"))
+
+    def full(*_: object) -> None:
+        raise HashfedError("workers = 2: too few file descriptors")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hashfed.engines.workers.WorkerPool._start", full)
+        with pytest.raises(HashfedError, match="too few"):
+            train(config)
+    assert not list((tmp_path / "run").rglob("*.float32"))
+    left = tmp_path / "run" / MAPPED / "rows.float32"  # as after a kill at that moment
+    left.write_bytes(b"half")
+    assert train(config)["rounds"] == 1
+    assert not left.exists()

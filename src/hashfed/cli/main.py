@@ -21,7 +21,7 @@ from hashfed.cli.streams import exit_code, say, usable_streams
 from hashfed.engines import Interrupted
 from hashfed.engines.lack import lack_of_memory
 from hashfed.errors import HashfedError, warnings_told
-from hashfed.stopping import raised, signal_code, tell
+from hashfed.stopping import raised, signal_code
 
 SETTINGS_USAGE = "[CONFIG] [--GROUP.FIELD VALUE ...]"
 CONFIG_HELP = "YAML file with settings; those given as options come on top"
@@ -213,10 +213,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         say(f"hashfed: {error}")
         return 2
     except Interrupted as stop:
-        tell("hashfed: stopped and saved; the same command goes on from here")
+        say("hashfed: stopped and saved; the same command goes on from here")
         return signal_code(stop)
     except KeyboardInterrupt as stop:
-        tell("hashfed: stopped; what was finished is saved")
+        say("hashfed: stopped; what was saved is kept")
         return signal_code(stop)
 
 

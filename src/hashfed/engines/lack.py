@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from hashfed.errors import HashfedError
 from hashfed.hardware import free_memory, show_bytes
 
@@ -46,6 +48,11 @@ def describe(error: BaseException) -> str:
         asked = f"{show_bytes(int(found[1]))} were asked for, "
     elif (found := _WORDS.search(text)) is not None:
         asked = f"{found[1]} were asked for, "
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f"the GPU's memory ran out ({asked.removesuffix(', ') or text.partition('. ')[0]}): lower "
+            "client.batch_size, data.vocabulary or model.embedding, or set device = cpu"
+        )
     return (
         f"memory ran out: {asked}{free_memory()}; lower data.vocabulary, model.embedding or workers, "
         "set memory_map = true, or give this process more memory"

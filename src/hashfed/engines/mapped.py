@@ -11,6 +11,9 @@ import torch
 
 from hashfed.errors import HashfedError
 
+MAPPED = ".memory"
+"""Their folder in that of a run: a hidden one, for what a killed run leaves there is nothing to keep."""
+
 
 @dataclass(frozen=True)
 class MappedTable:

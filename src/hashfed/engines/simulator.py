@@ -10,6 +10,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_sentences
 from hashfed.engines.exchange import ClientReport, build_model
+from hashfed.engines.mapped import MAPPED
 from hashfed.engines.server_round import accept_update
 from hashfed.engines.state import ServerState
 from hashfed.engines.workers import (
@@ -105,7 +106,7 @@ class Simulation:
         held_out = held_out_sentences(data.held_out, config.evaluation.sentences, config.seed)
         everything = held_out_sentences(data.held_out, None, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}
-        self._tables = self.state.map_files(config.folder() / "memory") if config.memory_map else {}
+        self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
         bench = Workbench(
             config,
             self.model,
@@ -121,8 +122,12 @@ class Simulation:
         count = workers_of(config)
         if count == 1:
             self._executor = InProcess(bench, stop)
-        else:
+            return
+        try:
             self._executor = WorkerPool(bench, count, stop, self.state.share_memory(self._tables))
+        except BaseException:
+            self._delete_tables()
+            raise
 
     def __enter__(self) -> "Simulation":
         return self
@@ -134,6 +139,9 @@ class Simulation:
         trace: TracebackType | None,
     ) -> None:
         self._executor.close()
+        self._delete_tables()
+
+    def _delete_tables(self) -> None:
         for table in self._tables.values():
             table.delete()
 

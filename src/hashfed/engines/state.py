@@ -135,7 +135,7 @@ class ServerState:
         settings = config.server
         step(self.parameters, gradient, self.optimizer, settings)
         try:
-            check_parameters(self.parameters.named())
+            check_parameters(self.parameters.named() if moves_all_rows(settings) else self._moved(gradient))
         except DivergedError as error:
             raise diverged(self.round + 1, error, config.client, settings) from None
         self.round += 1
@@ -146,6 +146,11 @@ class ServerState:
         if self.declared is not None:
             for own in declared:
                 self.declared[torch.from_numpy(own)] += 1
+
+    def _moved(self, gradient: PseudoGradient) -> dict[str, torch.Tensor]:
+        """The parameters that a step moved which leaves rows that no client held."""
+        rows = self.parameters.rows[torch.from_numpy(gradient.ids)]
+        return Parameters(rows, self.parameters.body).named()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every array by name, for a checkpoint."""

@@ -260,6 +260,9 @@ class WorkerPool:
                 try:
                     connection.post(parcel)
                 except OSError:
+                    with suppress(EOFError, OSError):
+                        if problem := connection.hear():  # what it told before it ended
+                            raise start_problem(count, problem) from None
                     raise self._died(connection) from None
             self._until_ready()
         except BaseException:
@@ -348,9 +351,11 @@ class WorkerPool:
         while self._busy:
             connection, _ = self._busy.popitem()
             try:
-                connection.receive()
+                kind, payload = connection.receive()
             except (EOFError, OSError):
                 raise self._died(connection) from None
+            if kind == "update":
+                self._readers[connection].read(payload[0])  # its slot may be new
 
     def _give(self, connection: Channel, position: int, slot: int, task: Task) -> None:
         try:

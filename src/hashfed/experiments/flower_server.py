@@ -4,7 +4,8 @@ Its run folder is on the machine of the SuperLink. A new run with the same confi
 last round that is saved there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging import ERROR, INFO
 from typing import Any
 
@@ -18,6 +19,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.display import printable
 from hashfed.engines import Interrupted, RoundRecord
+from hashfed.engines.evaluation import NotEvaluatedError
 from hashfed.engines.flower.app_folder import config_of
 from hashfed.engines.flower.server import FlowerRounds, without_effect
 from hashfed.engines.lack import lack_of_memory
@@ -76,8 +78,31 @@ class StoppableRounds(FlowerRounds):
             Interrupted: where the run was stopped; the state is that of the last finished round.
 
         """
-        try:
+        if self._stop():  # while nodes evaluated
+            raise Interrupted
+        with self._stoppable():
             return super().run_round()
+
+    def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
+        """Metrics of the current model on held-out clients.
+
+        Raises:
+            Interrupted: where the run was stopped, if ``stoppable``.
+            NotEvaluatedError: where it was, if not: the round before it is finished, and is kept.
+
+        """
+        try:
+            with self._stoppable():
+                return super().evaluate(everything, stoppable)
+        except Interrupted:
+            if stoppable:
+                raise
+            raise NotEvaluatedError("the run was stopped while nodes evaluated") from None
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        try:
+            yield
         except RunNotRunningException:
             raise Interrupted from None
         except (httpx.HTTPError, OSError):

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -219,7 +220,7 @@ class RunFolder:
                 f"data.vocabulary = {due:,}; {REMEDY}"
             )
         if len(found.ids) != due:
-            twice = next(word for rank, word in enumerate(found.words) if word in found.words[:rank])
+            twice = Counter(found.words).most_common(1)[0][0]
             raise HashfedError(f"{path}: has the word {shown(twice)} twice; {REMEDY}")
         facts = self.read_json("data.json") or {}
         if facts.get("vocabulary_sha256") not in (None, _digest(found)):

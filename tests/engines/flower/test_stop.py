@@ -14,7 +14,7 @@ from flwr.supercore.run import RunNotRunningException
 from hashfed import Interrupted, RunFolder, train
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.client_app import EVALUATE, app
 from hashfed.experiments.flower_server import StoppableRounds
 from hashfed.experiments.train import Silent
 from loopback import LoopbackGrid, partitions
@@ -60,6 +60,33 @@ def test_finished_rounds_are_saved(how: str, texts: Path, tmp_path: Path) -> Non
     assert [line["round"] for line in folder.lines("metrics.jsonl")] == [1, 2]
     assert folder.read_json("checkpoint/latest.json")["round"] == 2
     assert folder.wait_until_free(0)
+
+
+@pytest.mark.parametrize("how", ["refuses", "signal"])
+def test_a_stop_while_nodes_evaluate_keeps_the_round_before_it(how: str, texts: Path, tmp_path: Path) -> None:
+    flower = {"clients": len(small_data(texts).train), "evaluation": "clients"}
+    config = small_config(texts, rounds=9, checkpoint_every=100, evaluation={"every": 2}, flower=flower)
+    config = config.model_copy(update={"output": str(tmp_path)})
+
+    class StoppedInEvaluation(LoopbackGrid):
+        stopped = False
+
+        def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+            messages = list(messages)
+            if any(EVALUATE in message.metadata.message_type for message in messages):
+                self.stopped = True
+                if how == "signal":
+                    signal.raise_signal(signal.SIGTERM)
+            if self.stopped and how == "refuses":
+                raise RunNotRunningException
+            return super().push_messages(messages)
+
+    grid = StoppedInEvaluation(app, partitions(texts))
+    with pytest.raises(Interrupted):
+        train(config, None, lambda config, data, stop: StoppableRounds(grid, config, data, stop))
+    folder = RunFolder(tmp_path)
+    assert [("evaluation" in line) for line in folder.lines("metrics.jsonl")] == [False, False]
+    assert folder.read_json("checkpoint/latest.json")["round"] == 2
 
 
 def test_a_folder_at_work_is_waited_for(texts: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from hashfed.engines.flower.round_play import (
     slices_place,
 )
 from hashfed.engines.index_keeper import IndexKeeper
+from hashfed.engines.mapped import MAPPED
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.simulator import RoundRecord, draw_cohort, single_thread
 from hashfed.engines.slice_store import FolderStore
@@ -130,7 +131,7 @@ class FlowerRounds:
         self.config, self.data, self._say = config, data, say
         self.model = build_model(config)
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
-        self._tables = self.state.map_files(config.folder() / "memory") if config.memory_map else {}
+        self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
         setup = make_setup(config, data.vocabulary)
         self._post = Post(grid, str(setup.config_records["setup"]["digest"]), stop)
         self._members = Members(setup, config.flower.patience, config.flower.clients_per_node, say)
@@ -311,9 +312,10 @@ class FlowerRounds:
 
         Args:
             everything: on all their sentences instead of ``config.evaluation.sentences`` of them.
-            stoppable: as in the simulator; nothing stops it here.
+            stoppable: as in the simulator; here a stop always ends waiting for nodes.
 
         Raises:
+            Interrupted: on a stop while nodes evaluate.
             NotEvaluatedError: where the nodes evaluate and none answers.
             DivergedError: where a metric is not finite.
 
