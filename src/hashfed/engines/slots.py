@@ -1,6 +1,6 @@
 """Updates from worker processes to the server through shared memory: written once, read where they lie.
 
-A pipe would copy an update of n × d floats four times (encode, write, read, decode). A *slot* is a piece of
+A socket would copy an update of n × d floats four times (encode, write, read, decode). A *slot* is a piece of
 shared memory that belongs to one worker and holds one update; the server sums the update up from it and
 then lets the worker use it again.
 """
@@ -19,7 +19,7 @@ _FLOAT = 4
 
 @dataclass(frozen=True)
 class SlotMessage:
-    """What goes through the pipe instead of the update.
+    """What goes through the socket instead of the update.
 
     Attributes:
         slot: number of the worker's slot that holds the arrays.
