@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 from hashfed.config import (
     CHANGEABLE,
     Config,
-    _leaves,
     differences,
     identity,
+    leaves,
     load_config,
     make_config,
 )
@@ -143,7 +143,7 @@ PATHS = (st.text() | ODD).filter(lambda text: not text.startswith("~"))
 
 @given(
     source=PATHS,
-    output=st.none() | PATHS,
+    output=st.none() | PATHS.filter(bool),
     rate=st.floats(0, 1e308, exclude_min=True),
     budget=st.floats(0, 1, exclude_min=True),
     clip=st.none() | st.floats(0, 1e308, exclude_min=True),
@@ -226,7 +226,12 @@ def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
         ("seed", -1, "(allowed: ≥ 0)"),
         ("workers", 257, "(allowed: ≥ 1 and ≤ 256)"),
         ("tensorboard", "perhaps", "boolean"),
-        ("model", 3, "dictionary"),
+        ("model", 3, "must hold settings by name"),
+        ("client", [], "must hold settings by name"),
+        ("output", "", "at least 1 character"),
+        ("model.ffn", 2**24 + 1, "(allowed: ≥ 1 and ≤ 16777216)"),
+        ("client.batch_size", 10**22, "must be at most 9007199254740992"),
+        ("rounds", 10**30, "must be at most 9007199254740992"),
         ("tensorboard", 1, "boolean (true or false)"),
         ("tensorboard", "true", "boolean (true or false)"),
         ("rounds", True, "integer"),
@@ -703,7 +708,7 @@ def test_home_folders_in_paths(name: str, monkeypatch: pytest.MonkeyPatch, tmp_p
     leaf = name.rpartition(".")[2]
 
     def value(config: Config) -> str:
-        return str(dict(_leaves(config.model_dump()))[name])
+        return str(dict(leaves(config))[name])
 
     for written, meant in [
         ("~", "/home/ann"),
@@ -722,3 +727,9 @@ def test_home_folders_in_paths(name: str, monkeypatch: pytest.MonkeyPatch, tmp_p
         f"{name} = '~nobody-of-this-name/x': no home folder is known for ~nobody-of-this-name; "
         "in this folder: ./~nobody-of-this-name/x"
     )
+
+
+def test_a_dotted_name_in_a_file_is_shown_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path, "client.learning_rate: 0.1\n")
+    with pytest.raises(HashfedError, match=r"in a file write learning_rate below client:$"):
+        load_config(path)

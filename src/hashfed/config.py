@@ -21,6 +21,8 @@ from hashfed.yaml_text import plain_value, read_yaml, write_yaml
 
 MOST_BYTES = 2**18
 """Of a configuration file: many times one with every setting and a page of comments."""
+WIDEST = 2**24
+"""Of a layer: far beyond any machine, but no number of bytes that overflows."""
 MOST_NAME = 100
 """Characters of a name that is taken for a misspelt one."""
 
@@ -47,15 +49,15 @@ class ModelSettings(Settings):
 
     name: Literal["transformer"] = "transformer"
     """The paper's tied transformer."""
-    embedding: int = Field(96, ge=1)
+    embedding: int = Field(96, ge=1, le=WIDEST)
     """d, width of rows and hidden vectors."""
-    attention: int = Field(96, ge=1)
+    attention: int = Field(96, ge=1, le=WIDEST)
     """Width of queries, keys and values, all heads together."""
     heads: int = Field(8, ge=1)
     """Attention heads; must divide the attention width."""
-    ffn: int = Field(1536, ge=1)
+    ffn: int = Field(1536, ge=1, le=WIDEST)
     """Width of the feed-forward layer."""
-    blocks: int = Field(3, ge=1)
+    blocks: int = Field(3, ge=1, le=1000)
     """Number of blocks."""
 
     @model_validator(mode="after")
@@ -93,7 +95,7 @@ class FlowerSettings(Settings):
     evaluation: Literal["server", "clients"] = "server"
     """Who evaluates: the server, on the held-out clients of its own data; or the nodes, each on the held-out
     clients it hosts (all their sentences), so that no text leaves them."""
-    slices: Annotated[str | None, HOME_EXPANDED] = None
+    slices: Annotated[str | None, HOME_EXPANDED] = Field(None, min_length=1)
     """Folder on the server for the slices of ``selection.delivery: pre-generated``; none: ``slices`` in the
     run's folder."""
     slices_url: str | None = Field(None, pattern=r"^https?://[^\s?#@]+$")
@@ -133,7 +135,7 @@ class Config(Settings):
     stopped; after a kill the rounds since then are computed again, to the same bits."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs hashfed[tensorboard])."""
-    output: Annotated[str | None, HOME_EXPANDED] = None
+    output: Annotated[str | None, HOME_EXPANDED] = Field(None, min_length=1)
     """Folder of the run; none: runs/<source>-<method>-<budget>-seed<seed>."""
 
     @model_validator(mode="before")
@@ -274,7 +276,7 @@ def _make(tree: Mapping[str, Any], where: str, elsewhere: Collection[str]) -> Co
 
 def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
     """Fields that differ, those in ``CHANGEABLE`` left out: (dotted name, value, other value)."""
-    left, right = dict(_leaves(one.model_dump())), dict(_leaves(other.model_dump()))
+    left, right = dict(leaves(one)), dict(leaves(other))
     return [
         (name, value, right[name])
         for name, value in left.items()
@@ -285,8 +287,13 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
 def identity(config: Config) -> str:
     """A checksum of the fields in which a resumed run may not differ."""
     changeable = (*CHANGEABLE, SOURCE)
-    leaves = {name: value for name, value in _leaves(config.model_dump()) if name not in changeable}
-    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()
+    kept = {name: value for name, value in leaves(config) if name not in changeable}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def leaves(config: Config) -> Iterator[tuple[str, Any]]:
+    """Every setting by its dotted name."""
+    return _leaves(config.model_dump())
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -330,6 +337,8 @@ def _explain(error: ValidationError) -> str:
     if problem["type"] == "value_error" and _find(path) is not None:
         # A group's own check begins its message with the field's name.
         return f"{name}.{message}" if name else message
+    if problem["type"] in ("model_type", "dict_type"):
+        message = "must hold settings by name"
     field = _field(path)
     notes = [f"allowed: {bounds(field)}"] if field and bounds(field) else []
     notes += _remedies(problem["type"], problem["input"], field)
@@ -342,11 +351,14 @@ def _hint(path: list[str]) -> str:
     """Which setting may be meant by an unknown one."""
     parent = _find(path[:-1])
     known = list(parent.model_fields) if parent else []
-    leaves = {full.rpartition(".")[2]: full for full, _ in _leaves(Config().model_dump())}
     # Comparing takes long where a name is.
     last = path[-1] if len(path[-1]) < MOST_NAME else ""
+    group, _, leaf = last.partition(".")
+    if leaf and _field([*path[:-1], group, leaf]) is not None:
+        return f"in a file write {leaf} below {group}:"
+    by_name = {full.rpartition(".")[2]: full for full, _ in leaves(Config())}
     close = get_close_matches(last, known, n=1)
-    elsewhere = [leaves[name] for name in get_close_matches(last, leaves, n=1)]
+    elsewhere = [by_name[name] for name in get_close_matches(last, by_name, n=1)]
     if close or elsewhere:
         prefix = "".join(f"{part}." for part in path[:-1])
         return f"did you mean {prefix + close[0] if close else elsewhere[0]}?"
@@ -393,9 +405,9 @@ _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 def bounds(field: FieldInfo) -> str:
     """Such as ``> 0 and ≤ 1``."""
     parts = [
-        f"{sign} {getattr(item, name):g}"
+        f"{sign} {value}" if isinstance(value, int) else f"{sign} {value:g}"
         for name, sign in _SIGNS.items()
         for item in field.metadata
-        if getattr(item, name, None) is not None
+        if (value := getattr(item, name, None)) is not None
     ]
     return " and ".join(parts)

@@ -1,12 +1,16 @@
 """The base of every group of settings: typed, immutable, checked when made."""
 
 import os
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
+from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
+
+LARGEST = 2**53
+"""Whole number that a setting may be, save the seed: JSON and real numbers hold it exactly."""
 
 
 class Settings(BaseModel):
@@ -22,6 +26,13 @@ class Settings(BaseModel):
         allow_inf_nan=False,
         strict=True,
     )
+
+    @model_validator(mode="after")
+    def _check_whole_numbers(self) -> Self:
+        for name, value in self:
+            if isinstance(value, int) and value > LARGEST and name != "seed":
+                raise ValueError(f"{name} = {shown(value)}: must be at most {LARGEST}")
+        return self
 
 
 def _expand(value: Any) -> Any:

@@ -139,3 +139,19 @@ def test_home_folders_are_found_by_commands(
     assert main([*one, "~/tiny"]) == 0
     names = {"tiny", "page.html", "buckets.html", "buckets.json", "bench"}
     assert {item.name for item in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "config.yaml", "summary.json", "checkpoint/latest.json"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(["compare"], "--output"), (["reproduce", "buckets"], "--output"), (["reproduce", "buckets"], "--json")],
+)
+def test_no_result_replaces_what_a_run_wrote_of_itself(
+    command: list[str], option: str, name: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (trained / name).read_bytes()
+    assert main([*command, str(trained), option, str(trained / name)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"hashfed: {option} = {trained / name}: belongs to the run in that folder; choose another file"
+    )
+    assert (trained / name).read_bytes() == before

@@ -137,7 +137,7 @@ def test_an_output_that_cannot_be_written(run: Path, option: str, capsys: pytest
     pytest.importorskip("jinja2")
     pytest.importorskip("plotly")
     Path("file").write_text("x")
-    assert refused(capsys, run, option, "file/inside") == "file/inside: cannot be written (File exists)"
+    assert refused(capsys, run, option, "file/inside") == "file/inside: cannot be written (Not a directory)"
     Path("folder").mkdir()
     assert refused(capsys, run, option, "folder").startswith("folder: cannot be written (")
 

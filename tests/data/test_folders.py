@@ -125,9 +125,10 @@ def test_links_are_followed_and_each_file_is_read_once(tmp_path: Path) -> None:
     }.items():
         (root / link).symlink_to(target)
     (outside / "back").symlink_to(root)
+    (root / "team" / "also-c.txt").hardlink_to(root / "team" / "c.txt")  # another name of the same file
     assert found(root) == (
-        ["b.txt", "f.txt", "others/d.txt", "others/deep/e.txt", "team/c.txt"],
-        {"linked twice": 8, "linked to nothing": 1, "hidden": 1},
+        ["b.txt", "f.txt", "others/d.txt", "others/deep/e.txt", "team/also-c.txt"],
+        {"linked twice": 9, "linked to nothing": 1, "hidden": 1},
     )
 
 

@@ -104,7 +104,8 @@ def test_a_field_that_is_there_twice_is_refused(line: bytes, name: str, tmp_path
 def test_a_client_on_several_lines_is_one_client(tmp_path: Path) -> None:
     lines = [("a", ["1"]), ("b", ["2"]), ("a", ["3", "4"]), ("none", [])]
     content = "".join(json.dumps({"client": client, "texts": texts}) + "\n" for client, texts in lines)
-    found = read_texts(str(write(tmp_path / "p.jsonl", content.encode())))
+    with pytest.warns(HashfedWarning, match="1 line without a text"):
+        found = read_texts(str(write(tmp_path / "p.jsonl", content.encode())))
     assert found == [ClientTexts("a", ["1", "3", "4"]), ClientTexts("b", ["2"])]
 
 
@@ -169,7 +170,8 @@ def test_a_missing_source_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["p.jsonl", "p.jsonl.gz"])
 def test_a_source_without_a_text_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
     path = write(tmp_path / name, content)
-    assert problem(path) == f"data.source = {path}: holds no client with a text"
+    counted = " (1 line without a text)" if content.strip() else ""
+    assert problem(path) == f"data.source = {path}: holds no client with a text{counted}"
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -205,7 +207,7 @@ def test_a_folder_is_read_in_the_same_order_every_time(tmp_path: Path) -> None:
 
 def test_a_text_file_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "team" / "ann.txt", b"caf\xe9\n")
-    remedy = "convert it, such as with: iconv -f LATIN1 -t UTF-8 FILE > NEW"
+    remedy = "if it is text, convert it from its encoding: iconv -f ENCODING -t UTF-8 FILE > NEW"
     assert problem(tmp_path) == f"{path}: not UTF-8 text (byte 3); {remedy}"
 
 
@@ -314,3 +316,27 @@ def test_names_that_are_not_utf_8_stay_two_clients(tmp_path: Path) -> None:
     for byte in (b"\xe8", b"\xe9"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf" + byte + b".txt")).write_bytes(byte[:0] + b"x")
     assert [item.client for item in read_texts(str(tmp_path))] == ["caf\\xe8", "caf\\xe9"]
+
+
+def test_a_single_text_file_is_told_from_json_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "ann.TXT", b"hello\n")
+    assert (
+        problem(path) == f"data.source = {path}: a single text file; give the folder it is in, or JSON Lines"
+    )
+
+
+def test_lines_without_a_text_are_counted(tmp_path: Path) -> None:
+    empty = b'{"client": "b", "texts": []}\n{"client": "c", "texts": ["", " "]}\n'
+    path = write(tmp_path / "p.jsonl", b'{"client": "a", "texts": ["x"]}\n' + empty)
+    with pytest.warns(HashfedWarning, match=r": 2 lines without a text$"):
+        read_texts(str(path))
+
+
+def test_japanese_that_is_no_unicode_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "日本語のテキスト\n".encode("iso2022_jp"))
+    assert problem(tmp_path).startswith(f"{path}: line 1 holds the control character U+001B")
+
+
+def test_a_compressed_file_under_another_name_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", gzip.compress(b"hello\n"))
+    assert problem(tmp_path).startswith(f"{path}: is compressed by gzip")

@@ -119,6 +119,22 @@ CASES: dict[str, tuple[Damage, tuple[str, ...], str]] = {
         MODEL,
         r"vocabulary(\.json: has 40 words| is 30 there)|config.yaml: not of|texts of",
     ),
+    "other heads": (
+        changed("config.yaml", "heads: 2", "heads: 4"),
+        ALL,
+        "config.yaml: not of this run .model.heads is 4, and was 2 when it began",
+    ),
+    "other seed": (changed("config.yaml", "seed: 0", "seed: 1"), ALL, "config.yaml: not of this run .seed"),
+    "infinite rows": (
+        changed("metrics.jsonl", '"flops": ', '"flops": 1e999, "was": '),
+        ("train",),
+        "metrics.jsonl, line 1: flops = inf",
+    ),
+    "impossible accuracy": (
+        edited("summary.json", lambda value: value["evaluation"].update(accuracy=-5.0)),
+        ("compare",),
+        "summary.json: evaluation.accuracy = -5.0",
+    ),
     "configuration of nothing": (
         replaced("config.yaml", ""),
         ("train", *WORDS),

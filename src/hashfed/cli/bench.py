@@ -9,13 +9,14 @@ from typing import Any
 from tqdm import tqdm
 
 from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.cli.outputs import check_output
 from hashfed.display import printable
 from hashfed.engines.allocator import keep_memory
 from hashfed.errors import HashfedError
 from hashfed.experiments.index_benchmark.result import summarize
 from hashfed.experiments.index_benchmark.run import LAYERS, bench_target, check_variants
 from hashfed.experiments.index_benchmark.speed import SPEED_METHODS, USUAL, check_speed, measure_speed
-from hashfed.files import check_writable, write_atomically
+from hashfed.files import write_atomically
 from hashfed.report.html import require_report
 from hashfed.report.index_page import write_index_page
 from hashfed.report.index_speed_table import print_speed_table
@@ -89,7 +90,7 @@ def _bench_speed(arguments: argparse.Namespace) -> None:
     """Measure each number of rows, write ``result.json`` after each, and print tables."""
     names = check_speed(arguments.methods, arguments.rows, arguments.width, arguments.repeats)
     path = arguments.output / "result.json"
-    check_writable(path)  # better now than after the measurements
+    check_output(path)  # better now than after the measurements
     keep_memory()
     results: list[dict[str, Any]] = []
     for size in arguments.rows:
@@ -117,7 +118,7 @@ def _bench_layers(arguments: argparse.Namespace) -> None:
         if getattr(arguments, option) < 1:
             raise HashfedError(f"--{option} = {getattr(arguments, option)}: must be at least 1")
     require_report("hashfed bench index")
-    check_writable(arguments.output / "result.json")  # better now than after the measurements
+    check_output(arguments.output / "result.json")  # better now than after the measurements
     keep_memory()
     result: dict[str, Any] = {
         "budgets": budgets,

@@ -9,9 +9,10 @@ from typing import Any
 from tqdm import tqdm
 
 from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.cli.outputs import check_output
 from hashfed.errors import HashfedError
 from hashfed.experiments.client_benchmark.run import bench_client as measure
-from hashfed.files import check_writable, write_atomically
+from hashfed.files import write_atomically
 from hashfed.report.client_table import print_client_table
 
 
@@ -52,7 +53,7 @@ def bench_client(arguments: argparse.Namespace) -> None:
     ):
         if least < 1:
             raise HashfedError(f"--{name} = {least}: must be at least 1")
-    check_writable(arguments.output)  # better now than after the measurements
+    check_output(arguments.output)  # better now than after the measurements
     results: list[dict[str, Any]] = []
     for words in arguments.vocabularies:
         count = (arguments.repeats + 1) * (2 + 2 * len({1.0, *arguments.budgets}))

@@ -9,10 +9,11 @@ from typing import Any
 from tqdm import tqdm
 
 from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.cli.outputs import check_output
 from hashfed.errors import HashfedError
 from hashfed.experiments.memory_benchmark.clients import client_memory
 from hashfed.experiments.memory_benchmark.server import server_memory
-from hashfed.files import check_writable, write_atomically
+from hashfed.files import write_atomically
 from hashfed.report.memory_table import print_client_memory, print_server_memory
 
 
@@ -48,7 +49,7 @@ def add_bench_memory(parser: Parser) -> None:
 def bench_memory(arguments: argparse.Namespace) -> None:
     """Measure, print a table for each part, and write all as JSON."""
     _check(arguments)
-    check_writable(arguments.output)  # better now than after the measurements
+    check_output(arguments.output)  # better now than after the measurements
     result: dict[str, Any] = {"clients": [], "server": None}
     steps = len(arguments.vocabularies) * len({1.0, *arguments.budgets})
     steps += len(arguments.cohorts) * len(arguments.workers)

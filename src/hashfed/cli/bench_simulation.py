@@ -9,11 +9,12 @@ from typing import Any
 from tqdm import tqdm
 
 from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.cli.outputs import check_output
 from hashfed.errors import HashfedError
 from hashfed.experiments.simulation_benchmark.run import PACKAGES
 from hashfed.experiments.simulation_benchmark.run import bench_simulation as measure
 from hashfed.experiments.simulation_benchmark.scenario import Scenario
-from hashfed.files import check_writable, with_home, write_atomically
+from hashfed.files import with_home, write_atomically
 from hashfed.hardware import usable_cores
 from hashfed.report.simulation_table import print_simulation_table
 
@@ -83,7 +84,7 @@ def bench_simulation(arguments: argparse.Namespace) -> None:
             raise HashfedError(f"--python = {item}: must be PEER=PATH, a peer of {', '.join(PACKAGES)}")
         if name in interpreters:
             interpreters[name] = with_home(place)
-    check_writable(arguments.output)  # better now than after the measurements
+    check_output(arguments.output)  # better now than after the measurements
     results: list[dict[str, Any]] = []
     for words in arguments.vocabularies:
         scenario = Scenario(

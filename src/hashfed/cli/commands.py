@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from hashfed import experiments
 from hashfed.cli.arguments import overrides
+from hashfed.cli.outputs import check_output
 from hashfed.cli.streams import say
 from hashfed.config import load_config
 from hashfed.display import printable, shown
@@ -61,6 +62,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     """``hashfed compare``."""
+    check_output(arguments.output)
     runs = [experiments.RunFolder(path) for path in arguments.runs]
     print_table(runs, sys.stdout)
     write_page(runs, arguments.output)

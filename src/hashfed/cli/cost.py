@@ -8,13 +8,14 @@ from tqdm import tqdm
 
 from hashfed import experiments
 from hashfed.cli.arguments import Parser, overrides, path, real
+from hashfed.cli.outputs import check_output
 from hashfed.cli.sizes import read_bytes
 from hashfed.config import load_config
 from hashfed.engines.device_memory import PROBES
 from hashfed.errors import HashfedError
 from hashfed.experiments.cost.run import BUDGETS, bill
 from hashfed.experiments.cost.search import Limits
-from hashfed.files import check_writable, write_atomically
+from hashfed.files import write_atomically
 from hashfed.report.cost_table import print_cost
 
 
@@ -57,7 +58,7 @@ def cost(arguments: argparse.Namespace) -> None:
             raise HashfedError(f"--budgets = {budget:g}: must be > 0 and ≤ 1")
     limits = Limits(_limit("max-memory", arguments.max_memory), _limit("max-bytes", arguments.max_bytes))
     if arguments.json is not None:
-        check_writable(arguments.json)  # better now than after the measurements
+        check_output(arguments.json, "--json")  # better now than after the measurements
     with tqdm(disable=None, bar_format="{desc}") as bar:
         data = experiments.load_data(config)
         tell = bar.set_description_str

@@ -7,6 +7,7 @@ import sys
 
 from hashfed import experiments
 from hashfed.cli.arguments import Parser, path, whole
+from hashfed.cli.outputs import check_output
 from hashfed.experiments.buckets import BucketSettings, find_buckets, read_rows
 from hashfed.files import write_atomically
 from hashfed.report.buckets_page import write_buckets_page
@@ -49,12 +50,15 @@ def buckets(arguments: argparse.Namespace) -> None:
         near=tuple(arguments.near),
     )
     run = experiments.RunFolder(arguments.run_folder)
+    output = arguments.output or run.path / "buckets.html"
+    check_output(output)
+    if arguments.json is not None:
+        check_output(arguments.json, "--json")
     rows, vocabulary = read_rows(run)
     found = find_buckets(rows, vocabulary, settings)
     print_buckets(found, shutil.get_terminal_size().columns, sys.stdout)
     if arguments.json is not None:
         text = json.dumps(found.as_dict(), indent=1, ensure_ascii=False) + "\n"
         write_atomically(arguments.json, text.encode())
-    output = arguments.output or run.path / "buckets.html"
     write_buckets_page(found, rows, run.path.resolve().name, output)
     print(f"\npage: {output}")

@@ -24,6 +24,8 @@ class _Walk:
     left_out: Counter[str] = field(default_factory=Counter)
     seen: set[str] = field(default_factory=set)
     """Real paths of folders that are walked and of files."""
+    inodes: set[tuple[int, int]] = field(default_factory=set)
+    """Of files, which may have a second name (a hard link)."""
     links: list[Path] = field(default_factory=list)
     """Found and not yet followed."""
 
@@ -54,7 +56,7 @@ def _walk_folder(walk: _Walk, folder: Path, real: str) -> None:
         if real in walk.seen:
             continue
         walk.seen.add(real)
-        for entry in _entries(folder):
+        for entry in sorted(_entries(folder), key=lambda item: item.name):
             path, its_real = folder / entry.name, os.path.join(real, entry.name)  # noqa: PTH118
             if _is_hidden(entry.name):
                 walk.left_out["hidden"] += _count(entry)
@@ -63,31 +65,34 @@ def _walk_folder(walk: _Walk, folder: Path, real: str) -> None:
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append((path, its_real))
             else:
-                _add_file(walk, path, its_real, entry.stat(follow_symlinks=False).st_mode)
+                _add_file(walk, path, its_real, entry.stat(follow_symlinks=False))
 
 
 def _follow(walk: _Walk, link: Path) -> None:
     real = os.path.realpath(link)
     try:
-        mode = os.stat(real).st_mode  # noqa: PTH116
+        status = os.stat(real)  # noqa: PTH116
     except OSError:
         walk.left_out["linked to nothing"] += 1
         return
     if real in walk.seen or walk.root.startswith(real.rstrip(os.sep) + os.sep):
         walk.left_out["linked twice"] += 1
-    elif stat.S_ISDIR(mode):
+    elif stat.S_ISDIR(status.st_mode):
         _walk_folder(walk, link, real)
     else:
-        _add_file(walk, link, real, mode)
+        _add_file(walk, link, real, status)
 
 
-def _add_file(walk: _Walk, path: Path, real: str, mode: int) -> None:
+def _add_file(walk: _Walk, path: Path, real: str, status: os.stat_result) -> None:
     if not path.name.lower().endswith((TEXT, *JSON_LINES)):
         walk.left_out[_suffix(path.name)] += 1
-    elif not stat.S_ISREG(mode):
+    elif not stat.S_ISREG(status.st_mode):
         walk.left_out["not regular"] += 1  # a pipe might never end
+    elif (status.st_dev, status.st_ino) in walk.inodes:
+        walk.left_out["linked twice"] += 1
     else:
         walk.seen.add(real)
+        walk.inodes.add((status.st_dev, status.st_ino))
         walk.files.append(path)
 
 

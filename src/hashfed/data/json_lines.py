@@ -41,7 +41,10 @@ def read_json_lines(path: Path, left_out: LeftOut) -> Iterator[ClientTexts]:
         with gzip.GzipFile(path) if packed else path.open("rb") as file:
             for number, line in enumerate(decoded_lines(file, path), start=1):
                 if line.strip():
-                    yield _parse_line(line, f"{path}, line {number}", left_out)
+                    client = _parse_line(line, f"{path}, line {number}", left_out)
+                    if not any(text.strip() for text in client.texts):
+                        left_out.clients += 1
+                    yield client
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise HashfedError(f"{path}: {error.strerror or error}") from None
     except (OSError, EOFError, zlib.error) as error:

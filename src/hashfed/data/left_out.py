@@ -19,11 +19,13 @@ class LeftOut:
 
     Attributes:
         files: by the reason, such as ``hidden`` or ``.md``.
+        clients: lines of JSON Lines without a text.
         fields: lines by the name of a field of JSON Lines that is none of ours.
 
     """
 
     files: Counter[str] = field(default_factory=Counter)
+    clients: int = 0
     fields: Counter[str] = field(default_factory=Counter)
 
     def add_fields(self, names: Iterable[str]) -> None:
@@ -38,6 +40,8 @@ class LeftOut:
             total = self.files.total()
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in _first(self.files))
             parts.append(f"{total:,} file{'s' if total > 1 else ''} not read: {reasons}")
+        if self.clients:
+            parts.append(f"{self.clients:,} line{'s' if self.clients > 1 else ''} without a text")
         if self.fields:
             names = ", ".join(
                 f"{printable(brief(name, 40))} in {count:,} line{'s' if count > 1 else ''}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from hashfed.data.client_texts import ClientTexts
-from hashfed.data.folders import JSON_LINES, find_files
+from hashfed.data.folders import JSON_LINES, TEXT, find_files
 from hashfed.data.json_lines import read_json_lines
 from hashfed.data.left_out import LeftOut
 from hashfed.data.text_files import read_lines
@@ -49,6 +49,8 @@ def read_texts(source: str, setting: str = "data.source") -> list[ClientTexts]:
             raise HashfedError(f"{where}: no usable path ({brief(str(error))})") from None
         if not source or not exists:
             raise HashfedError(f"{where}: no such file or folder, nor one of: {', '.join(NAMED)}")
+        if not is_folder and path.name.lower().endswith(TEXT):
+            raise HashfedError(f"{where}: a single text file; give the folder it is in, or JSON Lines")
         clients = list(_read_folder(path, left_out) if is_folder else read_json_lines(path, left_out))
     clients = merge_clients(clients)
     if not clients:

@@ -16,12 +16,14 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
 """Byte order marks that say how a file is encoded; all others are read as UTF-8, with its mark or without."""
-_CONTROL = re.compile(r"[\0-\6\x0e-\x1a\x1f]")
-"""Control characters that are in no text, as ``file`` has it; separators and those of terminals may be."""
+_CONTROL = re.compile(r"[\0-\6\x0e-\x1a\x1f]|\x1b(?=\$)")
+"""Control characters that are in no text, as ``file`` has it; separators and those of terminals may be,
+but not the escapes of ISO-2022, which begin another character set."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
 REMOVE = "remove it, or leave the file out if it is no text"
-CONVERT = "convert it, such as with: iconv -f LATIN1 -t UTF-8 FILE > NEW"
+CONVERT = "if it is text, convert it from its encoding: iconv -f ENCODING -t UTF-8 FILE > NEW"
 BinaryFile = gzip.GzipFile | io.BufferedReader
+GZIP = b"\x1f\x8b"
 SAMPLE = 4096
 """Bytes that are looked at to guess an encoding."""
 
@@ -63,13 +65,15 @@ def decoded_lines(file: BinaryFile, path: Path) -> Iterator[str]:
     if encoding is None:
         yield from _utf8_lines(file, path)
         return
-    number = 0
+    number, reader = 0, io.TextIOWrapper(file, encoding)
     try:
-        for line in io.TextIOWrapper(file, encoding):
+        for line in reader:
             number += 1
             yield line
     except UnicodeError as error:
         raise HashfedError(f"{path}, line {number + 1}: not {encoding} text ({error})") from None
+    finally:
+        reader.detach()  # the file is its opener's to close
 
 
 def _utf8_lines(file: BinaryFile, path: Path) -> Iterator[str]:
@@ -99,6 +103,8 @@ def _marked(data: bytes) -> str | None:
 
 def _no_text(where: Path | str, data: bytes, problem: str) -> HashfedError:
     """The problem, or what the bytes are rather than UTF-8."""
+    if data.startswith(GZIP):
+        return HashfedError(f"{where}: is compressed by gzip; texts are read from .jsonl.gz, not such")
     guess = _guess(data[:SAMPLE])
     if guess is not None:
         problem = (

@@ -1,5 +1,6 @@
 """All that a run must remember from one round to the next."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from hashfed.federated.aggregate import PseudoGradient, RowShares
 from hashfed.federated.divergence import DivergedError, check_parameters, diverged
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.optimizers import OptimizerState, init_optimizer, moves_all_rows, step
+from hashfed.hardware import free_memory, memory_limits, show_bytes
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 
@@ -60,7 +62,13 @@ class ServerState:
 
     @classmethod
     def fresh(cls, model: Model, size: int, config: Config) -> "ServerState":
-        """Before the first round."""
+        """Before the first round.
+
+        Raises:
+            HashfedError: where there is not enough memory for it.
+
+        """
+        check_memory(model, size, config)
         parameters = model.init(size, stream(config.seed, "init"))
         counts = torch.zeros(size, dtype=torch.float64) if config.retrieval.counts == "declared" else None
         return cls(
@@ -214,6 +222,24 @@ class ServerState:
         self.changed.fill_(self.round)
         self.optimizer.steps = int(numbers["steps"])
         self.shares.total = float(numbers["total_weight"])
+
+
+def check_memory(model: Model, size: int, config: Config) -> None:
+    """Refuse a model whose parameters and moments do not fit into this machine's memory.
+
+    Raises:
+        HashfedError: with the bytes needed, and those that are free.
+
+    """
+    optimizer = config.server.optimizer
+    copies = 1 + (optimizer != "fedavg") + (optimizer not in ("fedavg", "fedavgm"))
+    parameters = size * model.dimension + sum(math.prod(shape) for shape in model.body_shapes().values())
+    needed = 4 * copies * parameters
+    if any(needed > free for free, _ in memory_limits()):
+        raise HashfedError(
+            f"memory: {parameters:,} parameters and the server's moments need {show_bytes(needed)}, and "
+            f"{free_memory()}; lower data.vocabulary or the sizes of the model"
+        )
 
 
 def _residual_tensors(residuals: Mapping[str, Residual]) -> dict[str, torch.Tensor]:

@@ -11,27 +11,28 @@ from hashfed.errors import HashfedError
 REMEDY = "restore the file from a copy, or train in another folder (--output)"
 
 Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Numbers = dict[str, float]
 
 
 class _Contents(BaseModel):
     """Only what is read is asked for; other versions of hashfed may have written more."""
 
-    model_config = ConfigDict(strict=True, extra="ignore")
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class Floors(_Contents):
     """In ``data.json``: what tables of counts achieve."""
 
     __pydantic_extra__: dict[str, float]
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
-    unigram_accuracy: float
+    unigram_accuracy: Share
     unigram_nll: float
-    bigram_accuracy: float
+    bigram_accuracy: Share
     bigram_nll: float
     targets: float
-    oov_rate: float
+    oov_rate: Share
 
 
 class DataFacts(_Contents):
@@ -49,9 +50,9 @@ class DataFacts(_Contents):
 class Evaluation(_Contents):
     """Of held-out sentences."""
 
-    accuracy: float
-    accuracy_with_oov: float
-    top3_accuracy: float
+    accuracy: Share
+    accuracy_with_oov: Share
+    top3_accuracy: Share
     nll: float
 
 

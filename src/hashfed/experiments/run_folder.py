@@ -25,7 +25,16 @@ from typing import IO, Any
 import torch
 from pydantic import BaseModel
 
-from hashfed.config import OLD_TOKENIZER, SOURCE, TOKENIZER, Config, differences, load_config
+from hashfed.config import (
+    CHANGEABLE,
+    OLD_TOKENIZER,
+    SOURCE,
+    TOKENIZER,
+    Config,
+    differences,
+    leaves,
+    load_config,
+)
 from hashfed.data import Vocabulary
 from hashfed.data.vocabulary import SPECIAL
 from hashfed.display import brief, shown
@@ -42,6 +51,21 @@ REMEDIES = {
     "timings.jsonl": "delete the file: only the seconds of past rounds are lost",
 }
 """Where there is a simpler one than ``REMEDY``."""
+
+
+RECORDS = ("config.yaml", "vocabulary.json", "data.json", "metrics.jsonl", "timings.jsonl", "summary.json")
+"""Files that only a training writes."""
+
+
+def is_record(path: Path) -> bool:
+    """Whether a training writes this file of its run's folder."""
+    path = Path(os.path.realpath(path))
+    folder = path.parent.parent if path.parent.name == "checkpoint" else path.parent
+    try:
+        run = (folder / "config.yaml").is_file() and (folder / ".lock").exists()
+    except OSError:
+        return False
+    return run and (path.name in RECORDS or path.parent != folder)
 
 
 class RunFolder:
@@ -132,7 +156,9 @@ class RunFolder:
         """
         write_atomically(self.path / "config.yaml", config.to_yaml().encode())
         write_atomically(self.path / "vocabulary.json", vocabulary.to_json().encode())
-        self.write_json("data.json", data | {"vocabulary_sha256": _digest(vocabulary)})
+        began = {name: value for name, value in leaves(config) if name not in (*CHANGEABLE, SOURCE)}
+        facts = data | {"vocabulary_sha256": _digest(vocabulary), "settings": began}
+        self.write_json("data.json", facts)
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -170,10 +196,26 @@ class RunFolder:
             config = load_config(self.path / "config.yaml")
         except HashfedError as error:
             raise HashfedError(f"{error}; {REMEDY}") from None
-        if "tokenizer" in config.data.model_fields_set:
-            return config
-        data = config.data.model_copy(update={"tokenizer": OLD_TOKENIZER})
-        return config.model_copy(update={"data": data})
+        if "tokenizer" not in config.data.model_fields_set:
+            data = config.data.model_copy(update={"tokenizer": OLD_TOKENIZER})
+            config = config.model_copy(update={"data": data})
+        self._check_unchanged(config)
+        return config
+
+    def _check_unchanged(self, config: Config) -> None:
+        """Refuse a configuration that somebody changed: other numbers would come of the same parameters."""
+        try:
+            began = json.loads((self.path / "data.json").read_text(encoding="utf-8")).get("settings", {})
+            now = dict(leaves(config))
+            changed = [(name, value) for name, value in began.items() if now.get(name, value) != value]
+        except (OSError, ValueError, AttributeError):
+            return  # none, or damaged: said where it is read
+        if changed:
+            name, value = changed[0]
+            raise HashfedError(
+                f"{self.path / 'config.yaml'}: not of this run ({brief(name)} is {shown(now[name])}, and was "
+                f"{shown(value)} when it began); {REMEDY}"
+            )
 
     def parameters(self) -> Parameters:
         """The model's parameters in the last checkpoint.
