@@ -53,7 +53,8 @@ class Evaluation(_Contents):
     accuracy: Share
     accuracy_with_oov: Share
     top3_accuracy: Share
-    nll: float
+    nll: Annotated[float, Field(allow_inf_nan=True)]
+    """Not finite in runs of earlier versions that had diverged; plots leave a gap."""
 
 
 class Device(_Contents):

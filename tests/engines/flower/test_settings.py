@@ -16,6 +16,7 @@ from hashfed.data import FederatedText
 from hashfed.engines import Simulation
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds, check_config, without_effect
+from hashfed.engines.mapped import MAPPED
 from hashfed.errors import HashfedError
 from hashfed.experiments.train import Engine, train
 from hashfed.retrieval import METHODS
@@ -153,7 +154,7 @@ def test_mapped_tables_are_the_same_numbers(texts: Path, tmp_path: Path) -> None
             retrieval={"refresh": 2},
             flower={"clients": len(data.train)},
         )
-        memory = tmp_path / str(mapped) / "memory"
+        memory = tmp_path / str(mapped) / MAPPED
         with FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data) as engine:
             losses = [engine.run_round().loss for _ in range(2)]
             saved = {name: value.clone() for name, value in engine.state.tensors().items()}
