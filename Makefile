@@ -1,4 +1,4 @@
-# make run     install, train five methods on real text, write the comparison page (about 13 minutes)
+# make run     install, train five methods on real text, write the comparison page (about 8 minutes)
 # make test    install and run the tests
 # make lint    formatting, lint, types, direction of imports
 # make bench   measure the client's memory and time; prints JSON
