@@ -286,9 +286,12 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
 
 def identity(config: Config) -> str:
     """A checksum of the fields in which a resumed run may not differ."""
-    changeable = (*CHANGEABLE, SOURCE)
-    kept = {name: value for name, value in leaves(config) if name not in changeable}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(deciding_settings(config), sort_keys=True).encode()).hexdigest()
+
+
+def deciding_settings(config: Config) -> dict[str, Any]:
+    """Settings that decide a run's numbers, by their dotted names: all but ``CHANGEABLE`` and ``SOURCE``."""
+    return {name: value for name, value in leaves(config) if name not in (*CHANGEABLE, SOURCE)}
 
 
 def leaves(config: Config) -> Iterator[tuple[str, Any]]:

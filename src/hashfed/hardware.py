@@ -65,6 +65,11 @@ def memory_limits(root: Path = Path("/")) -> list[tuple[int, str]]:
     return found
 
 
+def exceeds_memory(size: int) -> bool:
+    """Whether so many bytes cannot be had."""
+    return any(size > free for free, _ in memory_limits())
+
+
 def free_memory(root: Path = Path("/")) -> str:
     """How much memory is free, in words, by its tightest limit."""
     limits = memory_limits(root)

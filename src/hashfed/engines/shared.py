@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.hardware import free_memory, memory_limits, show_bytes
+from hashfed.hardware import exceeds_memory, free_memory, show_bytes
 
 ALIGNED = 4096
 """Bytes at a multiple of which each table begins."""
@@ -50,7 +50,7 @@ class SharedBlock:
         """
         size = max(1, size)
         # Asked for more than there is, the kernel gives what there is, and then ends processes.
-        if any(size > free for free, _ in memory_limits()):
+        if exceeds_memory(size):
             raise _too_large(size, "")
         handle = _nameless_file()
         try:

@@ -16,8 +16,8 @@ from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import PseudoGradient, RowShares
 from hashfed.federated.divergence import DivergedError, check_parameters, diverged
 from hashfed.federated.error_feedback import Residual
-from hashfed.federated.optimizers import OptimizerState, init_optimizer, moves_all_rows, step
-from hashfed.hardware import free_memory, memory_limits, show_bytes
+from hashfed.federated.optimizers import OptimizerState, has_moments, init_optimizer, moves_all_rows, step
+from hashfed.hardware import exceeds_memory, free_memory, show_bytes
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 
@@ -231,11 +231,10 @@ def check_memory(model: Model, size: int, config: Config) -> None:
         HashfedError: with the bytes needed, and those that are free.
 
     """
-    optimizer = config.server.optimizer
-    copies = 1 + (optimizer != "fedavg") + (optimizer not in ("fedavg", "fedavgm"))
+    copies = 1 + sum(has_moments(config.server))
     parameters = size * model.dimension + sum(math.prod(shape) for shape in model.body_shapes().values())
     needed = 4 * copies * parameters
-    if any(needed > free for free, _ in memory_limits()):
+    if exceeds_memory(needed):
         raise HashfedError(
             f"memory: {parameters:,} parameters and the server's moments need {show_bytes(needed)}, and "
             f"{free_memory()}; lower data.vocabulary or the sizes of the model"

@@ -26,11 +26,11 @@ import torch
 from pydantic import BaseModel
 
 from hashfed.config import (
-    CHANGEABLE,
     OLD_TOKENIZER,
     SOURCE,
     TOKENIZER,
     Config,
+    deciding_settings,
     differences,
     leaves,
     load_config,
@@ -156,8 +156,7 @@ class RunFolder:
         """
         write_atomically(self.path / "config.yaml", config.to_yaml().encode())
         write_atomically(self.path / "vocabulary.json", vocabulary.to_json().encode())
-        began = {name: value for name, value in leaves(config) if name not in (*CHANGEABLE, SOURCE)}
-        facts = data | {"vocabulary_sha256": _digest(vocabulary), "settings": began}
+        facts = data | {"vocabulary_sha256": _digest(vocabulary), "settings": deciding_settings(config)}
         self.write_json("data.json", facts)
 
     def close(self) -> None:

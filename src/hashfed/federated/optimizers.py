@@ -45,10 +45,7 @@ class OptimizerState:
 def init_optimizer(parameters: Parameters, settings: ServerSettings) -> OptimizerState:
     """Moments before the first round: m = 0; v = 0 with bias correction, else ε² (Reddi et al.)."""
     named = parameters.named()
-    first = second = False
-    if settings.optimizer != "fedavg":
-        first = True
-        second = settings.optimizer != "fedavgm"
+    first, second = has_moments(settings)
     start = 0.0 if _corrects(settings) else settings.epsilon**2
     return OptimizerState(
         steps=0,
@@ -56,6 +53,11 @@ def init_optimizer(parameters: Parameters, settings: ServerSettings) -> Optimize
         second={name: torch.full_like(value, start) for name, value in named.items() if second},
         touched=np.zeros(len(parameters.rows), np.int64),
     )
+
+
+def has_moments(settings: ServerSettings) -> tuple[bool, bool]:
+    """Whether there is a first moment, and a second one."""
+    return settings.optimizer != "fedavg", settings.optimizer not in ("fedavg", "fedavgm")
 
 
 def step(
