@@ -47,7 +47,7 @@ def measure(
     seconds = []
     for _ in range(repeats):
         prior = data.label_counts
-        _, report = play_round(config, model, parameters, index, client, PROBED_ROUND, prior=prior)
+        _, report, _ = play_round(config, model, parameters, index, client, PROBED_ROUND, prior=prior)
         seconds.append(report.seconds)
     figures: dict[str, Any] = {
         "rows": report.rows,

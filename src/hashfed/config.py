@@ -15,6 +15,7 @@ from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
+from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
 from hashfed.settings import HOME_EXPANDED, Settings
 from hashfed.yaml_text import plain_value, read_yaml, write_yaml
@@ -172,6 +173,13 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _check_correction(self) -> "Config":
+        problem = correction_problem(self.retrieval, self.selection)
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
     def _check_subspaces(self) -> "Config":
         retrieval, length = self.retrieval, self.model.embedding
         product = retrieval.method == "product-codes" and retrieval.quantizer == "product"
@@ -187,12 +195,20 @@ class Config(Settings):
             return Path(self.output)
         source = Path(self.data.source).name.strip(".").split(".")[0] or "data"
         method = self.retrieval.method
-        budget = "" if method == "full" else f"-{self.selection.budget * 100:g}%"
+        budget = "" if method == "full" else f"-{budget_name(self.selection)}"
         return Path("runs") / f"{source}-{method}{budget}-seed{self.seed}"
 
     def to_yaml(self) -> str:
         """YAML that ``load_config`` reads back."""
         return write_yaml(self.model_dump(mode="json"))
+
+
+def budget_name(selection: SelectionSettings) -> str:
+    """The budget as people say it: ``10%``, ``own+1%``, ``own+300``."""
+    extra = selection.extra
+    if extra is None:
+        return f"{selection.budget * 100:g}%"
+    return f"own+{extra * 100:g}%" if extra < 1 else f"own+{extra:g}"
 
 
 CHANGEABLE = (

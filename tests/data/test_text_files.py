@@ -78,7 +78,10 @@ def test_characters_that_are_in_no_text_are_refused_by_file_and_line(code: int, 
     path = tmp_path / "a.jsonl"
     item = {"client": "ann", "texts": ["x", f"sec{chr(code)}ond"]}
     path.write_text("\n" + json.dumps(item))
-    assert problem(path) == f"{path}, line 2: client 'ann': a text {said}; remove it"
+    if code == 0:
+        assert problem(path) == f"{path}, line 2: client 'ann': a text {said}; remove it"
+    else:  # one message of thousands, as a terminal left it
+        assert read_texts(str(path)) == [ClientTexts("ann", ["x", f"sec{chr(code)}ond"])]
     path.write_text(json.dumps({"client": f"a{chr(code)}", "texts": ["x"]}))
     assert problem(path).endswith(f"its name {said}; remove it")
 

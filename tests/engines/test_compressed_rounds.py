@@ -140,15 +140,15 @@ def test_steps_over_the_wire_give_what_the_simulator_sums(texts: Path) -> None:
             residual = memories.get(name, ClientMemory()).of(used.get(name, 0))
             welcome = wire.decode(wire.encode(there.welcome(here.declared)))
             assert isinstance(welcome, Welcome)
-            selected = there.select(here.client.name, here.declared, here.hash(welcome))
-            selected = wire.decode(wire.encode(selected))  # type: ignore[assignment]
+            message, tail = there.select(here.client.name, here.declared, here.hash(welcome))
+            selected = wire.decode(wire.encode(message))
             assert isinstance(selected, SelectedRows)
             sent, lost = here.train(welcome, selected, residual)
             assert lost is not None
             memories[name], used[name] = ClientMemory(residual, lost), round
             received = wire.decode(wire.encode(sent))
             assert isinstance(received, Update)
-            update, clipped = accept_update(config.server, received)
+            update, clipped = accept_update(config.server, received, tail)
             assert not clipped
             before = parameters.clone()
             simulation.run_round()

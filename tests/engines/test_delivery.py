@@ -50,7 +50,8 @@ def begin(config: Config, data: FederatedText, spread: float = 1.0) -> tuple[Par
 def played(config: Config, data: FederatedText, client: int = 0, spread: float = 1.0) -> tuple[Update, Any]:
     parameters, index = begin(config, data, spread)
     prior = data.label_counts
-    return play_round(config, build_model(config), parameters, index, data.train[client], 1, prior=prior)
+    client_data = data.train[client]
+    return play_round(config, build_model(config), parameters, index, client_data, 1, prior=prior)[:2]
 
 
 def assert_same_update(one: Update, other: Update) -> None:

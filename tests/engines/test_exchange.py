@@ -20,7 +20,7 @@ def test_claimed_bytes_are_those_of_the_messages_sent(texts: Path, budget: float
     parameters = model.init(len(data.vocabulary), stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     sent: list[Message] = []
-    _, report = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
+    _, report, _ = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
     kinds = ["declare", "welcome", "keys", "rows", "update"]
     assert [message.kind for message in sent] == (kinds if budget < 1 else ["welcome", "rows", "update"])
     assert report.bytes == {message.kind: len(wire.encode(message)) for message in sent}
@@ -41,7 +41,7 @@ def test_compressed_messages_travel_and_an_expanded_update_returns(
     parameters = model.init(len(data.vocabulary), stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     sent: list[Message] = []
-    update, report = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
+    update, report, _ = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
     assert report.bytes == {message.kind: len(wire.encode(message)) for message in sent}
     down = torch.float32 if rows == "none" else getattr(torch, rows)
     up = torch.float32 if updates == "none" else getattr(torch, updates)
@@ -64,7 +64,7 @@ def test_no_compression_makes_no_copies(texts: Path) -> None:
     parameters = model.init(len(data.vocabulary), stream(0, "init"))
     sent: list[Message] = []
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
-    update, _ = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
+    update, _, _ = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
     welcome, selected, message = sent
     assert isinstance(welcome, Welcome)
     assert isinstance(selected, SelectedRows)
@@ -87,7 +87,7 @@ def test_flops_by_hand(texts: Path) -> None:
     model = build_model(config)
     parameters = model.init(len(data.vocabulary), stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
-    _, report = play_round(config, model, parameters, index, data.train[0], 1)
+    _, report, _ = play_round(config, model, parameters, index, data.train[0], 1)
     sentences = min(6, len(data.train[0].sentences))
     body = model.body_flops(report.predictions, sentences, 6)
     assert report.flops == 3 * (body + 2 * report.predictions * 8 * len(data.vocabulary))

@@ -70,7 +70,7 @@ def played(config: Config, texts: Path, client: Client) -> tuple[Update, ClientR
     data, model = small_data(texts), build_model(config)
     parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
-    return play_round(config, model, parameters, index, client, 1, prior=data.label_counts)
+    return play_round(config, model, parameters, index, client, 1, prior=data.label_counts)[:2]
 
 
 @pytest.mark.parametrize("name", METHODS)

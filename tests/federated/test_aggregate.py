@@ -1,5 +1,6 @@
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashfed.federated import aggregate as aggregate_module
-from hashfed.federated.aggregate import RowShares, aggregate
+from hashfed.federated.aggregate import PseudoGradient, RowShares
 from hashfed.federated.messages import Update
 
 
@@ -17,12 +18,20 @@ def update(ids: list[int] | None, rows: list[list[float]], weight: int, body: fl
     return Update(1, weight, float(weight), {"b": torch.tensor([body])}, array, torch.tensor(rows))
 
 
+def aggregate(
+    updates: Iterable[Update], size: int, rule: Any, shares: RowShares, uniform: bool = False
+) -> PseudoGradient:
+    """Of clients that were sent no planes, whose rows' length is that of the first."""
+    pairs = ((update, None) for update in updates)
+    return aggregate_module.aggregate(pairs, torch.zeros(size, 1), rule, shares, uniform)
+
+
 def test_the_three_row_averages_by_hand() -> None:
     # Row 0 is held by both clients (weights 1 and 3), row 2 by the second alone, row 1 by none.
     updates = [update([0], [[4.0]], 1, 8.0), update([0, 2], [[8.0], [2.0]], 3, 4.0)]
     expected = {"cohort": [[7.0], [1.5]], "holders": [[7.0], [2.0]], "fedsubavg": [[7.0], [2.0]]}
     for rule, rows in expected.items():
-        result = aggregate(updates, 3, rule, RowShares(np.zeros(3)))  # type: ignore[arg-type]
+        result = aggregate(updates, 3, rule, RowShares(np.zeros(3)))
         assert result.ids.tolist() == [0, 2]
         assert result.rows.tolist() == rows
         assert result.body["b"].tolist() == [5.0]
@@ -62,7 +71,7 @@ def test_sparse_equals_dense_aggregation_of_the_scattered_changes(
         dense += weight * scattered
         held[ids] += weight
         total += weight
-    result = aggregate(updates, size, rule, RowShares(np.zeros(size)))  # type: ignore[arg-type]
+    result = aggregate(updates, size, rule, RowShares(np.zeros(size)))
     divisor = np.full(size, total) if rule == "cohort" else np.maximum(held, 1)
     expected = dense / torch.from_numpy(divisor.astype(np.float32))[:, None]
     assert result.ids.tolist() == np.flatnonzero(held).tolist()
@@ -84,7 +93,7 @@ def test_an_unheld_table_is_never_returned_whole() -> None:
 
 @pytest.mark.parametrize("rule", ["cohort", "holders", "fedsubavg"])
 def test_one_client_gets_its_own_change(rule: str) -> None:
-    result = aggregate([update([0, 1], [[3.0], [4.0]], 7)], 2, rule, RowShares(np.zeros(2)))  # type: ignore[arg-type]
+    result = aggregate([update([0, 1], [[3.0], [4.0]], 7)], 2, rule, RowShares(np.zeros(2)))
     np.testing.assert_allclose(result.rows.numpy(), [[3.0], [4.0]], rtol=1e-6)
 
 

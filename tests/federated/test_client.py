@@ -65,7 +65,7 @@ def test_one_step_of_a_two_word_example_by_hand() -> None:
         np.array([5, 9]), torch.tensor([[1.0], [-1.0]]), None, {"scale": torch.tensor([2.0])}
     )
     settings = ClientSettings(learning_rate=0.1)
-    update = client.train(TwoWords(), local, data, settings, 3, stream(0, "train"))
+    update, _ = client.train(TwoWords(), local, data, settings, 3, stream(0, "train"))
     np.testing.assert_allclose(update.rows.numpy(), [[-0.6 * p], [0.2 * p]], rtol=1e-5)
     np.testing.assert_allclose(update.body["scale"].numpy(), [-0.2 * p], rtol=1e-5)
     assert update.ids is not None
@@ -97,7 +97,7 @@ def selected_update(order: list[int], seed: int = 0) -> dict[str, torch.Tensor]:
     weight = torch.from_numpy(others.astype(np.float32) / 10)
     selected = SelectedRows(1, 99, others, full.rows[torch.from_numpy(others)], weight)
     local = client.join_rows(welcome, declared.own, selected)
-    update = client.train(MODEL, local, data, ClientSettings(), 1, stream(0, "train"))
+    update, _ = client.train(MODEL, local, data, ClientSettings(), 1, stream(0, "train"))
     return update.tensors()
 
 
@@ -200,7 +200,7 @@ def test_epochs_and_clipping_are_used() -> None:
     local = client.LocalModel(None, full.rows, None, full.body)
 
     def change(settings: ClientSettings) -> float:
-        return float(client.train(MODEL, local, data, settings, 1, stream(0, "train")).rows.norm())
+        return float(client.train(MODEL, local, data, settings, 1, stream(0, "train"))[0].rows.norm())
 
     base = ClientSettings(learning_rate=0.05, batch_size=99)
     assert change(base.model_copy(update={"epochs": 3})) > change(base)

@@ -134,7 +134,7 @@ def test_no_update_that_is_accepted_makes_anything_infinite(
         rows = LARGEST_CHANGE * torch.tensor([signs])
         update = Update(round, 10**6, 1.0, {"b": torch.full((5,), LARGEST_CHANGE)}, ids, rows)
         update.check_values()
-        step(parameters, aggregate([update] * 3, 4, average, shares), state, settings)
+        step(parameters, aggregate([(update, None)] * 3, parameters.rows, average, shares), state, settings)
     for value in (*parameters.named().values(), *state.first.values(), *state.second.values()):
         assert bool(torch.isfinite(value).all())
 

@@ -74,7 +74,8 @@ def _parse_line(line: str, where: str, left_out: LeftOut) -> ClientTexts:
         raise HashfedError(f'{where}: "texts" of client {client} must be a list of strings')
     if "\\u" not in line:  # only escapes bring control characters and halves of characters into JSON
         return ClientTexts(item["client"], texts)
-    for what, text in (("its name", item["client"]), *(("a text", text) for text in texts)):
+    # A message may hold what a terminal left in it, which parts words there; NUL is in no text at all.
+    for what, text in (("its name", item["client"]), *(("a text", text) for text in texts if "\0" in text)):
         problem = control_problem(text)
         if problem is not None:
             raise HashfedError(f"{where}: client {shown(item['client'])}: {what} {problem}; remove it")

@@ -1,16 +1,21 @@
 """How many rows a client of this configuration holds."""
 
 from hashfed.config import Config
+from hashfed.federated.compression import NUMBERS
 from hashfed.federated.messages import Declare
-from hashfed.federated.server import client_budget
+from hashfed.federated.server import PlanesPlan, client_budget
+from hashfed.hashing.codes import RotatedCodes
 from hashfed.retrieval import device_rows
+from hashfed.retrieval.corrections import uses_planes, uses_sketch
 from hashfed.retrieval.delivery import WITHOUT_PRIOR
+from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 
 
 def sends_everything(config: Config) -> bool:
     """Whether every client gets all rows, so that it need not say which it wants."""
     selection = config.selection
-    unlimited = selection.budget == 1 and selection.max_rows is None and selection.max_bytes is None
+    everything = selection.budget == 1 and selection.extra is None
+    unlimited = everything and selection.max_rows is None and selection.max_bytes is None
     return config.retrieval.method == "full" or unlimited
 
 
@@ -24,11 +29,11 @@ def sends_counts(config: Config) -> bool:
     return not sends_everything(config) and config.retrieval.method not in WITHOUT_PRIOR
 
 
-def device_budget(config: Config, size: int) -> int:
-    """Rows a client may hold, of ``size``."""
+def device_budget(config: Config, size: int, own: int | None = None) -> int:
+    """Rows a client may hold, of ``size``; that needs ``own`` of them, or nobody knows yet how many."""
     if sends_everything(config):
         return size
-    return min(size, device_rows(config.selection, size, config.model.embedding))
+    return min(size, device_rows(config.selection, size, config.model.embedding, own))
 
 
 def agreed_budget(config: Config, declared: Declare, size: int) -> int:
@@ -36,3 +41,27 @@ def agreed_budget(config: Config, declared: Declare, size: int) -> int:
     if sends_everything(config):
         return size
     return client_budget(declared, size, config.model.embedding, config.selection)
+
+
+def sends_planes(config: Config) -> bool:
+    """Whether the server sends planes of the tail with the rows."""
+    return not sends_everything(config) and uses_planes(config.retrieval, config.selection)
+
+
+def planes_plan(config: Config) -> PlanesPlan:
+    """How those planes are made."""
+    return PlanesPlan(
+        config.selection.planes,
+        config.seed,
+        sketcher(config),
+        NUMBERS[config.compression.rows],
+        config.server.clip is not None,
+    )
+
+
+def sketcher(config: Config) -> QueryCentroidsEncoder | None:
+    """Makes the centroids that a client sends for the planes alone; None where it sends none."""
+    if sends_everything(config) or not uses_sketch(config.retrieval, config.selection):
+        return None
+    codes = RotatedCodes(config.model.embedding, config.retrieval.code_bits, config.seed)
+    return QueryCentroidsEncoder(codes, config.selection.planes)

@@ -12,7 +12,13 @@ import torch
 from hashfed.config import Config
 from hashfed.data import Client
 from hashfed.data.sentences import Sentences
-from hashfed.engines.budget import agreed_budget, device_budget, sends_counts, sends_everything
+from hashfed.engines.budget import (
+    agreed_budget,
+    device_budget,
+    sends_counts,
+    sends_everything,
+    sketcher,
+)
 from hashfed.engines.flops import round_flops
 from hashfed.engines.server_round import ServerRound, selection_stream
 from hashfed.engines.slice_store import CachedSource
@@ -51,6 +57,8 @@ class ClientReport:
         parameters: numbers held on the device, body and rows, before rows are dropped; all rows where they
             are broadcast.
         predictions: positions trained on per epoch.
+        bounded: predictions, over all epochs, at which the partition function was bounded from below
+            (``models.output_layer``); None without planes.
         flops: of hashing and training, analytic; a backward pass counts as two forward passes. The index and
             its lookup are not counted, wherever they are.
         seconds: for ``hash``, ``retrieve`` and ``train``.
@@ -64,6 +72,7 @@ class ClientReport:
     rows: int = 0
     parameters: int = 0
     predictions: int = 0
+    bounded: int | None = None
     flops: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -115,7 +124,7 @@ class ClientRound:
 
     @cached_property
     def budget(self) -> int:
-        """Rows that this device may hold; one with less memory than the configuration means says less."""
+        """Rows that this device may hold, as far as that is known before its data are drawn."""
         return device_budget(self.config, self.size)
 
     @cached_property
@@ -128,7 +137,9 @@ class ClientRound:
         """Step 2: the rows that the data needs; none where all rows come anyway."""
         if sends_everything(self.config):
             return Declare(self.round, np.empty(0, np.int32), self.size)
-        return client_side.declare(self.sentences, self.round, self.budget)
+        own = len(self.sentences.own_rows())
+        budget = min(self.budget, device_budget(self.config, self.size, own))
+        return client_side.declare(self.sentences, self.round, budget)
 
     @property
     def agreed_budget(self) -> int:
@@ -159,7 +170,9 @@ class ClientRound:
         if not asks_for_keys(self.config, welcome.encoder):
             return None
         with self.report.timed("hash"):
-            return client_side.hash_queries(self.model, expand(welcome), self.declared.own, self.sentences)
+            return client_side.hash_queries(
+                self.model, expand(welcome), self.declared.own, self.sentences, sketcher(self.config)
+            )
 
     def select_broadcast(
         self, message: Broadcast, index: Index | None = None
@@ -186,7 +199,7 @@ class ClientRound:
             welcome = there.welcome(self.declared)
         keys = self.hash(welcome)
         with self.report.timed("retrieve"):
-            return welcome, there.select(self.client.name, self.declared, keys)
+            return welcome, there.select(self.client.name, self.declared, keys)[0]
 
     def fetch_manifest(self, wanted: slices.Wanted, source: CachedSource) -> Manifest:
         """What slices the round has; slices of other rounds that ``source`` kept are forgotten.
@@ -278,7 +291,9 @@ class ClientRound:
                 self.model, received, self.declared.own, sentences, self.agreed_budget
             )
             rng = stream(self.config.seed, "train", self.round, self.client.name)
-            update = client_side.train(self.model, local, sentences, self.config.client, self.round, rng)
+            update, bounded = client_side.train(
+                self.model, local, sentences, self.config.client, self.round, rng
+            )
             lost = None
             if compression.error_feedback:
                 update, lost = compress_with_feedback(update, compression.updates, residual)
@@ -299,6 +314,7 @@ class ClientRound:
         report.own_rows = len(report.own)
         report.rows = len(local.rows)
         report.predictions = sentences.predictions
+        report.bounded = None if local.planes is None else bounded
         held = self.size if self.config.selection.delivery == "broadcast" else len(received.rows)
         report.parameters = held * received.rows.shape[1] + sum(
             value.numel() for value in local.body.values()
@@ -317,5 +333,5 @@ def broadcast_index(config: Config, message: Broadcast) -> Index | None:
 
 
 def asks_for_keys(config: Config, encoder: str) -> bool:
-    """Whether a client with this kind of encoder answers with keys."""
-    return not sends_everything(config) and encoder != NoEncoder.kind
+    """Whether a client with this kind of encoder answers with keys, or with a sketch for the planes."""
+    return not sends_everything(config) and (encoder != NoEncoder.kind or sketcher(config) is not None)

@@ -162,7 +162,7 @@ def _client_process(folder: Path) -> dict[str, int]:
     del welcome, selected
     local = client_side.drop_rows(model, local, own, sentences, budget)
     rng = stream(config.seed, "train", PROBED_ROUND, (folder / "client").read_text())
-    update = client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng)
+    update, _ = client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng)
     wire.encode(compress_update(update, config.compression.updates))
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
 

@@ -16,6 +16,7 @@ from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Manifest, Message, SelectedRows, Update, Welcome
 from hashfed.models import Model, Parameters, make_model
 from hashfed.retrieval import Index
+from hashfed.retrieval.planes import Tail
 
 __all__ = [
     "ClientReport",
@@ -46,7 +47,7 @@ def play_round(
     published: tuple[Manifest, SliceSource] | None = None,
     residual: Residual | None = None,
     keep: Callable[[Residual], None] = lambda residual: None,
-) -> tuple[Update, ClientReport]:
+) -> tuple[Update, ClientReport, Tail | None]:
     """Declare, hash, retrieve and train (paper, section 3.2, steps 2 to 5).
 
     A full selection needs neither declaration nor keys; a method without encoder needs no keys. Those
@@ -66,12 +67,14 @@ def play_round(
         keep: called with what it lost of this one.
 
     Returns:
-        The update, expanded, and what the round cost.
+        The update, expanded; what the round cost; and the tail that the client was sent planes of, if it was.
 
     """
     there = ServerRound.of(config, parameters, index, round, prior)
     here = ClientRound(config, model, client, round, len(parameters.rows))
     report = here.report
+
+    tail: Tail | None = None
 
     def send(message: Message) -> None:
         report.bytes[message.kind] = wire.size(message)
@@ -86,12 +89,12 @@ def play_round(
         send(manifest)
         welcome, selected = here.select_published(manifest, CachedSource(source))
     else:
-        welcome, selected = _ask(there, here, send)
+        welcome, selected, tail = _ask(there, here, send)
     update, lost = here.train(welcome, selected, residual)
     send(update)
     if lost is not None:
         keep(lost)
-    return expand(update), report
+    return expand(update), report, tail
 
 
 def publish_here(there: ServerRound) -> tuple[Manifest, MemoryStore]:
@@ -102,7 +105,7 @@ def publish_here(there: ServerRound) -> tuple[Manifest, MemoryStore]:
 
 def _ask(
     there: ServerRound, here: ClientRound, send: Callable[[Message], None]
-) -> tuple[Welcome, SelectedRows]:
+) -> tuple[Welcome, SelectedRows, Tail | None]:
     """Rows on demand: declaration and keys go up, rows come down."""
     if not sends_everything(here.config):
         send(here.declared)
@@ -112,6 +115,6 @@ def _ask(
     if keys is not None:
         send(keys)
     with here.report.timed("retrieve"):
-        selected = there.select(here.client.name, here.declared, keys)
+        selected, tail = there.select(here.client.name, here.declared, keys)
     send(selected)
-    return welcome, selected
+    return welcome, selected, tail

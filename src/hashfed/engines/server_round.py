@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.engines.budget import agreed_budget, sends_counts, sends_everything
+from hashfed.engines.budget import (
+    agreed_budget,
+    planes_plan,
+    sends_counts,
+    sends_everything,
+    sends_planes,
+    sketcher,
+)
 from hashfed.engines.slice_store import SliceStore
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
@@ -23,10 +30,12 @@ from hashfed.federated.messages import (
 )
 from hashfed.federated.settings import ServerSettings
 from hashfed.federated.slices import Wanted, addresses_in, make_slices
+from hashfed.federated.tail import check_tail_change
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Encoder, Index, Selection
 from hashfed.retrieval.full import FullIndex
+from hashfed.retrieval.planes import Planes, Tail
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,11 @@ class ServerRound:
         """
         return self._index().encoder
 
+    @property
+    def sketcher(self) -> Encoder | None:
+        """Of what clients send for the planes alone, if they do."""
+        return sketcher(self.config)
+
     def _index(self) -> Index:
         if self.index is None:
             raise ValueError("this step needs the index: give it to ServerRound")
@@ -129,7 +143,9 @@ class ServerRound:
         message = server_side.welcome(self.parameters, self._index(), declared)
         return compress_welcome(message, self.config.compression.rows)
 
-    def select(self, client: str, declared: Declare, keys: ClientKeys | None) -> SelectedRows:
+    def select(
+        self, client: str, declared: Declare, keys: ClientKeys | None
+    ) -> tuple[SelectedRows, Tail | None]:
         """Step 4: the other rows of the client's selection, compressed as the configuration asks.
 
         Args:
@@ -137,11 +153,15 @@ class ServerRound:
             declared: its own rows and budget.
             keys: of its queries, None where the method asks for none.
 
+        Returns:
+            The message, and what ``accept_update`` needs to know of the tail that the client got planes of.
+
         Raises:
             HashfedError: where declaration or keys do not fit.
 
         """
         config, size = self.config, len(self.parameters.rows)
+        made: tuple[Planes, Tail] | None = None
         if sends_everything(config):
             selection = Selection.all(size)
         else:
@@ -151,9 +171,13 @@ class ServerRound:
             selection = server_side.retrieve(
                 self._index(), sent, declared, size, dimension, config.selection, rng
             )
+            if sends_planes(config):
+                plan = planes_plan(config)
+                made = server_side.planes_of(self.parameters, self._index(), sent, selection, plan)
         budget = agreed_budget(config, declared, size)
-        message = server_side.send_rows(self.parameters, selection, declared.own, budget, self.round)
-        return compress_rows(message, config.compression.rows)
+        planes, tail = made or (None, None)
+        message = server_side.send_rows(self.parameters, selection, declared.own, budget, self.round, planes)
+        return compress_rows(message, config.compression.rows), tail
 
 
 def selection_stream(config: Config, round: int, client: str) -> np.random.Generator:
@@ -161,7 +185,7 @@ def selection_stream(config: Config, round: int, client: str) -> np.random.Gener
     return stream(config.seed, "select", round, client)
 
 
-def accept_update(settings: ServerSettings, update: Update) -> tuple[Update, bool]:
+def accept_update(settings: ServerSettings, update: Update, tail: Tail | None = None) -> tuple[Update, bool]:
     """What is summed of a client's update: expanded, checked, and not longer than ``settings.clip``.
 
     Every engine calls this for every update before the sum. Arrays that need not be expanded are not copied,
@@ -170,6 +194,7 @@ def accept_update(settings: ServerSettings, update: Update) -> tuple[Update, boo
     Args:
         settings: of the run.
         update: as it was received, or expanded already, on the CPU.
+        tail: of its client, if it was sent planes.
 
     Returns:
         The update, and whether it was clipped.
@@ -181,4 +206,6 @@ def accept_update(settings: ServerSettings, update: Update) -> tuple[Update, boo
     update = expand(update)
     update.check_values()
     update.check_loss()
-    return update, settings.clip is not None and clip_update(update, settings.clip)
+    if tail is not None and update.tail is not None:
+        check_tail_change(tail, update.tail)
+    return update, settings.clip is not None and clip_update(update, settings.clip, tail)

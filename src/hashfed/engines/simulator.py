@@ -30,6 +30,7 @@ from hashfed.federated.messages import Update
 from hashfed.hardware import usable_cores
 from hashfed.models import PredictionSums
 from hashfed.randomness import stream
+from hashfed.retrieval.planes import Tail
 
 __all__ = ["Interrupted", "RoundRecord", "Simulation"]
 
@@ -163,24 +164,25 @@ class Simulation:
         residuals: dict[str, Residual] = {}
         clipped = 0
 
-        def updates() -> Iterator[Update]:
+        def updates() -> Iterator[tuple[Update, Tail | None]]:
             """Those of the cohort in order of names, each when it is there; then its memory is free again."""
             nonlocal clipped
-            for received, report, residual in self._executor.run(tasks):
+            for played in self._executor.run(tasks):
+                report = played.report
                 try:
-                    update, too_long = accept_update(config.server, received)
+                    update, too_long = accept_update(config.server, played.update, played.tail)
                 except HashfedError as error:
                     raise HashfedError(f"round {number}: client {report.client}: {error}") from None
                 clipped += too_long
                 reports.append(report)
-                if residual is not None:
-                    residuals[report.client] = residual
-                yield update
+                if played.residual is not None:
+                    residuals[report.client] = played.residual
+                yield update, played.tail
 
         with single_thread():
             gradient = aggregate(
                 updates(),
-                len(self.data.vocabulary),
+                state.parameters.rows,
                 config.server.row_average,
                 state.shares,
                 config.server.weighting == "uniform",

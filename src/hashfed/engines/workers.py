@@ -46,6 +46,7 @@ from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Manifest, Update
 from hashfed.models import Model, Parameters, PredictionSums
 from hashfed.retrieval import Index
+from hashfed.retrieval.planes import Tail
 from hashfed.stopping import blocked
 
 POLL_SECONDS = 0.1
@@ -90,6 +91,24 @@ class EvaluateChunk:
 
 
 Task = PlayClient | EvaluateChunk
+
+
+@dataclass(frozen=True)
+class Played:
+    """Result of ``PlayClient``.
+
+    Attributes:
+        update: of the client, expanded.
+        report: what its round cost.
+        tail: that it was sent planes of, if it was.
+        residual: what compression lost of the update, where that is fed back.
+
+    """
+
+    update: Update
+    report: ClientReport
+    tail: Tail | None
+    residual: Residual | None
 
 
 @dataclass
@@ -140,11 +159,8 @@ class Workbench:
         if "indexed" in self.tables:
             self.indexed = self.tables["indexed"].open()
 
-    def play(self, task: PlayClient) -> tuple[Update, ClientReport, Residual | None]:
-        """One client's round; the index is made when the first client of a refreshed round comes.
-
-        The third is what compression lost of the update, where that is fed back.
-        """
+    def play(self, task: PlayClient) -> Played:
+        """One client's round; the index is made when the first client of a refreshed round comes."""
         if self.keeper is None:
             rows = self.parameters.rows if self.indexed is None else self.indexed
             prior: np.ndarray | torch.Tensor = self.data.label_counts if self.prior is None else self.prior
@@ -153,7 +169,7 @@ class Workbench:
         client = self.data.train[task.client]
         parameters = self._on_device(task.round - 1)
         lost: list[Residual] = []
-        update, report = play_round(
+        update, report, tail = play_round(
             self.config,
             self.model,
             parameters,
@@ -165,7 +181,7 @@ class Workbench:
             residual=task.residual,
             keep=lost.append,
         )
-        return update.cpu(), report, lost[0].cpu() if lost else None
+        return Played(update.cpu(), report, tail, lost[0].cpu() if lost else None)
 
     def _published(
         self, parameters: Parameters, index: Index, round: int
@@ -374,8 +390,8 @@ class WorkerPool:
         if kind == "bug":
             raise RuntimeError(f"in a worker process:\n{payload}")
         if kind == "update":
-            message, report, residual = payload
-            return self._readers[connection].read(message), report, residual
+            message, *others = payload
+            return Played(self._readers[connection].read(message), *others)
         return payload
 
     def _died(self, connection: Channel) -> HashfedError:
@@ -447,8 +463,9 @@ def _answer(bench: Workbench, slots: SlotWriter, slot: int, task: Task) -> tuple
     try:
         with lack_of_memory():
             if isinstance(task, PlayClient):
-                update, report, residual = bench.play(task)
-                return "update", (slots.write(slot, update), report, residual)
+                played = bench.play(task)
+                message = slots.write(slot, played.update)
+                return "update", (message, played.report, played.tail, played.residual)
             return "sums", bench.evaluate(task)
     except HashfedError as error:
         return "mistake", str(error)

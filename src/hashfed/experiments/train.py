@@ -250,6 +250,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
     for report in reports:
         for kind, count in report.bytes.items():
             total[kind] = total.get(kind, 0) + count
+    bounded = [report.bounded for report in reports if report.bounded is not None]
     network: dict[str, Any] = {}
     if record.wire_bytes:
         network["wire_bytes"] = record.wire_bytes
@@ -268,6 +269,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "flops": sum(report.flops for report in reports),
         "bytes": total,
         **({} if record.clipped is None else {"clipped": record.clipped}),
+        **({} if not bounded else {"bounded": sum(bounded)}),
         **network,
     }
 

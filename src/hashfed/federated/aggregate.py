@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from hashfed.federated.messages import Update
+from hashfed.federated.tail import TailSum
+from hashfed.retrieval.planes import Tail
 
 RowAverage = Literal["cohort", "holders", "fedsubavg"]
 
@@ -61,8 +63,8 @@ class RowShares:
 
 
 def aggregate(
-    updates: Iterable[Update],
-    size: int,
+    updates: Iterable[tuple[Update, Tail | None]],
+    table: torch.Tensor,
     rule: RowAverage,
     shares: RowShares,
     uniform: bool = False,
@@ -75,12 +77,13 @@ def aggregate(
     For a row, the weighted sum of the changes is divided by the weight of the whole cohort
     (``cohort``), of the clients that held the row (``holders``), or by the cohort's weight times the
     row's share of holders over all rounds (``fedsubavg``, after Ding et al. 2022), which ``shares``
-    keeps and this call updates.
+    keeps and this call updates. A client whose update has a change of the tail moves every row, and so
+    counts as a holder of all.
 
     Args:
-        updates: at least one; callers give them in order of the clients' names, so that sums do not
-            depend on who answered first.
-        size: n.
+        updates: at least one, each with the tail that its client was sent planes of, if it was; callers give
+            them in order of the clients' names, so that sums do not depend on who answered first.
+        table: (n, d) the model's rows, that the planes were made of; read.
         rule: how rows are averaged.
         shares: of all rounds before.
         uniform: weigh every client 1 instead of its number of predictions.
@@ -88,24 +91,32 @@ def aggregate(
     """
     body: dict[str, torch.Tensor] = {}
     rows: torch.Tensor | None = None
-    held = np.zeros(size)
+    tails: TailSum | None = None
+    held = np.zeros(len(table))
     weight, loss, predictions = 0.0, 0.0, 0
-    for update in updates:
+    for update, tail in updates:
         w = 1.0 if uniform else float(update.weight)
         for name, change in update.body.items():
             body.setdefault(name, torch.zeros_like(change)).add_(change, alpha=w)
         if rows is None:
-            rows = torch.zeros(size, update.rows.shape[1])
+            rows = torch.zeros(len(table), update.rows.shape[1])
+            tails = TailSum(table, rows)
         if update.ids is None:
             rows.add_(update.rows, alpha=w)
-            held += w
         else:
             rows.index_add_(0, torch.from_numpy(update.ids), update.rows, alpha=w)
+        if tail is not None and tails is not None and update.tail is not None:
+            tails.add(tail, update.tail, w)
+        if update.ids is None or update.tail is not None:
+            held += w
+        else:
             held[update.ids] += w
         weight += w
         loss += update.loss * update.weight
         predictions += update.weight
-    assert rows is not None, "a cohort has at least one update"
+    if rows is None or tails is None:
+        raise ValueError("a cohort has at least one update")
+    tails.finish()
     for change in body.values():
         change.div_(weight)
     ids = np.flatnonzero(held)

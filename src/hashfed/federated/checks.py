@@ -24,6 +24,7 @@ from hashfed.federated.messages import (
 from hashfed.federated.settings import UpdatePrecision
 from hashfed.retrieval import Encoder, EncoderShape
 from hashfed.retrieval.checks import check_ids
+from hashfed.retrieval.planes import Tail
 
 MOST_KEY_BYTES = 1 << 26
 """Of one client, whatever its keys are."""
@@ -68,6 +69,7 @@ class RowsSent:
         least: rows that it must have trained on.
         most: rows that it may have trained on.
         listed: whether its update names its rows; where not, it is of all n.
+        tail: that it was sent planes of, if it was.
 
     """
 
@@ -75,6 +77,7 @@ class RowsSent:
     least: int
     most: int
     listed: bool
+    tail: Tail | None = None
 
 
 def check_declare(message: Declare, round: int, shape: ModelShape, limits: Limits) -> None:
@@ -132,8 +135,10 @@ def check_parameters(named: Mapping[str, torch.Tensor], shape: ModelShape) -> No
         _array(name, value, torch.float32, wanted[name])
 
 
-def check_keys(message: ClientKeys, round: int, limits: Limits, encoder: Encoder) -> None:
-    """Refuse keys of another round, or more than the client's data can have.
+def check_keys(
+    message: ClientKeys, round: int, limits: Limits, encoder: Encoder, sketcher: Encoder | None = None
+) -> None:
+    """Refuse keys of another round, or more than the client's data can have; so for what it says for planes.
 
     What they mean the index checks (``Index.lookup``), which takes the longer the more they are.
 
@@ -142,17 +147,24 @@ def check_keys(message: ClientKeys, round: int, limits: Limits, encoder: Encoder
 
     """
     _same_round(message.round, round)
-    total = sum(value.nbytes for value in message.keys.values())
+    total = sum(value.nbytes for value in (*message.keys.values(), *message.sketch.values()))
     if total > MOST_KEY_BYTES:
         raise HashfedError(f"keys of {total} bytes: at most {MOST_KEY_BYTES} are read")
-    most = encoder.most_keys(limits.predictions)
-    for name, value in message.keys.items():
-        if value.ndim == 0 or len(value) > most:
-            raise HashfedError(f"keys: {name} of shape {value.shape}: at most {most} can be needed")
+    if message.sketch and sketcher is None:
+        raise HashfedError("sketch: none was asked for")
+    for kind, arrays, maker in (("keys", message.keys, encoder), ("sketch", message.sketch, sketcher)):
+        most = 0 if maker is None else maker.most_keys(limits.predictions)
+        for name, value in arrays.items():
+            if value.ndim == 0 or len(value) > most:
+                raise HashfedError(f"{kind}: {name} of shape {value.shape}: at most {most} can be needed")
 
 
-def check_selected(message: SelectedRows, round: int, shape: ModelShape, budget: int) -> None:
+def check_selected(
+    message: SelectedRows, round: int, shape: ModelShape, budget: int, planes: int = 0
+) -> None:
     """Refuse rows for another ``budget``, whose ids do not ascend or are out of range, or of other shapes.
+
+    So for more than ``planes`` planes.
 
     Raises:
         HashfedError: as ``check_declare``.
@@ -169,6 +181,13 @@ def check_selected(message: SelectedRows, round: int, shape: ModelShape, budget:
     _array("rows", message.rows, torch.float32, (count, shape.dimension))
     if message.log_weight is not None:
         _array("log_weight", message.log_weight, torch.float32, (count,))
+    if message.planes is not None:
+        many = len(message.planes.offsets)
+        if not 1 <= many <= planes:
+            raise HashfedError(f"planes: {many} of them: from 1 to {planes} can be needed")
+        for name, value in vars(message.planes).items():
+            vector = name in ("offsets", "errors")
+            _array(f"planes.{name}", value, torch.float32, (many,) if vector else (many, shape.dimension))
 
 
 def check_update(
@@ -216,8 +235,14 @@ def check_update(
         count = len(message.ids)
     dtype = NUMBERS[precision]
     _same_names("body", message.body, shape.body)
-    wanted = {"rows": (count, shape.dimension)} | {f"body.{name}": size for name, size in shape.body.items()}
-    for name, value in ({"rows": message.rows} | prefixed("body", message.body)).items():
+    wanted: dict[str, Sequence[int]] = {f"body.{name}": size for name, size in shape.body.items()}
+    wanted["rows"] = count, shape.dimension
+    found = {"rows": message.rows} | prefixed("body", message.body)
+    if (message.tail is not None) != (sent.tail is not None):
+        raise HashfedError("tail: must be there exactly where planes were sent")
+    if message.tail is not None and sent.tail is not None:
+        wanted["tail"], found["tail"] = (len(sent.tail.points), shape.dimension), message.tail
+    for name, value in found.items():
         _typed(name, value, dtype, wanted[name])
     scales = {name: (scale_count(size),) for name, size in wanted.items() if precision == "int8"}
     _same_names("scale", message.scales, scales)

@@ -13,7 +13,8 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, WorkSpace, output_gradients
-from hashfed.retrieval import make_encoder
+from hashfed.retrieval import Encoder, make_encoder
+from hashfed.retrieval.planes import Planes
 
 HASH_BATCH = 64
 """Sentences per forward pass when queries are computed."""
@@ -28,6 +29,7 @@ class LocalModel:
         rows: (m, d).
         log_weight: (m,) float32, or None.
         body: all other parameters.
+        planes: of the rows that it does not hold with certainty, or None.
 
     """
 
@@ -35,6 +37,7 @@ class LocalModel:
     rows: torch.Tensor
     log_weight: torch.Tensor | None
     body: dict[str, torch.Tensor]
+    planes: Planes | None = None
 
 
 def sample_sentences(
@@ -65,7 +68,13 @@ def declare(sentences: Sentences, round: int, budget: int) -> Declare:
     return Declare(round, sentences.own_rows().astype(np.int32), budget)
 
 
-def hash_queries(model: Model, welcome: Welcome, own: np.ndarray, sentences: Sentences) -> ClientKeys:
+def hash_queries(
+    model: Model,
+    welcome: Welcome,
+    own: np.ndarray,
+    sentences: Sentences,
+    sketcher: Encoder | None = None,
+) -> ClientKeys:
     """Step 3: embed the data with the body and the own rows, hash, and name the buckets.
 
     Args:
@@ -73,6 +82,7 @@ def hash_queries(model: Model, welcome: Welcome, own: np.ndarray, sentences: Sen
         welcome: what the server sent.
         own: (o,) ids, ascending, whose rows ``welcome`` holds.
         sentences: of this round.
+        sketcher: makes what is sent for the planes alone, if anything is.
 
     Raises:
         HashfedError: where a query is not finite, or the encoder is unknown.
@@ -84,7 +94,9 @@ def hash_queries(model: Model, welcome: Welcome, own: np.ndarray, sentences: Sen
         queries = _queries(model, local, sentences)
     if not bool(torch.isfinite(queries.sum())):
         raise HashfedError("a client's queries are not finite: the training diverged")
-    return ClientKeys(welcome.round, dict(encoder.encode(queries.cpu())))
+    queries = queries.cpu()
+    sketch = {} if sketcher is None else dict(sketcher.encode(queries))
+    return ClientKeys(welcome.round, dict(encoder.encode(queries)), sketch)
 
 
 def join_rows(welcome: Welcome, own: np.ndarray, selected: SelectedRows) -> LocalModel:
@@ -99,7 +111,7 @@ def join_rows(welcome: Welcome, own: np.ndarray, selected: SelectedRows) -> Loca
     if selected.log_weight is not None:
         weights = torch.cat([torch.zeros(len(own)), selected.log_weight.cpu()])
         log_weight = weights.to(selected.rows.device)[permutation]
-    return LocalModel(unsorted[order], rows, log_weight, welcome.body)
+    return LocalModel(unsorted[order], rows, log_weight, welcome.body, selected.planes)
 
 
 def drop_rows(
@@ -129,7 +141,7 @@ def drop_rows(
         kept = np.sort(np.argsort(-score, kind="stable")[:count])
     index = torch.from_numpy(kept).to(local.rows.device)
     log_weight = None if local.log_weight is None else local.log_weight[index]
-    return LocalModel(local.ids[kept], local.rows[index], log_weight, local.body)
+    return LocalModel(local.ids[kept], local.rows[index], log_weight, local.body, local.planes)
 
 
 def kept_rows(count: int, fixed: int, budget: int) -> int:
@@ -144,10 +156,14 @@ def train(
     settings: ClientSettings,
     round: int,
     rng: np.random.Generator,
-) -> Update:
+) -> tuple[Update, int]:
     """Step 5: E epochs of SGD on body and selected rows; returns what changed.
 
     ``local`` is left as it was.
+
+    Returns:
+        The update, and at how many predictions the partition function was bounded (``models.output_layer``).
+
     """
     rows = local.rows.clone()
     body = {name: value.clone().requires_grad_() for name, value in local.body.items()}
@@ -156,6 +172,8 @@ def train(
     longest = predicted.sum(1).topk(min(settings.batch_size, len(predicted))).values
     space.reserve(max(1, int(longest.sum())), rows)
     total_loss, total_predictions = 0.0, 0
+    tail = None if local.planes is None else torch.zeros_like(local.planes.slopes)
+    bounded = 0
     for _ in range(settings.epochs):
         order = torch.from_numpy(rng.permutation(len(sentences))).to(rows.device)
         for batch in order.split(settings.batch_size):
@@ -165,8 +183,9 @@ def train(
             needed, positions = inputs[batch].unique(return_inverse=True)
             input_rows = rows[needed].requires_grad_()
             queries = model.queries(body, input_rows, positions, used)
-            output = output_gradients(queries.detach(), rows, local.log_weight, labels, space)
+            output = output_gradients(queries.detach(), rows, local.log_weight, labels, space, local.planes)
             _GivenGradient.apply(queries, output.queries).backward()  # type: ignore[no-untyped-call]
+            scale = 1.0
             if settings.clip is None:
                 output.add_to(rows, -settings.learning_rate)
                 _add_rows(rows, needed, input_rows.grad, -settings.learning_rate)
@@ -174,20 +193,26 @@ def train(
                 rows.grad = torch.zeros_like(rows)
                 output.add_to(rows.grad, 1.0)
                 _add_rows(rows.grad, needed, input_rows.grad, 1.0)
-                torch.nn.utils.clip_grad_norm_([rows, *body.values()], settings.clip)
+                found = torch.nn.utils.clip_grad_norm_([rows, *body.values()], settings.clip)
+                scale = min(1.0, settings.clip / (float(found) + 1e-6))  # as torch scales what it clips
                 rows.add_(rows.grad, alpha=-settings.learning_rate)
             _descend(body, settings.learning_rate)
+            if tail is not None and output.tail is not None:
+                tail.add_(output.tail, alpha=-settings.learning_rate * scale)
+            bounded += output.bounded
             total_loss += output.loss.item() * len(labels)
             total_predictions += len(labels)
     with torch.no_grad():
-        return Update(
+        update = Update(
             round=round,
             weight=sentences.predictions,
             loss=total_loss / total_predictions,
             body={name: value.detach().sub_(local.body[name]) for name, value in body.items()},
             ids=None if local.ids is None else local.ids.astype(np.int32),
             rows=rows.sub_(local.rows),
+            tail=tail,
         )
+    return update, bounded
 
 
 class _GivenGradient(torch.autograd.Function):

@@ -21,6 +21,7 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import SelectedRows, Update, Welcome
 from hashfed.federated.settings import RowPrecision, UpdatePrecision
+from hashfed.retrieval.planes import Planes
 
 LARGEST = 127
 """Of int8, so that the range is symmetric."""
@@ -49,7 +50,7 @@ def compress_welcome(message: Welcome, precision: RowPrecision) -> Welcome:
 
 
 def compress_rows(message: SelectedRows, precision: RowPrecision) -> SelectedRows:
-    """Rows in ``precision``, as ``compress_welcome``."""
+    """Rows in ``precision``, as ``compress_welcome``; planes were made in it (``planes.make_planes``)."""
     return message if precision == "none" else replace(message, rows=message.rows.to(NUMBERS[precision]))
 
 
@@ -63,12 +64,15 @@ def compress_update(message: Update, precision: UpdatePrecision) -> Update:
         return message
     if precision != "int8":
         dtype = NUMBERS[precision]
-        return replace(message, body=_cast(message.body, dtype), rows=message.rows.to(dtype))
+        tail = None if message.tail is None else message.tail.to(dtype)
+        return replace(message, body=_cast(message.body, dtype), rows=message.rows.to(dtype), tail=tail)
     rows, row_scale = to_int8(message.rows)
-    body, scales = {}, {"rows": row_scale}
+    body, scales, tail = {}, {"rows": row_scale}, None
+    if message.tail is not None:
+        tail, scales["tail"] = to_int8(message.tail)
     for name, value in message.body.items():
         body[name], scales[f"body.{name}"] = to_int8(value)
-    return replace(message, body=body, rows=rows, scales=scales)
+    return replace(message, body=body, rows=rows, scales=scales, tail=tail)
 
 
 def expand(message: Compressible) -> Compressible:
@@ -83,10 +87,17 @@ def expand(message: Compressible) -> Compressible:
         body = {name: _widened(f"body.{name}", value) for name, value in message.body.items()}
         return replace(message, body=body, own_rows=_widened("own_rows", message.own_rows))
     if isinstance(message, SelectedRows):
-        return replace(message, rows=_widened("rows", message.rows))
+        planes = message.planes
+        if planes is not None:
+            planes = Planes(
+                **{name: _widened(f"planes.{name}", value) for name, value in vars(planes).items()}
+            )
+        return replace(message, rows=_widened("rows", message.rows), planes=planes)
     scales = message.scales
     body = {name: _expanded(f"body.{name}", value, scales) for name, value in message.body.items()}
-    return replace(message, body=body, rows=_expanded("rows", message.rows, scales), scales={})
+    rows = _expanded("rows", message.rows, scales)
+    tail = None if message.tail is None else _expanded("tail", message.tail, scales)
+    return replace(message, body=body, rows=rows, tail=tail, scales={})
 
 
 def to_int8(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,6 +24,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.retrieval.checks import check_ids
+from hashfed.retrieval.planes import Planes
 
 LARGEST_CHANGE = 1e4
 """Of a parameter in a round. Training changes none so far; sums and squares of smaller ones fit in a float32,
@@ -119,15 +120,27 @@ class Welcome:
 
 @dataclass(frozen=True)
 class ClientKeys:
-    """A client's keys (``retrieval.protocol.Keys``)."""
+    """A client's keys (``retrieval.protocol.Keys``).
+
+    Attributes:
+        round: of the exchange.
+        keys: for the index.
+        sketch: for the planes alone (``selection.points: sketch``), keys of a ``QueryCentroidsEncoder``; else
+            none.
+
+    """
 
     round: int
     keys: dict[str, np.ndarray]
+    sketch: dict[str, np.ndarray] = field(default_factory=dict)
     kind: ClassVar[str] = "keys"
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
-        return {name: torch.from_numpy(value) for name, value in self.keys.items()}
+        sketch = {name: torch.from_numpy(value) for name, value in self.sketch.items()}
+        return {name: torch.from_numpy(value) for name, value in self.keys.items()} | prefixed(
+            "sketch", sketch
+        )
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -136,8 +149,9 @@ class ClientKeys:
     @classmethod
     def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "ClientKeys":
         """The message from what was received."""
-        keys = {name: value.numpy() for name, value in tensors.items()}
-        return cls(int(numbers["round"]), keys)
+        sketch = {name: value.numpy() for name, value in _unprefixed("sketch", tensors).items()}
+        keys = {name: value.numpy() for name, value in tensors.items() if not name.startswith("sketch.")}
+        return cls(int(numbers["round"]), keys, sketch)
 
 
 @dataclass(frozen=True)
@@ -150,6 +164,7 @@ class SelectedRows:
         ids: (k,) int32, ascending, none of them declared; None where all n rows are sent.
         rows: (k, d).
         log_weight: (k,) float32, or None where no logit is corrected.
+        planes: of the tail (``selection.correction: control-variate``), or None.
 
     """
 
@@ -158,6 +173,7 @@ class SelectedRows:
     ids: np.ndarray | None
     rows: torch.Tensor
     log_weight: torch.Tensor | None
+    planes: Planes | None = None
     kind: ClassVar[str] = "rows"
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -167,6 +183,8 @@ class SelectedRows:
             tensors["ids"] = torch.from_numpy(self.ids)
         if self.log_weight is not None:
             tensors["log_weight"] = self.log_weight
+        if self.planes is not None:
+            tensors |= prefixed("planes", vars(self.planes))
         return tensors
 
     def numbers(self) -> dict[str, str]:
@@ -177,12 +195,14 @@ class SelectedRows:
     def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "SelectedRows":
         """The message from what was received."""
         ids = tensors["ids"].numpy() if "ids" in tensors else None
+        planes = _unprefixed("planes", tensors)
         return cls(
             int(numbers["round"]),
             int(numbers["budget"]),
             ids,
             tensors["rows"],
             tensors.get("log_weight"),
+            Planes(**planes) if planes else None,
         )
 
 
@@ -198,6 +218,7 @@ class Update:
         ids: (m,) int32 ascending: the rows trained on; None for all n.
         rows: (m, d), new minus old.
         scales: of int8 arrays, by their names in ``tensors`` (``compression.compress_update``); else none.
+        tail: (K, d), G: what its tail's rows are to be moved by, at each plane (``federated.tail``); or None.
 
     """
 
@@ -208,13 +229,15 @@ class Update:
     ids: np.ndarray | None
     rows: torch.Tensor
     scales: dict[str, torch.Tensor] = field(default_factory=dict)
+    tail: torch.Tensor | None = None
     kind: ClassVar[str] = "update"
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The arrays to send."""
         ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
         scales = prefixed("scale", self.scales)
-        return {"rows": self.rows} | ids | prefixed("body", self.body) | scales
+        tail = {} if self.tail is None else {"tail": self.tail}
+        return {"rows": self.rows} | ids | tail | prefixed("body", self.body) | scales
 
     def numbers(self) -> dict[str, str]:
         """The other fields to send."""
@@ -233,13 +256,15 @@ class Update:
             tensors["ids"].numpy() if "ids" in tensors else None,
             tensors["rows"],
             _unprefixed("scale", tensors),
+            tensors.get("tail"),
         )
 
     def cpu(self) -> "Update":
         """The same with all arrays in the memory of the CPU."""
         body = {name: value.cpu() for name, value in self.body.items()}
         scales = {name: value.cpu() for name, value in self.scales.items()}
-        return replace(self, body=body, rows=self.rows.cpu(), scales=scales)
+        tail = None if self.tail is None else self.tail.cpu()
+        return replace(self, body=body, rows=self.rows.cpu(), scales=scales, tail=tail)
 
     def check_loss(self) -> None:
         """Refuse the loss of a model that was of no use already.

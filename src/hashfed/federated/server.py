@@ -1,6 +1,7 @@
 """The server's answers within a round (paper, section 3.2, steps 2 and 4)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,6 +9,29 @@ import torch
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Welcome
 from hashfed.models import Parameters
 from hashfed.retrieval import Candidates, Index, Selection, SelectionSettings, device_rows, sample, select
+from hashfed.retrieval.planes import Planes, Tail, make_planes, tail_points
+from hashfed.retrieval.protocol import TellsQueries
+from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, read_centroids
+
+
+@dataclass(frozen=True)
+class PlanesPlan:
+    """How the planes of a run are made.
+
+    Attributes:
+        count: K, the most points.
+        seed: of merging more points to so many.
+        sketcher: of the centroids that clients send for the planes alone; None where their keys tell enough.
+        precision: in which slopes travel.
+        gram: whether updates are clipped by their norm, so that it must be known.
+
+    """
+
+    count: int
+    seed: int
+    sketcher: QueryCentroidsEncoder | None
+    precision: torch.dtype
+    gram: bool
 
 
 def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
@@ -73,7 +97,7 @@ def cut_to_budget(
 
     """
     own, budget = declared.own, client_budget(declared, size, dimension, settings)
-    corrected = settings.correction == "tail"
+    corrected = settings.correction != "none"
     if settings.sampling == "proportional":
         return sample(own.astype(np.int64), candidates, size, budget, settings.tail, corrected, rng)
     return select(
@@ -93,11 +117,46 @@ def client_budget(declared: Declare, size: int, dimension: int, settings: Select
 
     Both sides ask this function: the server for what it sends and accepts, the client for what it keeps.
     """
-    return min(declared.budget, device_rows(settings, size, dimension))
+    return min(declared.budget, device_rows(settings, size, dimension, len(declared.own)))
+
+
+def planes_of(
+    parameters: Parameters,
+    index: Index,
+    keys: ClientKeys,
+    selection: Selection,
+    plan: PlanesPlan,
+) -> tuple[Planes, Tail] | None:
+    """The planes of the rows that ``selection`` does not hold with certainty; None where there are none.
+
+    Args:
+        parameters: of the model.
+        index: whose keys tell of the queries, where no sketch is sent.
+        keys: of the client.
+        selection: of the client.
+        plan: how they are made.
+
+    Raises:
+        HashfedError: where the keys do not fit.
+
+    """
+    counts: np.ndarray | None
+    if plan.sketcher is not None:
+        queries, counts = read_centroids(plan.sketcher.codes, keys.sketch)
+    else:
+        assert isinstance(index, TellsQueries), "the configuration was checked"
+        queries, counts = index.queries(keys.keys)
+    points = tail_points(queries, counts, plan.count, plan.seed)
+    return make_planes(parameters.rows, points, selection, plan.precision, plan.gram)
 
 
 def send_rows(
-    parameters: Parameters, selection: Selection, own: np.ndarray, budget: int, round: int
+    parameters: Parameters,
+    selection: Selection,
+    own: np.ndarray,
+    budget: int,
+    round: int,
+    planes: Planes | None = None,
 ) -> SelectedRows:
     """The selected rows that the client did not declare; all of them for a full selection."""
     size = len(parameters.rows)
@@ -105,7 +164,7 @@ def send_rows(
     def take(ids: np.ndarray | None) -> torch.Tensor:
         return parameters.rows if ids is None else _rows(parameters, ids)
 
-    return pack_rows(take, size, selection, own, budget, round)
+    return pack_rows(take, size, selection, own, budget, round, planes)
 
 
 def pack_rows(
@@ -115,6 +174,7 @@ def pack_rows(
     own: np.ndarray,
     budget: int,
     round: int,
+    planes: Planes | None = None,
 ) -> SelectedRows:
     """``send_rows`` for rows that come from anywhere.
 
@@ -125,6 +185,7 @@ def pack_rows(
         own: (o,) ascending ids that it declared.
         budget: rows it may hold.
         round: of the exchange.
+        planes: of the rest.
 
     """
     if len(selection.ids) == size <= budget and len(own) == 0:
@@ -134,7 +195,7 @@ def pack_rows(
     ids = selection.ids[new]
     weights = selection.log_weight[new]
     log_weight = torch.from_numpy(weights) if weights.any() else None
-    return SelectedRows(round, budget, ids.astype(np.int32), take(ids), log_weight)
+    return SelectedRows(round, budget, ids.astype(np.int32), take(ids), log_weight, planes)
 
 
 def _rows(parameters: Parameters, ids: np.ndarray) -> torch.Tensor:

@@ -9,11 +9,18 @@ For queries Q (p, d), rows W (m, d) and targets t, with E = exp(Q Wᵀ + log_wei
 The rows are taken in blocks whose logits stay in the cache while they are exponentiated, summed and
 multiplied with the rows again, so the only array of size p × m is E. The gradient of the rows is not formed:
 it is added, block by block, to whatever table the caller names, such as the rows themselves (SGD in place).
+
+With planes of the rows that are not at hand (``retrieval.planes``), Z has one more term, e^{plane(q)} s(q),
+of the largest plane at q; its factor s may be negative, so Z is kept above ``LEAST_SHARE`` of the sum over
+the rows.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
+
+from hashfed.retrieval.planes import Planes
 
 BLOCK_LOGITS = 1 << 17
 """Logits of one block of rows: 512 KiB, which a usual second-level cache holds with room to spare."""
@@ -24,6 +31,11 @@ MAX_LOGITS = 1 << 25
 SAFE_SUM = 1e-20, 1e30
 """Sums of exponentials between which no shift of the logits is needed: nothing has overflowed, and what
 underflowed is below 1e-18 of the sum."""
+LEAST_SHARE = 0.05
+"""Of the sum over the rows at hand that remains, however negative the planes' term is. A position where that
+acts is trained on the rows at hand alone."""
+HIGHEST_PLANE = 60.0
+"""Nats by which a plane may exceed the largest logit at hand; beyond it nothing at hand would count."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +45,16 @@ class OutputGradients:
     Attributes:
         loss: () mean cross-entropy, nats.
         queries: (p, d) gradient of the loss by the queries.
+        tail: (K, d) Σ (e^{plane_j(q)} / Z) q / p over the queries at each plane: what moves the rows that are
+            not at hand; None without planes.
+        bounded: queries at which Z was bounded.
 
     """
 
     loss: torch.Tensor
     queries: torch.Tensor
+    tail: torch.Tensor | None
+    bounded: int
     _parts: "_Chunk | torch.Tensor"
 
     def add_to(self, table: torch.Tensor, scale: float) -> None:
@@ -82,6 +99,7 @@ def output_gradients(
     log_weight: torch.Tensor | None,
     targets: torch.Tensor,
     space: WorkSpace,
+    planes: Planes | None = None,
 ) -> OutputGradients:
     """Loss and gradients of the mean cross-entropy over the rows at hand.
 
@@ -91,22 +109,27 @@ def output_gradients(
         log_weight: (m,) added to the logits, or None for nothing (``retrieval.select``).
         targets: (p,) int64 positions in ``rows``.
         space: memory to work in; the result refers to it.
+        planes: of the rows that are not at hand.
 
     """
     count = len(queries)
     most = max(1, MAX_LOGITS // len(rows))
     with torch.no_grad():
         if count <= most:
-            chunk = _Chunk.of(queries, rows, log_weight, targets, count, space)
-            return OutputGradients(chunk.loss, chunk.queries_gradient, chunk)
+            chunk = _Chunk.of(queries, rows, log_weight, targets, count, space, planes)
+            return OutputGradients(chunk.loss, chunk.queries_gradient, chunk.tail, chunk.bounded, chunk)
         loss, by_queries, by_rows = torch.zeros(()), torch.empty_like(queries), torch.zeros_like(rows)
+        tail, bounded = None if planes is None else torch.zeros_like(planes.slopes), 0
         for start in range(0, count, most):
             part = slice(start, start + most)
-            chunk = _Chunk.of(queries[part], rows, log_weight, targets[part], count, space)
+            chunk = _Chunk.of(queries[part], rows, log_weight, targets[part], count, space, planes)
             loss = loss + chunk.loss
             by_queries[part] = chunk.queries_gradient
             chunk.add_to(by_rows, 1.0)
-        return OutputGradients(loss, by_queries, by_rows)
+            bounded += chunk.bounded
+            if tail is not None and chunk.tail is not None:
+                tail += chunk.tail
+        return OutputGradients(loss, by_queries, tail, bounded, by_rows)
 
 
 @dataclass(frozen=True)
@@ -120,6 +143,8 @@ class _Chunk:
         targets: (p,).
         scaled: (p, d) queries over (Z · count).
         exponentials: blocks (p, k) of E.
+        tail: (K, d), as ``OutputGradients``.
+        bounded: likewise.
 
     """
 
@@ -129,6 +154,8 @@ class _Chunk:
     targets: torch.Tensor
     scaled: torch.Tensor
     exponentials: list[torch.Tensor]
+    tail: torch.Tensor | None
+    bounded: int
 
     @classmethod
     def of(
@@ -139,25 +166,42 @@ class _Chunk:
         targets: torch.Tensor,
         count: int,
         space: WorkSpace,
+        planes: Planes | None = None,
     ) -> "_Chunk":
         blocks = space.take(len(queries), len(rows), queries)
         shift = torch.zeros((), device=queries.device)
+        highest = None if planes is None else _HighestPlanes.of(queries, planes)
         total, weighted = _exponentiate(queries, rows, log_weight, None, blocks)
         smallest, largest = torch.aminmax(total)
-        if not (SAFE_SUM[0] <= float(smallest) and float(largest) <= SAFE_SUM[1]):
+        safe = SAFE_SUM[0] <= float(smallest) and float(largest) <= SAFE_SUM[1]
+        if not (safe and (highest is None or highest.value_is_safe)):
             shift = _largest_logits(queries, rows, log_weight, blocks)
             total, weighted = _exponentiate(queries, rows, log_weight, shift, blocks)
+        tail, bounded = None, 0
+        least = total
+        if highest is not None and planes is not None:
+            power = (highest.value - shift).clamp_max(HIGHEST_PLANE).exp_()
+            change = power * highest.factor
+            kept = total + change > total * LEAST_SHARE
+            least = torch.where(kept, total + change, total * LEAST_SHARE)
+            total = torch.where(kept, least, total)
+            weighted.add_(highest.gradient(planes) * (power * kept)[:, None])
+            bounded = len(kept) - int(kept.sum())
+            share = (power / (total * count))[:, None]
+            tail = torch.zeros_like(planes.slopes).index_add_(0, highest.index, queries * share)
         target_rows = rows[targets]
         logits = (queries * target_rows).sum(1)
         if log_weight is not None:
             logits += log_weight[targets]
         return cls(
-            loss=(total.log() + shift - logits).sum() / count,
+            loss=(least.log() + shift - logits).sum() / count,
             queries_gradient=weighted.div_(total[:, None]).sub_(target_rows).div_(count),
             queries=queries / count,
             targets=targets,
             scaled=queries / (total * count)[:, None],
             exponentials=blocks,
+            tail=tail,
+            bounded=bounded,
         )
 
     def add_to(self, table: torch.Tensor, scale: float) -> None:
@@ -167,6 +211,37 @@ class _Chunk:
             table[start:end].addmm_(block.T, self.scaled, alpha=scale)
             start = end
         table.index_add_(0, self.targets, self.queries, alpha=-scale)
+
+
+@dataclass(frozen=True)
+class _HighestPlanes:
+    """The largest plane at each query.
+
+    Attributes:
+        index: (p,) which one.
+        value: (p,) plane(q).
+        factor: (p,) s(q), which multiplies e^{plane(q)} in Z.
+
+    """
+
+    index: torch.Tensor
+    value: torch.Tensor
+    factor: torch.Tensor
+
+    @classmethod
+    def of(cls, queries: torch.Tensor, planes: Planes) -> "_HighestPlanes":
+        value, index = torch.addmm(planes.offsets, queries, planes.slopes.T).max(1)
+        factor = planes.errors[index] - (queries * planes.error_slopes[index]).sum(1)
+        return cls(index, value, factor)
+
+    @property
+    def value_is_safe(self) -> bool:
+        """Whether no shift is needed before the exponential."""
+        return float(self.value.max()) <= math.log(SAFE_SUM[1])
+
+    def gradient(self, planes: Planes) -> torch.Tensor:
+        """(p, d) of e^{plane(q)} s(q) by the queries, over e^{plane(q)}."""
+        return planes.slopes[self.index] * self.factor[:, None] - planes.error_slopes[self.index]
 
 
 def _exponentiate(

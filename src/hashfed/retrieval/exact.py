@@ -62,6 +62,10 @@ class ExactIndex:
         queries = check_queries(keys, self.rows.shape[1])
         return Candidates.positive(softmax_mass(self.rows, queries))
 
+    def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
+        """The queries themselves."""
+        return check_queries(keys, self.rows.shape[1]), None
+
 
 def check_queries(keys: Keys, dimension: int) -> torch.Tensor:
     """The queries (count, d) float32 of ``keys``, none or more.

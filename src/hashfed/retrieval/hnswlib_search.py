@@ -94,3 +94,7 @@ class HnswlibIndex:
         queries = check_queries(keys, self.rows.shape[1])
         mass = neighbor_mass(self.rows, queries, self.neighbors, self.search)
         return Candidates.positive(with_prior(mass, self.prior, self.strength))
+
+    def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
+        """The queries themselves."""
+        return check_queries(keys, self.rows.shape[1]), None

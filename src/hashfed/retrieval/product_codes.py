@@ -170,6 +170,10 @@ class ProductCodesIndex:
         queries = self.encoder.decode(codes, scales * np.float32(self.temperature))
         return mass_candidates(self.rows, queries, self.prior, self.strength)
 
+    def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
+        """The decoded queries."""
+        return self.encoder.decode(*check_codes(self.encoder.width, keys, {"codes", "scales"})), None
+
 
 def _train(faiss: Any, unit: np.ndarray, settings: RetrievalSettings, seed: int) -> np.ndarray:
     """Codebooks (M, 256, d / M) or (M, 256, d) float32 for vectors ``unit`` (count, d)."""

@@ -118,6 +118,20 @@ class Index(Protocol):
 
 
 @runtime_checkable
+class TellsQueries(Index, Protocol):
+    """An index whose keys say where the client's queries are."""
+
+    def queries(self, keys: Keys) -> tuple[torch.Tensor, np.ndarray | None]:
+        """Vectors (c, d) float32 that stand for them, and of how many queries each is the mean; None: of one.
+
+        Raises:
+            HashfedError: where the keys do not fit this index.
+
+        """
+        ...
+
+
+@runtime_checkable
 class Refreshable(Index, Protocol):
     """An index that can follow a change of some rows."""
 

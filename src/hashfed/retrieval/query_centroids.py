@@ -90,12 +90,26 @@ class QueryCentroidsIndex:
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row, with its estimated mass."""
-        codes, scales = check_codes(self.encoder.codes.width, keys, {"codes", "scales", "counts"})
-        counts = keys["counts"]
-        if counts.dtype.kind not in "iu" or counts.shape != scales.shape or (counts < 1).any():
-            raise HashfedError(
-                f"counts of type {counts.dtype} and shape {counts.shape}: must be integers of at least 1, "
-                f"({len(scales)},)"
-            )
-        queries = self.encoder.codes.decode(codes, scales * np.float32(self.temperature))
-        return mass_candidates(self.rows, queries, self.prior, self.strength, counts)
+        centroids, counts = read_centroids(self.encoder.codes, keys, self.temperature)
+        return mass_candidates(self.rows, centroids, self.prior, self.strength, counts)
+
+    def queries(self, keys: Keys) -> tuple[torch.Tensor, np.ndarray]:
+        """The decoded centroids, and how many queries each holds."""
+        return read_centroids(self.encoder.codes, keys)
+
+
+def read_centroids(codes: RotatedCodes, keys: Keys, scale: float = 1.0) -> tuple[torch.Tensor, np.ndarray]:
+    """Centroids (c, d), times ``scale``, and counts (c,) of the keys of a ``QueryCentroidsEncoder``.
+
+    Raises:
+        HashfedError: where the keys are none.
+
+    """
+    found, scales = check_codes(codes.width, keys, {"codes", "scales", "counts"})
+    counts = keys["counts"]
+    if counts.dtype.kind not in "iu" or counts.shape != scales.shape or (counts < 1).any():
+        raise HashfedError(
+            f"counts of type {counts.dtype} and shape {counts.shape}: must be integers of at least 1, "
+            f"({len(scales)},)"
+        )
+    return codes.decode(found, scales * np.float32(scale)), counts

@@ -77,6 +77,12 @@ class QueryCodesIndex:
         queries = self.encoder.codes.decode(codes, scales * np.float32(self.temperature))
         return mass_candidates(self.rows, queries, self.prior, self.strength)
 
+    def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
+        """The decoded queries."""
+        return self.encoder.codes.decode(
+            *check_codes(self.encoder.codes.width, keys, {"codes", "scales"})
+        ), None
+
 
 def check_codes(width: int, keys: Keys, names: set[str]) -> tuple[np.ndarray, np.ndarray]:
     """The codes (count, width) uint8 and scales (count,) float32 of ``keys``, which must hold ``names``.

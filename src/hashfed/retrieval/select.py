@@ -40,14 +40,29 @@ def budget_rows(budget: float, size: int) -> int:
     return max(1, round(budget * size))
 
 
-def device_rows(settings: SelectionSettings, size: int, dimension: int) -> int:
+def extra_rows(extra: float, size: int) -> int:
+    """Rows beyond the own ones: the fraction ``extra`` of ``size`` rows, rounded, or their number from 1."""
+    return round(extra * size) if extra < 1 else int(extra)
+
+
+def device_rows(settings: SelectionSettings, size: int, dimension: int, own: int | None = None) -> int:
     """Rows that a client may hold of ``size`` rows of length ``dimension``: the least limit.
+
+    Args:
+        settings: of the run.
+        size: n.
+        dimension: d.
+        own: rows that the client's data needs; None where they are not known yet, so that only limits count
+            which do not depend on them.
 
     Raises:
         HashfedError: where not one row fits in ``settings.max_bytes``.
 
     """
-    limits = [budget_rows(settings.budget, size)]
+    if settings.extra is None:
+        limits = [budget_rows(settings.budget, size)]
+    else:
+        limits = [size if own is None else max(1, min(size, own + extra_rows(settings.extra, size)))]
     if settings.max_rows is not None:
         limits.append(settings.max_rows)
     if settings.max_bytes is not None:

@@ -122,6 +122,9 @@ class SelectionSettings(Settings):
 
     budget: float = Field(0.1, gt=0, le=1)
     """Rows a client holds, as a fraction of all rows (method full: always all)."""
+    extra: float | None = Field(None, ge=0)
+    """Rows a client holds beyond those that its data needs, instead of budget: below 1 a fraction of all
+    rows, else their number; none: budget decides."""
     max_rows: int | None = Field(None, ge=1)
     """At most so many rows, whatever the fraction (own rows beyond it: client.own_rows)."""
     max_bytes: int | None = Field(None, ge=1)
@@ -133,9 +136,17 @@ class SelectionSettings(Settings):
     tail: float = Field(0.1, ge=0, le=1)
     """Share of the budget filled with uniformly drawn rows (top); share of the uniform distribution in the
     chances (proportional)."""
-    correction: Literal["tail", "none"] = "tail"
+    correction: Literal["auto", "control-variate", "tail", "none"] = "auto"
     """tail: raise the logits of drawn rows by −log of their chance, so that the partition function is
-    unbiased; none: the paper's estimator."""
+    unbiased; control-variate: also send planes of the rows that are not held, which take out most of the
+    draw's noise; none: the paper's estimator; auto: control-variate where the server knows points and draw,
+    else tail."""
+    planes: int = Field(32, ge=0, le=4096)
+    """K, points at which a client is told the tail (control-variate)."""
+    points: Literal["keys", "sketch"] = "keys"
+    """Of what these points are made (control-variate): keys, where they tell of the queries; sketch: the
+    client also sends so many centroids of its queries, in retrieval.code_bits, which tells the server
+    averages of its hidden vectors."""
     oversample: float = Field(1.0, ge=1, le=10)
     """Send this many times the budget; the client keeps the rows with the largest activations (top). What it
     drops is missing from the partition function, also a corrected one."""
@@ -144,6 +155,13 @@ class SelectionSettings(Settings):
     """How rows reach a client: on-demand, it sends its row ids and keys; broadcast, it receives all rows and
     selects by itself; pre-generated, it fetches slices, one for each row and hash bucket, without a name. The
     numbers are the same, the bytes are others, and the server learns less."""
+
+    @field_validator("extra")
+    @classmethod
+    def _check_extra(cls, value: float | None) -> float | None:
+        if value is not None and value >= 1 and value != int(value):
+            raise ValueError("must be a fraction below 1, or a whole number of rows")
+        return value
 
     @model_validator(mode="after")
     def _check_oversample(self) -> "SelectionSettings":

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError
 from hashfed.experiments.train import train
-from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
+from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.models import Parameters
 from loopback import LoopbackGrid, partitions
 from small import prepare
@@ -69,7 +69,7 @@ def test_the_servers_own_work_is_nobodys_delay(
     config, data = prepare(texts, deadline=0.5)
     select = ServerRound.select
 
-    def slow(self: ServerRound, client: str, declared: Declare, keys: ClientKeys | None) -> SelectedRows:
+    def slow(self: ServerRound, client: str, declared: Declare, keys: ClientKeys | None) -> Any:
         clock.sleep(0.3)
         return select(self, client, declared, keys)
 

@@ -19,6 +19,7 @@ from flwr.clientapp.typing import Mod
 from flwr.common.logger import log
 
 from hashfed.engines import build_model
+from hashfed.engines.budget import sends_planes
 from hashfed.engines.client_round import ClientReport, ClientRound, broadcast_index
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.flower import records
@@ -109,7 +110,8 @@ def train(message: Message, context: Context) -> RecordDict:
                 )
             client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
             _check_welcome(welcome, client, node)
-            check_selected(expand(selected), answer.round, node.shape, client.agreed_budget)
+            planes = node.config.selection.planes if sends_planes(node.config) else 0
+            check_selected(expand(selected), answer.round, node.shape, client.agreed_budget, planes)
             _train(node, client, welcome, selected, answer, used.get(name, 0))
     node.drop_welcomes(parcel.messages)
     _select_and_train(node, parcel, request, answer, used)
@@ -218,14 +220,19 @@ def hash_report(report: ClientReport) -> dict[str, float]:
 def train_report(report: ClientReport) -> dict[str, float]:
     """What a client says about its training."""
     slices = {"slices": float(report.bytes["slices"])} if "slices" in report.bytes else {}
-    return {
-        "own": float(report.own_rows),
-        "rows": float(report.rows),
-        "parameters": float(report.parameters),
-        "predictions": float(report.predictions),
-        "flops": float(report.flops),
-        "train_seconds": report.seconds.get("train", 0.0),
-    } | slices
+    bounded = {} if report.bounded is None else {"bounded": float(report.bounded)}
+    return (
+        {
+            "own": float(report.own_rows),
+            "rows": float(report.rows),
+            "parameters": float(report.parameters),
+            "predictions": float(report.predictions),
+            "flops": float(report.flops),
+            "train_seconds": report.seconds.get("train", 0.0),
+        }
+        | slices
+        | bounded
+    )
 
 
 def time_record(seconds: float) -> MetricRecord:

@@ -81,9 +81,11 @@ def take_report(
         "predictions": (update.weight, update.weight),
         "flops": (0, MOST),
         "slices": (0, MOST),
+        "bounded": (0, MOST),
     }
+    optional = {"slices", "bounded"}
     for name, (least, most) in bounds.items():
-        value = numbers.get(name, 0 if name == "slices" else -1)
+        value = numbers.get(name, 0 if name in optional else -1)
         if not least <= value <= most or value != int(value):
             raise HashfedError(f"report: {name} = {value}: must be an integer from {least} to {most}")
     strange = sorted(set(numbers) - set(bounds) - {"train_seconds"})
@@ -94,6 +96,8 @@ def take_report(
     report.parameters = int(numbers["parameters"])
     report.predictions = int(numbers["predictions"])
     report.flops = int(numbers["flops"])
+    if update.tail is not None:
+        report.bounded = int(numbers.get("bounded", 0))
     report.seconds["train"] = seconds_of(numbers.get("train_seconds"), waited)
     if Manifest.kind in report.bytes:
         slices, sent = numbers.get("slices", 0.0), report.bytes.pop(Update.kind)

@@ -13,7 +13,7 @@ No node waits for another one, and none but the sum of updates waits for all.
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +39,7 @@ from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare
 from hashfed.federated.client import kept_rows
 from hashfed.federated.messages import ClientKeys, Declare, Manifest, Message, SelectedRows, Update
 from hashfed.federated.slices import Wanted
+from hashfed.retrieval.planes import Tail
 
 OWN_WORK_SECONDS = 3600
 """More than the server itself works in a round."""
@@ -118,6 +119,8 @@ class RoundPlay:
     manifest: tuple[str, Wanted] | None = None
     used: Mapping[str, int] | None = None
     _sent: dict[str, RowsSent] = field(default_factory=dict, init=False)
+    _tails: dict[str, Tail] = field(default_factory=dict, init=False)
+    """Of clients whose update waits for its turn."""
     _owed: dict[str, Owed] = field(default_factory=dict, init=False)
     _end: float = field(default=0.0, init=False)
     """Of the round, on the clock of ``time.monotonic``."""
@@ -137,8 +140,10 @@ class RoundPlay:
         """Its number."""
         return self.server.round
 
-    def updates(self) -> Iterator[Update]:
+    def updates(self) -> Iterator[tuple[Update, Tail | None]]:
         """Those of the clients that answer in time, in order of names, each as soon as it is its turn.
+
+        With each comes the tail that its client was sent planes of, if it was.
 
         The deadline is for the nodes: the server's own work, and what the caller does between two updates,
         do not count, and what has come by then is read. At the end ``failed`` says who is missing.
@@ -157,7 +162,7 @@ class RoundPlay:
                         self.post.rest()
                 if name in self._updates:
                     with self._own_work():
-                        yield self._updates.take(name)
+                        yield self._updates.take(name), self._tails.pop(name, None)
         finally:
             self._updates.close()
 
@@ -340,7 +345,7 @@ class RoundPlay:
                 if message is None:
                     raise HashfedError(answered.problems.get(name, "no keys in its answer"))
                 keys = cast(ClientKeys, message)
-                check_keys(keys, self.round, self._limits, self.server.encoder)
+                check_keys(keys, self.round, self._limits, self.server.encoder, self.server.sketcher)
             if checked.problem:
                 self._fail(name, checked.problem)
                 continue
@@ -356,9 +361,9 @@ class RoundPlay:
     def _rows_for(self, name: str, keys: ClientKeys | None) -> SelectedRows:
         declared, report = self.declarations.there[name], self.reports[name]
         with report.timed("retrieve"):
-            selected = self.server.select(name, declared, keys)
+            selected, tail = self.server.select(name, declared, keys)
         self._count(report, selected)
-        self._sent[name] = _rows_sent(declared, selected, self._shape.size)
+        self._sent[name] = replace(_rows_sent(declared, selected, self._shape.size), tail=tail)
         return selected
 
     def _send(self, node: int, kind: str, parcel: Parcel) -> None:
@@ -396,12 +401,14 @@ class RoundPlay:
         numbers = parcel.reports.get(name, {})
         try:
             take_report(report, numbers, update, self._shape, self._limits, waited)
-            accepted, clipped = accept_update(self.config.server, update)
+            accepted, clipped = accept_update(self.config.server, update, sent.tail)
         except HashfedError as error:  # what it says of its work, or the values
             self._fail(name, str(error))
             return
         self.clipped += clipped
         self._updates.put(name, accepted)
+        if sent.tail is not None:
+            self._tails[name] = sent.tail
         del self._owed[name], self._sent[name]
 
     def _count(self, report: ClientReport, message: Message) -> None:

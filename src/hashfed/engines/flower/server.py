@@ -45,6 +45,7 @@ from hashfed.federated.messages import Update
 from hashfed.federated.slices import Wanted
 from hashfed.models import PredictionSums
 from hashfed.retrieval import Index
+from hashfed.retrieval.planes import Tail
 
 ATTEMPTS = 3
 """Times that a round is begun before the run ends, where too few clients answer."""
@@ -239,7 +240,7 @@ class FlowerRounds:
         with single_thread():
             gradient = aggregate(
                 self._enough(play),
-                len(self.data.vocabulary),
+                state.parameters.rows,
                 config.server.row_average,
                 state.shares,
                 config.server.weighting == "uniform",
@@ -275,7 +276,7 @@ class FlowerRounds:
         store = FolderStore(slices_folder(self.config))
         return slices_place(self.config), server.publish(store)
 
-    def _enough(self, play: RoundPlay) -> Iterator[Update]:
+    def _enough(self, play: RoundPlay) -> Iterator[tuple[Update, Tail | None]]:
         """The round's updates; where they are too few the sum is dropped before anything is changed."""
         yield from play.updates()
         asked = len(play.declarations.cohort)

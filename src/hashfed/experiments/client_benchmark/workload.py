@@ -60,7 +60,7 @@ class Workload:
             self.indexes[budget] = build_index(self.parameters.rows, config.retrieval, counts, 0)
         index, client = self.indexes[budget], self.data.train[0]
         start = time.perf_counter()
-        _, report = play_round(config, self.model, self.parameters, index, client, 1)
+        _, report, _ = play_round(config, self.model, self.parameters, index, client, 1)
         return time.perf_counter() - start, report
 
     def plain(self) -> float:
@@ -79,7 +79,7 @@ class Workload:
         """Of the mean loss of the steps, hashfed's full layer against plain PyTorch, relative."""
         local = client_side.LocalModel(None, self.parameters.rows, None, self.parameters.body)
         settings, sentences = self.config(1.0).client, self.data.train[0].sentences
-        update = client_side.train(self.model, local, sentences, settings, 1, stream(0, "train"))
+        update, _ = client_side.train(self.model, local, sentences, settings, 1, stream(0, "train"))
         return abs(update.loss / self._plain_loss() - 1)
 
     def _plain_loss(self) -> float:

@@ -93,5 +93,5 @@ class Scenario:
         model = build_model(config)
         parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
         index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
-        update, _ = play_round(config, model, parameters, index, data.train[0], 1)
+        update, *_ = play_round(config, model, parameters, index, data.train[0], 1)
         return update.loss

@@ -1,0 +1,202 @@
+"""The tail of a selection as a few more logits: a control variate of the draw (docs/retrieval.md).
+
+T are the rows that a selection does not hold with certainty. At each of K points c, which stand for the
+client's queries, the server knows the tail's log-sum-exp and its gradient,
+
+    A = log Σ_{i∈T} exp(c·w_i),   π̂_i = exp(c·w_i − A),   μ = Σ_{i∈T} π̂_i w_i
+    plane(q) = A + (q − c)·μ   ≤   log Σ_{i∈T} exp(q·w_i)      (the tangent of a convex function)
+
+and how wrong the draw of the client's rows, with chances π, is there: in value and in slope,
+
+    κ = 1 − Σ_{i drawn} π̂_i/π_i,   ν = Σ_{i drawn} (π̂_i/π_i) (w_i − μ)      (mean zero over draws)
+
+so that Σ_{certain} e^{q·w} + Σ_{drawn} e^{q·w}/π + e^{plane(q)} (κ − (q − c)·ν) has the mean of the sampled
+sum, which is that of all rows, and is exact at the points. A control variate: Owen 2013, "Monte Carlo theory,
+methods and examples", section 8.9; the first order in q − c is ours.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hashfed.hashing.kmeans import weighted_kmeans
+from hashfed.retrieval.evidence import PLAIN
+from hashfed.retrieval.select import Selection
+
+TILE_LOGITS = 1 << 17
+"""Logits that are made, turned into exponentials and summed while they are in the cache (512 KiB)."""
+
+
+@dataclass(frozen=True)
+class Planes:
+    """K planes as a client needs them: affine in the query, so that it need not know the points.
+
+    plane_j(q) = offsets_j + q·slopes_j, and its factor in the partition function, κ − (q − c)·ν, is
+    errors_j − q·error_slopes_j. A query takes the largest plane.
+
+    Attributes:
+        offsets: (K,) float32, A − c·μ.
+        slopes: (K, d), μ.
+        errors: (K,) float32, κ + c·ν.
+        error_slopes: (K, d), ν.
+
+    """
+
+    offsets: torch.Tensor
+    slopes: torch.Tensor
+    errors: torch.Tensor
+    error_slopes: torch.Tensor
+
+    def to(self, device: torch.device) -> "Planes":
+        """The same on a device."""
+        return Planes(*(value.to(device) for value in self.tensors()))
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """In the order of the attributes."""
+        return self.offsets, self.slopes, self.errors, self.error_slopes
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What the server remembers of a client's tail until its update comes.
+
+    Attributes:
+        points: (K, d) float32.
+        log_sums: (K,) float32, A.
+        ids: (l,) int64 ascending, the rows of the selection.
+        factors: (l,) float32, by how much of π̂·G each of these rows is moved: 0 where it is certain, else
+            1 − 1/π; every other row is moved by all of it.
+        reach: (K,) float32, no less than the largest |factor · π̂| of any row.
+        gram: (K, K) float32, Σ_{i∈T} factor² π̂_i π̂_iᵀ; None where no update's norm is asked for.
+        drawn: (l, K) float32, factor · π̂ of the rows of the selection; likewise.
+
+    """
+
+    points: torch.Tensor
+    log_sums: torch.Tensor
+    ids: np.ndarray
+    factors: torch.Tensor
+    reach: torch.Tensor
+    gram: torch.Tensor | None = None
+    drawn: torch.Tensor | None = None
+
+
+def tail_points(queries: torch.Tensor, counts: np.ndarray | None, most: int, seed: int) -> torch.Tensor:
+    """At most ``most`` points (K, d) for ``queries`` (c, d), of which each stands for ``counts`` (c,)."""
+    if len(queries) <= most:
+        return queries
+    weights = np.ones(len(queries)) if counts is None else counts.astype(np.float64)
+    return weighted_kmeans(queries, weights, most, seed)
+
+
+def make_planes(
+    rows: torch.Tensor,
+    points: torch.Tensor,
+    selection: Selection,
+    precision: torch.dtype = torch.float32,
+    gram: bool = False,
+) -> tuple[Planes, Tail] | None:
+    """The planes of the tail of ``selection``; None where there is no tail, or no point.
+
+    Args:
+        rows: (n, d) float32.
+        points: (K, d) float32.
+        selection: of the client; rows of log_weight 0 are certain, of the others −log_weight is log π.
+        precision: in which slopes will travel: they are rounded here, and the offsets made of what is left,
+            so that a plane still meets the tail at its point, and the error is still that of the draw.
+        gram: whether the update's norm will be asked for.
+
+    """
+    if len(points) == 0:
+        return None
+    points = points.to(rows.device)
+    certain = selection.log_weight == 0
+    sure = selection.ids[certain]
+    if len(sure) == len(rows):
+        return None
+    log_sums, slopes, squares = _tail_moments(rows, points, sure, gram)
+    drawn = torch.from_numpy(selection.ids[~certain]).to(rows.device)
+    weight = torch.from_numpy(selection.log_weight[~certain]).to(rows.device)
+    held = rows[drawn]
+    shares = torch.exp(held @ points.T - log_sums + weight[:, None])  # π̂/π, (drawn, K)
+    total = shares.sum(0)
+    slopes = slopes.to(precision)
+    mu = slopes.float()
+    nu = (shares.T @ held - total[:, None] * mu).to(precision)
+    planes = Planes(
+        log_sums - (points * mu).sum(1),
+        slopes,
+        1 - total + (points * nu.float()).sum(1),
+        nu,
+    )
+    factors = np.zeros(len(selection.ids), np.float32)
+    factors[~certain] = 1 - np.exp(selection.log_weight[~certain])
+    reach = torch.ones(len(points), device=rows.device)
+    if len(drawn):
+        reach = torch.maximum(reach, shares.amax(0))
+    tail = Tail(points.cpu(), log_sums.cpu(), selection.ids, torch.from_numpy(factors), reach.cpu())
+    if squares is not None:
+        plain = torch.exp(held @ points.T - log_sums).cpu()
+        moved = plain * tail.factors[torch.from_numpy(~certain)][:, None]
+        listed = torch.zeros(len(selection.ids), len(points))
+        listed[torch.from_numpy(~certain)] = moved
+        # What is drawn is moved by its factor, not by all of π̂·G.
+        tail = replace(tail, gram=squares.cpu() - plain.T @ plain + moved.T @ moved, drawn=listed)
+    return planes, tail
+
+
+def _tail_moments(
+    rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray, gram: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Over all rows but the ``certain`` ones: A (K,), μ (K, d), and Σ π̂ π̂ᵀ (K, K) where it is asked for."""
+    peaks = torch.zeros(len(points), device=rows.device)
+    sums, moments, squares = _tail_sums(rows, points, certain, peaks, gram)
+    if not bool(((sums > PLAIN[0]) & (sums < PLAIN[1])).all()):
+        peaks = _peaks(rows, points, certain)
+        sums, moments, squares = _tail_sums(rows, points, certain, peaks, gram)
+    scale = (1 / sums).float()
+    if squares is not None:
+        squares *= scale[:, None] * scale
+    return sums.log().float() + peaks, moments * scale[:, None], squares
+
+
+def _tail_sums(
+    rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray, peaks: torch.Tensor, gram: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Sums of E = exp(rows · points − peaks): Σ E (K,) float64, Σ E w (K, d), Σ E Eᵀ (K, K)."""
+    sums = torch.zeros(len(points), dtype=torch.float64, device=rows.device)
+    moments = torch.zeros_like(points)
+    squares = torch.zeros(len(points), len(points), device=rows.device) if gram else None
+    turned = points.T.contiguous()
+    for part, held in _tiles(len(rows), len(points), certain):
+        tile = rows[part]
+        powers = (tile @ turned).sub_(peaks).exp_()
+        if len(held):
+            powers[torch.from_numpy(held).to(rows.device)] = 0
+        sums += powers.sum(0)
+        moments.addmm_(powers.T, tile)
+        if squares is not None:
+            squares.addmm_(powers.T, powers)
+    return sums, moments, squares
+
+
+def _peaks(rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray) -> torch.Tensor:
+    """The largest logit of the tail at each point, (K,)."""
+    peaks = torch.full((len(points),), -torch.inf, device=rows.device)
+    for part, held in _tiles(len(rows), len(points), certain):
+        logits = rows[part] @ points.T
+        if len(held):
+            logits[torch.from_numpy(held).to(rows.device)] = -torch.inf
+        peaks = torch.maximum(peaks, logits.amax(0))
+    return peaks
+
+
+def _tiles(size: int, points: int, certain: np.ndarray) -> list[tuple[slice, np.ndarray]]:
+    """Parts of the rows, and where in each the ``certain`` ones are."""
+    step = max(256, TILE_LOGITS // points)
+    ends = np.searchsorted(certain, np.arange(0, size + step, step))
+    return [
+        (slice(start, start + step), certain[ends[tile] : ends[tile + 1]] - start)
+        for tile, start in enumerate(range(0, size, step))
+    ]
