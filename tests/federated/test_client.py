@@ -228,7 +228,7 @@ def test_every_method_sends_the_budget(method: Any) -> None:
     settings = RetrievalSettings(method=method, bits=3, tables=4, subspaces=2)
     index = build_index(full.rows, settings, np.arange(SIZE), 0)
     keys = client.hash_queries(MODEL, server.welcome(full, index, declared), declared.own, data)
-    selection = server.retrieve(
+    selection, _ = server.retrieve(
         index, keys, declared, SIZE, full.rows.shape[1], SelectionSettings(budget=1), stream(0, "select")
     )
     assert len(selection.ids) == 21
@@ -278,7 +278,7 @@ def test_a_client_may_lower_the_budget_but_not_raise_it(asked: int, rows: int) -
     index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
     declared = Declare(3, np.array([1, 2], np.int32), asked)
     settings = SelectionSettings(budget=0.3)
-    found = server.retrieve(index, ClientKeys(3, {}), declared, SIZE, 4, settings, stream(0, "select"))
+    found, _ = server.retrieve(index, ClientKeys(3, {}), declared, SIZE, 4, settings, stream(0, "select"))
     assert len(found.ids) == rows
 
 

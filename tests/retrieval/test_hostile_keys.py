@@ -83,7 +83,7 @@ def test_keys_that_are_made_up(method: str, sampling: str) -> None:
             message = ClientKeys(1, keys)
             try:
                 check_keys(message, 1, Limits(SIZE, QUERIES), index.encoder)
-                found = retrieve(
+                found, _ = retrieve(
                     index, message, declared, SIZE, DIMENSION, selection, stream(0, "select", count)
                 )
             except HashfedError:

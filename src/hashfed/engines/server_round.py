@@ -168,12 +168,14 @@ class ServerRound:
             rng = selection_stream(config, self.round, client)
             sent = keys if keys is not None else ClientKeys(self.round, {})
             dimension = self.parameters.rows.shape[1]
-            selection = server_side.retrieve(
+            selection, found = server_side.retrieve(
                 self._index(), sent, declared, size, dimension, config.selection, rng
             )
             if sends_planes(config):
                 plan = planes_plan(config)
-                made = server_side.planes_of(self.parameters, self._index(), sent, selection, plan)
+                made = server_side.planes_of(
+                    self.parameters, self._index(), sent, selection, plan, found.powers
+                )
         budget = agreed_budget(config, declared, size)
         planes, tail = made or (None, None)
         message = server_side.send_rows(self.parameters, selection, declared.own, budget, self.round, planes)

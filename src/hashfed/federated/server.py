@@ -10,7 +10,7 @@ from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Welcom
 from hashfed.models import Parameters
 from hashfed.retrieval import Candidates, Index, Selection, SelectionSettings, device_rows, sample, select
 from hashfed.retrieval.planes import Planes, Tail, make_planes, tail_points
-from hashfed.retrieval.protocol import TellsQueries
+from hashfed.retrieval.protocol import Powers, TellsQueries
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, read_centroids
 
 
@@ -57,7 +57,7 @@ def retrieve(
     dimension: int,
     settings: SelectionSettings,
     rng: np.random.Generator,
-) -> Selection:
+) -> tuple[Selection, Candidates]:
     """Step 4: keys to candidates, cut or padded to the client's budget, and more of them if oversampled.
 
     Args:
@@ -74,7 +74,8 @@ def retrieve(
 
     """
     declared.check(size)
-    return cut_to_budget(index.lookup(keys.keys), declared, size, dimension, settings, rng)
+    candidates = index.lookup(keys.keys)
+    return cut_to_budget(candidates, declared, size, dimension, settings, rng), candidates
 
 
 def cut_to_budget(
@@ -126,6 +127,7 @@ def planes_of(
     keys: ClientKeys,
     selection: Selection,
     plan: PlanesPlan,
+    powers: Powers | None = None,
 ) -> tuple[Planes, Tail] | None:
     """The planes of the rows that ``selection`` does not hold with certainty; None where there are none.
 
@@ -135,6 +137,7 @@ def planes_of(
         keys: of the client.
         selection: of the client.
         plan: how they are made.
+        powers: that the index computed for these keys, if it did.
 
     Raises:
         HashfedError: where the keys do not fit.
@@ -147,7 +150,7 @@ def planes_of(
         assert isinstance(index, TellsQueries), "the configuration was checked"
         queries, counts = index.queries(keys.keys)
     points = tail_points(queries, counts, plan.count, plan.seed)
-    return make_planes(parameters.rows, points, selection, plan.precision, plan.gram)
+    return make_planes(parameters.rows, points, selection, plan.precision, plan.gram, powers)
 
 
 def send_rows(

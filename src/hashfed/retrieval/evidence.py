@@ -10,11 +10,14 @@ public label distribution p, N queries of evidence give the posterior mean
 so a client with few queries gets mostly the prior, one with many mostly its own evidence.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval.protocol import Candidates
+from hashfed.retrieval.protocol import Candidates, Powers
 
 CHUNK = 64
 """Most queries scored at a time."""
@@ -27,13 +30,19 @@ PLAIN = (1e-20, 1e30)
 underflowed is below 1e-18 of the sum."""
 
 
-def softmax_mass(rows: torch.Tensor, queries: torch.Tensor, weights: np.ndarray | None = None) -> np.ndarray:
+def softmax_mass(
+    rows: torch.Tensor,
+    queries: torch.Tensor,
+    weights: np.ndarray | None = None,
+    keep: Callable[[Powers], None] = lambda powers: None,
+) -> np.ndarray:
     """Σ_q weight_q · softmax(rows · q), (n,) float64.
 
     Args:
         rows: (n, d) float32.
         queries: (count, d) float32.
         weights: (count,), how many queries each stands for; None: one.
+        keep: called with the exponentials of all queries, where they were held at one time.
 
     Raises:
         HashfedError: where the softmax is not finite.
@@ -47,6 +56,8 @@ def softmax_mass(rows: torch.Tensor, queries: torch.Tensor, weights: np.ndarray 
         sums = _exponentials(rows, part, powers)
         if not bool(((sums > PLAIN[0]) & (sums < PLAIN[1])).all()):
             sums = _exponentials(rows, part, powers, _peaks(rows, part))
+        elif len(part) == len(queries):
+            keep(Powers(rows, queries, powers))
         mass.addmv_(powers, (share / sums).float())
     if not bool(torch.isfinite(mass.sum())):
         raise HashfedError("the softmax of a client's queries is not finite: the training diverged")
@@ -98,4 +109,7 @@ def mass_candidates(
     weights: np.ndarray | None = None,
 ) -> Candidates:
     """Rows scored by ``softmax_mass`` and ``with_prior``."""
-    return Candidates.positive(with_prior(softmax_mass(rows, queries, weights), prior, strength))
+    kept: list[Powers] = []
+    mass = softmax_mass(rows, queries, weights, kept.append)
+    found = Candidates.positive(with_prior(mass, prior, strength))
+    return replace(found, powers=kept[0]) if kept else found

@@ -22,6 +22,7 @@ import torch
 
 from hashfed.hashing.kmeans import weighted_kmeans
 from hashfed.retrieval.evidence import PLAIN
+from hashfed.retrieval.protocol import Powers
 from hashfed.retrieval.select import Selection
 
 TILE_LOGITS = 1 << 17
@@ -96,6 +97,7 @@ def make_planes(
     selection: Selection,
     precision: torch.dtype = torch.float32,
     gram: bool = False,
+    powers: Powers | None = None,
 ) -> tuple[Planes, Tail] | None:
     """The planes of the tail of ``selection``; None where there is no tail, or no point.
 
@@ -106,16 +108,19 @@ def make_planes(
         precision: in which slopes will travel: they are rounded here, and the offsets made of what is left,
             so that a plane still meets the tail at its point, and the error is still that of the draw.
         gram: whether the update's norm will be asked for.
+        powers: of an index, used where they are of these rows and points, and overwritten.
 
     """
     if len(points) == 0:
         return None
+    if powers is not None and not (powers.rows is rows and torch.equal(powers.points, points)):
+        powers = None
     points = points.to(rows.device)
     certain = selection.log_weight == 0
     sure = selection.ids[certain]
     if len(sure) == len(rows):
         return None
-    log_sums, slopes, squares = _tail_moments(rows, points, sure, gram)
+    log_sums, slopes, squares = _tail_moments(rows, points, sure, gram, powers)
     drawn = torch.from_numpy(selection.ids[~certain]).to(rows.device)
     weight = torch.from_numpy(selection.log_weight[~certain]).to(rows.device)
     held = rows[drawn]
@@ -147,11 +152,11 @@ def make_planes(
 
 
 def _tail_moments(
-    rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray, gram: bool
+    rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray, gram: bool, powers: Powers | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Over all rows but the ``certain`` ones: A (K,), μ (K, d), and Σ π̂ π̂ᵀ (K, K) where it is asked for."""
+    sums, moments, squares = _tail_sums(rows, points, certain, None, gram, powers)
     peaks = torch.zeros(len(points), device=rows.device)
-    sums, moments, squares = _tail_sums(rows, points, certain, peaks, gram)
     if not bool(((sums > PLAIN[0]) & (sums < PLAIN[1])).all()):
         peaks = _peaks(rows, points, certain)
         sums, moments, squares = _tail_sums(rows, points, certain, peaks, gram)
@@ -162,7 +167,12 @@ def _tail_moments(
 
 
 def _tail_sums(
-    rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray, peaks: torch.Tensor, gram: bool
+    rows: torch.Tensor,
+    points: torch.Tensor,
+    certain: np.ndarray,
+    peaks: torch.Tensor | None,
+    gram: bool,
+    made: Powers | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Sums of E = exp(rows · points − peaks): Σ E (K,) float64, Σ E w (K, d), Σ E Eᵀ (K, K)."""
     sums = torch.zeros(len(points), dtype=torch.float64, device=rows.device)
@@ -171,7 +181,7 @@ def _tail_sums(
     turned = points.T.contiguous()
     for part, held in _tiles(len(rows), len(points), certain):
         tile = rows[part]
-        powers = (tile @ turned).sub_(peaks).exp_()
+        powers = _powers(tile, turned, peaks) if made is None else made.values[part]
         if len(held):
             powers[torch.from_numpy(held).to(rows.device)] = 0
         sums += powers.sum(0)
@@ -179,6 +189,11 @@ def _tail_sums(
         if squares is not None:
             squares.addmm_(powers.T, powers)
     return sums, moments, squares
+
+
+def _powers(tile: torch.Tensor, turned: torch.Tensor, peaks: torch.Tensor | None) -> torch.Tensor:
+    logits = tile @ turned
+    return logits.exp_() if peaks is None else logits.sub_(peaks).exp_()
 
 
 def _peaks(rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray) -> torch.Tensor:

@@ -19,17 +19,35 @@ Keys = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Powers:
+    """exp(rows · points), as an index that scores every row has computed it on its way.
+
+    Attributes:
+        rows: (n, d) float32, of the index.
+        points: (K, d) float32.
+        values: (n, K) float32.
+
+    """
+
+    rows: torch.Tensor
+    points: torch.Tensor
+    values: torch.Tensor
+
+
+@dataclass(frozen=True)
 class Candidates:
     """An index's answer: row ids with a score (higher = send first).
 
     Attributes:
         ids: (k,) int64, distinct.
         scores: (k,) float64. Equal scores are cut at random.
+        powers: of all rows, where the index has them; whoever asked may overwrite them.
 
     """
 
     ids: np.ndarray
     scores: np.ndarray
+    powers: Powers | None = None
 
     @classmethod
     def none(cls) -> "Candidates":
