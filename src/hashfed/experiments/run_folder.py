@@ -18,7 +18,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +39,7 @@ from hashfed.data import Vocabulary
 from hashfed.data.vocabulary import SPECIAL
 from hashfed.display import brief, shown
 from hashfed.engines import build_model
+from hashfed.engines.budget import sends_everything
 from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
@@ -140,6 +141,11 @@ class RunFolder:
             raise HashfedError(
                 f"output = {self.path}: holds a run of another configuration ({name} is {shown(there)} "
                 f"there, {shown(asked)} here{more}); choose another --output, or delete that folder"
+            )
+        if before is not None and _moved_otherwise(config, before.get("settings", {})):
+            raise HashfedError(
+                f"output = {self.path}: was begun by an earlier version, in which drawn rows moved otherwise "
+                "while clients trained: it can be shown, but not gone on with; choose another --output"
             )
         if before is not None and not same_texts:
             raise HashfedError(
@@ -376,6 +382,12 @@ class RunFolder:
     def save(self, state: ServerState) -> None:
         """Write a checkpoint."""
         save_checkpoint(self.path / "checkpoint", state)
+
+
+def _moved_otherwise(config: Config, began: Mapping[str, Any]) -> bool:
+    """Whether a run whose settings were these when it ``began`` was of a version with another estimator."""
+    sampled = config.selection.correction == "tail" and not sends_everything(config)
+    return sampled and "selection.planes" not in began
 
 
 def _digest(vocabulary: Vocabulary) -> str:

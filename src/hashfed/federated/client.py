@@ -159,7 +159,8 @@ def train(
 ) -> tuple[Update, int]:
     """Step 5: E epochs of SGD on body and selected rows; returns what changed.
 
-    ``local`` is left as it was.
+    While it trains, a drawn row moves as the row that it is; its change is that times 1/π. So the client's Z
+    follows that of full training over all steps, not for the first alone. ``local`` is left as it was.
 
     Returns:
         The update, and at how many predictions the partition function was bounded (``models.output_layer``).
@@ -203,13 +204,17 @@ def train(
             total_loss += output.loss.item() * len(labels)
             total_predictions += len(labels)
     with torch.no_grad():
+        rows.sub_(local.rows)
+        if local.log_weight is not None:
+            # What it stands for was not held, and is moved by it in the mean over draws.
+            rows.mul_(torch.exp(local.log_weight)[:, None])
         update = Update(
             round=round,
             weight=sentences.predictions,
             loss=total_loss / total_predictions,
             body={name: value.detach().sub_(local.body[name]) for name, value in body.items()},
             ids=None if local.ids is None else local.ids.astype(np.int32),
-            rows=rows.sub_(local.rows),
+            rows=rows,
             tail=tail,
         )
     return update, bounded

@@ -4,11 +4,15 @@ For queries Q (p, d), rows W (m, d) and targets t, with E = exp(Q Wᵀ + log_wei
 
     loss    = mean_p (log Z_p − logit_p,t)
     ∂loss/∂Q = (E W / Z − W_t) / p
-    ∂loss/∂W = Eᵀ (Q / Z) / p, less q/p at the row of each target
+    ∂loss/∂W = e^{−log_weight} Eᵀ (Q / Z) / p, less q/p at the row of each target
 
 The rows are taken in blocks whose logits stay in the cache while they are exponentiated, summed and
 multiplied with the rows again, so the only array of size p × m is E. The gradient of the rows is not formed:
 it is added, block by block, to whatever table the caller names, such as the rows themselves (SGD in place).
+
+A row that stands for others (log_weight > 0) counts e^{log_weight} times in Z, but is moved by *one* row's
+gradient: moved by that of all it stands for, while it counts for them too, it would leave Z too soon. Whoever
+sums clients' changes multiplies its change instead (``federated.client.train``).
 
 With planes of the rows that are not at hand (``retrieval.planes``), Z has one more term, e^{plane(q)} s(q),
 of the largest plane at q; its factor s may be negative, so Z is kept above ``LEAST_SHARE`` of the sum over
@@ -60,7 +64,8 @@ class OutputGradients:
     def add_to(self, table: torch.Tensor, scale: float) -> None:
         """Add ``scale`` times the gradient of the loss by the rows to ``table`` (m, d), in place.
 
-        To be called once, at any time before the work space is used again; ``table`` may be the rows.
+        That of one row, where a row stands for several. To be called once, at any time before the work space
+        is used again; ``table`` may be the rows.
         """
         if isinstance(self._parts, torch.Tensor):
             table.add_(self._parts, alpha=scale)
@@ -145,6 +150,7 @@ class _Chunk:
         exponentials: blocks (p, k) of E.
         tail: (K, d), as ``OutputGradients``.
         bounded: likewise.
+        shares: (m,) e^{−log_weight}, or None.
 
     """
 
@@ -156,6 +162,7 @@ class _Chunk:
     exponentials: list[torch.Tensor]
     tail: torch.Tensor | None
     bounded: int
+    shares: torch.Tensor | None
 
     @classmethod
     def of(
@@ -202,12 +209,15 @@ class _Chunk:
             exponentials=blocks,
             tail=tail,
             bounded=bounded,
+            shares=None if log_weight is None else torch.exp(-log_weight),
         )
 
     def add_to(self, table: torch.Tensor, scale: float) -> None:
         start = 0
         for block in self.exponentials:
             end = start + block.shape[1]
+            if self.shares is not None:
+                block.mul_(self.shares[start:end])
             table[start:end].addmm_(block.T, self.scaled, alpha=scale)
             start = end
         table.index_add_(0, self.targets, self.queries, alpha=-scale)

@@ -59,7 +59,7 @@ class RetrievalSettings(Settings):
     """Exponent of the public label counts that multiply the collisions (simhash-collisions)."""
     centroids: int = Field(32, ge=1, le=4096)
     """Groups into which a client clusters its queries (query-centroids)."""
-    code_bits: Literal[1, 2, 4, 8] = 4
+    code_bits: Literal[1, 2, 4, 8] = 8
     """Bits per coordinate of a quantized query or centroid (query-centroids, query-codes)."""
     cells: int = Field(256, ge=1, le=16384)
     """K-means cells of the rows (cells)."""
