@@ -21,12 +21,9 @@ import numpy as np
 import torch
 
 from hashfed.hashing.kmeans import weighted_kmeans
-from hashfed.retrieval.evidence import PLAIN
+from hashfed.retrieval.evidence import CHUNK_LOGITS, PLAIN, TILE_LOGITS
 from hashfed.retrieval.protocol import Powers
 from hashfed.retrieval.select import Selection
-
-TILE_LOGITS = 1 << 17
-"""Logits that are made, turned into exponentials and summed while they are in the cache (512 KiB)."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +176,7 @@ def _tail_sums(
     moments = torch.zeros_like(points)
     squares = torch.zeros(len(points), len(points), device=rows.device) if gram else None
     turned = points.T.contiguous()
-    for part, held in _tiles(len(rows), len(points), certain):
+    for part, held in _tiles(rows, len(points), certain):
         tile = rows[part]
         powers = _powers(tile, turned, peaks) if made is None else made.values[part]
         if len(held):
@@ -199,7 +196,7 @@ def _powers(tile: torch.Tensor, turned: torch.Tensor, peaks: torch.Tensor | None
 def _peaks(rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray) -> torch.Tensor:
     """The largest logit of the tail at each point, (K,)."""
     peaks = torch.full((len(points),), -torch.inf, device=rows.device)
-    for part, held in _tiles(len(rows), len(points), certain):
+    for part, held in _tiles(rows, len(points), certain):
         logits = rows[part] @ points.T
         if len(held):
             logits[torch.from_numpy(held).to(rows.device)] = -torch.inf
@@ -207,9 +204,11 @@ def _peaks(rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray) -> tor
     return peaks
 
 
-def _tiles(size: int, points: int, certain: np.ndarray) -> list[tuple[slice, np.ndarray]]:
+def _tiles(rows: torch.Tensor, points: int, certain: np.ndarray) -> list[tuple[slice, np.ndarray]]:
     """Parts of the rows, and where in each the ``certain`` ones are."""
-    step = max(256, TILE_LOGITS // points)
+    # A GPU has no such cache: few large products keep it busy.
+    size, logits = len(rows), CHUNK_LOGITS if rows.is_cuda else TILE_LOGITS
+    step = max(256, logits // points)
     ends = np.searchsorted(certain, np.arange(0, size + step, step))
     return [
         (slice(start, start + step), certain[ends[tile] : ends[tile + 1]] - start)
