@@ -137,7 +137,7 @@ def planes_of(
         plan: how they are made.
 
     Raises:
-        HashfedError: where the keys do not fit.
+        HashfedError: where the keys do not fit, or tell of queries that are absurdly large.
 
     """
     counts: np.ndarray | None
