@@ -149,7 +149,7 @@ def test_planes_equal_autograd_of_the_formula(
     most: int,
     seed: int,
 ) -> None:
-    """Loss, gradients of queries and rows, G and the bound; whatever the chunks and the size of the logits."""
+    """Loss, gradients of queries and rows, G and the bound; whatever the chunks and the logits' size."""
     draw = torch.Generator().manual_seed(seed)
     queries = scale * torch.randn(count, 5, generator=draw)
     rows = torch.randn(size, 5, generator=draw)
