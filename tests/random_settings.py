@@ -29,6 +29,8 @@ SIZES: dict[str, list[Any]] = {
     "retrieval.subspaces": [1, 2, 4, 12],
     "retrieval.probes": [0, 1, 3],
     "retrieval.faiss_factory": ["Flat", "HNSW8", "IVF4,Flat", "IVF2,PQ2", "SQ8", "nonsense"],
+    "selection.extra": [None, 0, 0.05, 0.5, 1, 7, 1000],
+    "selection.planes": [4, 0, 1, 32, 100],
     "selection.max_rows": [None, 1, 10, 1000],
     "selection.max_bytes": [None, 1, 500, 10**6],
     "client.batch_size": [2, 1, 100],

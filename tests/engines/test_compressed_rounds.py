@@ -22,6 +22,7 @@ from hashfed.federated.compression import compress_update
 from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import SelectedRows, Update, Welcome
 from hashfed.federated.settings import ServerSettings, UpdatePrecision
+from hashfed.federated.tail import spread
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from small import small_config, small_data
@@ -155,11 +156,13 @@ def test_steps_over_the_wire_give_what_the_simulator_sums(texts: Path) -> None:
             assert simulation.state.residuals is not None
             kept = simulation.state.residuals[here.client.name]
             assert_same(kept.tensors(), lost.tensors())
-            expected = before.rows.clone()
+            change = torch.zeros_like(before.rows)
             assert update.ids is not None
-            expected[torch.from_numpy(update.ids.astype(np.int64))] += (
-                config.server.learning_rate * update.rows
-            )
+            change[torch.from_numpy(update.ids.astype(np.int64))] = update.rows
+            assert tail is not None
+            assert update.tail is not None
+            spread(before.rows, [(tail, update.tail)], change)
+            expected = before.rows + config.server.learning_rate * change
             torch.testing.assert_close(simulation.state.parameters.rows, expected)
     assert any(memory.before is not None for memory in memories.values())
 

@@ -5,10 +5,10 @@ from hashfed.engines.slots import SlotReader, SlotWriter
 from hashfed.federated.messages import Update
 
 
-def an_update(ids: list[int] | None, rows: int, value: float) -> Update:
+def an_update(ids: list[int] | None, rows: int, value: float, tail: torch.Tensor | None = None) -> Update:
     body = {"a": torch.full((2, 2), value), "b": torch.full((3,), -value)}
     found = None if ids is None else np.array(ids, np.int32)
-    return Update(3, 7, 0.1 + value, body, found, torch.full((rows, 4), 2 * value))
+    return Update(3, 7, 0.1 + value, body, found, torch.full((rows, 4), 2 * value), tail=tail)
 
 
 def assert_equal(one: Update, other: Update) -> None:
@@ -21,7 +21,13 @@ def assert_equal(one: Update, other: Update) -> None:
 
 def test_an_update_is_read_as_it_was_written() -> None:
     writer, reader = SlotWriter(), SlotReader()
-    for update in (an_update([1, 5], 2, 1.0), an_update(None, 9, 2.0), an_update([], 0, 3.0)):
+    for update in (
+        an_update([1, 5], 2, 1.0),
+        an_update(None, 9, 2.0),
+        an_update([], 0, 3.0),
+        an_update([1], 1, 1.0, torch.arange(12.0).view(3, 4)),
+        an_update([1], 1, 1.0, torch.empty(0, 4)),
+    ):
         assert_equal(reader.read(writer.write(0, update)), update)
 
 

@@ -19,6 +19,7 @@ from hashfed.federated.compression import (
 )
 from hashfed.federated.messages import SelectedRows, Update, Welcome
 from hashfed.federated.settings import UpdatePrecision
+from hashfed.retrieval.planes import Planes
 
 FLOATS: list[UpdatePrecision] = ["float16", "bfloat16"]
 ALL: list[UpdatePrecision] = ["none", "float16", "bfloat16", "int8"]
@@ -159,3 +160,46 @@ def test_scales_that_do_not_fit_are_refused(scales: dict[str, torch.Tensor]) -> 
     message = replace(compress_update(an_update(torch.ones(2, 3)), "int8"), scales=scales)
     with pytest.raises(HashfedError, match=r"scale of rows = .*: must be of shape \(2,\) for int8"):
         expand(message)
+
+
+def test_a_change_of_the_tail_is_compressed_as_rows_are() -> None:
+    tail = torch.tensor([[254.0, 3.0], [0.0, 0.0]])
+    message = replace(an_update(torch.ones(1, 2)), tail=tail)
+    assert compress_update(message, "none").tail is tail
+    assert expand(message).tail is tail
+    whole = compress_update(message, "int8")
+    assert whole.tail is not None
+    assert whole.tail.tolist() == [[127, 2], [0, 0]]
+    assert whole.scales["tail"].tolist() == [2, TINY]
+    restored = expand(whole).tail
+    assert restored is not None
+    assert restored.tolist() == [[254, 4], [0, 0]]
+    half = compress_update(replace(message, tail=torch.tensor([[2049.0, 1e5]])), "float16")
+    assert half.tail is not None
+    assert half.tail.dtype == torch.float16
+    with pytest.raises(HashfedError, match="change of tail that is not finite"):
+        expand(half).check_values()
+
+
+@pytest.mark.parametrize("scale", [None, torch.ones(2), torch.ones(1, 1)])
+def test_scales_of_a_tail_that_do_not_fit_are_refused(scale: torch.Tensor | None) -> None:
+    message = compress_update(replace(an_update(torch.ones(2, 3)), tail=torch.ones(1, 3)), "int8")
+    others = {"rows": message.scales["rows"]} | ({} if scale is None else {"tail": scale})
+    with pytest.raises(HashfedError, match=r"scale of tail = .*: must be of shape \(1,\) for int8"):
+        expand(replace(message, scales=others))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_planes_travel_as_they_were_made(dtype: torch.dtype) -> None:
+    vector, matrix = torch.tensor([1 / 3]), torch.tensor([[1 / 3, 7.0]]).to(dtype)
+    planes = Planes(vector, matrix, -vector, -matrix)
+    message = SelectedRows(1, 2, np.array([4], np.int32), torch.ones(1, 2), None, planes)
+    sent = compress_rows(message, "float16" if dtype == torch.float16 else "bfloat16")
+    assert sent.planes is planes
+    found = expand(sent).planes
+    assert found is not None
+    assert {value.dtype for value in found.tensors()} == {torch.float32}
+    assert found.offsets is vector
+    assert torch.equal(found.slopes, matrix.float())
+    with pytest.raises(HashfedError, match=r"planes.slopes of type float64: must be"):
+        expand(replace(message, planes=replace(planes, slopes=matrix.double())))

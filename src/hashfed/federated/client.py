@@ -194,7 +194,9 @@ def train(
                 rows.grad = torch.zeros_like(rows)
                 output.add_to(rows.grad, 1.0)
                 _add_rows(rows.grad, needed, input_rows.grad, 1.0)
-                found = torch.nn.utils.clip_grad_norm_([rows, *body.values()], settings.clip)
+                # In order of names: the body comes in another order over a network.
+                moved = [rows, *(body[name] for name in sorted(body))]
+                found = torch.nn.utils.clip_grad_norm_(moved, settings.clip)
                 scale = min(1.0, settings.clip / (float(found) + 1e-6))  # as torch scales what it clips
                 rows.add_(rows.grad, alpha=-settings.learning_rate)
             _descend(body, settings.learning_rate)

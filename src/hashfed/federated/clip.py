@@ -37,7 +37,7 @@ def clip_update(update: Update, largest: float, tail: Tail | None = None) -> boo
         tail: that its client was sent planes of, with what its norm needs; None: it was sent none.
 
     """
-    tensors = [*update.body.values(), update.rows]
+    tensors = [*(update.body[name] for name in sorted(update.body)), update.rows]
     found = norm(tensors)
     if update.tail is not None and tail is not None:
         found = math.sqrt(max(0.0, found**2 + tail_square(update, update.tail, tail)))

@@ -140,7 +140,7 @@ def planes_of(
         powers: that the index computed for these keys, if it did.
 
     Raises:
-        HashfedError: where the keys do not fit.
+        HashfedError: where the keys do not fit, or tell of queries that are absurdly large.
 
     """
     counts: np.ndarray | None

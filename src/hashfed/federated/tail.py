@@ -16,8 +16,8 @@ from hashfed.retrieval.planes import Tail
 
 MOST_POINTS = 1 << 10
 """Of several clients that are multiplied with the rows at a time; the changes of more do not wait."""
-TILE_LOGITS = 1 << 18
-"""Of one tile of rows and all points that wait (1 MiB)."""
+TILE_LOGITS = 1 << 17
+"""Of one tile of rows and all points that wait (512 KiB)."""
 FEWEST_ROWS = 256
 """Of a tile; fewer make the product slow."""
 
@@ -72,7 +72,8 @@ def spread(rows: torch.Tensor, changes: list[tuple[Tail, torch.Tensor]], sums: t
     for tile, start in enumerate(range(0, len(rows), step)):
         block = rows[start : start + step]
         # π̂ of a row of the tail is at most 1; that of a certain one may be anything, and counts nothing.
-        shares = (block @ turned).sub_(log_sums).clamp_max_(0).exp_().view(len(block), len(changes), most)
+        logits = torch.addmm(log_sums, block, turned, beta=-1)
+        shares = logits.clamp_max_(0).exp_().view(len(block), len(changes), most)
         factors = torch.ones(len(block), len(changes))
         for client, (tail, _) in enumerate(changes):
             held = slice(ends[client][tile], ends[client][tile + 1])

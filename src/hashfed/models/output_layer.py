@@ -19,7 +19,6 @@ of the largest plane at q; its factor s may be negative, so Z is kept above ``LE
 the rows.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -192,7 +191,8 @@ class _Chunk:
             kept = total + change > total * LEAST_SHARE
             least = torch.where(kept, total + change, total * LEAST_SHARE)
             total = torch.where(kept, least, total)
-            weighted.add_(highest.gradient(planes) * (power * kept)[:, None])
+            power = power * kept
+            weighted.add_(highest.gradient(planes) * power[:, None])
             bounded = len(kept) - int(kept.sum())
             share = (power / (total * count))[:, None]
             tail = torch.zeros_like(planes.slopes).index_add_(0, highest.index, queries * share)
@@ -247,7 +247,7 @@ class _HighestPlanes:
     @property
     def value_is_safe(self) -> bool:
         """Whether no shift is needed before the exponential."""
-        return float(self.value.max()) <= math.log(SAFE_SUM[1])
+        return float(self.value.max()) <= HIGHEST_PLANE
 
     def gradient(self, planes: Planes) -> torch.Tensor:
         """(p, d) of e^{plane(q)} s(q) by the queries, over e^{plane(q)}."""

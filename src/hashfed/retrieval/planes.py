@@ -20,11 +20,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from hashfed.errors import HashfedError
 from hashfed.hashing.kmeans import weighted_kmeans
 from hashfed.retrieval.evidence import CHUNK_LOGITS, PLAIN, TILE_LOGITS
 from hashfed.retrieval.protocol import Powers
 from hashfed.retrieval.select import Selection
 
+PLAIN_SQUARES = 1e-5, 1e15
+"""As ``PLAIN``, where the squares of the exponentials are summed too."""
+LARGEST_POINT = 1e15
+"""Of a coordinate: its products with rows are finite, also with those that no plane counts."""
+
+>>>>>>> laws
 
 @dataclass(frozen=True)
 class Planes:
@@ -107,11 +114,17 @@ def make_planes(
         gram: whether the update's norm will be asked for.
         powers: of an index, used where they are of these rows and points, and overwritten.
 
+    Raises:
+        HashfedError: where a point is not finite, or absurdly large.
+
     """
     if len(points) == 0:
         return None
     if powers is not None and not (powers.rows is rows and torch.equal(powers.points, points)):
         powers = None
+    if not bool(points.abs().amax() <= LARGEST_POINT):
+        # Its logits would not be finite, nor what comes back for it, which moves every row.
+        raise HashfedError("a client's queries are not finite, or absurdly large: the training diverged")
     points = points.to(rows.device)
     certain = selection.log_weight == 0
     sure = selection.ids[certain]
@@ -123,9 +136,9 @@ def make_planes(
     held = rows[drawn]
     shares = torch.exp(held @ points.T - log_sums + weight[:, None])  # π̂/π, (drawn, K)
     total = shares.sum(0)
-    slopes = slopes.to(precision)
+    slopes = _rounded(slopes, precision)
     mu = slopes.float()
-    nu = (shares.T @ held - total[:, None] * mu).to(precision)
+    nu = _rounded(shares.T @ held - total[:, None] * mu, precision)
     planes = Planes(
         log_sums - (points * mu).sum(1),
         slopes,
@@ -148,13 +161,20 @@ def make_planes(
     return planes, tail
 
 
+def _rounded(value: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
+    """To ``precision``, and finite there."""
+    most = torch.finfo(precision).max
+    return value.clamp(-most, most).to(precision)
+
+
 def _tail_moments(
     rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray, gram: bool, powers: Powers | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """Over all rows but the ``certain`` ones: A (K,), μ (K, d), and Σ π̂ π̂ᵀ (K, K) where it is asked for."""
     sums, moments, squares = _tail_sums(rows, points, certain, None, gram, powers)
     peaks = torch.zeros(len(points), device=rows.device)
-    if not bool(((sums > PLAIN[0]) & (sums < PLAIN[1])).all()):
+    least, most = PLAIN_SQUARES if gram else PLAIN
+    if not bool(((sums > least) & (sums < most)).all()):
         peaks = _peaks(rows, points, certain)
         sums, moments, squares = _tail_sums(rows, points, certain, peaks, gram)
     scale = (1 / sums).float()

@@ -76,6 +76,7 @@ def checkpoint(folder: Path) -> str:
 def simulated(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("simulator") / "run"
     train(deployed_config(texts, output))
+    assert all("bounded" in line for line in lines(output)), "planes are part of the default"
     return output
 
 

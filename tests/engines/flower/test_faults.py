@@ -101,6 +101,17 @@ def not_sent(ids: np.ndarray) -> np.ndarray:
     return np.sort(np.append(ids[:-1], free[-1])).astype(np.int32)
 
 
+def with_tail(update: Update, change: Callable[[torch.Tensor], torch.Tensor]) -> Update:
+    assert update.tail is not None, "planes were sent"
+    return replace(update, tail=change(update.tail.clone()))
+
+
+def far_queries(message: HashfedMessage) -> HashfedMessage:
+    """Centroids whose planes nobody could compute with."""
+    keys = cast(ClientKeys, message).keys
+    return ClientKeys(message.round, keys | {"scales": np.full_like(keys["scales"], 1e17)})
+
+
 def extra_array(reply_node: int, reply: Message) -> Message:
     """100 MB that nobody asked for, in the update's own record."""
     if reply_node == BAD and "0.arrays" in reply.content and "0.report" in reply.content:
@@ -235,6 +246,41 @@ FAULTS: dict[str, tuple[Interfere, str]] = {
     "body of another shape": (
         of_update(lambda u: replace(u, body={k: v[..., None] for k, v in u.body.items()})),
         "of shape",
+    ),
+    "NaN in the tail": (
+        of_update(lambda u: with_tail(u, lambda t: t + math.nan)),
+        "returned a change of tail that is not finite",
+    ),
+    "a tail of 1e30": (
+        of_update(lambda u: with_tail(u, lambda t: t + 1e30)),
+        "change of tail that is 1e+30, not within ±10000",
+    ),
+    "a tail that is too large in all": (
+        of_update(lambda u: with_tail(u, lambda t: torch.full_like(t, 9999.0))),
+        "change of the tail that may move a row by ",
+    ),
+    "a tail of fewer planes": (of_update(lambda u: with_tail(u, lambda t: t[:-1])), "tail of shape"),
+    "a tail of longer rows": (
+        of_update(lambda u: with_tail(u, lambda t: torch.cat([t, t], 1))),
+        "tail of shape",
+    ),
+    "a tail of another type": (
+        of_update(lambda u: with_tail(u, torch.Tensor.double)),
+        "tail of type float64",
+    ),
+    "a tail of int8": (
+        of_update(lambda u: with_tail(u, lambda t: t.to(torch.int8))),
+        "tail of type int8: must be float32",
+    ),
+    "no tail": (changed("update", tail=None), "tail: must be there exactly where planes were sent"),
+    "a sketch that nobody asked for": (
+        changed("keys", sketch={"codes": np.zeros((1, 4), np.uint8)}),
+        "sketch: none was asked for",
+    ),
+    "queries of 1e17": (edit("keys", far_queries), "queries are not finite, or absurdly large"),
+    "a report of half a bound": (
+        in_record("0.report", bounded=0.5),
+        "report: bounded = 0.5: must be an integer from 0",
     ),
     "ids out of range": (of_update(lambda u: with_ids(u, shifted)), "this index has rows 0 to 43"),
     "negative ids": (of_update(lambda u: with_ids(u, negative)), "ids from -1"),
@@ -632,3 +678,86 @@ def test_a_raising_client_does_not_stop_the_others_on_its_node(texts: Path) -> N
     assert list(record.failed) == damaged
     assert record.failed[damaged[0]] == "KeyError: 'targets'"
     assert len(record.reports) == 8
+
+
+def only_bad_clients_fail(record: RoundRecord, reason: str) -> None:
+    assert record.failed
+    assert all(reason in text for text in record.failed.values()), record.failed
+    assert len(record.failed) + len(record.reports) == 9
+    assert record.reports
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"selection": {"correction": "tail"}},
+        {"retrieval": {"method": "frequency"}},
+        {"selection": {"delivery": "broadcast"}},
+        {"retrieval": {"method": "full"}},
+    ],
+)
+def test_a_tail_where_no_planes_were_sent_is_refused(texts: Path, groups: dict[str, object]) -> None:
+    config, data = prepare(texts)
+    config = small_config(texts, cohort=9, flower=config.flower.model_dump(), **groups)
+    (record,), _, _ = play(config, data, changed("update", tail=torch.zeros(3, 8)))
+    only_bad_clients_fail(record, "tail: must be there exactly where planes were sent")
+
+
+SKETCHES: dict[str, tuple[Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], str]] = {
+    "none": (lambda sketch: {}, "keys []: this index needs"),
+    "one array": (lambda sketch: {"codes": sketch["codes"]}, "this index needs codes, counts, scales"),
+    "other codes": (
+        lambda sketch: sketch | {"codes": sketch["codes"][:, :-1]},
+        "codes of type uint8 and shape",
+    ),
+    "no counts": (lambda sketch: sketch | {"counts": 0 * sketch["counts"]}, "must be integers of at least 1"),
+    "NaN": (lambda sketch: sketch | {"scales": sketch["scales"] * np.nan}, "scales: must be finite"),
+    "far": (
+        lambda sketch: sketch | {"scales": np.full_like(sketch["scales"], 1e30)},
+        "queries are not finite, or absurdly large",
+    ),
+    "infinite once decoded": (
+        lambda sketch: sketch | {"scales": np.full_like(sketch["scales"], 3e38)},
+        "queries are not finite, or absurdly large",
+    ),
+    "too many": (
+        lambda sketch: {name: np.concatenate([value] * 40) for name, value in sketch.items()},
+        "at most 5 can be needed",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SKETCHES)
+@pytest.mark.parametrize("method", ["frequency", "simhash-union"])
+def test_a_sketch_that_is_made_up_costs_only_its_client(texts: Path, kind: str, method: str) -> None:
+    change, reason = SKETCHES[kind]
+    config, data = prepare(texts)
+    groups: dict[str, object] = {
+        "retrieval": {"method": method},
+        "selection": {"points": "sketch", "planes": 5, "extra": 0},
+    }
+    config = small_config(texts, cohort=9, flower=config.flower.model_dump(), **groups)
+
+    def edited(message: HashfedMessage) -> HashfedMessage:
+        keys = cast(ClientKeys, message)
+        return replace(keys, sketch=change(keys.sketch))
+
+    (record,), parameters, _ = play(config, data, edit("keys", edited))
+    only_bad_clients_fail(record, reason)
+    assert bool(torch.isfinite(parameters.rows).all())
+
+
+def test_counts_that_are_made_up_give_some_points(texts: Path) -> None:
+    """They only say how centroids are merged: the model stays finite, whatever they are."""
+    config, data = prepare(texts)
+    config = small_config(texts, cohort=9, flower=config.flower.model_dump(), selection={"planes": 2})
+
+    def edited(message: HashfedMessage) -> HashfedMessage:
+        keys = cast(ClientKeys, message).keys
+        counts = np.ones(len(keys["counts"]), np.int64)
+        counts[0] = 2**62
+        return ClientKeys(message.round, keys | {"counts": counts})
+
+    (record,), parameters, _ = play(config, data, edit("keys", edited))
+    assert record.failed == {}
+    assert bool(torch.isfinite(parameters.rows).all())

@@ -16,7 +16,8 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import EVALUATE, HASH, JOIN, TRAIN, app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
-from hashfed.federated.messages import Welcome
+from hashfed.federated.messages import SelectedRows, Welcome
+from hashfed.retrieval.planes import Planes
 from loopback import LoopbackGrid, partitions
 from small import prepare
 
@@ -81,6 +82,88 @@ def test_an_encoder_of_other_numbers_is_refused(texts: Path, number: str, value:
     with (
         FlowerRounds(grid(partitions(config.data.source), HASH, change), config, data) as engine,
         pytest.raises(HashfedError, match=f"encoder.{number} = {value}: must be"),
+    ):
+        engine.run_round()
+
+
+def of_planes(change: Callable[[Planes], Planes | None]) -> Change:
+    """The planes of every client, changed."""
+
+    def changed(message: Message) -> None:
+        parcel = records.unpack(message.content)
+        for messages in parcel.messages.values():
+            selected = cast(SelectedRows, messages["rows"])
+            assert selected.planes is not None
+            messages["rows"] = replace(selected, planes=change(selected.planes))
+        for name, record in records.pack(parcel).items():
+            message.content[name] = record
+
+    return changed
+
+
+def many(planes: Planes) -> Planes:
+    return Planes(*(torch.cat([value] * 40) for value in planes.tensors()))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (many, r"planes: \d+ of them: from 1 to 32 can be needed"),
+        (lambda planes: Planes(*(value[:0] for value in planes.tensors())), "planes: 0 of them: from 1 to"),
+        (lambda planes: replace(planes, slopes=planes.slopes[:, :-1]), "planes.slopes of shape"),
+        (
+            lambda planes: replace(planes, error_slopes=planes.error_slopes[:-1]),
+            "planes.error_slopes of shape",
+        ),
+        (lambda planes: replace(planes, errors=planes.errors[:-1]), "planes.errors of shape"),
+        (lambda planes: replace(planes, offsets=planes.offsets[:, None]), "planes.offsets of shape"),
+        (
+            lambda planes: replace(planes, offsets=planes.offsets + torch.nan),
+            "planes.offsets: has a value that",
+        ),
+        (lambda planes: replace(planes, slopes=planes.slopes + torch.inf), "planes.slopes: has a value that"),
+        (lambda planes: replace(planes, slopes=planes.slopes.double()), "planes.slopes of type float64"),
+    ],
+)
+def test_planes_that_do_not_fit_are_refused(
+    texts: Path, change: Callable[[Planes], Planes | None], reason: str
+) -> None:
+    config, data = prepare(texts, patience=1)
+    with (
+        FlowerRounds(grid(partitions(config.data.source), TRAIN, of_planes(change)), config, data) as engine,
+        pytest.raises(HashfedError, match=reason),
+    ):
+        engine.run_round()
+
+
+def test_planes_in_a_run_without_are_refused(texts: Path) -> None:
+    config, data = prepare(texts, patience=1)
+    selection = config.selection.model_copy(update={"correction": "tail"})
+    config = config.model_copy(update={"selection": selection})
+    one = Planes(torch.zeros(1), torch.zeros(1, 8), torch.ones(1), torch.ones(1, 8))
+
+    def change(message: Message) -> None:
+        parcel = records.unpack(message.content)
+        for messages in parcel.messages.values():
+            selected = cast(SelectedRows, messages["rows"])
+            messages["rows"] = replace(selected, planes=one)
+        for name, record in records.pack(parcel).items():
+            message.content[name] = record
+
+    with (
+        FlowerRounds(grid(partitions(config.data.source), TRAIN, change), config, data) as engine,
+        pytest.raises(HashfedError, match="planes: 1 of them: from 1 to 0 can be needed"),
+    ):
+        engine.run_round()
+
+
+def test_planes_that_are_missing_cost_their_clients(texts: Path) -> None:
+    """They train as with the sample, and return nothing for planes; the honest server sees the difference."""
+    config, data = prepare(texts, patience=1)
+    nothing = of_planes(lambda planes: None)
+    with (
+        FlowerRounds(grid(partitions(config.data.source), TRAIN, nothing), config, data) as engine,
+        pytest.raises(HashfedError, match="tail: must be there exactly where planes were sent"),
     ):
         engine.run_round()
 

@@ -4,6 +4,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from flwr.app import Message, UserConfig
 from hashfed.config import Config
 from hashfed.data import FederatedText, Vocabulary
 from hashfed.engines import RoundRecord, Simulation
+from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
 from hashfed.experiments import load_data
+from hashfed.federated.messages import SelectedRows
 from hashfed.models import Parameters
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data, write_quoted
@@ -45,6 +48,32 @@ METHODS: list[dict[str, object]] = [
     {"retrieval": {"method": "exact"}, "client": {"epochs": 2, "own_rows": "truncate"}},
 ]
 
+PLANES: list[dict[str, object]] = [
+    {"retrieval": {"method": "query-centroids", "refresh": 2}, "selection": {"extra": 0, "planes": 3}},
+    {"retrieval": {"method": "faiss", "neighbors": 5, "faiss_factory": "Flat"}, "server": {"clip": 0.1}},
+    {"retrieval": {"method": "hnswlib", "neighbors": 5}, "server": {"row_average": "holders"}},
+    {"retrieval": {"method": "frequency"}, "selection": {"points": "sketch", "extra": 4, "planes": 5}},
+    {
+        "retrieval": {"method": "random"},
+        "selection": {"points": "sketch", "extra": 0.1, "planes": 5},
+        "compression": {"rows": "float16", "updates": "int8", "error_feedback": True},
+        "server": {"clip": 0.05},
+        "client": {"clip": 0.5, "epochs": 2},
+    },
+    {
+        "retrieval": {"method": "simhash-collisions", "refresh": 2},
+        "selection": {"points": "sketch"},
+        "server": {"row_average": "fedsubavg", "weighting": "uniform"},
+        "memory_map": True,
+    },
+    {
+        "retrieval": {"method": "simhash-union"},
+        "selection": {"points": "sketch", "sampling": "top", "oversample": 1.2, "tail": 0.5},
+        "server": {"clip": 0.05},
+    },
+]
+"""Every kind of points, and what else the tail's change goes through."""
+
 DELIVERIES: list[dict[str, object]] = [
     {"retrieval": {"method": "query-centroids"}, "selection": {"delivery": "broadcast"}},
     {"retrieval": {"method": "random"}, "selection": {"delivery": "broadcast"}},
@@ -64,6 +93,20 @@ DELIVERIES: list[dict[str, object]] = [
 @pytest.mark.parametrize("groups", METHODS, ids=lambda groups: str(groups["retrieval"]["method"]))
 def test_flower_is_the_simulator_bit_for_bit(texts: Path, groups: dict[str, object]) -> None:
     check_bits(texts, groups)
+
+
+@pytest.mark.parametrize("groups", PLANES, ids=lambda groups: str(groups["retrieval"]["method"]))
+def test_so_it_is_with_planes(texts: Path, tmp_path: Path, groups: dict[str, Any]) -> None:
+    if groups["retrieval"]["method"] in ("faiss", "hnswlib"):
+        pytest.importorskip(groups["retrieval"]["method"])
+    grid = check_bits(texts, {"output": str(tmp_path / "run"), **groups})
+    kinds = [
+        records.unpack(message.content).messages for _, message in grid.sent if "head" in message.content
+    ]
+    sent = [
+        cast(SelectedRows, found["rows"]) for boxes in kinds for found in boxes.values() if "rows" in found
+    ]
+    assert any(message.planes is not None for message in sent)
 
 
 @pytest.mark.parametrize("groups", DELIVERIES)
@@ -135,6 +178,7 @@ def check_bits(
                     other.parameters,
                 )
                 assert (one.predictions, one.flops) == (other.predictions, other.flops)
+                assert one.bounded == other.bounded
         assert rounds.evaluate() == metrics
         for name, value in rounds.state.parameters.named().items():
             assert torch.equal(value, parameters.named()[name]), name

@@ -22,6 +22,7 @@ from hashfed.engines.flower.waiting import WaitingUpdates
 from hashfed.engines.server_round import accept_update
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
+from hashfed.retrieval.planes import Tail
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data, write_texts
 
@@ -99,11 +100,13 @@ class Alive:
         self.most = self.largest = self.count = 0
         self._refs: list[weakref.ref[torch.Tensor]] = []
 
-        def noted(settings: Any, received: Update) -> tuple[Update, bool]:
-            accepted, clipped = accept_update(settings, received)
+        def noted(settings: Any, received: Update, tail: Tail | None) -> tuple[Update, bool]:
+            accepted, clipped = accept_update(settings, received, tail)
             arrays = list(accepted.tensors().values())
             self.largest = max(self.largest, sum(value.nbytes for value in arrays))
-            self._refs += [weakref.ref(accepted.rows), *map(weakref.ref, accepted.body.values())]
+            changes = [accepted.rows, *accepted.body.values()]
+            changes += [] if accepted.tail is None else [accepted.tail]
+            self._refs += map(weakref.ref, changes)
             held = [value for value in (ref() for ref in self._refs) if value is not None]
             self.most, self.count = max(self.most, sum(value.nbytes for value in held)), self.count + 1
             return accepted, clipped
