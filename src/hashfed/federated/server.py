@@ -140,14 +140,24 @@ def planes_of(
         HashfedError: where the keys do not fit.
 
     """
+    points = points_of(index, keys, plan)
+    return make_planes(parameters.rows, points, selection, plan.precision, plan.gram)
+
+
+def points_of(index: Index, keys: ClientKeys, plan: PlanesPlan) -> torch.Tensor:
+    """The points (K, d) of a client's planes, from its keys or its sketch.
+
+    Raises:
+        HashfedError: where the keys do not fit.
+
+    """
     counts: np.ndarray | None
     if plan.sketcher is not None:
         queries, counts = read_centroids(plan.sketcher.codes, keys.sketch)
     else:
         assert isinstance(index, TellsQueries), "the configuration was checked"
         queries, counts = index.queries(keys.keys)
-    points = tail_points(queries, counts, plan.count, plan.seed)
-    return make_planes(parameters.rows, points, selection, plan.precision, plan.gram)
+    return tail_points(queries, counts, plan.count, plan.seed)
 
 
 def send_rows(
