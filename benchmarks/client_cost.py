@@ -1,8 +1,8 @@
 """What budgets save a device: memory, bytes, parameters and seconds of a client's round; prints JSON.
 
-Ratios are to all rows, and of speed also to plain PyTorch, within this run: what ``hashfed bench client`` (one
-thread, candidates in turn, medians) and ``hashfed bench memory`` (fresh processes) find at each budget, for one
-client with 64 full sentences of 20 words. What the server spends on the client is beside it.
+Ratios are to all rows, and of speed also to plain PyTorch, within this run: what ``hashfed bench client``
+(one thread, candidates in turn, medians) and ``hashfed bench memory`` (fresh processes) find at each budget,
+for one client with 64 full sentences of 20 words. What the server spends on the client is beside it.
 
     python benchmarks/client_cost.py --vocabulary 80000 --budgets own+1%
 """
