@@ -1,6 +1,6 @@
 """Where the time of one client's round goes, part by part; prints JSON (milliseconds of one thread, medians).
 
-python benchmarks/profile_round.py --vocabulary 80000 --budget 0.1
+python benchmarks/profile_round.py --vocabulary 80000 --budget own+1%
 """
 
 import argparse
@@ -13,22 +13,25 @@ from typing import Any
 
 import torch
 
+from hashfed.cli.budgets import budget
 from hashfed.engines.allocator import keep_memory
 from hashfed.experiments.client_benchmark.workload import Workload
 from hashfed.federated import client, server
-from hashfed.models import OutputGradients, Transformer
+from hashfed.models import OutputGradients, Transformer, output_layer
 
 PARTS: list[tuple[Any, str, str]] = [
     (client, "declare", "declare"),
     (server, "welcome", "gather own rows"),
     (client, "hash_queries", "hash: queries and keys"),
     (server, "retrieve", "look up and select"),
+    (server, "planes_of", "planes of the tail"),
     (server, "send_rows", "gather selected rows"),
     (client, "join_rows", "join rows"),
     (client, "train", "train"),
     (Transformer, "queries", "queries, forward (hashing's too)"),
     (client, "output_gradients", "train: output layer, forward and gradients of queries"),
     (torch.Tensor, "backward", "train: backward below the output layer"),
+    (output_layer, "_exponentiate", "train: of these, products with the rows and exponentials"),
     (OutputGradients, "add_to", "train: output rows moved"),
 ]
 
@@ -49,7 +52,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--vocabulary", type=int, default=80_000)
-    parser.add_argument("--budget", type=float, default=0.1)
+    parser.add_argument("--budget", type=budget, default=budget("own+1%"))
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
     keep_memory()
@@ -62,8 +65,8 @@ def main() -> None:
     rounds = []
     for _ in range(arguments.repeats):
         seconds.clear()
-        total, report = workload.round(arguments.budget)
-        rounds.append({"whole round": total, **seconds})
+        total, report, tail = workload.round(arguments.budget)
+        rounds.append({"whole round": total, **seconds, "server: rows moved for the tail, in a cohort": tail})
     parts = {name: 1e3 * statistics.median(item[name] for item in rounds) for name in rounds[0]}
     sizes = {"rows": report.rows, "predictions": report.predictions, "gflop": report.flops / 1e9}
     print(json.dumps({"vocabulary": arguments.vocabulary, **sizes, "milliseconds": parts}, indent=1))

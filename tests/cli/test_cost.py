@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.main import main
 from hashfed.cli.sizes import read_bytes
 from hashfed.errors import HashfedError
+from hashfed.experiments.budgets import Budget, OwnAnd, budget_label
 from small import small_config
 
 
@@ -44,9 +46,55 @@ def test_tables_and_json(command: list[str], tmp_path: Path, capsys: pytest.Capt
     assert f"result: {file}" in out
 
 
+def test_own_rows_and_others_in_tables(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--selection.extra", "3", "--budgets", "1", "own+5%", "own+0%"]
+    assert main([*command, *options]) == 0
+    out = capsys.readouterr().out
+    assert "44 rows; query-centroids at own rows and 3 others" in out
+    assert [
+        line for line in ("1 full", "own+5% query-centroids", "own+3 query-centroids") if line in out
+    ] == [
+        "1 full",
+        "own+5% query-centroids",
+        "own+3 query-centroids",
+    ]
+    assert "server: tail, GFLOP" in out
+    assert "planes, GFLOP" in out
+    assert "without planes of the tail the sample alone stands for it" in out
+    assert main([*command, "--selection.extra", "0.05", "--selection.correction", "tail"]) == 0
+    out = capsys.readouterr().out
+    assert "query-centroids at own rows and 0.05 of all" in out
+    assert "server: tail" not in out
+    assert "the numbers are the same" in out
+    assert main([*command, "--selection.correction", "control-variate"]) == 0
+    assert "broadcast: selection.correction = control-variate: needs " in capsys.readouterr().out
+    assert main([*command, "--retrieval.method", "simhash-union"]) == 0
+    assert "server: retrieve, GFLOP        –" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("0.1", 0.1), ("1", 1.0), ("own+1%", OwnAnd(0.01)), ("own+0%", OwnAnd(0)), ("own+300", OwnAnd(300))],
+)
+def test_budgets_as_people_write_them(text: str, found: Budget) -> None:
+    assert budget(text) == found
+    assert budget_label(found) == text
+    check_budgets([found])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ["--budgets", "own+few%"],
+            "argument --budgets: 'own+few%': must be a number, such as 0.5 or 1e-3, ",
+        ),
+        (["--budgets", "own+1%%"], "argument --budgets: 'own+1%%': must be a number, "),
+        (["--budgets", "5%"], "argument --budgets: '5%': must be a number, "),
+        (["--budgets", "own"], "argument --budgets: 'own': must be a number, "),
+        (["--budgets", "own+1.5"], "argument --budgets: 'own+1.5': must be a number, "),
+        (["--budgets", "own+-1%"], "argument --budgets: 'own+-1%': must be a number, "),
+        (["--budgets", "own+100%"], "or own rows and others, such as own+1% (below 100%) or own+300"),
         (["--budgets", "0"], "--budgets = 0: must be > 0 and ≤ 1"),
         (["--budgets", "0.1", "2"], "--budgets = 2: must be > 0 and ≤ 1"),
         (["--budgets", "few"], "argument --budgets: 'few': must be a number, such as 0.5 or 1e-3"),

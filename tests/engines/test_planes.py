@@ -149,11 +149,12 @@ def test_every_row_moves_where_there_are_planes(texts: Path, average: str) -> No
 def test_a_run_with_planes_trains_as_the_full_layer_does(texts: Path) -> None:
     """With own rows and one more, where a client takes one step; the sample is far from it."""
     data, found = small_data(texts), {}
-    for name, groups in {
+    kinds: dict[str, dict[str, Any]] = {
         "full": {"retrieval": {"method": "full"}},
         "planes": {"selection": {"extra": 1}},
         "sample": {"selection": {"extra": 1, "correction": "tail"}},
-    }.items():
+    }
+    for name, groups in kinds.items():
         config = small_config(texts, client={"learning_rate": 0.5, "batch_size": 99}, cohort=9, **groups)
         with Simulation(config, data) as simulation:
             for _ in range(15):

@@ -6,6 +6,7 @@ import pytest
 
 from hashfed.cli.main import main
 from hashfed.errors import HashfedError
+from hashfed.experiments.budgets import OwnAnd
 from hashfed.experiments.client_benchmark import run
 from hashfed.experiments.client_benchmark.workload import Workload
 from hashfed.report.client_table import print_client_table
@@ -17,17 +18,26 @@ def test_hashfed_and_plain_pytorch_have_the_same_loss() -> None:
 
 def test_every_candidate_is_timed_and_printed() -> None:
     named: list[str] = []
-    result = run.bench_client(200, [0.5], 2, named.append)
-    assert len(named) == 3 * 6
+    result = run.bench_client(200, [OwnAnd(0.05), 0.5], 2, named.append)
+    assert len(named) == 3 * 8
     assert set(result["candidates"]) == set(named)
     ours = result["candidates"]["hashfed, 0.5"]
     assert 102 <= ours["rows"] < 204
     assert ours["parts"]["hash"] > 0
     assert ours["flop_ratio"] > 0
-    assert result["candidates"]["hashfed, 1"]["to_full"] == 1.0
+    full, other = (result["candidates"][f"hashfed, {label}"] for label in ("1", "own+5%"))
+    assert full["to_full"] == 1.0
+    # Own rows and others come with planes, whose changes the server spreads over all rows.
+    assert other["rows"] == other["own_rows"] + 10
+    assert full["server_seconds"]["tail"] == 0
+    assert other["server_seconds"]["tail"] > 0
+    assert other["server_seconds"]["retrieve"] > 0
+    assert full["bytes_to_full"] == {"down": 1.0, "up": 1.0}
+    assert other["bytes_to_full"]["up"] == other["bytes"]["up"] / full["bytes"]["up"]
     text = io.StringIO()
     print_client_table(result, text)
-    assert text.getvalue().count("hashfed, ") == 2
+    assert text.getvalue().count("hashfed, ") == 3
+    assert "hashfed, own+5%" in text.getvalue()
 
 
 def test_different_losses_end_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,10 @@ from hashfed.data.sentences import Sentences
 from hashfed.engines import build_model
 from hashfed.engines.device_memory import busiest_client
 from hashfed.engines.exchange import ClientReport, play_round
+from hashfed.engines.flops import round_flops, server_flops
 from hashfed.engines.simulator import single_thread
 from hashfed.errors import HashfedError
+from hashfed.experiments.budgets import OwnAnd
 from hashfed.experiments.cost import run
 from hashfed.experiments.cost.estimate import ClientCost
 from hashfed.experiments.cost.keys import typical_hashing
@@ -28,6 +30,7 @@ from hashfed.experiments.cost.slices import BucketTraffic, fetched_slices, typic
 from hashfed.experiments.cost.trial import trial_floats
 from hashfed.experiments.cost.variants import (
     at_budget,
+    held_planes,
     held_rows,
     width_step,
     with_model,
@@ -37,9 +40,11 @@ from hashfed.experiments.cost.variants import (
 from hashfed.experiments.cost.workload import Workload, busiest_and_median, draw_workload
 from hashfed.federated.messages import Update
 from hashfed.federated.settings import CompressionSettings
+from hashfed.hashing.codes import RotatedCodes
 from hashfed.models import Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
+from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 from small import small_config, small_data
 
 METHODS: dict[str, dict[str, object]] = {
@@ -57,6 +62,26 @@ METHODS: dict[str, dict[str, object]] = {
     },
     "codes": {"retrieval": {"method": "query-codes"}, "client": {"epochs": 2}},
     "exact": {"retrieval": {"method": "exact"}},
+    "own rows": {"selection": {"extra": 0}},
+    "own and 3": {"selection": {"extra": 3}},
+    "own and more than all": {"selection": {"extra": 100}},
+    "own and 5%": {"selection": {"extra": 0.05}, "client": {"epochs": 2}, "server": {"clip": 1.0}},
+    "own, capped": {"selection": {"extra": 0.5, "max_rows": 30}},
+    "few planes": {"selection": {"planes": 3}},
+    "one plane": {"selection": {"planes": 1, "extra": 2}, "retrieval": {"method": "query-codes"}},
+    "few centroids": {"selection": {"correction": "control-variate"}, "retrieval": {"centroids": 5}},
+    "sample": {"selection": {"correction": "tail"}},
+    "no planes": {"selection": {"planes": 0}},
+    "sketch": {"retrieval": {"method": "frequency"}, "selection": {"points": "sketch", "planes": 7}},
+    "sketch, hashed": {"retrieval": {"method": "simhash-union"}, "selection": {"points": "sketch"}},
+    "sketch beside centroids": {
+        "retrieval": {"code_bits": 1, "centroids": 3},
+        "selection": {"points": "sketch", "planes": 9, "extra": 1},
+    },
+    "sketch, dropped": {
+        "retrieval": {"method": "random"},
+        "selection": {"points": "sketch", "sampling": "top", "tail": 0.2, "budget": 0.8},
+    },
 }
 
 
@@ -79,7 +104,7 @@ def test_costs_are_those_of_a_round_that_is_played(name: str, who: str, texts: P
     check_cost(small_config(texts, **METHODS[name]), texts, who)
 
 
-@pytest.mark.parametrize("name", ["default", "full", "random"])
+@pytest.mark.parametrize("name", ["default", "full", "random", "few planes", "sketch", "own and 3"])
 @pytest.mark.parametrize("rows", ["none", "float16", "bfloat16"])
 @pytest.mark.parametrize("updates", ["none", "float16", "bfloat16", "int8"])
 def test_compressed_messages_cost_what_they_weigh(name: str, rows: str, updates: str, texts: Path) -> None:
@@ -98,6 +123,7 @@ def check_cost(config: Config, texts: Path, who: str) -> None:
     assert list(cost.bytes) == list(report.bytes)
     assert sum(cost.flops.values()) == report.flops
     assert (cost.parameters, cost.rows) == (report.parameters, report.rows)
+    assert (cost.planes > 0) == (report.bounded is not None)
     assert cost.workload.predictions == report.predictions
     np.testing.assert_array_equal(cost.workload.own, report.own)
     assert cost.traffic == cost.bytes_down + cost.bytes_up == sum(cost.bytes.values())
@@ -153,12 +179,93 @@ def test_deliveries_side_by_side(texts: Path) -> None:
     # A request for the manifest, one for each row, and some for buckets.
     assert found["pre-generated"]["requests"] > 1 + budget
     assert found["broadcast"]["requests"] == 0
+    assert {entry["planes"] for entry in found.values()} == {0}
 
     full = bill(small_config(texts, retrieval={"method": "full"}), data, [1.0], Limits(), measure=False)
     assert full["deliveries"]["on-demand"]["learns"].startswith("nothing before the update")
     assert full["deliveries"]["pre-generated"]["refused"].startswith(
         "selection.delivery = pre-generated: needs"
     )
+
+
+@pytest.mark.parametrize("method", ["query-centroids", "simhash-union"])
+def test_planes_go_with_one_delivery(method: str, texts: Path) -> None:
+    """The others are told by the sample, or refused where planes are asked for."""
+    retrieval = {"method": method}
+    selection = {"extra": 2, "points": "keys" if method == "query-centroids" else "sketch", "planes": 5}
+    config, data = small_config(texts, retrieval=retrieval, selection=selection), small_data(texts)
+    found = bill(config, data, [1.0], Limits(), measure=False)["deliveries"]
+    assert found["on-demand"]["planes"] == 5
+    assert (
+        found["on-demand"]["learns"]
+        == {
+            "query-centroids": "the rows that its data need and the keys of its queries",
+            "simhash-union": "the rows that its data need and the keys and centroids of its queries",
+        }[method]
+    )
+    assert found["broadcast"]["planes"] == 0
+    assert found["broadcast"]["bytes_up"] < found["on-demand"]["bytes"]["update"]
+
+    asked = small_config(texts, retrieval=retrieval, selection=selection | {"correction": "control-variate"})
+    strict = bill(asked, data, [1.0], Limits(), measure=False)["deliveries"]
+    assert strict["on-demand"] == found["on-demand"]
+    assert strict["broadcast"]["refused"].startswith(
+        "selection.correction = control-variate: needs selection.delivery on-demand, not broadcast"
+    )
+    assert "refused" in strict["pre-generated"]
+
+
+def test_what_the_server_learns_of_a_sketch_alone(texts: Path) -> None:
+    config = small_config(texts, **METHODS["sketch"])
+    found = bill(config, small_data(texts), [1.0], Limits(), measure=False)["deliveries"]
+    assert found["on-demand"]["learns"] == "the rows that its data need and centroids of its queries"
+
+
+def test_work_of_the_server_by_hand(texts: Path) -> None:
+    n, d, k, c, drawn = 1000, 8, 5, 7, 30
+    assert server_flops(n, d, c, k, drawn, norms=False) == {
+        "retrieve": n * c * (2 * d + 2),  # products, and the sum of the weighted softmax
+        "planes": 2 * (n + drawn) * 2 * k * d,
+        "tail": 2 * n * 2 * k * d,
+    }
+    norms = server_flops(n, d, None, k, drawn, norms=True)
+    assert norms["planes"] == 2 * (n + drawn) * 2 * k * d + 2 * n * k * k
+    assert norms["retrieve"] is None
+    assert set(server_flops(n, d, 0, 0, drawn, norms=True).values()) == {0}
+
+    def work(name: str) -> dict[str, int | None]:
+        made = Bill(small_config(texts, **METHODS[name]), small_data(texts), measure=False)
+        return made.cost(made.config, made.clients["busiest"]).server_flops
+
+    assert work("full") == {"retrieve": 0, "planes": 0, "tail": 0}
+    assert work("paper") == {"retrieve": None, "planes": 0, "tail": 0}
+    assert work("sketch") == {
+        "retrieve": 0,
+        "planes": 2 * (44 + work_drawn(texts)) * 2 * 7 * 8,
+        "tail": 2 * 44 * 2 * 7 * 8,
+    }
+    few = work("few centroids")
+    assert few["retrieve"] == 44 * 5 * (2 * 8 + 2)
+    assert work("sample") == {"retrieve": work("default")["retrieve"], "planes": 0, "tail": 0}
+
+
+def work_drawn(texts: Path) -> int:
+    """Rows beyond its own of the busiest client."""
+    made = Bill(small_config(texts), small_data(texts), measure=False)
+    cost = made.cost(made.config, made.clients["busiest"])
+    return cost.rows - len(cost.workload.own)
+
+
+def test_planes_of_a_step_by_hand() -> None:
+    model = Lookup()
+    without = round_flops(model, None, 3, 100, (20, 5), 50, 50)
+    found = round_flops(model, None, 3, 100, (20, 5), 50, 50, planes=6)
+    assert without["planes"] == 0
+    # Products with 6 slopes; the factor; the gradient, of two terms; what moves the tail.
+    assert found == without | {"planes": 3 * 100 * 2 * 2 * (6 + 1 + 2 + 1)}
+    sketcher = QueryCentroidsEncoder(RotatedCodes(2, 4, 0), 5)
+    sketched = round_flops(model, None, 3, 100, (20, 5), 50, 50, planes=6, sketcher=sketcher)
+    assert sketched == found | {"hash": sketcher.flops(100)}
 
 
 def test_typical_slices_by_hand() -> None:
@@ -301,6 +408,13 @@ def test_memory_by_hand() -> None:
     found = {name: sum(terms.values()) for name, terms in more.items()}
     assert found == {name: value + extra.get(name, 0) for name, value in expected.items()}
 
+    planes = predict_memory(config, sizes, 40, workload(own=6), messages, planes=5)
+    slopes, numbers = 5 * 4 * 2, 5 * 4
+    held = 2 * slopes + 2 * numbers
+    extra = {"train": held + 2 * slopes + numbers * 8, "send": held + slopes}
+    found = {name: sum(terms.values()) for name, terms in planes.items()}
+    assert found == {name: value + extra.get(name, 0) for name, value in expected.items()}
+
     full = predict_memory(
         at_budget(config, 1), sizes, 40, workload(own=6), {"welcome": 1, "rows": 1, "update": 1}
     )
@@ -370,8 +484,19 @@ def test_rows_of_a_budget() -> None:
     top = make_config({"selection": {"budget": 0.1, "sampling": "top", "tail": 0.2, "oversample": 3}})
     assert held_rows(top, 1000, 30) == (300, 100)
     assert held_rows(top, 1000, 80) == (100, 100)  # no room for candidates
+    own = make_config({"selection": {"extra": 0.01}})
+    assert held_rows(own, 1000, 30) == (40, 40)
+    assert held_rows(make_config({"selection": {"extra": 300}}), 1000, 30) == (330, 330)
+    assert held_rows(make_config({"selection": {"extra": 0}}), 1000, 30) == (30, 30)
+    assert held_rows(own, 1000, 995) == (1000, 1000)
+    assert held_rows(at_budget(own, 0.2), 1000, 30) == (200, 200)
+    assert held_rows(at_budget(config, OwnAnd(5)), 1000, 30) == (35, 35)
+    assert held_rows(at_budget(own, 1), 1000, 30) == (1000, 1000)
+    assert held_planes(own, 1000, 30, 7) == 7
+    assert held_planes(own, 1000, 995, 7) == held_planes(at_budget(own, 1), 1000, 30, 7) == 0
     full = make_config({"retrieval": {"method": "full"}})
     assert held_rows(full, 1000, 30) == (1000, 1000)
+    assert at_budget(full, OwnAnd(0.01)).retrieval.method == Config().retrieval.method
     assert at_budget(full, 0.1).retrieval.method == Config().retrieval.method
     capped = make_config({"selection": {"max_rows": 7}})
     assert held_rows(at_budget(capped, 0.5), 1000, 3) == (7, 7)
@@ -406,7 +531,9 @@ def next_cost(made: Search, name: str, found: Found) -> ClientCost:
 @pytest.mark.parametrize("kind", ["memory", "traffic"])
 @pytest.mark.parametrize("name", ["budget", "vocabulary", "width", "ffn", "blocks"])
 def test_found_models_fit_and_the_next_larger_ones_do_not(name: str, kind: str, texts: Path) -> None:
-    made = search(texts, model={"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 1})
+    # Many planes of so short rows would cost more than all rows.
+    model = {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 1}
+    made = search(texts, model=model, selection={"planes": 2})
     small, everything = made.cost(made.config, made.size), made.cost(at_budget(made.config, 1), made.size)
     at = getattr(small, kind)
     budget = (at + getattr(everything, kind)) // 2
@@ -478,6 +605,25 @@ def test_the_bill(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Both clients, then all rows and one other budget; that of the configuration was measured before.
     assert len(asked) == 4
     assert told[-1] == "budget 0.3"
+
+
+def test_own_rows_and_others_side_by_side(texts: Path) -> None:
+    """Fractions are plain ones; the configuration's own rows and others stand beside them."""
+    config, data = small_config(texts, selection={"extra": 2}), small_data(texts)
+    result = bill(config, data, [1.0, 0.3, OwnAnd(0.05)], Limits(memory=4 * 10**6), measure=False)
+    assert json.loads(json.dumps(result)) == result
+    entries = {entry["budget"]: entry for entry in result["budgets"]}
+    assert list(entries) == [1.0, 0.3, "own+5%", "own+2"]
+    own = entries["own+2"]["own_rows"]
+    assert [entry["rows"] for entry in entries.values()] == [44, max(13, own), own + 2, own + 2]
+    assert entries["own+2"]["bytes"] == result["clients"]["busiest"]["bytes"]
+    assert entries["own+2"]["planes"] > 0
+    assert entries[1.0]["planes"] == 0
+    # The largest budget is a fraction of the rows; the largest model has own rows and two others.
+    assert result["largest"]["found"]["selection.budget"]["value"] == 1
+    words = result["largest"]["found"]["data.vocabulary"]
+    assert words["rows"] == words["own_rows"] + 2
+    assert words["unlimited"]
 
 
 def test_the_full_method_has_no_memory_to_give(texts: Path) -> None:

@@ -23,11 +23,43 @@ def test_bytes_over_flower_are_those_of_the_serialized_messages(
     texts: Path, tmp_path: Path, method: str, budget: float, compression: dict[str, object]
 ) -> None:
     """A phone with its own texts, three rounds; all rows, 30% and 10%."""
+    check_exchanges(texts, tmp_path, method, {"budget": budget}, compression)
+
+
+@pytest.mark.parametrize("compression", [{}, FEEDBACK], ids=["", "compressed"])
+@pytest.mark.parametrize(
+    ("method", "selection"),
+    [
+        ("query-centroids", {"extra": 2, "planes": 4}),
+        ("query-codes", {"extra": 0, "planes": 3}),
+        ("frequency", {"extra": 3, "points": "sketch"}),
+        ("simhash-union", {"extra": 3, "points": "sketch", "planes": 2}),
+        ("query-centroids", {"extra": 3, "correction": "tail"}),
+    ],
+)
+def test_bytes_of_planes_over_flower(
+    texts: Path,
+    tmp_path: Path,
+    method: str,
+    selection: dict[str, object],
+    compression: dict[str, object],
+) -> None:
+    check_exchanges(texts, tmp_path, method, selection, compression)
+
+
+def check_exchanges(
+    texts: Path,
+    tmp_path: Path,
+    method: str,
+    selection: dict[str, object],
+    compression: dict[str, object],
+) -> None:
+    """What three rounds of a phone serialize is what is said beforehand."""
     (tmp_path / "texts.txt").write_text("w1 w2 w3 w4\nw7 w8 w9\nw3 w2\n")
     data = small_data(texts)
     groups = {
         "retrieval": {"method": method, "counts": "public"},
-        "selection": {"budget": budget},
+        "selection": selection,
         "client": {"sentences": 100},
         "flower": {"clients": 1},
         "compression": compression,
@@ -45,7 +77,7 @@ def test_bytes_over_flower_are_those_of_the_serialized_messages(
     answered = {message.metadata.message_type: records.size(message.content) for _, message in grid.answered}
     # The first declaration has an exchange of its own; the last training carries no other.
     first = [m for _, m in grid.sent if m.metadata.message_type == "query.declare"]
-    assert len(first) == (1 if budget < 1 else 0)
+    assert len(first) == (0 if selection.get("budget") == 1 else 1)
     for exchange, kind in (("declare", "query.declare"), ("hash", "query.hash"), ("train", "train")):
         if kind in sent:
             assert cost[exchange] == {"down": sent[kind], "up": answered[kind]}, exchange

@@ -5,16 +5,18 @@ from typing import Any
 import pytest
 
 from hashfed.cli.main import main
+from hashfed.experiments.budgets import OwnAnd
 from hashfed.experiments.memory_benchmark import clients, server
 
 
 def test_ratios_of_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(config: Any, *_: Any) -> dict[str, int]:
-        return {"memory_baseline": 100, "memory_peak": 100 + round(50 * config.selection.budget)}
+        share = config.selection.budget if config.selection.extra is None else config.selection.extra
+        return {"memory_baseline": 100, "memory_peak": 100 + round(50 * share)}
 
     monkeypatch.setattr(clients, "measure_device_memory", measured)
     told: list[str] = []
-    found = clients.client_memory(60, [0.5], told.append)
+    found = clients.client_memory(60, [0.5, OwnAnd(0.1)], told.append)
     assert found["rows"] == 64
     assert found["budgets"]["1"]["memory_to_full"] == 1.0
     half = {
@@ -25,7 +27,8 @@ def test_ratios_of_clients(monkeypatch: pytest.MonkeyPatch) -> None:
         "memory_to_full": 0.5,
     }
     assert found["budgets"]["0.5"] == half
-    assert told == ["60 words, budget 1", "60 words, budget 0.5"]
+    assert found["budgets"]["own+10%"]["memory_to_full"] == 0.1
+    assert told == ["60 words, budget 1", "60 words, budget 0.5", "60 words, budget own+10%"]
 
 
 def test_ratios_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

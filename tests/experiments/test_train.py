@@ -17,7 +17,7 @@ from hashfed.config import Config
 from hashfed.experiments.predict import predict_words
 from hashfed.experiments.train import Silent
 from hashfed.yaml_text import read_yaml
-from small import PATIENCE, small_config, write_quoted
+from small import PATIENCE, small_config, small_data, write_quoted
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -208,6 +208,22 @@ def test_predictions_are_probabilities_in_falling_order(texts: Path, tmp_path: P
     assert len({word for word, _ in found}) == 10
     # In these texts w4 follows w3 in seven cases of ten.
     assert found[0][0] == "w4"
+
+
+@pytest.mark.parametrize("selection", [{"budget": 0.6}, {"extra": 4}, {"extra": 0, "correction": "tail"}])
+def test_the_budget_of_a_run_is_the_rows_that_its_clients_held(
+    selection: dict[str, object], texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["hashfed.experiments.train"], "measure_device_memory", lambda *_: {})
+    config = in_folder(small_config(texts, rounds=2, selection=selection), tmp_path)
+    summary = train(config)
+    share = summary["device"]["rows"] / len(small_data(texts).vocabulary)
+    if "extra" in selection:
+        assert summary["budget"] == share < 1
+    else:
+        # A client whose data need more holds more.
+        assert summary["budget"] == 26 / 44
+        assert summary["budget"] <= share
 
 
 def test_yaml_of_a_run_is_the_configuration(texts: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def step(
     answer = welcome(parameters, index, declared)
     keys = client.hash_queries(MODEL, answer, own, sentences)
     assert isinstance(keys, ClientKeys)
-    selection = retrieve(index, keys, declared, SIZE, 8, settings, stream(draw, "select"))
+    selection, _ = retrieve(index, keys, declared, SIZE, 8, settings, stream(draw, "select"))
     assert len(selection.ids) == len(own) + extra < SIZE
     planes: Planes | None = None
     tail: Tail | None = None
@@ -107,7 +107,7 @@ def test_slopes_in_fewer_bits_lose_only_the_queries_gradient() -> None:
 
 
 def test_without_planes_the_draw_changes_a_lot() -> None:
-    """In the mean over draws, the distance to the full step: what the tests above could not tell apart else."""
+    """In the mean over draws, the distance to the full step: what those above could not tell apart else."""
     parameters = a_model()
     expected = full_step(parameters).rows
     errors = {}

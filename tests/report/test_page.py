@@ -348,7 +348,7 @@ def test_runs_that_differ_in_budget_only_are_joined(tmp_path: Path) -> None:
     assert "Methods: ● random, ■ exact." in page.text
 
 
-LIMITS = ("selection.budget", "selection.max_rows", "selection.max_bytes")
+LIMITS = ("selection.budget", "selection.extra", "selection.max_rows", "selection.max_bytes")
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic")  # values of other types

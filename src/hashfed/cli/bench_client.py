@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.cli.arguments import Parser, path, whole
+from hashfed.cli.budgets import DEFAULT_BUDGETS, budget, check_budgets
 from hashfed.cli.outputs import check_output
 from hashfed.errors import HashfedError
 from hashfed.experiments.client_benchmark.run import bench_client as measure
@@ -28,10 +29,11 @@ def add_bench_client(parser: Parser) -> None:
     )
     parser.add_argument(
         "--budgets",
-        type=real,
+        type=budget,
         nargs="+",
-        default=[0.3, 0.1, 0.05],
-        help="fractions of the rows, besides all [default %(default)s]",
+        default=DEFAULT_BUDGETS,
+        metavar="B",
+        help="fractions of the rows, or such as own+1%%, besides all [default 0.3 0.1 0.05 own+1%%]",
     )
     parser.add_argument("--repeats", type=whole, default=5, help="rounds timed [default %(default)s]")
     parser.add_argument(
@@ -44,9 +46,7 @@ def add_bench_client(parser: Parser) -> None:
 
 def bench_client(arguments: argparse.Namespace) -> None:
     """Measure each vocabulary, print its table, and write all as JSON."""
-    for budget in arguments.budgets:
-        if not 0 < budget <= 1:
-            raise HashfedError(f"--budgets = {budget:g}: must be > 0 and ≤ 1")
+    check_budgets(arguments.budgets)
     for name, least in (
         ("repeats", arguments.repeats),
         ("vocabularies", min(arguments.vocabularies)),

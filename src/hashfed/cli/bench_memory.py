@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.cli.arguments import Parser, path, whole
+from hashfed.cli.budgets import DEFAULT_BUDGETS, budget, check_budgets
 from hashfed.cli.outputs import check_output
 from hashfed.errors import HashfedError
 from hashfed.experiments.memory_benchmark.clients import client_memory
@@ -31,11 +32,11 @@ def add_bench_memory(parser: Parser) -> None:
         )
     parser.add_argument(
         "--budgets",
-        type=real,
+        type=budget,
         nargs="+",
-        default=[0.3, 0.1, 0.05],
+        default=DEFAULT_BUDGETS,
         metavar="B",
-        help="fractions of the rows, besides all [default 0.3 0.1 0.05]",
+        help="fractions of the rows, or such as own+1%%, besides all [default 0.3 0.1 0.05 own+1%%]",
     )
     parser.add_argument("--rounds", type=whole, default=1, help="of the server [default %(default)s]")
     parser.add_argument(
@@ -74,9 +75,7 @@ def bench_memory(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    for budget in arguments.budgets:
-        if not 0 < budget <= 1:
-            raise HashfedError(f"--budgets = {budget:g}: must be > 0 and ≤ 1")
+    check_budgets(arguments.budgets)
     given = {name: getattr(arguments, name) for name in ("vocabularies", "cohorts", "workers")}
     for name, values in (given | {"rounds": [arguments.rounds]}).items():
         if min(values, default=1) < 1:

@@ -7,12 +7,12 @@ import sys
 from tqdm import tqdm
 
 from hashfed import experiments
-from hashfed.cli.arguments import Parser, overrides, path, real
+from hashfed.cli.arguments import Parser, overrides, path
+from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.outputs import check_output
 from hashfed.cli.sizes import read_bytes
 from hashfed.config import load_config
 from hashfed.engines.device_memory import PROBES
-from hashfed.errors import HashfedError
 from hashfed.experiments.cost.run import BUDGETS, bill
 from hashfed.experiments.cost.search import Limits
 from hashfed.files import write_atomically
@@ -23,11 +23,11 @@ def add_cost(parser: Parser) -> None:
     """The arguments of the command, besides the settings."""
     parser.add_argument(
         "--budgets",
-        type=real,
+        type=budget,
         nargs="+",
         default=BUDGETS,
         metavar="B",
-        help="fractions of the rows to compare with all of them [default %(default)s]",
+        help="fractions of the rows, or such as own+1%%, to compare with all rows [default %(default)s]",
     )
     parser.add_argument(
         "--max-memory",
@@ -53,9 +53,7 @@ def add_cost(parser: Parser) -> None:
 def cost(arguments: argparse.Namespace) -> None:
     """Print the tables, and write the JSON."""
     config = load_config(arguments.config, overrides(arguments))
-    for budget in arguments.budgets:
-        if not 0 < budget <= 1:
-            raise HashfedError(f"--budgets = {budget:g}: must be > 0 and ≤ 1")
+    check_budgets(arguments.budgets)
     limits = Limits(_limit("max-memory", arguments.max_memory), _limit("max-bytes", arguments.max_bytes))
     if arguments.json is not None:
         check_output(arguments.json, "--json")  # better now than after the measurements

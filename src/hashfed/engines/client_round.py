@@ -309,6 +309,8 @@ class ClientRound:
             sentences.inputs.shape,
             len(received.rows),
             len(local.rows),
+            0 if local.planes is None else len(local.planes.offsets),
+            sketcher(self.config) if hashed else None,
         )
         report.own = sentences.own_rows()
         report.own_rows = len(report.own)

@@ -21,7 +21,8 @@ from hashfed.config import Config, load_config
 from hashfed.data import Client, FederatedText
 from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import return_memory
-from hashfed.engines.client_round import ClientRound
+from hashfed.engines.budget import sketcher
+from hashfed.engines.client_round import ClientRound, asks_for_keys
 from hashfed.engines.exchange import build_model, draw_sentences, play_round, publish_here
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, FolderStore, slice_path
@@ -180,8 +181,8 @@ def _receive(
         welcome = wire.decode((folder / "welcome").read_bytes())
         assert isinstance(welcome, Welcome)
         own = _declared(welcome, sentences)
-        if welcome.encoder != "none" and len(own):
-            client_side.hash_queries(model, expand(welcome), own, sentences)
+        if asks_for_keys(config, welcome.encoder):
+            client_side.hash_queries(model, expand(welcome), own, sentences, sketcher(config))
         selected = wire.decode((folder / "rows").read_bytes())
         assert isinstance(selected, SelectedRows)
         return welcome, selected

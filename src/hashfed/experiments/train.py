@@ -229,14 +229,16 @@ def _finish(engine: Engine, config: Config, folder: RunFolder) -> dict[str, Any]
         return summary
     lines = folder.lines("metrics.jsonl")
     seconds = [line["play"] for line in folder.lines("timings.jsonl")]
+    size, cost = len(engine.data.vocabulary), device_cost(lines)
+    # Own rows and others: as many as clients held in the mean, for it says no fraction of its own.
+    held = device_budget(config, size) if config.selection.extra is None else cost["rows"]
     summary = {
         "rounds": config.rounds,
         "method": config.retrieval.method,
-        "budget": device_budget(config, len(engine.data.vocabulary)) / len(engine.data.vocabulary),
+        "budget": held / size,
         "evaluation": engine.evaluate(everything=True),
         "floors": folder.read_json("data.json")["floors"],
-        "device": device_cost(lines)
-        | measure_device_memory(config, engine.model, engine.data, engine.state.parameters),
+        "device": cost | measure_device_memory(config, engine.model, engine.data, engine.state.parameters),
         "seconds_per_round": float(np.median(seconds)) if seconds else None,
     }
     folder.write_json("summary.json", summary)

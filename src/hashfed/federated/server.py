@@ -143,14 +143,24 @@ def planes_of(
         HashfedError: where the keys do not fit, or tell of queries that are absurdly large.
 
     """
+    points = points_of(index, keys, plan)
+    return make_planes(parameters.rows, points, selection, plan.precision, plan.gram, powers)
+
+
+def points_of(index: Index, keys: ClientKeys, plan: PlanesPlan) -> torch.Tensor:
+    """The points (K, d) of a client's planes, from its keys or its sketch.
+
+    Raises:
+        HashfedError: where the keys do not fit.
+
+    """
     counts: np.ndarray | None
     if plan.sketcher is not None:
         queries, counts = read_centroids(plan.sketcher.codes, keys.sketch)
     else:
         assert isinstance(index, TellsQueries), "the configuration was checked"
         queries, counts = index.queries(keys.keys)
-    points = tail_points(queries, counts, plan.count, plan.seed)
-    return make_planes(parameters.rows, points, selection, plan.precision, plan.gram, powers)
+    return tail_points(queries, counts, plan.count, plan.seed)
 
 
 def send_rows(

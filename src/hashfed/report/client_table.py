@@ -16,11 +16,15 @@ HEADER = (
     "hash",
     "retrieve",
     "train ms",
+    "tail ms",
 )
 
 
 def print_client_table(result: Mapping[str, Any], file: TextIO) -> None:
-    """Print one model size; speeds are ratios within the run."""
+    """Print one model size; speeds are ratios within the run.
+
+    ``tail`` is the server's work on the client's change of the tail, which is not part of the step.
+    """
     print(
         f"{result['rows']:,} rows, 1 thread, medians of {result['repeats']}; losses equal within "
         f"{result['loss_difference']:.0e}",
@@ -42,4 +46,5 @@ def _cells(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
         f"{found['flop_ratio']:.2f}" if parts else "",
         f"{found['share_of_floor']:.0%}" if "share_of_floor" in found else "",
         *((f"{parts[part]:.1f}" for part in ("hash", "retrieve", "train")) if parts else ("", "", "")),
+        f"{1e3 * found['server_seconds']['tail'] / found['steps']:.1f}" if parts else "",
     )

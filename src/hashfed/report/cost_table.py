@@ -1,6 +1,6 @@
 """A client's cost as plain text."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from hashfed.report.columns import print_columns
@@ -29,14 +29,15 @@ def print_cost(result: Mapping[str, Any], file: TextIO) -> None:
     measured, measured.
     """
     config, clients = result["config"], result["clients"]
-    method, budget = config["retrieval"]["method"], config["selection"]["budget"]
-    share = "" if method == "full" else f" at {budget:.4g} of the rows"
+    method, selection = config["retrieval"]["method"], config["selection"]
+    share = "" if method == "full" else f" at {_held(selection)}"
     print(f"{config['data']['source']}, {result['rows']:,} rows; {method}{share}", file=file)
     print_columns([("one client, round 1", *clients), *_client_lines(list(clients.values()))], file)
     print(f"\nbudgets, busiest client of {result['train_clients']:,}; × is the ratio to full", file=file)
     print_columns(list(_budget_lines(result["budgets"])), file)
     print(
-        "\nhow rows reach a client (selection.delivery), busiest client; the numbers are the same", file=file
+        f"\nhow rows reach a client (selection.delivery), busiest client; {_sameness(result['deliveries'])}",
+        file=file,
     )
     print_columns(list(_delivery_lines(result["deliveries"])), file)
     for name, entry in result["deliveries"].items():
@@ -60,8 +61,9 @@ def _client_lines(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...
     def line(name: str, cells: Sequence[str]) -> tuple[str, ...]:
         return (name, *cells)
 
-    for name in ("sentences", "predictions", "own_rows", "rows"):
-        yield line(name.replace("_", " "), [f"{cost[name]:,}" for cost in costs])
+    for name in ("sentences", "predictions", "own_rows", "rows", "planes"):
+        if name != "planes" or any(cost[name] for cost in costs):
+            yield line(name.replace("_", " "), [f"{cost[name]:,}" for cost in costs])
     for name in ("body", "rows"):
         yield line(f"parameters, {name}", [f"{cost['parameters'][name]:,}" for cost in costs])
     for kind, way in ARROWS.items():
@@ -75,9 +77,12 @@ def _client_lines(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...
                 cells = [f"{cost['flower'].get(exchange, {}).get(way, 0):,}" for cost in costs]
                 if any(exchange in cost["flower"] for cost in costs):
                     yield line(f"Flower, {exchange} ({way}), bytes", cells)
-    for step in ("hash", "drop", "train"):
+    for step in ("hash", "drop", "train", "planes"):
         if any(cost["flops"][step] for cost in costs):
             yield line(f"{step}, GFLOP", [f"{cost['flops'][step] / 1e9:.2f}" for cost in costs])
+    for step in ("retrieve", "planes", "tail"):
+        if any(cost["server_flops"][step] != 0 for cost in costs):
+            yield line(f"server: {step}, GFLOP", [_giga(cost["server_flops"][step]) for cost in costs])
     yield line("memory predicted, MB", [_mega(cost["memory_predicted"]) for cost in costs])
     yield line("its peak", [cost["memory_peak_phase"] for cost in costs])
     if all("memory_measured" in cost for cost in costs):
@@ -89,7 +94,7 @@ def _budget_lines(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, .
     """A line for each budget."""
     measured = all("memory_measured" in entry for entry in entries)
     memories = {"predicted": "memory_predicted"} | ({"measured": "memory_measured"} if measured else {})
-    columns = ["rows", "parameters", "×", "down MB", "×", "up MB", "×", "GFLOP", "×"]
+    columns = ["rows", "parameters", "×", "down MB", "×", "up MB", "×", "GFLOP", "×", "server GFLOP"]
     flower = all("flower" in entry for entry in entries)
     for name in memories:
         columns += [f"{name} MB", "×"]
@@ -102,24 +107,25 @@ def _budget_lines(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, .
         for way in ("bytes_down", "bytes_up"):
             cells += [f"{entry[way] / 1e6:.2f}", f"{ratio[way]:.2f}"]
         cells += [f"{sum(entry['flops'].values()) / 1e9:.2f}", f"{ratio['flops']:.2f}"]
+        cells += [_giga(_sum(entry["server_flops"].values()))]
         for memory in memories.values():
             cells += [_mega(entry[memory]), f"{ratio[memory]:.2f}"]
         if flower:
             for way in ("down", "up"):
                 cells.append(f"{sum(item[way] for item in entry['flower'].values()) / 1e6:.2f}")
-        yield (f"{entry['budget']:.4g} {entry['method']}", *cells)
+        yield (f"{_named(entry['budget'])} {entry['method']}", *cells)
 
 
 def _delivery_lines(deliveries: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     """A line for each way in which rows reach a client."""
-    yield ("delivery", "down MB", "up MB", "requests", "rows held")
+    yield ("delivery", "down MB", "up MB", "requests", "rows held", "planes")
     for name, entry in deliveries.items():
         if "refused" in entry:
-            yield (name, "–", "–", "–", "–")
+            yield (name, "–", "–", "–", "–", "–")
             continue
         moved = [f"{entry[way] / 1e6:.2f}" for way in ("bytes_down", "bytes_up")]
         requests = f"{entry['requests']:,}" if entry["requests"] else "–"
-        yield (name, *moved, requests, f"{entry['rows_held']:,}")
+        yield (name, *moved, requests, f"{entry['rows_held']:,}", f"{entry['planes'] or '–'}")
 
 
 def _found_lines(
@@ -145,6 +151,36 @@ def _size_cells(cost: Mapping[str, Any]) -> tuple[str, ...]:
         f"{(cost['bytes_down'] + cost['bytes_up']) / 1e6:.2f}",
         _mega(cost["memory_predicted"]),
     )
+
+
+def _held(selection: Mapping[str, Any]) -> str:
+    """Such as ``0.1 of the rows``."""
+    extra = selection["extra"]
+    if extra is None:
+        return f"{selection['budget']:.4g} of the rows"
+    return f"own rows and {extra:.4g} of all" if extra < 1 else f"own rows and {extra:,.0f} others"
+
+
+def _named(budget: float | str) -> str:
+    return budget if isinstance(budget, str) else f"{budget:.4g}"
+
+
+def _sameness(deliveries: Mapping[str, Mapping[str, Any]]) -> str:
+    """Whether all of them train alike."""
+    planes = [entry["planes"] > 0 for entry in deliveries.values() if "refused" not in entry]
+    if all(planes) or not any(planes):
+        return "the numbers are the same"
+    return "without planes of the tail the sample alone stands for it"
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """None where one is not known."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
+
+
+def _giga(count: int | None) -> str:
+    return "–" if count is None else f"{count / 1e9:.2f}"
 
 
 def _mega(count: float) -> str:

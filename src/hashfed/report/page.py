@@ -438,7 +438,7 @@ def _figure(plot: Plot) -> dict[str, Any]:
 
 def family(config: Config) -> str:
     """All that decides numbers but the budget, the evaluation, and the data: a section has one."""
-    unlimited = {"budget": 1.0, "max_rows": None, "max_bytes": None}
+    unlimited = {"budget": 1.0, "extra": None, "max_rows": None, "max_bytes": None}
     alike = {
         "selection": config.selection.model_copy(update=unlimited),
         "evaluation": EvaluationSettings(),

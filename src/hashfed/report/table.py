@@ -16,7 +16,7 @@ def row(result: RunResult) -> tuple[str, ...]:
     device, evaluation = result.device, result.evaluation
     return (
         result.name,
-        f"{result.share:.0%}",
+        _percent(result.share),
         f"{evaluation['accuracy']:.2%}",
         f"{evaluation['top3_accuracy']:.2%}",
         f"{evaluation['nll']:.3f}",
@@ -25,6 +25,12 @@ def row(result: RunResult) -> tuple[str, ...]:
         f"{device['flops'] / 1e9:.1f}",
         f"{result.memory / 1e6:.0f}",
     )
+
+
+def _percent(share: float) -> str:
+    """Such as ``10%``; small shares with two significant digits, such as ``1.4%``."""
+    percent = 100 * share
+    return f"{percent:.0f}%" if percent >= 10 else f"{percent:.2g}%"
 
 
 def print_table(runs: Sequence[RunFolder], file: TextIO) -> None:

@@ -31,7 +31,6 @@ PLAIN_SQUARES = 1e-5, 1e15
 LARGEST_POINT = 1e15
 """Of a coordinate: its products with rows are finite, also with those that no plane counts."""
 
->>>>>>> laws
 
 @dataclass(frozen=True)
 class Planes:

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from hashfed.config import Config
-from hashfed.engines.exchange import sends_everything
+from hashfed.engines.budget import sends_everything, sketcher
 from hashfed.experiments.cost.estimate import ClientCost
+from hashfed.experiments.cost.keys import WITHOUT_LOOKUP
+from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
 from hashfed.retrieval.settings import Delivery
 
@@ -20,16 +22,19 @@ def compare_deliveries(config: Config, cost: Callable[[Config], ClientCost]) -> 
         cost: of the client under a configuration.
 
     Returns:
-        By delivery, for JSON; ``refused`` says why the settings do not go with one.
+        By delivery, for JSON; ``refused`` says why the settings do not go with one. ``planes``: how many the
+        client is sent of its tail, so that deliveries with and without are two estimators.
 
     """
     found: dict[str, dict[str, Any]] = {}
     for delivery in get_args(Delivery):
-        problem = delivery_problem(config.retrieval, delivery, config.compression.rows)
+        selection = config.selection.model_copy(update={"delivery": delivery})
+        problem = delivery_problem(config.retrieval, delivery, config.compression.rows) or correction_problem(
+            config.retrieval, selection
+        )
         if problem is not None:
             found[delivery] = {"refused": problem}
             continue
-        selection = config.selection.model_copy(update={"delivery": delivery})
         changed = config.model_copy(update={"selection": selection})
         bill = cost(changed)
         found[delivery] = {
@@ -38,6 +43,7 @@ def compare_deliveries(config: Config, cost: Callable[[Config], ClientCost]) -> 
             "bytes_up": bill.bytes_up,
             "requests": bill.requests,
             "rows_held": bill.rows_held,
+            "planes": bill.planes,
             "learns": learns(changed, "keys" in bill.bytes),
         }
     return found
@@ -49,4 +55,9 @@ def learns(config: Config, keys: bool) -> str:
         return f"{UPDATE_ONLY}; who stores the slices sees which are asked for, without a name"
     if config.selection.delivery == "broadcast" or sends_everything(config):
         return UPDATE_ONLY
-    return "the rows that its data need" + (" and the keys of its queries" if keys else "")
+    sketched = sketcher(config) is not None
+    told = [
+        *(["the keys"] if keys and not (sketched and config.retrieval.method in WITHOUT_LOOKUP) else []),
+        *(["centroids"] if sketched else []),
+    ]
+    return "the rows that its data need" + (f" and {' and '.join(told)} of its queries" if told else "")

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashfed.config import Config
-from hashfed.engines.flops import round_flops
+from hashfed.engines.budget import sends_everything, sketcher
+from hashfed.engines.flops import round_flops, server_flops
 from hashfed.experiments.cost.keys import Hashing
 from hashfed.experiments.cost.memory import Phases, peak_phase, predict_memory
 from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.slices import BucketTraffic, fetched_slices, typical_buckets
 from hashfed.experiments.cost.traffic import message_bytes
-from hashfed.experiments.cost.variants import held_rows
+from hashfed.experiments.cost.variants import held_planes, held_rows
 from hashfed.experiments.cost.workload import Workload
 from hashfed.experiments.train import DOWN, UP
 
@@ -28,7 +29,9 @@ class ClientCost:
         row_parameters: their numbers.
         bytes: by message.
         requests: slices fetched one by one, the manifest among them; 0 where none are.
+        planes: K, of the tail.
         flops: of hashing, dropping rows and training.
+        server_flops: of the server for this client (``engines.flops``); None where nobody can say.
         phases: predicted memory by phase and term, bytes above the libraries.
 
     """
@@ -41,7 +44,9 @@ class ClientCost:
     row_parameters: int
     bytes: dict[str, int]
     requests: int
+    planes: int
     flops: dict[str, int]
+    server_flops: dict[str, int | None]
     phases: Phases
 
     @property
@@ -79,12 +84,14 @@ class ClientCost:
             "own_rows": len(work.own),
             "total_rows": self.total_rows,
             "rows": self.rows,
+            "planes": self.planes,
             "parameters": {"body": self.body_parameters, "rows": self.row_parameters, "all": self.parameters},
             "bytes": dict(self.bytes),
             "bytes_down": self.bytes_down,
             "bytes_up": self.bytes_up,
             "requests": self.requests,
             "flops": dict(self.flops),
+            "server_flops": dict(self.server_flops),
             "memory_predicted": self.memory,
             "memory_peak_phase": peak_phase(self.phases),
             "memory_phases": {name: dict(terms) for name, terms in self.phases.items()},
@@ -108,6 +115,8 @@ def estimate(
     held = size if delivery == "broadcast" else received
     buckets = typical_buckets(hashing, size) if buckets is None else buckets
     messages = message_bytes(config, sizes, size, workload, hashing, buckets)
+    planes = held_planes(config, size, len(workload.own), hashing.planes)
+    scored = 0 if sends_everything(config) or delivery != "on-demand" else hashing.scored
     requests = 1 + fetched_slices(buckets, received, sizes.dimension)[0]
     return ClientCost(
         workload=workload,
@@ -126,6 +135,17 @@ def estimate(
             (workload.sentences, workload.length),
             received,
             trained,
+            planes,
+            sketcher(config),
         ),
-        phases=predict_memory(config, sizes, size, workload, messages, hashing.asked),
+        server_flops=server_flops(
+            size,
+            sizes.dimension,
+            scored,
+            planes,
+            received - len(workload.own),
+            config.server.clip is not None,
+        ),
+        planes=planes,
+        phases=predict_memory(config, sizes, size, workload, messages, hashing.asked, planes),
     )

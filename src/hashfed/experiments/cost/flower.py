@@ -17,7 +17,7 @@ from hashfed.experiments.cost.slices import BucketTraffic, typical_buckets
 from hashfed.experiments.cost.traffic import round_messages
 from hashfed.experiments.cost.workload import Workload
 from hashfed.federated import wire
-from hashfed.federated.messages import KINDS, Message
+from hashfed.federated.messages import KINDS, Message, SelectedRows
 from hashfed.federated.slices import Wanted
 
 SETUP = "0" * 64
@@ -52,6 +52,9 @@ def exchange_bytes(
     listed = round_messages(config, sizes, size, workload, hashing, buckets)
     messages = {message.kind: _filled(message) for message in listed}
     name, report = workload.client, ClientReport(workload.client)
+    rows_message = messages.get("rows")
+    if isinstance(rows_message, SelectedRows) and rows_message.planes is not None:
+        report.bounded = 0  # its report says so
     if config.selection.delivery != "on-demand":
         return {"train": _train_of_a_selector(config, workload, messages)}
     found = {}

@@ -1,21 +1,28 @@
 """A client's encoder and keys: those of round 1, or typical ones of a model that nobody has made."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from hashfed.config import Config
 from hashfed.data.sentences import Sentences
-from hashfed.engines.exchange import sends_everything
+from hashfed.engines.budget import planes_plan, sends_everything, sends_planes, sketcher
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
-from hashfed.federated.messages import Declare
+from hashfed.federated.compression import compress_welcome, expand
+from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Encoder, Index, NoEncoder, RetrievalSettings, build_index
+from hashfed.retrieval.protocol import TellsQueries
+from hashfed.retrieval.settings import Method
 
+WITHOUT_LOOKUP: tuple[Method, ...] = ("full", "random", "frequency")
+"""Methods that score no row for a client."""
+SCORES_ALL: tuple[Method, ...] = ("exact", "query-centroids", "query-codes", "product-codes")
+"""Methods that score every row against each vector that the keys tell."""
 ROWS_PER_CELL = 4
 """Enough rows for every cell of a typical index to have one."""
 LEAST_ROWS = 256
@@ -29,28 +36,37 @@ class Hashing:
     Attributes:
         encoder: what the client receives.
         keys: what it answers; empty where ``encoder`` asks for none.
+        sketch: what it sends besides for the planes alone, if anything.
+        planes: K, that the server makes of these where it sends a part of the rows.
+        scored: vectors against which the index scores all rows; None where its work depends on what it holds.
 
     """
 
     encoder: Encoder
     keys: Mapping[str, np.ndarray]
+    sketch: Mapping[str, np.ndarray] = field(default_factory=dict)
+    planes: int = 0
+    scored: int | None = 0
 
     @property
     def asked(self) -> bool:
-        """Whether the client sends keys."""
-        return not isinstance(self.encoder, NoEncoder)
+        """Whether the client sends keys, or a sketch."""
+        return not isinstance(self.encoder, NoEncoder) or len(self.sketch) > 0
 
 
 def first_hashing(
     config: Config, model: Model, parameters: Parameters, index: Index, sentences: Sentences
 ) -> Hashing:
     """Encoder and keys of a client with ``sentences`` in round 1, as ``play_round`` sends them."""
-    if sends_everything(config) or isinstance(index.encoder, NoEncoder):
+    sketching = sketcher(config)
+    if sends_everything(config) or (isinstance(index.encoder, NoEncoder) and sketching is None):
         return Hashing(NoEncoder(), {})
     declared = Declare(1, sentences.own_rows().astype(np.int32), 1)
     welcome = server_side.welcome(parameters, index, declared)
-    keys = client_side.hash_queries(model, welcome, declared.own, sentences)
-    return Hashing(index.encoder, keys.keys)
+    sent = expand(compress_welcome(welcome, config.compression.rows))
+    keys = client_side.hash_queries(model, sent, declared.own, sentences, sketching)
+    points = len(server_side.points_of(index, keys, planes_plan(config))) if sends_planes(config) else 0
+    return Hashing(index.encoder, keys.keys, keys.sketch, points, _scored(config, index, keys))
 
 
 def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
@@ -68,6 +84,7 @@ def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
         HashfedError: where the method's library is missing.
 
     """
+    sketching = sketcher(config)
     if sends_everything(config):
         return Hashing(NoEncoder(), {})
     rng = stream(config.seed, "typical keys")
@@ -76,8 +93,21 @@ def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
         torch.from_numpy(rng.standard_normal((count, width), dtype=np.float32))
         for count in (rows, predictions)
     )
-    encoder = build_index(table, config.retrieval, np.ones(rows), config.seed).encoder
-    return Hashing(encoder, encoder.encode(queries))
+    index = build_index(table, config.retrieval, np.ones(rows), config.seed)
+    sketch = {} if sketching is None else sketching.encode(queries)
+    keys = ClientKeys(1, dict(index.encoder.encode(queries)), dict(sketch))
+    points = len(server_side.points_of(index, keys, planes_plan(config))) if sends_planes(config) else 0
+    return Hashing(index.encoder, keys.keys, keys.sketch, points, _scored(config, index, keys))
+
+
+def _scored(config: Config, index: Index, keys: ClientKeys) -> int | None:
+    """As ``Hashing.scored``."""
+    method = config.retrieval.method
+    if method in WITHOUT_LOOKUP:
+        return 0
+    if method in SCORES_ALL and isinstance(index, TellsQueries):
+        return len(index.queries(keys.keys)[0])
+    return None
 
 
 def typical_rows(settings: RetrievalSettings) -> int:

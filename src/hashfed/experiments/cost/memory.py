@@ -11,15 +11,16 @@ some), o are its own, B is the number of parameters of the body.
     drop     (where r > m) rows and body; a forward pass; logits of 64 sentences on r rows, and their softmax
     train    rows and body as received, and the copy that moves; the body's gradient; exponentials of the
              logits of one step (p × m); what the forward pass keeps, and a few vectors per position;
-             with clipping, or where the exponentials are made in parts, the rows' gradient
+             with clipping, or where the exponentials are made in parts, the rows' gradient; with planes,
+             what moves the tail, of this step and of all, and each query's products with them
     send     rows and body as received; their change; the update as bytes, twice while it is written
 
 Where the client selects by itself, the first message is the broadcast or the manifest, and ``rows`` holds it
 with what the client takes out of it: own and selected rows, and with slices also their bytes and the
 collisions of each row (8 bytes). The index that a client builds of a broadcast is not predicted.
 With compression, both messages in ``hash`` and ``join`` are also held in float32, and the compressed update
-in ``send``. A residual for error feedback, as large as body and rows trained on, is not counted: it may wait
-on the device's disk.
+in ``send``. Planes come with the rows, and are held with them from then on. A residual for error feedback, as
+large as body and rows trained on, is not counted: it may wait on the device's disk.
 """
 
 from hashfed.config import Config
@@ -50,6 +51,7 @@ def predict_memory(
     workload: Workload,
     messages: dict[str, int],
     hashes: bool = True,
+    planes: int = 0,
 ) -> Phases:
     """Bytes by phase and term; the phases that the client does not go through are left out.
 
@@ -60,6 +62,7 @@ def predict_memory(
         workload: the client's.
         messages: bytes by kind (``traffic.message_bytes``).
         hashes: whether a client hashes its queries, where it is sent no rows on demand.
+        planes: K, of the tail.
 
     """
     everything = sends_everything(config)
@@ -70,6 +73,8 @@ def predict_memory(
     narrow_rows, narrow_update = config.compression.rows != "none", config.compression.updates != "none"
     # Beside each row its id and its correction.
     held = row if everything else row + ID + FLOAT
+    # Slopes of the planes and of their errors; an offset and an error of each.
+    tail, of_tail = planes * (2 * row + 2 * FLOAT), planes * row
 
     def forward(positions: int, sentences: int, backward: bool) -> int:
         return FLOAT * sizes.activation_floats(positions, sentences, workload.length, backward)
@@ -90,7 +95,10 @@ def predict_memory(
     if first == "welcome":
         rows = messages["rows"]
         phases["rows"] = at_hand | {"rows as bytes": rows, "rows": rows}
-        joining = at_hand | {"rows": rows, "both in float32": body + row * received if narrow_rows else 0}
+        joining = at_hand | {
+            "rows": rows,
+            "both in float32": body + row * received + tail if narrow_rows else 0,
+        }
     else:
         joining = {"body": body, "rows": row * received}
         phases["rows"] = at_hand | {"own and selected rows": row * received}
@@ -102,13 +110,13 @@ def predict_memory(
     if received > trained:
         logits = FLOAT * workload.hash_positions * received
         phases["drop"] = {
-            "model": body + held * received,
+            "model": body + held * received + tail,
             "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
             "logits": logits,
             "softmax": logits,
             "libraries": LIBRARIES,
         }
-    model = body + held * trained
+    model = body + held * trained + tail
     exponentials = step_logits(workload.step_positions, trained)
     in_parts = exponentials < workload.step_positions * trained
     phases["train"] = {
@@ -119,11 +127,12 @@ def predict_memory(
         "gradient of the rows": row * trained if in_parts or config.client.clip is not None else 0,
         "forward pass": forward(workload.step_positions, workload.step_sentences, True),
         "gradient of the queries": VECTORS * row * workload.step_positions,
+        "planes": 2 * of_tail + FLOAT * planes * workload.step_positions,
         "libraries": LIBRARIES,
     }
     phases["send"] = {
         "model": model,
-        "change": body + row * trained,
+        "change": body + row * trained + of_tail,
         "compressed": update if narrow_update else 0,
         "update as bytes": SERIALIZED * update,
         "libraries": LIBRARIES,

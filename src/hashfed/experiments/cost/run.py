@@ -7,10 +7,12 @@ from typing import Any
 
 from hashfed.config import Config
 from hashfed.data import Client, FederatedText
+from hashfed.engines.budget import sends_everything
 from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
-from hashfed.engines.exchange import build_model, draw_sentences, sends_everything
+from hashfed.engines.exchange import build_model, draw_sentences
 from hashfed.engines.simulator import single_thread
 from hashfed.errors import HashfedError
+from hashfed.experiments.budgets import Budget, OwnAnd, budget_label
 from hashfed.experiments.cost.deliveries import compare_deliveries
 from hashfed.experiments.cost.estimate import ClientCost, estimate
 from hashfed.experiments.cost.keys import Hashing, first_hashing
@@ -27,6 +29,7 @@ LEFT_OUT = {
     "energy": "not measured",
     "libraries": "memory is above that of Python, torch and hashfed once loaded",
     "own rows": "those of a larger vocabulary are taken to be those of the data's",
+    "server": "building an index, which is done for all clients; looking up in one where it is not said",
     "index on the device": "memory and work of one that a client builds of a broadcast are not predicted",
     "slices": "of the largest models: typical ones, of rows spread evenly over the buckets",
 }
@@ -108,15 +111,22 @@ class Bill:
         self._entries[config, client.name] = found
         return found
 
-    def by_budget(self, budgets: Sequence[float]) -> list[dict[str, Any]]:
-        """The busiest client's costs at each budget and their ratios to those with all rows."""
+    def by_budget(self, budgets: Sequence[Budget]) -> list[dict[str, Any]]:
+        """The busiest client's costs at each budget and their ratios to those with all rows.
+
+        Among them own rows and as many others as the configuration says, if it does.
+        """
         client = self.clients["busiest"]
-        found = {}
-        for budget in {1.0: None} | dict.fromkeys(budgets):
+        extra = self.config.selection.extra
+        if extra is not None:
+            budgets = [*budgets, OwnAnd(extra)]
+        found: dict[Budget, dict[str, Any]] = {}
+        for budget in [1.0, *budgets]:
             config = at_budget(self.config, budget)
             method = "full" if budget == 1 else config.retrieval.method
-            entry = self.entry(config, client, f"budget {budget:g}")
-            found[budget] = entry | {"budget": budget, "method": method}
+            entry = self.entry(config, client, f"budget {budget_label(budget)}")
+            named = {"budget": budget_label(budget) if isinstance(budget, OwnAnd) else budget}
+            found[budget] = entry | named | {"method": method}
         for entry in found.values():
             entry["ratio_to_full"] = ratios(entry, found[1.0])
         return [found[budget] for budget in dict.fromkeys(budgets)]
@@ -137,7 +147,7 @@ def ratios(entry: dict[str, Any], full: dict[str, Any]) -> dict[str, float]:
 def bill(
     config: Config,
     data: FederatedText,
-    budgets: Sequence[float],
+    budgets: Sequence[Budget],
     limits: Limits,
     measure: bool,
     tell: Callable[[str], None] = lambda what: None,
@@ -148,7 +158,7 @@ def bill(
     Args:
         config: of the run.
         data: its clients.
-        budgets: fractions of the rows; 1 means all.
+        budgets: fractions of the rows, of which 1 means all, or own rows and others.
         limits: what a device can afford.
         measure: whether memory is also measured.
         tell: told what is being worked on.
@@ -162,7 +172,7 @@ def bill(
         return _bill(Bill(config, data, measure, tell, flower), budgets, limits)
 
 
-def _bill(made: Bill, budgets: Sequence[float], limits: Limits) -> dict[str, Any]:
+def _bill(made: Bill, budgets: Sequence[Budget], limits: Limits) -> dict[str, Any]:
     config, data = made.config, made.data
     search = Search(config, made.clients["busiest"], len(data.vocabulary))
     result: dict[str, Any] = {

@@ -6,7 +6,8 @@ from typing import Any
 
 from hashfed.config import Config, ModelSettings
 from hashfed.data import Client
-from hashfed.engines.exchange import build_model, sends_everything
+from hashfed.engines.budget import sends_everything, sends_planes
+from hashfed.engines.exchange import build_model
 from hashfed.experiments.cost.estimate import ClientCost, estimate
 from hashfed.experiments.cost.keys import Hashing, typical_hashing, typical_rows
 from hashfed.experiments.cost.model_sizes import ModelSizes
@@ -68,7 +69,7 @@ class Search:
     """Looks for the largest values of settings with which one client's round is affordable.
 
     Costs grow with every value (the search is a bisection), but for one step: a client that gets all rows
-    declares and sorts none.
+    declares and sorts none, and needs no planes.
 
     Attributes:
         config: of the run.
@@ -88,7 +89,9 @@ class Search:
             self._sizes[config.model] = ModelSizes.of(build_model(config))
         workload = draw_workload(config, self.client, size)
         rows = min(size, typical_rows(config.retrieval))
-        key = sends_everything(config), config.retrieval, config.model.embedding, workload.predictions, rows
+        points = (config.selection.points, config.selection.planes) if sends_planes(config) else ()
+        asked = sends_everything(config), config.retrieval, points
+        key = *asked, config.model.embedding, workload.predictions, rows
         if key not in self._hashings:
             self._hashings[key] = typical_hashing(config, workload.predictions, rows)
         return estimate(config, self._sizes[config.model], size, workload, self._hashings[key])

@@ -11,10 +11,10 @@ from hashfed.engines.device_memory import PROBED_ROUND
 from hashfed.experiments.cost.keys import Hashing
 from hashfed.experiments.cost.model_sizes import ModelSizes
 from hashfed.experiments.cost.slices import BucketTraffic, fetched_slices
-from hashfed.experiments.cost.variants import held_rows
+from hashfed.experiments.cost.variants import held_planes, held_rows
 from hashfed.experiments.cost.workload import Workload
 from hashfed.federated import wire
-from hashfed.federated.compression import compress_rows, compress_update, compress_welcome
+from hashfed.federated.compression import NUMBERS, compress_rows, compress_update, compress_welcome
 from hashfed.federated.messages import (
     DIGEST,
     Broadcast,
@@ -26,6 +26,7 @@ from hashfed.federated.messages import (
     Update,
     Welcome,
 )
+from hashfed.retrieval.planes import Planes
 
 
 def message_bytes(
@@ -73,7 +74,9 @@ def round_messages(
     _, trained = held_rows(config, size, len(workload.own))
     ids = None if sends_everything(config) else _ids(trained)
     loss = math.log(max(2, trained))
-    update = Update(round, workload.predictions, loss, body, ids, _floats(trained, width))
+    planes = held_planes(config, size, len(workload.own), hashing.planes)
+    tail = _floats(planes, width) if planes else None
+    update = Update(round, workload.predictions, loss, body, ids, _floats(trained, width), tail=tail)
     found: list[Message]
     if delivery == "broadcast":
         prior = _ids(size) if sends_counts(config) else None
@@ -103,22 +106,34 @@ def _asked(
         return compress_welcome(message, precision)
 
     def selected(
-        budget: int, ids: np.ndarray | None, rows: int, weights: torch.Tensor | None
+        budget: int,
+        ids: np.ndarray | None,
+        rows: int,
+        weights: torch.Tensor | None,
+        planes: Planes | None = None,
     ) -> SelectedRows:
-        return compress_rows(SelectedRows(round, budget, ids, _floats(rows, width), weights), precision)
+        message = SelectedRows(round, budget, ids, _floats(rows, width), weights, planes)
+        return compress_rows(message, precision)
 
     if sends_everything(config):
         return [welcome(0), selected(size, None, size, None)]
-    budget, own = device_budget(config, size), len(workload.own)
-    new = received - own
-    corrected = config.selection.correction == "tail" and new > 0 and received < size
+    own = len(workload.own)
+    budget, new = device_budget(config, size, own), received - own
+    corrected = config.selection.correction != "none" and new > 0 and received < size
     weights = _floats(new) if corrected else None
+    planes = held_planes(config, size, own, hashing.planes)
     return [
         Declare(round, _ids(own), budget),
         welcome(own),
-        *([ClientKeys(round, dict(hashing.keys))] if hashing.asked else []),
-        selected(budget, _ids(new), new, weights),
+        *([ClientKeys(round, dict(hashing.keys), dict(hashing.sketch))] if hashing.asked else []),
+        selected(budget, _ids(new), new, weights, _planes(config, planes, width) if planes else None),
     ]
+
+
+def _planes(config: Config, count: int, width: int) -> Planes:
+    """As ``retrieval.planes`` makes them."""
+    slopes = _floats(count, width).to(NUMBERS[config.compression.rows])
+    return Planes(_floats(count), slopes, _floats(count), slopes)
 
 
 def _manifest(

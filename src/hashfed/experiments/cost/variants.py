@@ -4,24 +4,26 @@ import math
 
 from hashfed.config import Config
 from hashfed.data import SPECIAL
-from hashfed.engines.exchange import device_budget, sends_everything
+from hashfed.engines.budget import device_budget, sends_everything, sends_planes
+from hashfed.experiments.budgets import Budget, budget_settings
 from hashfed.retrieval import RetrievalSettings
 
 UNCAPPED = {"max_rows": None, "max_bytes": None}
 """Selection settings that limit the budget further."""
 
 
-def at_budget(config: Config, budget: float, capped: bool = True) -> Config:
+def at_budget(config: Config, budget: Budget, capped: bool = True) -> Config:
     """The configuration at another budget; 1 means all rows.
 
-    Method ``full`` sends all rows at any budget: a smaller one is that of the default method. ``capped``:
-    ``max_rows`` and ``max_bytes`` go on to hold.
+    A fraction of the rows stands instead of ``selection.extra``, if that is set. Method ``full`` sends all
+    rows at any budget: a smaller one is that of the default method. ``capped``: ``max_rows`` and
+    ``max_bytes`` go on to hold.
     """
-    caps = {} if capped and budget < 1 else UNCAPPED
+    caps = {} if capped and budget != 1 else UNCAPPED
     changes: dict[str, object] = {
-        "selection": config.selection.model_copy(update={"budget": budget} | caps),
+        "selection": config.selection.model_copy(update=budget_settings(budget) | caps),
     }
-    if config.retrieval.method == "full" and budget < 1:
+    if config.retrieval.method == "full" and budget != 1:
         method = RetrievalSettings().method
         changes["retrieval"] = config.retrieval.model_copy(update={"method": method})
     return config.model_copy(update=changes)
@@ -62,9 +64,15 @@ def held_rows(config: Config, size: int, own: int) -> tuple[int, int]:
     """
     if sends_everything(config):
         return size, size
-    budget = device_budget(config, size)
+    budget = device_budget(config, size, own)
     trained = max(budget, own)
     selection = config.selection
     candidates = budget - round(selection.tail * budget) - own
     dropped = round((selection.oversample - 1) * budget) if candidates > 0 else 0
     return min(size, trained + dropped), trained
+
+
+def held_planes(config: Config, size: int, own: int, points: int) -> int:
+    """Planes of the tail that a client with ``own`` rows of its own is sent, whose keys make ``points``."""
+    received, _ = held_rows(config, size, own)
+    return points if sends_planes(config) and received < size else 0

@@ -1,0 +1,39 @@
+"""Budgets side by side: fractions of the rows, and what a client's data need with some rows more."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, order=True)
+class OwnAnd:
+    """Own rows and others.
+
+    Attributes:
+        extra: how many others, as ``selection.extra``: below 1 a fraction of all rows, else their number.
+
+    """
+
+    extra: float
+
+
+Budget = float | OwnAnd
+"""A fraction of the rows, of which 1 means all; or own rows and others."""
+
+
+def budget_label(budget: Budget) -> str:
+    """Such as ``0.1`` and ``own+1%``, which the command line reads back."""
+    if not isinstance(budget, OwnAnd):
+        return f"{budget:g}"
+    return f"own+{budget.extra * 100:g}%" if budget.extra < 1 else f"own+{budget.extra:g}"
+
+
+def budget_settings(budget: Budget) -> dict[str, Any]:
+    """What sets it in the group ``selection``."""
+    return {"extra": budget.extra} if isinstance(budget, OwnAnd) else {"budget": budget, "extra": None}
+
+
+def from_most(budgets: set[Budget]) -> list[Budget]:
+    """Fractions from the largest, then own rows with from the most others."""
+    shares = [budget for budget in budgets if not isinstance(budget, OwnAnd)]
+    others = [budget for budget in budgets if isinstance(budget, OwnAnd)]
+    return [*sorted(shares, reverse=True), *sorted(others, reverse=True)]
