@@ -102,7 +102,7 @@ def test_slopes_in_fewer_bits_lose_only_the_queries_gradient() -> None:
     expected, found = full_step(parameters), step(parameters, 1000, 1, 5, "bfloat16")
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
     used = np.setdiff1d(np.arange(SIZE), np.unique(data().inputs))  # the others get a gradient of inputs too
-    torch.testing.assert_close(found.rows[used], expected.rows[used], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(found.rows[used], expected.rows[used], rtol=1e-3, atol=1e-5)
     assert any(not torch.allclose(found.body[name], value) for name, value in expected.body.items())
 
 

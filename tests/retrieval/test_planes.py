@@ -258,7 +258,7 @@ def test_at_its_points_the_layer_is_the_full_one_whatever_the_draw(example: Exam
     assert found.tail is not None
     by_rows, sums = torch.zeros_like(held), torch.zeros_like(example.rows)
     found.add_to(by_rows, 1.0)
-    sums[example.selection.ids] = by_rows
+    sums[example.selection.ids] = by_rows * torch.exp(weight)[:, None]  # as ``client.train`` returns it
     total = TailSum(example.rows, sums)
     total.add(tail, found.tail, 1.0)
     total.finish()

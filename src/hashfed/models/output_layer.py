@@ -220,7 +220,8 @@ class _Chunk:
                 block.mul_(self.shares[start:end])
             table[start:end].addmm_(block.T, self.scaled, alpha=scale)
             start = end
-        table.index_add_(0, self.targets, self.queries, alpha=-scale)
+        queries = self.queries if self.shares is None else self.queries * self.shares[self.targets][:, None]
+        table.index_add_(0, self.targets, queries, alpha=-scale)
 
 
 @dataclass(frozen=True)
