@@ -30,6 +30,7 @@ from hashfed.federated.messages import Update
 from hashfed.hardware import usable_cores
 from hashfed.models import PredictionSums
 from hashfed.randomness import stream
+from hashfed.retrieval.evidence import PRECISIONS
 from hashfed.retrieval.planes import Tail
 
 __all__ = ["Interrupted", "RoundRecord", "Simulation"]
@@ -186,6 +187,7 @@ class Simulation:
                 config.server.row_average,
                 state.shares,
                 config.server.weighting == "uniform",
+                PRECISIONS[config.retrieval.precision],
             )
             state.finish_round(gradient, config, [report.own for report in reports])
         if state.residuals is not None:

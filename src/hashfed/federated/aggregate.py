@@ -68,6 +68,7 @@ def aggregate(
     rule: RowAverage,
     shares: RowShares,
     uniform: bool = False,
+    precision: torch.dtype = torch.float32,
 ) -> PseudoGradient:
     """Weighted mean of the updates, added up in the order given, one at a time.
 
@@ -87,6 +88,7 @@ def aggregate(
         rule: how rows are averaged.
         shares: of all rounds before.
         uniform: weigh every client 1 instead of its number of predictions.
+        precision: of the products that spread changes of the tail.
 
     """
     body: dict[str, torch.Tensor] = {}
@@ -100,7 +102,7 @@ def aggregate(
             body.setdefault(name, torch.zeros_like(change)).add_(change, alpha=w)
         if rows is None:
             rows = torch.zeros(len(table), update.rows.shape[1])
-            tails = TailSum(table, rows)
+            tails = TailSum(table, rows, precision)
         if update.ids is None:
             rows.add_(update.rows, alpha=w)
         else:

@@ -12,7 +12,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import LARGEST_CHANGE
-from hashfed.retrieval.planes import Tail
+from hashfed.retrieval.planes import Tail, add_product
 
 MOST_POINTS = 1 << 10
 """Of several clients that are multiplied with the rows at a time; the changes of more do not wait."""
@@ -29,11 +29,13 @@ class TailSum:
     Attributes:
         rows: (n, d) float32, the model's, that the planes were made of.
         sums: (n, d) float32, changed in place.
+        precision: of the products.
 
     """
 
     rows: torch.Tensor
     sums: torch.Tensor
+    precision: torch.dtype = torch.float32
     _waiting: list[tuple[Tail, torch.Tensor]] = field(default_factory=list, init=False)
 
     def add(self, tail: Tail, change: torch.Tensor, weight: float) -> None:
@@ -46,17 +48,23 @@ class TailSum:
     def finish(self) -> None:
         """Add all that waits."""
         if self._waiting:
-            spread(self.rows, self._waiting, self.sums)
+            spread(self.rows, self._waiting, self.sums, self.precision)
             self._waiting.clear()
 
 
-def spread(rows: torch.Tensor, changes: list[tuple[Tail, torch.Tensor]], sums: torch.Tensor) -> None:
+def spread(
+    rows: torch.Tensor,
+    changes: list[tuple[Tail, torch.Tensor]],
+    sums: torch.Tensor,
+    precision: torch.dtype = torch.float32,
+) -> None:
     """Add Σ_clients factor_i Σ_j π̂_ij G_j to every row i of ``sums`` (n, d), in place.
 
     Args:
         rows: (n, d) float32.
         changes: tail and G (K, d) of each client.
         sums: (n, d) float32.
+        precision: of the products. The factors have mean zero over draws, whatever is wrong about π̂.
 
     """
     most = max(len(tail.points) for tail, _ in changes)
@@ -66,11 +74,11 @@ def spread(rows: torch.Tensor, changes: list[tuple[Tail, torch.Tensor]], sums: t
     for client, (tail, change) in enumerate(changes):
         part = slice(client * most, client * most + len(tail.points))
         points[part], log_sums[part], moves[part] = tail.points, tail.log_sums, change
-    turned = points.T.contiguous()
+    turned, moves, log_sums = (value.to(precision) for value in (points.T.contiguous(), moves, log_sums))
     step = max(FEWEST_ROWS, TILE_LOGITS // width)
     ends = [np.searchsorted(tail.ids, np.arange(0, len(rows) + step, step)) for tail, _ in changes]
     for tile, start in enumerate(range(0, len(rows), step)):
-        block = rows[start : start + step]
+        block = rows[start : start + step].to(precision)
         # π̂ of a row of the tail is at most 1; that of a certain one may be anything, and counts nothing.
         logits = torch.addmm(log_sums, block, turned, beta=-1)
         shares = logits.clamp_max_(0).exp_().view(len(block), len(changes), most)
@@ -79,7 +87,7 @@ def spread(rows: torch.Tensor, changes: list[tuple[Tail, torch.Tensor]], sums: t
             held = slice(ends[client][tile], ends[client][tile + 1])
             factors[torch.from_numpy(tail.ids[held] - start), client] = tail.factors[held]
         shares.mul_(factors[:, :, None])
-        sums[start : start + step].addmm_(shares.view(len(block), width), moves)
+        add_product(sums[start : start + step], shares.view(len(block), width), moves)
 
 
 def check_tail_change(tail: Tail, change: torch.Tensor) -> None:

@@ -18,6 +18,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.retrieval.protocol import Candidates, Powers
+from hashfed.retrieval.settings import RetrievalSettings
 
 CHUNK = 64
 """Most queries scored at a time."""
@@ -25,6 +26,8 @@ CHUNK_LOGITS = 1 << 25
 """Most logits held at a time (128 MiB), whatever n."""
 TILE_LOGITS = 1 << 17
 """Logits that are made, turned into exponentials and added up while they are in the cache (512 KiB)."""
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""By their names in ``RetrievalSettings.precision``."""
 PLAIN = (1e-20, 1e30)
 """Between these sums of exponentials, float32 needs no largest logit subtracted: none overflowed, and what
 underflowed is below 1e-18 of the sum."""
@@ -35,6 +38,7 @@ def softmax_mass(
     queries: torch.Tensor,
     weights: np.ndarray | None = None,
     keep: Callable[[Powers], None] = lambda powers: None,
+    table: torch.Tensor | None = None,
 ) -> np.ndarray:
     """Σ_q weight_q · softmax(rows · q), (n,) float64.
 
@@ -43,25 +47,39 @@ def softmax_mass(
         queries: (count, d) float32.
         weights: (count,), how many queries each stands for; None: one.
         keep: called with the exponentials of all queries, where they were held at one time.
+        table: (n, d) the rows in the precision of this pass (``pass_table``); None: in float32.
 
     Raises:
         HashfedError: where the softmax is not finite.
 
     """
+    table = rows if table is None else table
     mass = torch.zeros(len(rows))
     shares = torch.ones(len(queries)) if weights is None else torch.from_numpy(weights)
     step = max(1, min(CHUNK, CHUNK_LOGITS // len(rows)))
     for part, share in zip(queries.split(step), shares.split(step), strict=True):
-        powers = torch.empty(len(rows), len(part))
-        sums = _exponentials(rows, part, powers)
+        powers = torch.empty(len(rows), len(part), dtype=table.dtype)
+        sums = _exponentials(table, part, powers)
         if not bool(((sums > PLAIN[0]) & (sums < PLAIN[1])).all()):
-            sums = _exponentials(rows, part, powers, _peaks(rows, part))
+            sums = _exponentials(table, part, powers, _peaks(table, part))
         elif len(part) == len(queries):
-            keep(Powers(rows, queries, powers))
-        mass.addmv_(powers, (share / sums).float())
+            keep(Powers(rows, table, queries, powers))
+        if powers.dtype == torch.float32:
+            mass.addmv_(powers, (share / sums).float())
+        else:
+            mass += torch.mv(powers, (share / sums).to(powers.dtype))
     if not bool(torch.isfinite(mass.sum())):
         raise HashfedError("the softmax of a client's queries is not finite: the training diverged")
     return np.asarray(mass.numpy(), np.float64)
+
+
+def pass_table(rows: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
+    """The rows (n, d) in the precision in which all of them are multiplied; themselves for float32.
+
+    Scores become chances, and a draw with any chances is corrected for them; and whatever the planes are, their
+    correction has mean zero. So less precision costs a little variance.
+    """
+    return rows if settings.precision == "float32" else rows.to(PRECISIONS[settings.precision])
 
 
 def _exponentials(
@@ -74,20 +92,21 @@ def _exponentials(
 
     """
     sums = torch.zeros(len(queries), dtype=torch.float64)
-    turned = queries.T.contiguous()
+    turned = queries.T.contiguous().to(rows.dtype)
     step = _tile(len(queries))
     for tile, out in zip(rows.split(step), powers.split(step), strict=True):
         torch.mm(tile, turned, out=out)
         if shift is not None:
             out -= shift
-        sums += out.exp_().sum(0)
+        sums += out.exp_().sum(0, dtype=torch.float32)
     return sums
 
 
 def _peaks(rows: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
     """The largest logit of each of ``queries`` (count, d), (count,) float32."""
     tiles = rows.split(_tile(len(queries)))
-    return torch.stack([(tile @ queries.T).amax(0) for tile in tiles]).amax(0)
+    turned = queries.T.to(rows.dtype)
+    return torch.stack([(tile @ turned).amax(0) for tile in tiles]).amax(0)
 
 
 def _tile(queries: int) -> int:
@@ -107,9 +126,10 @@ def mass_candidates(
     prior: np.ndarray,
     strength: float,
     weights: np.ndarray | None = None,
+    table: torch.Tensor | None = None,
 ) -> Candidates:
     """Rows scored by ``softmax_mass`` and ``with_prior``."""
     kept: list[Powers] = []
-    mass = softmax_mass(rows, queries, weights, kept.append)
+    mass = softmax_mass(rows, queries, weights, kept.append, table)
     found = Candidates.positive(with_prior(mass, prior, strength))
     return replace(found, powers=kept[0]) if kept else found

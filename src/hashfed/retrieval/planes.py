@@ -129,11 +129,14 @@ def make_planes(
     sure = selection.ids[certain]
     if len(sure) == len(rows):
         return None
-    log_sums, slopes, squares = _tail_moments(rows, points, sure, gram, powers)
+    moments = _tail_moments(rows, points, sure, gram, powers)
+    log_sums, slopes, squares = moments.log_sums, moments.slopes, moments.squares
     drawn = torch.from_numpy(selection.ids[~certain]).to(rows.device)
     weight = torch.from_numpy(selection.log_weight[~certain]).to(rows.device)
     held = rows[drawn]
-    shares = torch.exp(held @ points.T - log_sums + weight[:, None])  # π̂/π, (drawn, K)
+    # Of the same exponentials as the sums, so that the draw's error has mean zero in whatever precision.
+    plain = moments.shares(held, drawn, points)  # π̂, (drawn, K)
+    shares = plain * torch.exp(weight)[:, None]  # π̂/π
     total = shares.sum(0)
     slopes = _rounded(slopes, precision)
     mu = slopes.float()
@@ -151,7 +154,7 @@ def make_planes(
         reach = torch.maximum(reach, shares.amax(0))
     tail = Tail(points.cpu(), log_sums.cpu(), selection.ids, torch.from_numpy(factors), reach.cpu())
     if squares is not None:
-        plain = torch.exp(held @ points.T - log_sums).cpu()
+        plain = plain.cpu()
         moved = plain * tail.factors[torch.from_numpy(~certain)][:, None]
         listed = torch.zeros(len(selection.ids), len(points))
         listed[torch.from_numpy(~certain)] = moved
@@ -166,20 +169,43 @@ def _rounded(value: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
     return value.clamp(-most, most).to(precision)
 
 
+@dataclass(frozen=True)
+class _Moments:
+    """Of all rows but the certain ones.
+
+    Attributes:
+        log_sums: (K,) A.
+        slopes: (K, d) μ.
+        squares: (K, K) Σ π̂ π̂ᵀ, where it was asked for.
+        powers: that these were summed of; None where they were not kept.
+
+    """
+
+    log_sums: torch.Tensor
+    slopes: torch.Tensor
+    squares: torch.Tensor | None
+    powers: Powers | None
+
+    def shares(self, held: torch.Tensor, ids: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """π̂ (l, K) of rows ``held`` (l, d), whose ``ids`` these are, none of them certain."""
+        if self.powers is None or self.powers.values.dtype == torch.float32:
+            return torch.exp(held @ points.T - self.log_sums)
+        return self.powers.values[ids].float() * torch.exp(-self.log_sums)
+
+
 def _tail_moments(
     rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray, gram: bool, powers: Powers | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Over all rows but the ``certain`` ones: A (K,), μ (K, d), and Σ π̂ π̂ᵀ (K, K) where it is asked for."""
+) -> _Moments:
     sums, moments, squares = _tail_sums(rows, points, certain, None, gram, powers)
     peaks = torch.zeros(len(points), device=rows.device)
     least, most = PLAIN_SQUARES if gram else PLAIN
     if not bool(((sums > least) & (sums < most)).all()):
-        peaks = _peaks(rows, points, certain)
+        powers, peaks = None, _peaks(rows, points, certain)
         sums, moments, squares = _tail_sums(rows, points, certain, peaks, gram)
     scale = (1 / sums).float()
     if squares is not None:
         squares *= scale[:, None] * scale
-    return sums.log().float() + peaks, moments * scale[:, None], squares
+    return _Moments(sums.log().float() + peaks, moments * scale[:, None], squares, powers)
 
 
 def _tail_sums(
@@ -196,15 +222,23 @@ def _tail_sums(
     squares = torch.zeros(len(points), len(points), device=rows.device) if gram else None
     turned = points.T.contiguous()
     for part, held in _tiles(rows, len(points), certain):
-        tile = rows[part]
+        tile = rows[part] if made is None else made.table[part]
         powers = _powers(tile, turned, peaks) if made is None else made.values[part]
         if len(held):
             powers[torch.from_numpy(held).to(rows.device)] = 0
-        sums += powers.sum(0)
-        moments.addmm_(powers.T, tile)
+        sums += powers.sum(0, dtype=torch.float32)
+        add_product(moments, powers.T, tile)
         if squares is not None:
-            squares.addmm_(powers.T, powers)
+            add_product(squares, powers.T, powers)
     return sums, moments, squares
+
+
+def add_product(total: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> None:
+    """``total`` (a, c) += ``one`` (a, b) @ ``other`` (b, c), in place; the latter may be of less precision."""
+    if one.dtype == total.dtype:
+        total.addmm_(one, other)
+    else:
+        total += one @ other
 
 
 def _powers(tile: torch.Tensor, turned: torch.Tensor, peaks: torch.Tensor | None) -> torch.Tensor:

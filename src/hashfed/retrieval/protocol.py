@@ -24,12 +24,14 @@ class Powers:
 
     Attributes:
         rows: (n, d) float32, of the index.
+        table: the same in the precision of the pass.
         points: (K, d) float32.
-        values: (n, K) float32.
+        values: (n, K), in that precision.
 
     """
 
     rows: torch.Tensor
+    table: torch.Tensor
     points: torch.Tensor
     values: torch.Tensor
 

@@ -19,7 +19,7 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.hashing.kmeans import ITERATIONS, kmeans
-from hashfed.retrieval.evidence import mass_candidates
+from hashfed.retrieval.evidence import mass_candidates, pass_table
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.query_codes import check_codes
 from hashfed.retrieval.settings import RetrievalSettings
@@ -78,6 +78,7 @@ class QueryCentroidsIndex:
     prior: np.ndarray
     strength: float
     temperature: float
+    table: torch.Tensor
 
     @classmethod
     def build(
@@ -86,12 +87,13 @@ class QueryCentroidsIndex:
         """Keeps ``rows`` (n, d) by reference: there is nothing to hash."""
         codes = RotatedCodes(rows.shape[1], settings.code_bits, seed)
         encoder = QueryCentroidsEncoder(codes, settings.centroids)
-        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature)
+        table = pass_table(rows, settings)
+        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature, table)
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row, with its estimated mass."""
         centroids, counts = read_centroids(self.encoder.codes, keys, self.temperature)
-        return mass_candidates(self.rows, centroids, self.prior, self.strength, counts)
+        return mass_candidates(self.rows, centroids, self.prior, self.strength, counts, self.table)
 
     def queries(self, keys: Keys) -> tuple[torch.Tensor, np.ndarray]:
         """The decoded centroids, and how many queries each holds."""

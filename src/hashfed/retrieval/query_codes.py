@@ -13,7 +13,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.retrieval.evidence import mass_candidates
+from hashfed.retrieval.evidence import mass_candidates, pass_table
 from hashfed.retrieval.protocol import Candidates, Keys
 from hashfed.retrieval.settings import RetrievalSettings
 
@@ -62,6 +62,7 @@ class QueryCodesIndex:
     prior: np.ndarray
     strength: float
     temperature: float
+    table: torch.Tensor
 
     @classmethod
     def build(
@@ -69,13 +70,14 @@ class QueryCodesIndex:
     ) -> "QueryCodesIndex":
         """Keeps ``rows`` (n, d) by reference: there is nothing to hash."""
         encoder = QueryCodesEncoder(RotatedCodes(rows.shape[1], settings.code_bits, seed))
-        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature)
+        table = pass_table(rows, settings)
+        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature, table)
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row, with its estimated mass."""
         codes, scales = check_codes(self.encoder.codes.width, keys, {"codes", "scales"})
         queries = self.encoder.codes.decode(codes, scales * np.float32(self.temperature))
-        return mass_candidates(self.rows, queries, self.prior, self.strength)
+        return mass_candidates(self.rows, queries, self.prior, self.strength, table=self.table)
 
     def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
         """The decoded queries."""

@@ -45,6 +45,7 @@ from hashfed.federated.messages import Update
 from hashfed.federated.slices import Wanted
 from hashfed.models import PredictionSums
 from hashfed.retrieval import Index
+from hashfed.retrieval.evidence import PRECISIONS
 from hashfed.retrieval.planes import Tail
 
 ATTEMPTS = 3
@@ -244,6 +245,7 @@ class FlowerRounds:
                 config.server.row_average,
                 state.shares,
                 config.server.weighting == "uniform",
+                PRECISIONS[config.retrieval.precision],
             )
             answered = time.perf_counter()
             reports = [play.reports[name] for name in sorted(play.reports)]
