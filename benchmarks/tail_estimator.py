@@ -37,8 +37,9 @@ from hashfed.retrieval.planes import Planes, Tail, make_planes
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, read_centroids
 from hashfed.retrieval.select import extra_rows
 
-Estimator = Literal["none", "sample", "planes alone", "value", "value and slope"]
-"""The paper's sum; the sampled sum; own and best rows and a plane; the sampled sum with κ; with κ and ν."""
+Estimator = Literal["none", "sample", "planes alone", "value", "value and slope", "planes move rows"]
+"""The paper's sum; the sampled sum; own and best rows and a plane; the sampled sum with κ; with κ and ν; the
+same, but drawn rows too move as the planes say, and what clients say of them is dropped."""
 Draws = Literal["mass", "residual"]
 """Chances in proportion to a row's expected mass; or to that times its distance from the tail's mean."""
 Moves = Literal["weighted", "plain", "still"]
@@ -158,6 +159,8 @@ def hold(
     if estimator == "value":
         errors = planes.errors - (tail.points * planes.error_slopes).sum(1)
         planes = replace(planes, errors=errors, error_slopes=torch.zeros_like(planes.error_slopes))
+    if estimator == "planes move rows":
+        tail = replace(tail, factors=torch.from_numpy(selection.log_weight != 0).float())
     return selection, planes, tail
 
 
@@ -191,6 +194,7 @@ def estimated_step(
     output = output_gradients(client.queries, held, weight, positions, WorkSpace(), planes)
     part = torch.zeros_like(held)
     output.add_to(part, 1.0)
+    drop_whole(part, tail)
     rows = torch.zeros_like(case.rows)
     rows[ids] = part
     if tail is not None and output.tail is not None:
@@ -198,6 +202,12 @@ def estimated_step(
     rows[torch.from_numpy(client.own)] = 0
     sums = log_sums(client.queries, held, weight, planes)
     return Step(sums, rows, output.queries * count + case.rows[client.targets], output.bounded)
+
+
+def drop_whole(part: torch.Tensor, tail: Tail | None) -> None:
+    """Forget the client's own change of rows that the tail's planes move by all of π̂·G."""
+    if tail is not None:
+        part[tail.factors > 0] = 0
 
 
 def log_sums(
@@ -220,14 +230,14 @@ class StepErrors:
 
     def add(self, found: Step, right: Step, tail: torch.Tensor) -> None:
         """Count one draw of one client, whose draws do not hold the rows ``tail`` with certainty."""
-        off = found.log_z - right.log_z
+        off, rows_off = found.log_z - right.log_z, found.rows - right.rows
         for name, value in {
             "queries": float(len(off)),
             "bias": off.double().sum().item(),
-            "square": off.double().square().sum().item(),
-            "rows error": square(found.rows - right.rows),
+            "square": square(off),
+            "rows error": square(rows_off),
             "rows right": square(right.rows),
-            "tail error": square(found.rows[tail] - right.rows[tail]),
+            "tail error": square(rows_off[tail]),
             "tail right": square(right.rows[tail]),
             "queries error": square(found.queries - right.queries),
             "queries right": square(right.queries),
@@ -250,7 +260,7 @@ class StepErrors:
 
 def square(values: torch.Tensor) -> float:
     """The squared norm."""
-    return values.double().square().sum().item()
+    return float(torch.linalg.vector_norm(values)) ** 2
 
 
 @dataclass(frozen=True)
@@ -283,6 +293,7 @@ def step_variants(extras: Iterable[float], planes: Iterable[int], bits: list[int
             yield Variant("value", extra, count, bits[0])
             yield from (Variant("value and slope", extra, count, width) for width in bits)
             yield Variant("value and slope", extra, count, bits[0], "residual")
+            yield Variant("planes move rows", extra, count, bits[0])
 
 
 def measure_steps(case: Case, variants: list[Variant], draws: int) -> Iterator[dict[str, object]]:
@@ -381,6 +392,7 @@ def train_locally(
                     planes = replace(planes, slopes=planes.slopes + overlap @ moved)
     if moves == "weighted":
         asked = rows - start  # the bits of today's training
+    drop_whole(asked, tail)
     table = torch.zeros_like(case.rows)
     table[torch.from_numpy(ids)] = asked
     if tail is not None and given is not None:
@@ -468,6 +480,7 @@ def local_variants(extras: Iterable[float], planes: Iterable[int]) -> Iterator[L
             for move in moves:
                 yield LocalVariant("value and slope", extra, count, move)
             yield LocalVariant("value and slope", extra, count, "plain", True)
+            yield LocalVariant("planes move rows", extra, count, "plain")
 
 
 def measure_training(
