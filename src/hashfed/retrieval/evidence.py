@@ -76,8 +76,8 @@ def softmax_mass(
 def pass_table(rows: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
     """The rows (n, d) in the precision in which all of them are multiplied; themselves for float32.
 
-    Scores become chances, and a draw with any chances is corrected for them; and whatever the planes are, their
-    correction has mean zero. So less precision costs a little variance.
+    Scores become chances, and a draw with any chances is corrected for them; and whatever the planes are, the
+    correction by them has mean zero. So less precision costs a little variance.
     """
     return rows if settings.precision == "float32" else rows.to(PRECISIONS[settings.precision])
 

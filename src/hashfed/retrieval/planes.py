@@ -234,7 +234,7 @@ def _tail_sums(
 
 
 def add_product(total: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> None:
-    """``total`` (a, c) += ``one`` (a, b) @ ``other`` (b, c), in place; the latter may be of less precision."""
+    """``total`` (a, c) += ``one`` (a, b) @ ``other`` (b, c), in place; these may be of less precision."""
     if one.dtype == total.dtype:
         total.addmm_(one, other)
     else:
