@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hashfed.cli.arguments import path, real, whole
+from hashfed.cli.budgets import budget
 from hashfed.cli.main import build_parser, main
 from hashfed.cli.sizes import read_bytes
 from hashfed.errors import HashfedError
@@ -26,7 +27,7 @@ EVERY = list(options(build_parser()))
 
 
 def test_every_option_takes_text_or_one_of_these() -> None:
-    assert {action.type for _, action in EVERY} == {None, whole, real, path}
+    assert {action.type for _, action in EVERY} == {None, whole, real, path, budget}
     assert sum(action.type is whole for _, action in EVERY) >= 20
     assert sum(action.type is path for _, action in EVERY) >= 15
 
@@ -75,6 +76,10 @@ def test_what_is_no_whole_number(text: str) -> None:
 def test_what_is_no_number(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="must be a number"):
         real(text)
+    for slip in (text, f"own+{text}", f"own+{text}%"):
+        with pytest.raises(argparse.ArgumentTypeError, match="must be a number") as caught:
+            budget(slip)
+        assert len(str(caught.value)) < 400
 
 
 def test_numbers() -> None:

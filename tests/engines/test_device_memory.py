@@ -1,9 +1,17 @@
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from hashfed.engines import Simulation
+from hashfed.engines import Simulation, build_model, device_memory
 from hashfed.engines.device_memory import measure_device_memory
+from hashfed.engines.exchange import draw_sentences, play_round
+from hashfed.federated import client as client_side
+from hashfed.federated import wire
+from hashfed.federated.messages import ClientKeys, Message
+from hashfed.randomness import stream
+from hashfed.retrieval import build_index
 from small import small_config, small_data
 
 
@@ -33,3 +41,38 @@ def test_memory_of_compressed_messages(texts: Path) -> None:
     with Simulation(config, data) as simulation:
         found = measure_device_memory(config, simulation.model, data, simulation.state.parameters)
     assert 20e6 < found["memory_baseline"] < found["memory_peak"] < 2e9
+
+
+def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its method asks for no keys, but the sketch of its queries is made of a pass over its data."""
+    data = small_data(texts)
+    config = small_config(
+        texts, retrieval={"method": "frequency"}, selection={"points": "sketch", "extra": 3}
+    )
+    model = build_model(config)
+    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
+    client = data.train[0]
+
+    def keep(message: Message) -> None:
+        (tmp_path / message.kind).write_bytes(wire.encode(message))
+
+    play_round(config, model, parameters, index, client, device_memory.PROBED_ROUND, keep)
+    hashed: list[ClientKeys] = []
+    hash_queries = client_side.hash_queries
+
+    def note(*arguments: Any) -> ClientKeys:
+        hashed.append(hash_queries(*arguments))
+        return hashed[-1]
+
+    monkeypatch.setattr(client_side, "hash_queries", note)
+    sentences = draw_sentences(config, client, device_memory.PROBED_ROUND, len(data.vocabulary))
+    _, selected = device_memory._receive(tmp_path, config, model, sentences)
+    assert selected.planes is not None
+    (keys,) = hashed
+    sent = wire.decode((tmp_path / "keys").read_bytes())
+    assert isinstance(sent, ClientKeys)
+    assert keys.keys == sent.keys == {}
+    np.testing.assert_array_equal(keys.sketch["codes"], sent.sketch["codes"])

@@ -98,7 +98,7 @@ def _asked(
 ) -> list[Message]:
     """What goes to and fro before training, on demand."""
     round, encoder, precision = PROBED_ROUND, hashing.encoder, config.compression.rows
-    received, _ = held_rows(config, size, len(workload.own))
+    received, trained = held_rows(config, size, len(workload.own))
 
     def welcome(own: int) -> Welcome:
         rows = _floats(own, width)
@@ -119,7 +119,7 @@ def _asked(
         return [welcome(0), selected(size, None, size, None)]
     own = len(workload.own)
     budget, new = device_budget(config, size, own), received - own
-    corrected = config.selection.correction != "none" and new > 0 and received < size
+    corrected = config.selection.correction != "none" and new > 0 and trained < size
     weights = _floats(new) if corrected else None
     planes = held_planes(config, size, own, hashing.planes)
     return [

@@ -73,6 +73,9 @@ def held_rows(config: Config, size: int, own: int) -> tuple[int, int]:
 
 
 def held_planes(config: Config, size: int, own: int, points: int) -> int:
-    """Planes of the tail that a client with ``own`` rows of its own is sent, whose keys make ``points``."""
-    received, _ = held_rows(config, size, own)
-    return points if sends_planes(config) and received < size else 0
+    """Planes of the tail that a client with ``own`` rows of its own is sent, whose keys make ``points``.
+
+    At most so many: none where it happens to be sent all rows, most of them to be dropped.
+    """
+    _, trained = held_rows(config, size, own)
+    return points if sends_planes(config) and trained < size else 0
