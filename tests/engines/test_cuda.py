@@ -34,6 +34,37 @@ def test_the_same_rounds_on_cpu_and_gpu(texts: Path, method: str, clip: float | 
     assert_close(found)
 
 
+PLANES: list[dict[str, object]] = [
+    {"retrieval": {"method": "query-centroids"}, "selection": {"extra": 4, "planes": 5}},
+    {"retrieval": {"method": "query-codes", "refresh": 2}, "selection": {"extra": 0, "planes": 3}},
+    {
+        "retrieval": {"method": "exact"},
+        "selection": {"extra": 4},
+        "server": {"clip": 0.05},
+        "client": {"clip": 0.5, "epochs": 2},
+    },
+    {
+        "retrieval": {"method": "frequency"},
+        "selection": {"extra": 4, "points": "sketch"},
+        "compression": {"rows": "float16", "updates": "int8", "error_feedback": True},
+    },
+]
+
+
+@needs_cuda
+@pytest.mark.parametrize("groups", PLANES, ids=lambda groups: str(groups["retrieval"]["method"]))
+def test_the_same_rounds_with_planes_on_cpu_and_gpu(texts: Path, groups: dict[str, object]) -> None:
+    """Planes are made where the model's copy is, and the tail is moved on the CPU, where the model is."""
+    data, found = small_data(texts), []
+    for device in ("cpu", "cuda"):
+        config = small_config(texts, device=device, cohort=9, **groups)
+        with Simulation(config, data) as simulation:
+            records = [simulation.run_round() for _ in range(3)]
+            assert all(report.bounded is not None for record in records for report in record.reports)
+            found.append(([record.loss for record in records], simulation.evaluate()["nll"]))
+    assert_close(found)
+
+
 @needs_cuda
 @pytest.mark.parametrize("updates", ["float16", "bfloat16", "int8"])
 def test_the_same_compressed_rounds_on_cpu_and_gpu(texts: Path, updates: str) -> None:

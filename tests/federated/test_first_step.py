@@ -107,7 +107,7 @@ def test_slopes_in_fewer_bits_lose_only_the_queries_gradient() -> None:
 
 
 def test_without_planes_the_draw_changes_a_lot() -> None:
-    """In the mean over draws, the distance to the full step: what those above could not tell apart else."""
+    """The mean distance to the full step: planes are what brings it down."""
     parameters = a_model()
     expected = full_step(parameters).rows
     errors = {}
