@@ -120,9 +120,9 @@ def test_the_sum_does_not_hang_on_what_waits(monkeypatch: pytest.MonkeyPatch) ->
     calls: list[int] = []
     spread = tail_module.spread
 
-    def noted(rows: torch.Tensor, changes: list[Any], sums: torch.Tensor) -> None:
+    def noted(rows: torch.Tensor, changes: list[Any], *others: Any) -> None:
         calls.append(len(changes))
-        spread(rows, changes, sums)
+        spread(rows, changes, *others)
 
     monkeypatch.setattr(tail_module, "spread", noted)
 
@@ -207,3 +207,18 @@ def test_a_change_that_may_move_a_row_too_far_is_refused(value: float) -> None:
     check_tail_change(made[1], torch.full((2, WIDTH), 0.4 * LARGEST_CHANGE))
     with pytest.raises(HashfedError, match=r"change of the tail that may move a row by .*, more than 10000"):
         check_tail_change(made[1], torch.full((2, WIDTH), value))
+
+
+@given(seed=st.integers(0, 10**6), clients=st.integers(1, 4), size=st.integers(3, 40))
+def test_in_bfloat16_it_is_nearly_the_same(seed: int, clients: int, size: int) -> None:
+    """Factors and exponentials are rounded to 8 bits, sums are not."""
+    rng = np.random.default_rng(seed)
+    table = a_table(rng, size)
+    made = [a_client(rng, table, int(rng.integers(1, 4))) for _ in range(clients)]
+    changes = [(tail, update.tail) for update, tail in made if tail is not None and update.tail is not None]
+    exact, found = torch.zeros(size, WIDTH), torch.zeros(size, WIDTH)
+    if not changes:
+        return
+    tail_module.spread(table, changes, exact)
+    tail_module.spread(table, changes, found, torch.bfloat16)
+    torch.testing.assert_close(found, exact, rtol=0.05, atol=0.05 * float(exact.abs().max()) + 1e-6)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated.tail import TailSum
 from hashfed.models import WorkSpace, output_gradients
 from hashfed.retrieval import Selection, planes
+from hashfed.retrieval.evidence import mass_candidates
 from hashfed.retrieval.planes import Planes, Tail, make_planes, tail_points
 
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
@@ -266,6 +267,43 @@ def test_at_its_points_the_layer_is_the_full_one_whatever_the_draw(example: Exam
     torch.testing.assert_close(found.loss, full.loss, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.queries, full.queries, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(sums, expected, rtol=1e-3, atol=1e-4)
+
+
+@given(examples.filter(lambda example: len(example.rows) > 8), st.booleans())
+def test_planes_of_an_index_s_exponentials_are_the_same(example: Example, gram: bool) -> None:
+    """Bit for bit those of a pass of their own; and not where they are of other rows or points."""
+    found = mass_candidates(example.rows, example.points, np.ones(len(example.rows)), 1.0)
+    assert found.powers is not None
+    other = replace(found.powers, points=found.powers.points + 1, values=found.powers.values * math.nan)
+    expected, rows = example.made(gram=gram), example.rows
+    for powers in (other, replace(other, rows=rows.clone(), points=example.points), found.powers):
+        made = make_planes(rows, example.points, example.selection, gram=gram, powers=powers)
+        assert made is not None
+        for one, two in zip(made[0].tensors(), expected[0].tensors(), strict=True):
+            assert torch.equal(one, two)
+        assert torch.equal(made[1].log_sums, expected[1].log_sums)
+
+
+@given(examples)
+def test_in_bfloat16_the_error_of_a_draw_still_has_mean_zero(example: Example) -> None:
+    """It is made of the same exponentials as the sums: rows drawn with half a chance, and the others."""
+    table = example.rows.bfloat16()
+    size = len(example.rows)
+    half = np.arange(size) % 2 == 0
+    errors = []
+    for drawn in (half, ~half):
+        found = mass_candidates(example.rows, example.points, np.ones(size), 1.0, table=table)
+        assert found.powers is not None
+        assert found.powers.values.dtype == torch.bfloat16
+        ids = np.flatnonzero(drawn)
+        selection = Selection(ids, np.full(len(ids), math.log(2), np.float32))
+        made = make_planes(example.rows, example.points, selection, powers=found.powers)
+        assert made is not None
+        kappa = made[0].errors - (example.points * made[0].error_slopes).sum(1)
+        errors.append(kappa.double())
+        exact = torch.logsumexp(example.points @ example.rows.T, 1)
+        torch.testing.assert_close(made[1].log_sums, exact, rtol=0, atol=0.1)
+    torch.testing.assert_close(errors[0] + errors[1], torch.zeros_like(errors[0]), rtol=0, atol=1e-4)
 
 
 def hold(example: Example, row: int) -> Example:

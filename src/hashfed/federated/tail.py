@@ -76,18 +76,49 @@ def spread(
         points[part], log_sums[part], moves[part] = tail.points, tail.log_sums, change
     turned, moves, log_sums = (value.to(precision) for value in (points.T.contiguous(), moves, log_sums))
     step = max(FEWEST_ROWS, TILE_LOGITS // width)
-    ends = [np.searchsorted(tail.ids, np.arange(0, len(rows) + step, step)) for tail, _ in changes]
+    listed = _Listed.of(changes, len(rows), step)
     for tile, start in enumerate(range(0, len(rows), step)):
         block = rows[start : start + step].to(precision)
-        # π̂ of a row of the tail is at most 1; that of a certain one may be anything, and counts nothing.
-        logits = torch.addmm(log_sums, block, turned, beta=-1)
-        shares = logits.clamp_max_(0).exp_().view(len(block), len(changes), most)
-        factors = torch.ones(len(block), len(changes))
-        for client, (tail, _) in enumerate(changes):
-            held = slice(ends[client][tile], ends[client][tile + 1])
-            factors[torch.from_numpy(tail.ids[held] - start), client] = tail.factors[held]
-        shares.mul_(factors[:, :, None])
-        add_product(sums[start : start + step], shares.view(len(block), width), moves)
+        shares = torch.addmm(log_sums, block, turned, beta=-1).exp_()
+        listed.move(tile, shares.view(len(block), len(changes), most))
+        add_product(sums[start : start + step], shares, moves)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The rows that clients hold, of all clients in order of rows: few of a tile's.
+
+    Attributes:
+        rows: (l,) int64, places in their tiles.
+        clients: (l,) int64.
+        factors: (l, 1) float32.
+        ends: where the rows of each tile begin.
+
+    """
+
+    rows: torch.Tensor
+    clients: torch.Tensor
+    factors: torch.Tensor
+    ends: np.ndarray
+
+    @classmethod
+    def of(cls, changes: list[tuple[Tail, torch.Tensor]], size: int, step: int) -> "_Listed":
+        rows = np.concatenate([tail.ids for tail, _ in changes])
+        clients = np.repeat(np.arange(len(changes)), [len(tail.ids) for tail, _ in changes])
+        order = np.argsort(rows, kind="stable")
+        return cls(
+            torch.from_numpy(rows[order] % step),
+            torch.from_numpy(clients[order]),
+            torch.cat([tail.factors for tail, _ in changes])[torch.from_numpy(order)][:, None],
+            np.searchsorted(rows[order], np.arange(0, size + step, step)),
+        )
+
+    def move(self, tile: int, shares: torch.Tensor) -> None:
+        """Multiply π̂ of these rows in ``shares`` (rows of a tile, clients, K) by their factors, in place."""
+        part = slice(self.ends[tile], self.ends[tile + 1])
+        where, factors = (self.rows[part], self.clients[part]), self.factors[part]
+        # A certain row is none of the tail: its exponential may be infinite, and counts nothing.
+        shares[where] = torch.where(factors == 0, 0, shares[where] * factors).to(shares.dtype)
 
 
 def check_tail_change(tail: Tail, change: torch.Tensor) -> None:

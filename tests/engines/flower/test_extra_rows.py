@@ -161,7 +161,7 @@ def test_a_selection_has_own_rows_and_the_extra_ones(
     retrieval = RetrievalSettings.model_validate({"method": method})
     index = build_index(torch.ones(size, 4), retrieval, np.arange(size), 0)
     declared = Declare(1, own, device)
-    found = retrieve(index, ClientKeys(1, {}), declared, size, 4, settings, stream(seed, "select"))
+    found, _ = retrieve(index, ClientKeys(1, {}), declared, size, 4, settings, stream(seed, "select"))
     budget = min(size, device, max_rows or size, max(1, len(own) + extra_rows(extra, size)))
     assert len(found.ids) == max(len(own), budget)
     assert np.isin(own, found.ids).all()

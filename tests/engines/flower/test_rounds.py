@@ -50,6 +50,7 @@ METHODS: list[dict[str, object]] = [
 
 PLANES: list[dict[str, object]] = [
     {"retrieval": {"method": "query-centroids", "refresh": 2}, "selection": {"extra": 0, "planes": 3}},
+    {"retrieval": {"method": "query-codes", "precision": "bfloat16"}, "selection": {"planes": 40}},
     {"retrieval": {"method": "faiss", "neighbors": 5, "faiss_factory": "Flat"}, "server": {"clip": 0.1}},
     {"retrieval": {"method": "hnswlib", "neighbors": 5}, "server": {"row_average": "holders"}},
     {"retrieval": {"method": "frequency"}, "selection": {"points": "sketch", "extra": 4, "planes": 5}},
