@@ -56,6 +56,8 @@ def small_config(texts: Path, **groups: object) -> Config:
         "cohort": 5,
         "workers": 1,
     }
+    if isinstance(chosen := groups.get("selection"), dict) and chosen.get("extra") is not None:
+        del tree["selection"]
     for name, value in groups.items():
         base = tree.get(name)
         tree[name] = base | value if isinstance(base, dict) and isinstance(value, dict) else value

@@ -222,3 +222,49 @@ def test_in_bfloat16_it_is_nearly_the_same(seed: int, clients: int, size: int) -
     tail_module.spread(table, changes, exact)
     tail_module.spread(table, changes, found, torch.bfloat16)
     torch.testing.assert_close(found, exact, rtol=0.05, atol=0.05 * float(exact.abs().max()) + 1e-6)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    scale=st.sampled_from([1.0, 100.0, 3000.0]),
+    precision=st.sampled_from([torch.float32, torch.bfloat16]),
+    clip=st.booleans(),
+)
+def test_no_change_that_is_accepted_moves_a_row_far(
+    seed: int, scale: float, precision: torch.dtype, clip: bool
+) -> None:
+    """Whatever points a client makes up: within what was checked, and with a clipped norm within that."""
+    rng = np.random.default_rng(seed)
+    table, size = a_table(rng, 60), 60
+    points = torch.from_numpy(rng.normal(0, scale, (3, WIDTH)).astype(np.float32))
+    ids = np.flatnonzero(rng.random(size) < 0.2)
+    weight = np.where(rng.random(len(ids)) < 0.5, 0, 2).astype(np.float32)
+    made = make_planes(table, points, Selection(ids, weight), gram=True)
+    assert made is not None
+    tail, change = made[1], torch.from_numpy(rng.normal(0, 100, (3, WIDTH)).astype(np.float32))
+    change[rng.random(3) < 0.3] = 0
+    update = Update(1, 1, 1.0, {}, ids.astype(np.int32), torch.zeros(len(ids), WIDTH), tail=change)
+    if clip:
+        clip_update(update, 1.0, tail)
+    assert update.tail is not None
+    check_tail_change(tail, update.tail)
+    moved = torch.zeros(size, WIDTH)
+    tail_module.spread(table, [(tail, update.tail)], moved, precision)
+    most = float((tail.reach * update.tail.abs().amax(1)).sum())
+    assert bool(torch.isfinite(moved).all())
+    # In bfloat16 A may be off by half a nat, and numbers by 1%.
+    assert float(moved.abs().max()) <= (1.001 if precision == torch.float32 else 1.7) * most + 1e-6
+    if clip and precision == torch.float32:
+        assert float(moved.norm()) <= 1.1
+
+
+def test_a_norm_that_is_not_finite_is_no_short_one() -> None:
+    """Squares of moments may overflow where nothing else does."""
+    rng = np.random.default_rng(0)
+    table = a_table(rng, 9)
+    update, tail = a_client(rng, table, 2, gram=True)
+    assert tail is not None
+    assert tail.gram is not None
+    broken = replace(tail, gram=tail.gram * float("nan"))
+    with pytest.raises(HashfedError, match="whose norm is not finite"):
+        clip_update(update, 1.0, broken)

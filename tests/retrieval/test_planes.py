@@ -306,6 +306,23 @@ def test_in_bfloat16_the_error_of_a_draw_still_has_mean_zero(example: Example) -
     torch.testing.assert_close(errors[0] + errors[1], torch.zeros_like(errors[0]), rtol=0, atol=1e-4)
 
 
+@given(examples, st.sampled_from([torch.float16, torch.bfloat16]))
+def test_rounded_slopes_leave_the_slope_at_the_points_exact(example: Example, precision: torch.dtype) -> None:
+    """What a rounded slope gets wrong, ν makes good: the gradient of the tail's sum is that of its rows."""
+    found, _ = example.made(precision)
+    made = Planes(*(value.float() for value in found.tensors()))
+    rows, (drawn, weight) = example.tail(), example.drawn()
+    for j, point in enumerate(example.points.double()):
+        height = float(made.offsets[j] + point.float() @ made.slopes[j])
+        factor = float(made.errors[j] - point.float() @ made.error_slopes[j])
+        shares = torch.exp(drawn @ point + weight - height)
+        slope = shares @ drawn + factor * made.slopes[j].double() - made.error_slopes[j].double()
+        exact = torch.softmax(rows @ point, 0) @ rows
+        # The rounding of ν itself remains.
+        bound = 0.01 * (1 + float(made.error_slopes[j].abs().max()))
+        torch.testing.assert_close(slope, exact, rtol=0, atol=bound)
+
+
 def hold(example: Example, row: int) -> Example:
     """The same with ``row`` held for certain."""
     chosen = dict(zip(example.selection.ids.tolist(), example.selection.log_weight.tolist(), strict=True))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from hashfed.retrieval import SelectionSettings
+
 
 @dataclass(frozen=True, order=True)
 class OwnAnd:
@@ -29,7 +31,9 @@ def budget_label(budget: Budget) -> str:
 
 def budget_settings(budget: Budget) -> dict[str, Any]:
     """What sets it in the group ``selection``."""
-    return {"extra": budget.extra} if isinstance(budget, OwnAnd) else {"budget": budget, "extra": None}
+    if isinstance(budget, OwnAnd):
+        return {"extra": budget.extra, "budget": SelectionSettings.model_fields["budget"].default}
+    return {"budget": budget, "extra": None}
 
 
 def from_most(budgets: set[Budget]) -> list[Budget]:

@@ -135,6 +135,9 @@ class RunFolder:
         if same_texts:
             # Where they lie is another matter: a relative path, a copy, the server's absolute one.
             changed = [item for item in changed if item[0] != SOURCE]
+        if sends_everything(config) and sends_everything(self.config()):
+            # Nothing is retrieved or selected, so that these decide no number.
+            changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
         if changed:
             name, there, asked = changed[0]
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

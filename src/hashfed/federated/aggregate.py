@@ -23,7 +23,7 @@ class PseudoGradient:
 
     Attributes:
         body: mean change by name.
-        ids: (k,) int64 ascending: rows that at least one client held.
+        ids: (k,) int64 ascending: rows that at least one client held, or moved by planes.
         rows: (k, d) their mean change.
         held_weight: (k,) float64 summed weight of the clients that held each.
         weight: summed weight of the cohort.

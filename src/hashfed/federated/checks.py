@@ -182,6 +182,7 @@ def check_selected(
     if message.log_weight is not None:
         _array("log_weight", message.log_weight, torch.float32, (count,))
     if message.planes is not None:
+        _array("planes.offsets", message.planes.offsets, torch.float32, None)
         many = len(message.planes.offsets)
         if not 1 <= many <= planes:
             raise HashfedError(f"planes: {many} of them: from 1 to {planes} can be needed")

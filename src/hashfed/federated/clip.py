@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
 from hashfed.retrieval.planes import Tail
 
@@ -36,11 +37,17 @@ def clip_update(update: Update, largest: float, tail: Tail | None = None) -> boo
         largest: > 0.
         tail: that its client was sent planes of, with what its norm needs; None: it was sent none.
 
+    Raises:
+        HashfedError: where the norm is not finite.
+
     """
     tensors = [*(update.body[name] for name in sorted(update.body)), update.rows]
     found = norm(tensors)
     if update.tail is not None and tail is not None:
-        found = math.sqrt(max(0.0, found**2 + tail_square(update, update.tail, tail)))
+        square = found**2 + tail_square(update, update.tail, tail)
+        if not math.isfinite(square):
+            raise HashfedError("returned a change of the tail whose norm is not finite")
+        found = math.sqrt(max(0.0, square))
         tensors.append(update.tail)
     if found <= largest:
         return False

@@ -3,8 +3,8 @@
 client → server   Declare         which rows its data needs
 server → client   Welcome         body, those rows, encoder
 client → server   ClientKeys      keys of its queries
-server → client   SelectedRows    the other rows of its selection
-client → server   Update          changes of body and rows
+server → client   SelectedRows    the other rows of its selection, and planes of the rest
+client → server   Update          changes of body and rows, and of the rest by plane
 
 Where the client selects by itself (``selection.delivery``), one message that is the same for all clients
 stands for the first four (Charles et al. 2022, Federated Select):

@@ -22,7 +22,7 @@ class ClientSettings(Settings):
     sentences: int = Field(64, ge=1)
     """At most this many sentences, drawn anew each round."""
     clip: float | None = Field(None, gt=0)
-    """Largest norm of a step's gradient, if any."""
+    """Largest norm of a step's gradient, if any: of body and rows that the client holds, each as one row."""
     own_rows: Literal["keep", "truncate"] = "keep"
     """Where a client's own rows exceed the budget: keep them all, or train on fewer sentences."""
 
@@ -50,12 +50,12 @@ class ServerSettings(Settings):
     """dense: rows that no client held still move by momentum; lazy: they wait, their moments decay later."""
     row_average: Literal["cohort", "holders", "fedsubavg"] = "cohort"
     """Divide a row's summed update by the weight of the cohort, of the clients that held it, or rescale the
-    cohort's mean by the row's expected share of holders."""
+    cohort's mean by the row's expected share of holders. With planes a client moves, and holds, all rows."""
     weighting: Literal["predictions", "uniform"] = "predictions"
     """A client's weight: its number of predicted positions, or one."""
     clip: float | None = Field(None, gt=0)
-    """Largest L2 norm of a client's whole update, body and rows together; a longer one is scaled down to
-    it."""
+    """Largest L2 norm of a client's whole update, body and rows together, also those that it moves by planes;
+    a longer one is scaled down to it."""
 
 
 class CompressionSettings(Settings):

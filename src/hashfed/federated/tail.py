@@ -74,12 +74,16 @@ def spread(
     for client, (tail, change) in enumerate(changes):
         part = slice(client * most, client * most + len(tail.points))
         points[part], log_sums[part], moves[part] = tail.points, tail.log_sums, change
-    turned, moves, log_sums = (value.to(precision) for value in (points.T.contiguous(), moves, log_sums))
+    rounded = log_sums.to(precision)
+    # A is exact in less precision too, but where it is as large as no trained model's.
+    moves *= torch.exp((rounded.float() - log_sums).clamp_(-0.5, 0.5))[:, None]
+    turned, moves, log_sums = points.T.contiguous().to(precision), moves.to(precision), rounded
     step = max(FEWEST_ROWS, TILE_LOGITS // width)
     listed = _Listed.of(changes, len(rows), step)
     for tile, start in enumerate(range(0, len(rows), step)):
         block = rows[start : start + step].to(precision)
-        shares = torch.addmm(log_sums, block, turned, beta=-1).exp_()
+        # No row of the tail has a π̂ above 1: what rounding makes of it must not move a row far.
+        shares = torch.addmm(log_sums, block, turned, beta=-1).clamp_max_(0).exp_()
         listed.move(tile, shares.view(len(block), len(changes), most))
         add_product(sums[start : start + step], shares, moves)
 
@@ -117,8 +121,7 @@ class _Listed:
         """Multiply π̂ of these rows in ``shares`` (rows of a tile, clients, K) by their factors, in place."""
         part = slice(self.ends[tile], self.ends[tile + 1])
         where, factors = (self.rows[part], self.clients[part]), self.factors[part]
-        # A certain row is none of the tail: its exponential may be infinite, and counts nothing.
-        shares[where] = torch.where(factors == 0, 0, shares[where] * factors).to(shares.dtype)
+        shares[where] = (shares[where] * factors).to(shares.dtype)
 
 
 def check_tail_change(tail: Tail, change: torch.Tensor) -> None:

@@ -38,7 +38,8 @@ LEAST_SHARE = 0.05
 """Of the sum over the rows at hand that remains, however negative the planes' term is. A position where that
 acts is trained on the rows at hand alone."""
 HIGHEST_PLANE = 60.0
-"""Nats by which a plane may exceed the largest logit at hand; beyond it nothing at hand would count."""
+"""Nats of a plane without a shift of the logits, or above the largest logit at hand with one; beyond that
+nothing at hand would count."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from hashfed.retrieval.select import Selection
 
 PLAIN_SQUARES = 1e-5, 1e15
 """As ``PLAIN``, where the squares of the exponentials are summed too."""
-LARGEST_POINT = 1e15
-"""Of a coordinate: its products with rows are finite, also with those that no plane counts."""
+LARGEST_POINT = 1e4
+"""Of a coordinate. Beyond it float32 rounds a logit by nats, so that what a point's plane is made of and what
+comes back for it would be two things. Queries of trained models are below 100."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,6 @@ class Planes:
     slopes: torch.Tensor
     errors: torch.Tensor
     error_slopes: torch.Tensor
-
-    def to(self, device: torch.device) -> "Planes":
-        """The same on a device."""
-        return Planes(*(value.to(device) for value in self.tensors()))
 
     def tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """In the order of the attributes."""
@@ -140,7 +137,8 @@ def make_planes(
     total = shares.sum(0)
     slopes = _rounded(slopes, precision)
     mu = slopes.float()
-    nu = _rounded(shares.T @ held - total[:, None] * mu, precision)
+    # About μ also where a plane's slope is rounded: mean zero, and the slope of Z is right all the same.
+    nu = _rounded(shares.T @ held - moments.slopes + (1 - total)[:, None] * mu, precision)
     planes = Planes(
         log_sums - (points * mu).sum(1),
         slopes,
@@ -187,10 +185,10 @@ class _Moments:
     powers: Powers | None
 
     def shares(self, held: torch.Tensor, ids: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """π̂ (l, K) of rows ``held`` (l, d), whose ``ids`` these are, none of them certain."""
+        """π̂ (l, K), at most 1, of rows ``held`` (l, d), whose ``ids`` these are, none of them certain."""
         if self.powers is None or self.powers.values.dtype == torch.float32:
-            return torch.exp(held @ points.T - self.log_sums)
-        return self.powers.values[ids].float() * torch.exp(-self.log_sums)
+            return torch.exp((held @ points.T - self.log_sums).clamp_max_(0))
+        return (self.powers.values[ids].float() * torch.exp(-self.log_sums)).clamp_max_(1)
 
 
 def _tail_moments(

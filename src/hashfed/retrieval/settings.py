@@ -60,7 +60,7 @@ class RetrievalSettings(Settings):
     centroids: int = Field(32, ge=1, le=4096)
     """Groups into which a client clusters its queries (query-centroids)."""
     code_bits: Literal[1, 2, 4, 8] = 8
-    """Bits per coordinate of a quantized query or centroid (query-centroids, query-codes)."""
+    """Bits per coordinate of a quantized query or centroid (query-centroids, query-codes, points: sketch)."""
     cells: int = Field(256, ge=1, le=16384)
     """K-means cells of the rows (cells)."""
     quantizer: Literal["product", "residual"] = "product"
@@ -81,9 +81,9 @@ class RetrievalSettings(Settings):
     """How many queries' worth of evidence the public label counts are (faiss, hnswlib, cells, centroids
     and codes)."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the server's passes over all rows: scores against queries, planes, and what clients do to
-    the tail. bfloat16 is two to three times as fast on processors with instructions for it, and slow on
-    others (query-centroids, query-codes)."""
+    """Arithmetic of the server's passes over all rows. bfloat16: what clients do to the tail, and with
+    query-centroids and query-codes scores and the planes made of them; some twice as fast on processors with
+    instructions for it, slow on others, and a copy of the rows in each process."""
     inverse_temperature: float = Field(1.0, gt=0, le=10)
     """Factor on the logits of decoded queries; below 1 where the quantization is coarse."""
 
@@ -146,7 +146,8 @@ class SelectionSettings(Settings):
     draw's noise; none: the paper's estimator; auto: control-variate where the server knows points and draw,
     else tail."""
     planes: int = Field(32, ge=0, le=4096)
-    """K, points at which a client is told the tail (control-variate)."""
+    """K, points at which a client is told the tail (control-variate); at most as many as its keys tell
+    (query-centroids: retrieval.centroids). 0: as tail."""
     points: Literal["keys", "sketch"] = "keys"
     """Of what these points are made (control-variate): keys, where they tell of the queries; sketch: the
     client also sends so many centroids of its queries, in retrieval.code_bits, which tells the server
@@ -166,6 +167,15 @@ class SelectionSettings(Settings):
         if value is not None and value >= 1 and value != int(value):
             raise ValueError("must be a fraction below 1, or a whole number of rows")
         return value
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> "SelectionSettings":
+        if self.extra is not None and self.budget != type(self).model_fields["budget"].default:
+            raise ValueError(
+                f"budget = {self.budget:g}: has no effect with extra = {self.extra:g}; "
+                "set extra none, or no budget"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_oversample(self) -> "SelectionSettings":

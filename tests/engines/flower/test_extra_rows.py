@@ -40,8 +40,8 @@ CASES: list[tuple[dict[str, Any], int, int]] = [
     ({"selection": {"extra": 5, "max_rows": 12}}, 5, 12),
     ({"selection": {"extra": 5, "max_bytes": 15 * 32}}, 5, 15),
     ({"selection": {"extra": 5, "max_rows": 12}, "client": {"own_rows": "truncate"}}, 5, 12),
-    ({"selection": {"extra": 5, "budget": 1.0}}, 5, ALL),
-    ({"selection": {"extra": 5, "budget": 0.01}, "retrieval": {"method": "frequency"}}, 5, ALL),
+    ({"selection": {"extra": 5, "max_bytes": 10**9}}, 5, ALL),
+    ({"selection": {"extra": 5, "budget": 0.1}, "retrieval": {"method": "frequency"}}, 5, ALL),
     ({"selection": {"extra": 5, "delivery": "broadcast"}}, 5, ALL),
     (
         {
@@ -203,3 +203,11 @@ def test_a_folder_says_which_budget_it_is_of() -> None:
     assert [folder.rpartition("query-centroids-")[2] for folder in found] == [
         f"{name}-seed0" for name in names
     ]
+
+
+def test_a_budget_that_would_be_ignored_is_refused() -> None:
+    with pytest.raises(HashfedError) as caught:
+        make_config({"selection": {"extra": 0.01, "budget": 0.9}})
+    said = "selection.budget = 0.9: has no effect with extra = 0.01; set extra none, or no budget"
+    assert str(caught.value) == said
+    assert make_config({"selection": {"extra": None, "budget": 0.9}}).selection.budget == 0.9

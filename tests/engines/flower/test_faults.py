@@ -716,6 +716,10 @@ SKETCHES: dict[str, tuple[Callable[[dict[str, np.ndarray]], dict[str, np.ndarray
         lambda sketch: sketch | {"scales": np.full_like(sketch["scales"], 1e30)},
         "queries are not finite, or absurdly large",
     ),
+    "beyond what float32 tells apart": (
+        lambda sketch: sketch | {"scales": np.full_like(sketch["scales"], 1e9)},
+        "queries are not finite, or absurdly large",
+    ),
     "infinite once decoded": (
         lambda sketch: sketch | {"scales": np.full_like(sketch["scales"], 3e38)},
         "queries are not finite, or absurdly large",
