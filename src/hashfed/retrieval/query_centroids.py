@@ -5,7 +5,7 @@ what tells similar queries apart, and the server scores every row exactly agains
 
     m_i ≈ (1/N) Σ_c N_c softmax(W q̂_c)_i
 
-32 centroids of 4 bits per coordinate are under 2 KB at d = 96. The encoder is a seed; the server keeps no
+32 centroids of 8 bits per coordinate are 3.3 KB at d = 96. The encoder is a seed; the server keeps no
 table and has nothing to rebuild. It learns averages of queries, not queries; a centroid of one query is
 that query, so clients with few queries tell more.
 """
