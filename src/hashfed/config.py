@@ -239,6 +239,8 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
     where = "" if path is None else f"{path}: "
     tree: dict[str, Any] = {} if path is None else _read_file(path)
     for name, text in (overrides or {}).items():
+        if text.lower() != "none":
+            _drop_rival(tree, name, overrides or {})
         at = tree
         *parents, last = name.split(".")
         for parent in parents:
@@ -253,6 +255,18 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
         except HashfedError as error:
             raise HashfedError(f"{brief(name)} = {error}") from None
     return _make(tree, where, overrides or {})
+
+
+RIVALS = {"extra": "budget", "budget": "extra"}
+"""Two ways to say how many rows, of which a configuration has one."""
+
+
+def _drop_rival(tree: dict[str, Any], name: str, overrides: Mapping[str, str]) -> None:
+    """Where the command line says how many rows in one way, forget what the file says in the other."""
+    group, _, setting = name.partition(".")
+    rival, settings = RIVALS.get(setting, ""), tree.get(group)
+    if group == "selection" and isinstance(settings, dict) and f"{group}.{rival}" not in overrides:
+        settings.pop(rival, None)
 
 
 def _parse(text: str) -> Any:

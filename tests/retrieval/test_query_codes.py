@@ -26,7 +26,9 @@ def prior() -> np.ndarray:
 
 
 def index_of(method: str, **more: object) -> Index:
-    settings = RetrievalSettings.model_validate({"method": method, "prior_strength": 0, **more})
+    settings = RetrievalSettings.model_validate(
+        {"method": method, "prior_strength": 0, "code_bits": 4, **more}
+    )
     return build_index(rows(), settings, prior(), SEED)
 
 

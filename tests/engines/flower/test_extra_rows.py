@@ -11,7 +11,7 @@ from flwr.app import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.config import make_config
+from hashfed.config import load_config, make_config
 from hashfed.engines import Simulation
 from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientRound
@@ -211,3 +211,18 @@ def test_a_budget_that_would_be_ignored_is_refused() -> None:
     said = "selection.budget = 0.9: has no effect with extra = 0.01; set extra none, or no budget"
     assert str(caught.value) == said
     assert make_config({"selection": {"extra": None, "budget": 0.9}}).selection.budget == 0.9
+
+
+def test_the_command_line_s_way_of_saying_how_many_rows_wins(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    for said, override, found in (
+        ("budget: 0.6", {"selection.extra": "0.01"}, (0.1, 0.01)),
+        ("extra: 0.01", {"selection.budget": "0.6"}, (0.6, None)),
+        ("extra: 0.01", {"selection.tail": "0.5"}, (0.1, 0.01)),
+        ("budget: 0.6", {"selection.extra": "none"}, (0.6, None)),
+    ):
+        file.write_text(f"selection: {{{said}}}\n")
+        selection = load_config(file, override).selection
+        assert (selection.budget, selection.extra) == found
+    with pytest.raises(HashfedError, match="has no effect with extra"):
+        load_config(file, {"selection.budget": "0.6", "selection.extra": "0.05"})
