@@ -17,6 +17,7 @@ from hashfed.federated.settings import ClientSettings, CompressionSettings, Serv
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
+from hashfed.retrieval.select import extra_label
 from hashfed.settings import HOME_EXPANDED, Settings
 from hashfed.yaml_text import plain_value, read_yaml, write_yaml
 
@@ -205,10 +206,7 @@ class Config(Settings):
 
 def budget_name(selection: SelectionSettings) -> str:
     """The budget as people say it: ``10%``, ``own+1%``, ``own+300``."""
-    extra = selection.extra
-    if extra is None:
-        return f"{selection.budget * 100:g}%"
-    return f"own+{extra * 100:g}%" if extra < 1 else f"own+{extra:g}"
+    return f"{selection.budget * 100:g}%" if selection.extra is None else extra_label(selection.extra)
 
 
 CHANGEABLE = (

@@ -49,6 +49,16 @@ class Example:
         weight = torch.from_numpy(self.selection.log_weight[chosen]).double()
         return self.rows.double()[self.selection.ids[chosen]], weight
 
+    def moved(self, tail: Tail) -> torch.Tensor:
+        """factor · π̂ of every row at every point, (n, K) float64."""
+        points, certain = self.points.double(), self.selection.log_weight == 0
+        factors = torch.ones(len(self.rows), dtype=torch.float64)
+        factors[self.selection.ids] = tail.factors.double()
+        log_sums = torch.logsumexp(points @ self.tail().T, 1)
+        moved = torch.exp(self.rows.double() @ points.T - log_sums) * factors[:, None]
+        moved[self.selection.ids[certain]] = 0
+        return moved
+
     def made(self, precision: torch.dtype = torch.float32, gram: bool = False) -> tuple[Planes, Tail]:
         found = make_planes(self.rows, self.points, self.selection, precision, gram)
         assert found is not None
@@ -113,12 +123,7 @@ def test_rounded_slopes_still_pass_through_the_points(example: Example, precisio
 @given(examples)
 def test_no_row_is_moved_by_more_than_the_reach(example: Example) -> None:
     _, tail = example.made()
-    points, certain = example.points.double(), example.selection.log_weight == 0
-    factors = torch.ones(len(example.rows), dtype=torch.float64)
-    factors[example.selection.ids] = tail.factors.double()
-    log_sums = torch.logsumexp(points @ example.tail().T, 1)
-    moved = torch.exp(example.rows.double() @ points.T - log_sums) * factors[:, None]
-    moved[example.selection.ids[certain]] = 0
+    moved = example.moved(tail)
     assert bool((moved.abs().amax(0) <= tail.reach.double() * (1 + 1e-4)).all())
 
 
@@ -129,12 +134,7 @@ def test_what_an_update_s_norm_needs(example: Example, scale: float) -> None:
     _, tail = example.made(gram=True)
     assert tail.gram is not None
     assert tail.drawn is not None
-    points, certain = example.points.double(), example.selection.log_weight == 0
-    factors = torch.ones(len(example.rows), dtype=torch.float64)
-    factors[example.selection.ids] = tail.factors.double()
-    log_sums = torch.logsumexp(points @ example.tail().T, 1)
-    moved = torch.exp(example.rows.double() @ points.T - log_sums) * factors[:, None]
-    moved[example.selection.ids[certain]] = 0
+    moved = example.moved(tail)
     tolerance = 1e-4 * scale
     size = 1 + moved.abs().amax(0)
     gap = (tail.gram.double() - moved.T @ moved).abs() / (size[:, None] * size)

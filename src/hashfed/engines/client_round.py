@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -137,9 +137,9 @@ class ClientRound:
         """Step 2: the rows that the data needs; none where all rows come anyway."""
         if sends_everything(self.config):
             return Declare(self.round, np.empty(0, np.int32), self.size)
-        own = len(self.sentences.own_rows())
-        budget = min(self.budget, device_budget(self.config, self.size, own))
-        return client_side.declare(self.sentences, self.round, budget)
+        declared = client_side.declare(self.sentences, self.round, self.budget)
+        budget = min(declared.budget, device_budget(self.config, self.size, len(declared.own)))
+        return replace(declared, budget=budget)
 
     @property
     def agreed_budget(self) -> int:

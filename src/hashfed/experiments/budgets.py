@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashfed.retrieval import SelectionSettings
+from hashfed.retrieval.select import extra_label
 
 
 @dataclass(frozen=True, order=True)
@@ -24,9 +25,7 @@ Budget = float | OwnAnd
 
 def budget_label(budget: Budget) -> str:
     """Such as ``0.1`` and ``own+1%``, which the command line reads back."""
-    if not isinstance(budget, OwnAnd):
-        return f"{budget:g}"
-    return f"own+{budget.extra * 100:g}%" if budget.extra < 1 else f"own+{budget.extra:g}"
+    return extra_label(budget.extra) if isinstance(budget, OwnAnd) else f"{budget:g}"
 
 
 def budget_settings(budget: Budget) -> dict[str, Any]:

@@ -45,6 +45,11 @@ def extra_rows(extra: float, size: int) -> int:
     return round(extra * size) if extra < 1 else int(extra)
 
 
+def extra_label(extra: float) -> str:
+    """The same as people say it: ``own+1%``, ``own+300``."""
+    return f"own+{extra * 100:g}%" if extra < 1 else f"own+{extra:g}"
+
+
 def device_rows(settings: SelectionSettings, size: int, dimension: int, own: int | None = None) -> int:
     """Rows that a client may hold of ``size`` rows of length ``dimension``: the least limit.
 
