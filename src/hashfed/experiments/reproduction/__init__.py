@@ -1,0 +1,1 @@
+"""The paper's experiments: which runs they take, how their settings are chosen, and what came out."""
