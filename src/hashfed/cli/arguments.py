@@ -1,7 +1,7 @@
 """Command-line arguments made from the configuration's fields."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -70,14 +70,22 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     for name, field in Config.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            # Python has no docstrings with -OO.
-            summary = (inner.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-            about = f" ({summary[0].lower()}{summary[1:]})" if summary else ""
-            section = parser.add_argument_group(f"settings of {name}{about}")
-            for leaf, leaf_field in inner.model_fields.items():
-                _add(section, f"{name}.{leaf}", leaf_field)
+            add_group(parser, name, inner)
         else:
             _add(group, name, field)
+
+
+def add_group(
+    parser: argparse.ArgumentParser, name: str, settings: type[BaseModel], besides: Collection[str] = ()
+) -> None:
+    """One option for each field of a group of settings, but those in ``besides``."""
+    # Python has no docstrings with -OO.
+    summary = (settings.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+    about = f" ({summary[0].lower()}{summary[1:]})" if summary else ""
+    section = parser.add_argument_group(f"settings of {name}{about}")
+    for leaf, field in settings.model_fields.items():
+        if leaf not in besides:
+            _add(section, f"{name}.{leaf}", field)
 
 
 def overrides(arguments: argparse.Namespace) -> dict[str, str]:

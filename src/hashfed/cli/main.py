@@ -11,11 +11,12 @@ from hashfed.cli.bench import add_bench_index, bench_index
 from hashfed.cli.bench_client import add_bench_client, bench_client
 from hashfed.cli.bench_memory import add_bench_memory, bench_memory
 from hashfed.cli.bench_simulation import add_bench_simulation, bench_simulation
+from hashfed.cli.buckets import add_buckets, buckets
 from hashfed.cli.certificates import add_certificates, certificates
 from hashfed.cli.commands import compare, describe_data, predict, train
 from hashfed.cli.cost import add_cost, cost
 from hashfed.cli.join import add_join, join
-from hashfed.cli.reproduce import add_buckets, buckets
+from hashfed.cli.reproduce import add_reproduce, reproduce
 from hashfed.cli.serve import add_serve, serve
 from hashfed.cli.streams import exit_code, say, usable_streams
 from hashfed.engines import Interrupted
@@ -24,6 +25,20 @@ from hashfed.errors import HashfedError, warnings_told
 from hashfed.stopping import raised, signal_code
 
 SETTINGS_USAGE = "[CONFIG] [--GROUP.FIELD VALUE ...]"
+REPRODUCED = {
+    "figure1": (
+        "accuracy against computed output parameters, of every method",
+        "Train every method at every budget with several seeds, after tuning each on validation clients; the "
+        "paper's figure 1, and the smallest budget with which each method is as good as full training.",
+    ),
+    "table1": ("sizes of the model", "Count the parameters of the model beside the paper's numbers."),
+    "table2": (
+        "the best model within a device's parameters and memory",
+        "Train the largest models that fit in the parameters, and in the memory, of the full one, with some "
+        "of the rows.",
+    ),
+    "all": ("all of these and buckets", "Reproduce figure 1, tables 1 and 2, and sample buckets."),
+}
 CONFIG_HELP = "YAML file with settings; those given as options come on top"
 
 
@@ -158,11 +173,23 @@ def build_parser() -> Parser:
     add_bench_memory(command)
     command.set_defaults(run=bench_memory)
 
-    reproduce = commands.add_parser("reproduce", help="what the paper shows, on a run", allow_abbrev=False)
-    actions = reproduce.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    paper = commands.add_parser(
+        "reproduce", help="the paper's figure and tables, and what is now possible", allow_abbrev=False
+    )
+    actions = paper.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, text in REPRODUCED.items():
+        command = actions.add_parser(
+            name,
+            help=text[0],
+            description=f"{text[1]} The runs are ordinary run folders below --output; the same command goes "
+            "on where it was stopped, and makes no finished run again.",
+            allow_abbrev=False,
+        )
+        add_reproduce(command)
+        command.set_defaults(run=reproduce, experiment=name)
     command = actions.add_parser(
         "buckets",
-        help="sample buckets of the output rows, with their words",
+        help="sample buckets of a run's output rows, with their words",
         description="Print sample SimHash buckets of a trained run's output rows with their words, as in the "
         "paper's appendix A, and draw them on a page.",
         allow_abbrev=False,

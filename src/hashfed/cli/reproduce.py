@@ -1,64 +1,262 @@
-"""``hashfed reproduce buckets``."""
+"""``hashfed reproduce figure1 | table1 | table2 | all``."""
 
 import argparse
-import json
+import shlex
 import shutil
 import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from hashfed import experiments
-from hashfed.cli.arguments import Parser, path, whole
-from hashfed.cli.outputs import check_output
+from tqdm import tqdm
+
+from hashfed.cli.arguments import Parser, add_group, overrides, path, whole
+from hashfed.cli.budgets import budget, check_budgets
+from hashfed.cli.streams import say
+from hashfed.config import DataSettings, load_config
+from hashfed.errors import HashfedError
 from hashfed.experiments.buckets import BucketSettings, find_buckets, read_rows
-from hashfed.files import write_atomically
+from hashfed.experiments.reproduction.methods import METHODS
+from hashfed.experiments.reproduction.options import EXPERIMENTS, Options, check_names, scale_named
+from hashfed.experiments.reproduction.plan import Planned
+from hashfed.experiments.reproduction.results import FULL, Reproduction
+from hashfed.experiments.reproduction.run import (
+    Estimate,
+    LoadedData,
+    estimate,
+    fitting_vocabularies,
+)
+from hashfed.experiments.reproduction.run import (
+    reproduce as run_reproduction,
+)
+from hashfed.experiments.reproduction.scales import SCALES
+from hashfed.experiments.reproduction.tuning import FAILED, Score
+from hashfed.experiments.run_folder import RunFolder
+from hashfed.hardware import show_bytes, usable_cores
 from hashfed.report.buckets_page import write_buckets_page
-from hashfed.report.buckets_table import print_buckets
+from hashfed.report.reproduction import print_reproduction, require_reproduction_report, write_reports
+
+MOST_JOBS_ON_A_GPU = 4
+"""By default: more processes share one GPU without gain."""
+BUCKETS_PAGE = "buckets.html"
 
 
-def add_buckets(parser: Parser) -> None:
+def add_reproduce(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.add_argument("run_folder", type=path, metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "--scale",
+        default="small",
+        metavar="SCALE",
+        help=f"{', '.join(SCALES)}: how large and how long [default %(default)s]",
+    )
+    parser.add_argument(
+        "--vocabularies",
+        type=whole,
+        nargs="+",
+        metavar="V",
+        help="words of each panel, cut to those that the data have [default the scale's]",
+    )
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        help=f"of {', '.join(METHODS)} [default all]; full always is",
+    )
+    parser.add_argument(
+        "--budgets",
+        type=budget,
+        nargs="+",
+        metavar="B",
+        help="of figure 1: fractions of the rows, or such as own+1%% [default the scale's]",
+    )
     numbers = {
-        "bits": "K of the hash function: it has 2^K buckets",
-        "buckets": "how many sample buckets",
-        "words": "how many words of each bucket",
-        "seed": "of the hash function and the sample",
+        "seeds": "runs of each point",
+        "rounds": "of each run",
+        "trials": "of settings, for each method and vocabulary",
     }
     for name, text in numbers.items():
-        default = getattr(BucketSettings, name)
-        parser.add_argument(f"--{name}", type=whole, default=default, help=f"{text} [default %(default)s]")
+        parser.add_argument(f"--{name}", type=whole, metavar="N", help=f"{text} [default the scale's]")
+    parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time [default one per core]")
+    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu or cuda [default %(default)s]")
     parser.add_argument(
-        "--near", nargs="+", default=(), metavar="WORD", help="all buckets of these words instead of a sample"
+        "--output",
+        type=path,
+        metavar="FOLDER",
+        help="of all runs and of the report [default runs/reproduction-SCALE]",
     )
-    parser.add_argument(
-        "--no-center",
-        dest="center",
-        action="store_false",
-        help="hash the rows as they are, as the paper does; by default their mean is subtracted first",
-    )
-    parser.add_argument("--output", type=path, metavar="PATH", help="the page [default RUN/buckets.html]")
-    parser.add_argument("--json", type=path, metavar="PATH", help="also the result as JSON")
+    parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
+    add_group(parser, "data", DataSettings, besides=("vocabulary",))
 
 
-def buckets(arguments: argparse.Namespace) -> None:
-    """Print the buckets and write the page."""
-    settings = BucketSettings(
-        bits=arguments.bits,
-        buckets=arguments.buckets,
-        words=arguments.words,
-        seed=arguments.seed,
-        center=arguments.center,
-        near=tuple(arguments.near),
+def reproduce(arguments: argparse.Namespace) -> None:
+    """Run what is missing, and write the report."""
+    options, told = read_options(arguments)
+    if told:
+        say(f"hashfed: {told}")
+    root: Path = arguments.output or Path("runs") / f"reproduction-{arguments.scale}"
+    jobs = _jobs(arguments.jobs, options.device)
+    require_reproduction_report()
+    data = LoadedData(options)
+    if arguments.dry_run:
+        _Bar(root).start(estimate(options, root, data)[0], jobs)
+        return
+    _make(root)
+    found = run_reproduction(options, root, jobs, _Bar(root), data, _command())
+    if "buckets" in options.experiments:
+        found = replace(found, buckets=_buckets(found, root))
+    written = write_reports(found, root)
+    print_reproduction(found, sys.stdout)
+    page = next(file for file in written if file.suffix == ".html")
+    print(f"\npage: {page}")
+
+
+def read_options(arguments: argparse.Namespace) -> tuple[Options, str]:
+    """What is asked for, and what to tell about it.
+
+    Raises:
+        HashfedError: naming an option, its value and what is allowed.
+
+    """
+    scale = scale_named(arguments.scale)
+    methods = tuple(arguments.methods or METHODS)
+    check_names("methods", methods, tuple(METHODS))
+    if FULL not in methods:
+        methods = (FULL, *methods)
+    if arguments.budgets:
+        check_budgets(arguments.budgets)
+        scale = replace(scale, budgets=tuple(arguments.budgets))
+    for name in ("seeds", "rounds", "trials"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise HashfedError(f"--{name} = {value}: must be at least 1")
+        if value is not None:
+            scale = replace(scale, **{name: value})
+    vocabularies = tuple(arguments.vocabularies or scale.vocabularies)
+    experiments = EXPERIMENTS if arguments.experiment == "all" else (arguments.experiment,)
+    options = Options(
+        experiments=experiments,
+        scale_name=arguments.scale,
+        scale=scale,
+        vocabularies=tuple(sorted(set(vocabularies))),
+        methods=tuple(sorted(methods, key=list(METHODS).index)),
+        data=_data(arguments),
+        device=arguments.device,
     )
-    run = experiments.RunFolder(arguments.run_folder)
-    output = arguments.output or run.path / "buckets.html"
-    check_output(output)
-    if arguments.json is not None:
-        check_output(arguments.json, "--json")
-    rows, vocabulary = read_rows(run)
-    found = find_buckets(rows, vocabulary, settings)
-    print_buckets(found, shutil.get_terminal_size().columns, sys.stdout)
-    if arguments.json is not None:
-        text = json.dumps(found.as_dict(), indent=1, ensure_ascii=False) + "\n"
-        write_atomically(arguments.json, text.encode())
-    write_buckets_page(found, rows, run.path.resolve().name, output)
-    print(f"\npage: {output}")
+    if not options.needs_runs():
+        return options, ""
+    kept, told = fitting_vocabularies(
+        lambda vocabulary: options.config(vocabulary, FULL, 1.0, 1), options.vocabularies
+    )
+    return replace(options, vocabularies=kept), told
+
+
+def _data(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the data that were given, checked."""
+    given = {name: text for name, text in overrides(arguments).items() if name.startswith("data.")}
+    data = load_config(None, given).data
+    return {name: getattr(data, name.removeprefix("data.")) for name in given}
+
+
+def _jobs(asked: int | None, device: str) -> int:
+    if asked is not None:
+        if asked < 1:
+            raise HashfedError(f"--jobs = {asked}: must be at least 1")
+        return asked
+    cores = usable_cores()
+    return min(cores, MOST_JOBS_ON_A_GPU) if device == "cuda" else cores
+
+
+def _make(root: Path) -> None:
+    """The folder of the reproduction, which is none of a run."""
+    if (root / "config.yaml").exists():
+        raise HashfedError(f"--output = {root}: the folder of a run; choose another")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HashfedError(f"--output = {root}: {error.strerror or error}") from None
+
+
+def _command() -> str:
+    return shlex.join(["hashfed", *sys.argv[1:]])
+
+
+def _buckets(found: Reproduction, root: Path) -> str:
+    """The page with buckets of the first full run, relative to ``root``; empty where there is none."""
+    first = next((row for row in found.runs if row.method == FULL and not row.failed), None)
+    if first is None:
+        return ""
+    rows, vocabulary = read_rows(RunFolder(root / first.folder))
+    buckets = find_buckets(rows, vocabulary, BucketSettings())
+    write_buckets_page(buckets, rows, Path(first.folder).name, root / BUCKETS_PAGE)
+    return BUCKETS_PAGE
+
+
+class _Bar:
+    """A bar with the time left, and a line for each run that ended; without a terminal the lines alone."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._bar: tqdm[Any] | None = None
+        self._ended = self._runs = 0
+
+    def start(self, estimate: Estimate, jobs: int) -> None:
+        """Say what is to come."""
+        left = estimate.runs - estimate.finished
+        self._ended, self._runs = estimate.finished, estimate.runs
+        if left:
+            there = f", {estimate.finished} of them finished" if estimate.finished else ""
+            free = shutil.disk_usage(_existing(self._root)).free
+            say(
+                f"{self._root}: {estimate.runs} runs and trials{there}; about "
+                f"{duration(estimate.seconds / min(jobs, left))} with {jobs} at a time, and about "
+                f"{show_bytes(estimate.bytes)} on disk ({show_bytes(free)} are free)"
+            )
+            if estimate.bytes > free:
+                raise HashfedError(
+                    f"--output = {self._root}: the disk has too little room: about "
+                    f"{show_bytes(estimate.bytes)} are needed, {show_bytes(free)} are free"
+                )
+        self._bar = tqdm(
+            total=estimate.seconds,
+            bar_format="{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]",
+            disable=None,
+            dynamic_ncols=True,
+        )
+        self._describe()
+
+    def advance(self, seconds: float) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(seconds)
+
+    def end(self, planned: Planned, score: Score) -> None:
+        """A line with the run's result."""
+        self._ended += 1
+        result = "failed" if score == FAILED else f"accuracy {score.accuracy:.2%}, nll {score.nll:.3f}"
+        tqdm.write(f"{planned.job.folder}: {result}", file=sys.stderr)
+        self._describe()
+
+    def finish(self) -> None:
+        """Leave the line as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _describe(self) -> None:
+        if self._bar is not None:
+            self._bar.set_description_str(f"{self._ended} of {self._runs} runs")
+
+
+def duration(seconds: float) -> str:
+    """Such as ``40 s``, ``12 min`` or ``3 h 5 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path

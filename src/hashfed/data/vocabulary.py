@@ -13,6 +13,19 @@ SPECIAL = ("<pad>", "<oov>", "<bos>", "<eos>")
 """Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i."""
 
 
+class TooFewWordsError(HashfedError):
+    """The texts have fewer words than were asked for.
+
+    Attributes:
+        there: how many they have.
+
+    """
+
+    def __init__(self, asked: int, there: int) -> None:
+        super().__init__(f"data.vocabulary = {asked}: the training clients have only {there} distinct words")
+        self.there = there
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """V words and four special symbols: n = V + 4 rows.
@@ -34,16 +47,14 @@ class Vocabulary:
         """The ``size`` most frequent words; equal counts in alphabetical order.
 
         Raises:
-            HashfedError: where the texts have fewer distinct words.
+            TooFewWordsError: where the texts have fewer distinct words.
 
         """
         counts: Counter[str] = Counter()
         for words in texts:
             counts.update(words)
         if size > len(counts):
-            raise HashfedError(
-                f"data.vocabulary = {size}: the training clients have only {len(counts)} distinct words"
-            )
+            raise TooFewWordsError(size, len(counts))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls(tuple(word for word, _ in ranked[:size]))
 

@@ -111,12 +111,23 @@ def load_data(config: Config) -> FederatedText:
 
 
 def train(
-    config: Config, progress: Progress | None = None, make_engine: MakeEngine = Simulation
+    config: Config,
+    progress: Progress | None = None,
+    make_engine: MakeEngine = Simulation,
+    load: Callable[[Config], FederatedText] = load_data,
+    measure_memory: bool = True,
 ) -> dict[str, Any]:
     """Train to ``config.rounds`` in ``config.folder()``, going on where an earlier call ended.
 
     Ctrl-C (SIGINT), SIGTERM and SIGHUP end the run after the work in hand is dropped and the last finished
     round saved; not those that this process was started to ignore (``nohup``).
+
+    Args:
+        config: of the run.
+        progress: told how it goes.
+        make_engine: what plays rounds.
+        load: gives the data of a configuration, such as a function that keeps those of the last.
+        measure_memory: whether the summary says a client's memory, which takes fresh processes; else 0.
 
     Returns:
         What ``summary.json`` holds.
@@ -129,7 +140,7 @@ def train(
     progress = progress or Silent()
     folder = RunFolder(config.folder())
     folder.check_tokenizer(config)
-    data = load_data(config)
+    data = load(config)
     facts = describe(data)
     folder.open(config, facts)
     try:
@@ -142,7 +153,7 @@ def train(
             progress.start(engine.state.round, config.rounds)
             try:
                 _rounds(engine, config, folder, progress)
-                summary = _finish(engine, config, folder)
+                summary = _finish(engine, config, folder, measure_memory)
             finally:
                 progress.finish()
             return summary
@@ -222,7 +233,7 @@ def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progres
             events.close()
 
 
-def _finish(engine: Engine, config: Config, folder: RunFolder) -> dict[str, Any]:
+def _finish(engine: Engine, config: Config, folder: RunFolder, measure_memory: bool) -> dict[str, Any]:
     """Evaluate on all held-out sentences and write the summary, unless that was done before."""
     summary: dict[str, Any] | None = folder.read_json("summary.json")
     if summary is not None and summary["rounds"] == config.rounds:
@@ -232,13 +243,18 @@ def _finish(engine: Engine, config: Config, folder: RunFolder) -> dict[str, Any]
     size, cost = len(engine.data.vocabulary), device_cost(lines)
     # Own rows and others: as many as clients held in the mean, for it says no fraction of its own.
     held = device_budget(config, size) if config.selection.extra is None else cost["rows"]
+    memory = (
+        measure_device_memory(config, engine.model, engine.data, engine.state.parameters)
+        if measure_memory
+        else {"memory_baseline": 0, "memory_peak": 0}
+    )
     summary = {
         "rounds": config.rounds,
         "method": config.retrieval.method,
         "budget": held / size,
         "evaluation": engine.evaluate(everything=True),
         "floors": folder.read_json("data.json")["floors"],
-        "device": cost | measure_device_memory(config, engine.model, engine.data, engine.state.parameters),
+        "device": cost | memory,
         "seconds_per_round": float(np.median(seconds)) if seconds else None,
     }
     folder.write_json("summary.json", summary)

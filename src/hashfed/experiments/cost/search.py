@@ -32,16 +32,20 @@ class Limits:
     Attributes:
         memory: predicted peak bytes above the libraries, None for no limit.
         traffic: bytes of all messages, down and up, None for no limit.
+        parameters: numbers on the device, the body and the rows it trains on; None for no limit.
 
     """
 
     memory: int | None = None
     traffic: int | None = None
+    parameters: int | None = None
 
     def hold(self, cost: ClientCost) -> bool:
         """Whether ``cost`` is affordable."""
-        return (self.memory is None or cost.memory <= self.memory) and (
-            self.traffic is None or cost.traffic <= self.traffic
+        return (
+            (self.memory is None or cost.memory <= self.memory)
+            and (self.traffic is None or cost.traffic <= self.traffic)
+            and (self.parameters is None or cost.parameters <= self.parameters)
         )
 
 

@@ -1,0 +1,87 @@
+"""Plays strands side by side: what is ready waits in a line, and a strand goes on when all it asked for is done."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from hashfed.experiments.reproduction.plan import Planned, Strand
+from hashfed.experiments.reproduction.tuning import Score
+
+Outcome = Callable[[Planned], Score | None]
+"""How a planned run came out; None where it is not finished."""
+
+
+@dataclass
+class _Step:
+    """What a strand asked for last."""
+
+    strand: Strand
+    asked: list[Planned]
+    scores: dict[int, Score] = field(default_factory=dict)
+
+
+class Schedule:
+    """Hands out runs and takes results.
+
+    Attributes:
+        planned: all runs that the strands have asked for so far, by strand, in their order.
+
+    """
+
+    def __init__(self, strands: Iterable[Strand], outcome: Outcome) -> None:
+        """``outcome`` is asked before a run is handed out: a finished one is not made again."""
+        self._outcome = outcome
+        self._ready: deque[tuple[_Step, int]] = deque()
+        self._open = 0
+        self._by_strand: list[list[Planned]] = []
+        for strand in strands:
+            mine: list[Planned] = []
+            self._by_strand.append(mine)
+            self._advance(strand, None, mine)
+
+    @property
+    def planned(self) -> list[Planned]:
+        """In the order of the strands."""
+        return [item for mine in self._by_strand for item in mine]
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left, neither ready nor running."""
+        return self._open == 0
+
+    def take(self) -> tuple[Planned, Callable[[Score], None]] | None:
+        """A run to begin now, with what is to be told when it ends; None while none is ready."""
+        if not self._ready:
+            return None
+        step, place = self._ready.popleft()
+        return step.asked[place], lambda score: self._finish(step, place, score)
+
+    def _finish(self, step: _Step, place: int, score: Score) -> None:
+        self._open -= 1
+        step.scores[place] = score
+        if len(step.scores) == len(step.asked):
+            mine = next(mine for mine in self._by_strand if step.asked[0] in mine)
+            self._advance(step.strand, step, mine)
+
+    def _advance(self, strand: Strand, step: _Step | None, mine: list[Planned]) -> None:
+        """Let a strand go on until it asks for something that is not finished, or ends."""
+        try:
+            if step is None:
+                asked = next(strand)
+            else:
+                asked = strand.send([step.scores[place] for place in range(len(step.asked))])
+            while True:
+                mine += asked
+                step = _Step(strand, asked)
+                for place, item in enumerate(asked):
+                    score = self._outcome(item)
+                    if score is None:
+                        self._ready.append((step, place))
+                        self._open += 1
+                    else:
+                        step.scores[place] = score
+                if len(step.scores) < len(asked):
+                    return
+                asked = strand.send([step.scores[place] for place in range(len(asked))])
+        except StopIteration:
+            return
