@@ -235,8 +235,9 @@ def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progres
 
 def _finish(engine: Engine, config: Config, folder: RunFolder, measure_memory: bool) -> dict[str, Any]:
     """Evaluate on all held-out sentences and write the summary, unless that was done before."""
-    summary: dict[str, Any] | None = folder.read_json("summary.json")
-    if summary is not None and summary["rounds"] == config.rounds:
+    summary: dict[str, Any] = folder.read_json("summary.json")
+    finished = summary is not None and summary["rounds"] == config.rounds
+    if finished and (summary["device"]["memory_peak"] or not measure_memory):
         return summary
     lines = folder.lines("metrics.jsonl")
     seconds = [line["play"] for line in folder.lines("timings.jsonl")]

@@ -24,13 +24,13 @@ def open_choices(options: Options) -> tuple[Choice, ...]:
         Choice("β₁, β₂ and bias correction of FedAdam.", "0.9, 0.99, with bias correction."),
         Choice(
             "Whether settings are tuned for each method, on which clients and at which budget.",
-            f"For each method and vocabulary, {scale.trials} trials of {scale.trial_rounds} rounds with seed 0 on "
-            f"validation clients at {scale.trial_budget:.0%} of the rows; the best in accuracy is taken for all "
-            "its budgets and seeds. Beyond the grid the search goes one step at a time from the best.",
+            f"For each method and vocabulary, {scale.trials} trials of {scale.trial_rounds} rounds with seed 0 "
+            f"on validation clients at {scale.trial_budget:.0%} of the rows; the best in accuracy is taken for "
+            "all its budgets and seeds. Beyond the grid the search goes one step at a time from the best.",
         ),
         Choice(
             "K and L of the hash ('from {2, 4, 6, 8}').",
-            "Searched from K = L = 8 within the same number of trials as the other methods have for their rates.",
+            "Searched from K = L = 8, within the number of trials that all methods have.",
         ),
         Choice(
             "Whether a client's own labels are always among its rows.",
@@ -43,11 +43,11 @@ def open_choices(options: Options) -> tuple[Choice, ...]:
         Choice("The softmax of the paper's methods.", "Over the rows held, uncorrected."),
         Choice(
             "Which client the device budget of table 2 is for.",
-            "The training client with most to predict in a round. Sizes within the memory are those whose predicted "
-            f"peak is at most {MARGIN:.0%} of the full model's; the measured peak stands beside it.",
+            "The training client with most to predict in a round. Sizes within the memory are those whose "
+            f"predicted peak is at most {MARGIN:.0%} of the full model's; the measured peak stands beside it.",
         ),
         Choice(
             "The 'unified' accuracy over vocabularies.",
-            "Targets are the words of the largest vocabulary; words that a model has no row for count as wrong.",
+            "Targets are the words of the largest vocabulary; those that a model has no row for are wrong.",
         ),
     )

@@ -5,8 +5,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashfed.experiments.reproduction.plan import Planned, Run, Trial
-from hashfed.experiments.reproduction.results import RunRow, TrialRow
+from hashfed.config import SOURCE, differences, identity
+from hashfed.display import shown
+from hashfed.errors import HashfedError
+from hashfed.experiments.reproduction.plan import Job, Planned, Run, Trial
+from hashfed.experiments.reproduction.results import FULL, RunRow, TrialRow
 from hashfed.experiments.reproduction.tuning import FAILED, Score, best_point
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.files import write_atomically
@@ -15,19 +18,19 @@ FAILURE = "failed.json"
 """In the folder of a run that has no result, for the same settings would fail again."""
 
 
-def failure(folder: Path) -> str:
-    """Why the run in ``folder`` has no result; empty where it may have one."""
+def failure(root: Path, job: Job) -> str:
+    """Why a run has no result; empty where it may have one, such as with other settings."""
     try:
-        return str(json.loads((folder / FAILURE).read_text(encoding="utf-8"))["reason"])
-    except FileNotFoundError:
-        return ""
+        found = json.loads((root / job.folder / FAILURE).read_text(encoding="utf-8"))
+        return str(found["reason"]) if found["identity"] == identity(job.config) else ""
     except (OSError, ValueError, KeyError, TypeError):
-        return ""  # half-written is not kept: the run is made again
+        return ""  # none, or damaged: the run is made again
 
 
-def keep_failure(folder: Path, reason: str) -> None:
+def keep_failure(root: Path, job: Job, reason: str) -> None:
     """Note that a run failed."""
-    write_atomically(folder / FAILURE, (json.dumps({"reason": reason}) + "\n").encode())
+    found = {"reason": reason, "identity": identity(job.config)}
+    write_atomically(root / job.folder / FAILURE, (json.dumps(found) + "\n").encode())
 
 
 def outcome(root: Path, planned: Planned) -> Score | None:
@@ -38,9 +41,9 @@ def outcome(root: Path, planned: Planned) -> Score | None:
 
     """
     job = planned.job
-    folder = root / job.folder
-    if failure(folder):
+    if failure(root, job):
         return FAILED
+    folder = root / job.folder
     summary = RunFolder(folder).read_json("summary.json") if folder.is_dir() else None
     if summary is None or summary["rounds"] != job.config.rounds:
         return None
@@ -48,6 +51,28 @@ def outcome(root: Path, planned: Planned) -> Score | None:
         return None
     found = summary["evaluation"]
     return Score(found["accuracy"], found["nll"])
+
+
+def same_outcome(root: Path, planned: Planned) -> Score | None:
+    """The same, of a run with just these settings.
+
+    Raises:
+        HashfedError: also where the folder holds a finished run with others.
+
+    """
+    found = outcome(root, planned)
+    if found is not None and found != FAILED:
+        folder = RunFolder(root / planned.job.folder)
+        changed = [item for item in differences(folder.config(), planned.job.config) if item[0] != SOURCE]
+        if planned.method == FULL:  # nothing is retrieved or selected
+            changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
+        if changed:
+            name, there, here = changed[0]
+            raise HashfedError(
+                f"{folder.path}: holds a run of another reproduction ({name} is {shown(there)} there, "
+                f"{shown(here)} here); choose another --output, or delete that folder"
+            )
+    return found
 
 
 def seconds(root: Path, planned: Sequence[Planned]) -> float:
@@ -85,7 +110,7 @@ def trial_rows(root: Path, planned: Sequence[Planned]) -> tuple[TrialRow, ...]:
     rows = []
     for item, score in scores.items():
         if score is not None:
-            failed = failure(root / item.job.folder)
+            failed = failure(root, item.job)
             rows.append(
                 TrialRow(
                     vocabulary=item.vocabulary,
@@ -124,7 +149,7 @@ def _memory(root: Path, planned: Sequence[Planned]) -> dict[tuple[object, ...], 
     found = {}
     for item in planned:
         measured = isinstance(item, Run) and item.job.measure_memory
-        if measured and outcome(root, item) is not None and not failure(root / item.job.folder):
+        if measured and outcome(root, item) is not None and not failure(root, item.job):
             device = RunFolder(root / item.job.folder).read_json("summary.json")["device"]
             found[_model_of(item)] = float(device["memory_peak"] - device["memory_baseline"])
     return found
@@ -137,7 +162,7 @@ def _run_row(root: Path, run: Run, memory: float) -> RunRow:
         "rows": config.data.vocabulary,
         "floors": {"oov_rate": math.nan},
     }
-    failed = failure(folder.path)
+    failed = failure(root, run.job)
     nothing = dict.fromkeys(("accuracy", "accuracy_with_oov", "top3_accuracy", "nll"), math.nan)
     no_device = dict.fromkeys(("rows", "parameters", "bytes_down", "bytes_up", "flops"), math.nan)
     summary = {"evaluation": nothing, "device": no_device} if failed else folder.read_json("summary.json")

@@ -56,7 +56,7 @@ def parameter_table(config: Config, vocabularies: tuple[int, ...]) -> tuple[Para
                 paper,
                 size * d,
                 "(V + 4)·d",
-                f"{share:.1%} of the model; 4 special symbols have a row, and the input embedding is the same table",
+                f"{share:.1%} of the model; 4 special symbols have rows, and the input embedding is the same",
             )
         )
         rows.append(_total(vocabulary, body + size * d, is_papers))
@@ -68,8 +68,8 @@ def parameter_table(config: Config, vocabularies: tuple[int, ...]) -> tuple[Para
 def _total(vocabulary: int, counted: int, is_papers: bool) -> ParameterRow:
     paper = PRINTED_TOTAL.get(vocabulary, "") if is_papers else ""
     note = (
-        f"the paper's is 3·(3·96² + 2·96·1536) + 96·V = {printed_formula(vocabulary, PAPER_FFN):,.0f}: without "
-        "the projection after attention, biases, gains and special symbols"
+        f"the paper's is 3·(3·96² + 2·96·1536) + 96·V = {printed_formula(vocabulary, PAPER_FFN):,.0f}: "
+        "without the projection after attention, biases, gains and special symbols"
         if paper
         else ""
     )

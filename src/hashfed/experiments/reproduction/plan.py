@@ -1,4 +1,4 @@
-"""The runs of a reproduction: a strand for each vocabulary and method, trials first, then what they are for."""
+"""The runs of a reproduction: for each vocabulary and method a strand, its trials first."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace

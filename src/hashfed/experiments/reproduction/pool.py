@@ -16,9 +16,6 @@ from hashfed.errors import HashfedError
 from hashfed.experiments.reproduction import worker
 from hashfed.experiments.reproduction.plan import Job
 
-SECONDS_TO_SAVE = 600
-"""How long processes may take to finish the step in hand and save, when they are to stop."""
-
 
 @dataclass(frozen=True)
 class News:
@@ -64,7 +61,7 @@ class Pool:
                 process.stdin.close()
         for process in self._processes.values():
             with suppress(subprocess.TimeoutExpired):
-                process.wait(SECONDS_TO_SAVE)
+                process.wait(worker.SECONDS_TO_SAVE)
 
     def begin(self, job: Job) -> int:
         """Give a job to a free process; the place of it."""

@@ -113,8 +113,10 @@ def fitting_vocabularies(
 def estimate(options: Options, root: Path, data: LoadedData) -> tuple[Estimate, dict[str, float]]:
     """What is to come, and the seconds of each run by folder."""
     planned = foreseen(options, data.get)
-    seconds = seconds_by_run(options, planned, data.get)
     finished = [item for item in planned if gather.outcome(root, item) is not None]
+    if len(finished) == len(planned):
+        return Estimate(len(planned), len(planned), 0.0, 0), {}
+    seconds = seconds_by_run(options, planned, data.get)
     left = sum(seconds.values()) - sum(seconds[item.job.folder] for item in finished)
     sizes = {vocabulary: len(data.get(vocabulary).vocabulary) for vocabulary in options.vocabularies}
     size = bytes_to_write(root, planned, sizes)
@@ -132,7 +134,7 @@ def reproduce(
 
     """
     before, seconds = estimate(options, root, data)
-    schedule = Schedule(strands(options, data.get), lambda item: gather.outcome(root, item))
+    schedule = Schedule(strands(options, data.get), lambda item: gather.same_outcome(root, item))
     watcher.start(before, jobs)
     try:
         _play(schedule, root, jobs, watcher, seconds)
@@ -173,13 +175,12 @@ def _play(schedule: Schedule, root: Path, jobs: int, watcher: Watcher, seconds: 
 
 
 def _score(root: Path, planned: Planned, kind: str, value: object) -> Score:
-    folder = root / planned.job.folder
     if kind == worker.FAILED:
-        gather.keep_failure(folder, str(value))
+        gather.keep_failure(root, planned.job, str(value))
         return FAILED
     score = gather.outcome(root, planned)
     if score is None:
-        raise RuntimeError(f"{folder}: a run that was reported as done is not finished")
+        raise RuntimeError(f"{planned.job.folder}: a run that was reported as done is not finished")
     return score
 
 

@@ -87,19 +87,19 @@ SCALES: dict[str, Scale] = {
     "small": Scale(
         vocabularies=(10_000,),
         budgets=(0.05, 0.1, 0.3, 0.6),
-        rounds=400,
+        rounds=300,
         cohort=16,
         sentences=64,
         seeds=2,
-        trials=10,
-        trial_rounds=60,
+        trials=8,
+        trial_rounds=40,
         trial_budget=0.1,
         grid={
             "client.learning_rate": (0.1,),
             "server.learning_rate": (10**-1.5, 0.01),
             "server.epsilon": (1e-4,),
         },
-        capacities=("ffn", "embedding"),
+        capacities=("ffn",),
         sample=2000,
     ),
     "paper": Scale(

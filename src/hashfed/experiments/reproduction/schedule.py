@@ -1,4 +1,4 @@
-"""Plays strands side by side: what is ready waits in a line, and a strand goes on when all it asked for is done."""
+"""Plays strands side by side: a strand goes on when all the runs that it asked for are done."""
 
 from collections import deque
 from collections.abc import Callable, Iterable

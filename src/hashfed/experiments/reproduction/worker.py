@@ -24,11 +24,14 @@ from hashfed.engines import Interrupted
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.lack import lack_of_memory
 from hashfed.errors import HashfedError, HashfedWarning
+from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import load_data, train
 from hashfed.federated.divergence import DivergedError
 
 ROUND, DONE, FAILED, MISTAKE, STOPPED, BUG = "round", "done", "failed", "mistake", "stopped", "bug"
 """Kinds of lines; the text of the last four says why."""
+SECONDS_TO_SAVE = 600
+"""How long a process may take to finish the step in hand and save, when it is to stop."""
 
 
 class _Told:
@@ -95,6 +98,8 @@ def _read(asked: "queue.SimpleQueue[str | None]") -> None:
 
 def _make(task: dict[str, Any], load: _LastData, output: IO[str]) -> None:
     config = make_config(task["config"])
+    # Of a parent that was killed, the process that made this run may still be saving it.
+    RunFolder(config.folder()).wait_until_free(SECONDS_TO_SAVE)
     try:
         with lack_of_memory():
             train(config, _Told(output), load=load, measure_memory=task["measure_memory"])
