@@ -14,6 +14,10 @@ class HashfedError(Exception):
     """
 
 
+class ClientDivergedError(HashfedError):
+    """A client's numbers are of no use: the training diverged. The server's state is as it was."""
+
+
 class HashfedWarning(UserWarning):
     """Something that the user should know and that stops nothing; one line, which the command line prints."""
 

@@ -173,7 +173,7 @@ class Simulation:
                 try:
                     update, too_long = accept_update(config.server, played.update, played.tail)
                 except HashfedError as error:
-                    raise HashfedError(f"round {number}: client {report.client}: {error}") from None
+                    raise type(error)(f"round {number}: client {report.client}: {error}") from None
                 clipped += too_long
                 reports.append(report)
                 if played.residual is not None:

@@ -9,7 +9,7 @@ import torch
 
 from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
-from hashfed.errors import HashfedError
+from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, WorkSpace, output_gradients
@@ -93,7 +93,7 @@ def hash_queries(
     with torch.no_grad():
         queries = _queries(model, local, sentences)
     if not bool(torch.isfinite(queries.sum())):
-        raise HashfedError("a client's queries are not finite: the training diverged")
+        raise ClientDivergedError("a client's queries are not finite: the training diverged")
     queries = queries.cpu()
     sketch = {} if sketcher is None else dict(sketcher.encode(queries))
     return ClientKeys(welcome.round, dict(encoder.encode(queries)), sketch)

@@ -22,7 +22,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from hashfed.errors import HashfedError
+from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.retrieval.checks import check_ids
 from hashfed.retrieval.planes import Planes
 
@@ -270,11 +270,11 @@ class Update:
         """Refuse the loss of a model that was of no use already.
 
         Raises:
-            HashfedError: where it is NaN, or its magnitude above ``LARGEST_LOSS``.
+            ClientDivergedError: where it is NaN, or its magnitude above ``LARGEST_LOSS``.
 
         """
         if not abs(self.loss) <= LARGEST_LOSS:
-            raise HashfedError(
+            raise ClientDivergedError(
                 f"loss = {self.loss}: must be finite, within ±{LARGEST_LOSS:g}; "
                 "the training diverged: lower client.learning_rate or server.learning_rate"
             )
@@ -283,7 +283,7 @@ class Update:
         """Refuse an update that would ruin the model, or the moments of its optimizer.
 
         Raises:
-            HashfedError: where a value is NaN, or its magnitude above ``LARGEST_CHANGE``.
+            ClientDivergedError: where a value is NaN, or its magnitude above ``LARGEST_CHANGE``.
 
         """
         for name, value in self.tensors().items():
@@ -294,7 +294,7 @@ class Update:
                 found = "is not finite"
                 if math.isfinite(least) and math.isfinite(most):
                     found = f"is {most if most > -least else least:g}, not within ±{LARGEST_CHANGE:g}"
-                raise HashfedError(
+                raise ClientDivergedError(
                     f"returned a change of {name} that {found}; "
                     "the training diverged: lower client.learning_rate or server.learning_rate, "
                     "or set client.clip"

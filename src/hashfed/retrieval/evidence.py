@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hashfed.errors import HashfedError
+from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.retrieval.protocol import Candidates, Powers
 from hashfed.retrieval.settings import RetrievalSettings
 
@@ -69,7 +69,7 @@ def softmax_mass(
         else:
             mass += torch.mv(powers, (share / sums).to(powers.dtype))
     if not bool(torch.isfinite(mass.sum())):
-        raise HashfedError("the softmax of a client's queries is not finite: the training diverged")
+        raise ClientDivergedError("the softmax of a client's queries is not finite: the training diverged")
     return np.asarray(mass.numpy(), np.float64)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from hashfed.errors import HashfedError
+from hashfed.errors import ClientDivergedError, HashfedError
 
 GATHERED_NUMBERS = 1 << 22
 """Most numbers of found rows held at a time (16 MiB), whatever k and d."""
@@ -37,7 +37,7 @@ def neighbor_mass(rows: torch.Tensor, queries: torch.Tensor, neighbors: int, sea
 
     """
     if not bool(torch.isfinite(queries.sum())):
-        raise HashfedError("a client's queries are not finite: the training diverged")
+        raise ClientDivergedError("a client's queries are not finite: the training diverged")
     size, dimension = rows.shape
     mass = np.zeros(size)
     if len(queries) == 0:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hashfed.errors import HashfedError
+from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.hashing.kmeans import weighted_kmeans
 from hashfed.retrieval.evidence import CHUNK_LOGITS, PLAIN, TILE_LOGITS
 from hashfed.retrieval.protocol import Powers
@@ -120,7 +120,9 @@ def make_planes(
         powers = None
     if not bool(points.abs().amax() <= LARGEST_POINT):
         # Its logits would not be finite, nor what comes back for it, which moves every row.
-        raise HashfedError("a client's queries are not finite, or absurdly large: the training diverged")
+        raise ClientDivergedError(
+            "a client's queries are not finite, or absurdly large: the training diverged"
+        )
     points = points.to(rows.device)
     certain = selection.log_weight == 0
     sure = selection.ids[certain]

@@ -11,7 +11,8 @@ from hashfed.experiments.cost.workload import busiest_and_median
 
 MARGIN = 0.97
 """Of the full model's predicted memory: predictions are some percent off, and the measured peak must fit."""
-FFN_STEP = 32
+FFN_STEPS = 48
+"""Steps of the model's own width, by which it grows: 32 of the paper's 1,536."""
 LIMITS = ("parameters", "memory")
 CAPACITIES = ("ffn", "embedding", "blocks")
 
@@ -63,7 +64,7 @@ def largest_sizes(config: Config, data: FederatedText, capacities: tuple[str, ..
 def _grown(search: Search, capacity: str, limits: Limits) -> Config | None:
     config = search.config
     if capacity == "ffn":
-        found, now, step = search.ffn(limits), config.model.ffn, FFN_STEP
+        found, now, step = search.ffn(limits), config.model.ffn, max(1, config.model.ffn // FFN_STEPS)
     elif capacity == "embedding":
         found, now, step = search.width(limits), config.model.embedding, 1
     else:

@@ -23,7 +23,7 @@ from hashfed.data import FederatedText
 from hashfed.engines import Interrupted
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.lack import lack_of_memory
-from hashfed.errors import HashfedError, HashfedWarning
+from hashfed.errors import ClientDivergedError, HashfedError, HashfedWarning
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import load_data, train
 from hashfed.federated.divergence import DivergedError
@@ -109,7 +109,7 @@ def _make(task: dict[str, Any], load: _LastData, output: IO[str]) -> None:
     except Interrupted:
         say(output, STOPPED)
         sys.exit(0)
-    except DivergedError as error:
+    except (ClientDivergedError, DivergedError) as error:
         say(output, FAILED, str(error))
     except HashfedError as error:
         say(output, MISTAKE, str(error))
