@@ -24,9 +24,9 @@ def open_choices(options: Options) -> tuple[Choice, ...]:
         Choice("β₁, β₂ and bias correction of FedAdam.", "0.9, 0.99, with bias correction."),
         Choice(
             "Whether settings are tuned for each method, on which clients and at which budget.",
-            f"For each method and vocabulary, {scale.trials} trials of {scale.trial_rounds} rounds, seed 0, on "
-            f"validation clients at {scale.trial_budget:.0%} of the rows; the best in accuracy is taken for "
-            "all budgets and seeds. Beyond the grid the search goes one step at a time from the best.",
+            f"For each method and vocabulary, {scale.trials} trials of {scale.trial_rounds} rounds, seed 0, "
+            f"on validation clients at {scale.trial_budget:.0%} of the rows; the best in accuracy is taken "
+            "for all budgets and seeds. Beyond the grid the search goes one step at a time from the best.",
         ),
         Choice(
             "K and L of the hash ('from {2, 4, 6, 8}').",
