@@ -43,8 +43,8 @@ def open_choices(options: Options) -> tuple[Choice, ...]:
         Choice("The softmax of the paper's methods.", "Over the rows held, uncorrected."),
         Choice(
             "Which client the device budget of table 2 is for.",
-            "The training client with most to predict in a round. Sizes within the memory are those whose "
-            f"predicted peak is at most {MARGIN:.0%} of the full model's; the measured peak stands beside it.",
+            "The training client with most to predict in a round. Sizes within memory have a "
+            f"predicted peak of at most {MARGIN:.0%} of the full model's; the measured peak stands beside it.",
         ),
         Choice(
             "The 'unified' accuracy over vocabularies.",
