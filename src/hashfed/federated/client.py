@@ -9,7 +9,7 @@ import torch
 
 from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
-from hashfed.errors import ClientDivergedError, HashfedError
+from hashfed.errors import ClientDivergedError
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, WorkSpace, output_gradients

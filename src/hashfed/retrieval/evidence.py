@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hashfed.errors import ClientDivergedError, HashfedError
+from hashfed.errors import ClientDivergedError
 from hashfed.retrieval.protocol import Candidates, Powers
 from hashfed.retrieval.settings import RetrievalSettings
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from hashfed.errors import ClientDivergedError, HashfedError
+from hashfed.errors import ClientDivergedError
 
 GATHERED_NUMBERS = 1 << 22
 """Most numbers of found rows held at a time (16 MiB), whatever k and d."""

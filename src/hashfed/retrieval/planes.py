@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hashfed.errors import ClientDivergedError, HashfedError
+from hashfed.errors import ClientDivergedError
 from hashfed.hashing.kmeans import weighted_kmeans
 from hashfed.retrieval.evidence import CHUNK_LOGITS, PLAIN, TILE_LOGITS
 from hashfed.retrieval.protocol import Powers

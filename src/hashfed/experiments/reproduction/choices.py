@@ -44,7 +44,7 @@ def open_choices(options: Options) -> tuple[Choice, ...]:
         Choice(
             "Which client the device budget of table 2 is for.",
             "The training client with most to predict in a round. Sizes within memory have a "
-            f"predicted peak of at most {MARGIN:.0%} of the full model's; the measured peak stands beside it.",
+            f"predicted peak of at most {MARGIN:.0%} of the full model's; the measured one stands beside.",
         ),
         Choice(
             "The 'unified' accuracy over vocabularies.",
