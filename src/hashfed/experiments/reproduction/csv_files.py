@@ -46,7 +46,7 @@ def read_runs(path: Path) -> tuple[RunRow, ...]:
 
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()  # as it is: csv reads the ends of lines itself
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except OSError as error:
         raise HashfedError(f"{path}: cannot be read ({error.strerror or error})") from None

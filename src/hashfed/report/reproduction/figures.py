@@ -222,4 +222,4 @@ def _logarithmic(axis: "Axes", shares: Sequence[float]) -> None:
     axis.set_xlim(low, high)
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.set_xticks([], minor=True)
-    axis.set_xlabel(f"{COMPUTED[:-1]}, logarithmic)")
+    axis.set_xlabel(COMPUTED)

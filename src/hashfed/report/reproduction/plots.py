@@ -265,7 +265,7 @@ def _ends(found: Reproduction, vocabulary: int) -> tuple[float, float]:
 
 def _logarithmic(ends: tuple[float, float]) -> dict[str, Any]:
     return {
-        "title": axis_title(f"{COMPUTED[:-1]}, logarithmic)"),
+        "title": axis_title(COMPUTED),
         "type": "log",
         "range": [math.log10(end) for end in ends],
         "tickvals": list(TICKS),

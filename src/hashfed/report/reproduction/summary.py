@@ -110,4 +110,4 @@ def _of_devices(found: Reproduction) -> list[str]:
 
 
 def _gain(row: DeviceRow) -> str:
-    return f"{texts.points(row.gain.mean)} points ({title(row.method)}, {texts.size(row.first)})"
+    return f"{texts.points(row.gain.mean)} points ({title(row.method)}: {texts.size(row.first)})"

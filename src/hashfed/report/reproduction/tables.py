@@ -13,7 +13,7 @@ from hashfed.report.page import NONE, shown, times
 from hashfed.report.reproduction import texts
 from hashfed.report.reproduction.looks import title
 
-POINTS, NATS = f"within {WITHIN_POINTS} points from", f"within {WITHIN_NATS} nats from"
+WITHIN = (f"{WITHIN_POINTS} points", f"{WITHIN_NATS} nats")
 PAPER_SAYS = "The paper"
 CAPACITIES = {"ffn": "FFN", "embedding": "embedding", "blocks": "blocks"}
 VERDICTS = {True: "yes", False: "no", None: "not measured"}
@@ -61,7 +61,7 @@ def smallest_table(found: Reproduction) -> Table:
     """The smallest budgets that are as good as full, by method and vocabulary."""
     header = ["Method"]
     for vocabulary in found.vocabularies:
-        header += [f"{vocabulary:,} words: {within}" for within in (POINTS, NATS)]
+        header += [f"{vocabulary:,} words, {within}" for within in WITHIN]
     lines = []
     for method in partial_methods(found):
         cells = [title(method)]
@@ -137,19 +137,16 @@ def parameter_table(found: Reproduction) -> Table:
 
 
 def device_tables(found: Reproduction) -> list[Table]:
-    """Table 2: the wider FFN as in the paper, and the other sizes; each under the full models."""
+    """Table 2: the wider FFN as in the paper, and the other sizes; each with the full models."""
     rows = device_rows(found)
-    parts = (
-        ("ffn", "A wider FFN, as in the paper", {"ffn"}),
-        ("other", "Other sizes: embedding and blocks", {"embedding", "blocks"}),
-    )
+    wider = [row for row in rows if row.capacity in ("", "ffn")]
+    others = [row for row in rows if row.capacity != "ffn"]
     tables = []
-    for name, caption, capacities in parts:
-        lines = [row for row in rows if row.capacity in capacities or (name == "ffn" and not row.capacity)]
-        if name == "other" and lines:
-            lines = [row for row in rows if row.capacity in capacities or not row.capacity]
-        if lines:
-            tables.append(_device_table(found, f"table2-{name}", caption, lines, rows))
+    if wider:
+        tables.append(_device_table(found, "table2-ffn", "A wider FFN, as in the paper", wider, rows))
+    if any(row.capacity for row in others):
+        caption = "Other sizes: embedding and blocks"
+        tables.append(_device_table(found, "table2-other", caption, others, rows))
     return tables
 
 
@@ -312,10 +309,10 @@ def _device_table(
     many = len(found.vocabularies) > 1
     header = [
         *("Method", "Words", "Model", "Within", "Accuracy (%)", "Gain (points)", f"{PAPER_SAYS}: gain"),
-        *("Each seed", "Computed", "Parameters", "Memory", f"{PAPER_SAYS}: accuracy (%), parameters"),
+        *("Parameters", "Memory", "Computed", "Each seed", f"{PAPER_SAYS}: accuracy (%), parameters"),
     ]
     if many:
-        header.insert(8, "Unified (%)")
+        header.insert(header.index("Each seed"), "Unified (%)")
     note = (
         "The full model, and the largest models with some of the rows that fit within its parameters on "
         "the device, or its memory. Memory is the measured peak of a client's process above its libraries. "
@@ -343,11 +340,11 @@ def _device_cells(row: DeviceRow, full: DeviceRow | None, many: bool) -> tuple[s
         texts.accuracy(row.accuracy) + (f" ({len(row.failed)} failed)" if row.failed else ""),
         texts.points(row.gain.mean),
         NONE if is_full else paper_gain(row),
-        texts.each_seed(row.gain, 2),
-        *((NONE if math.isnan(row.unified.mean) else texts.accuracy(row.unified),) if many else ()),
-        texts.budget(row.budget, computed),
-        _with_ratio(texts.whole(row.parameters), row, full, lambda one: one.parameters),
+        _with_ratio(texts.millions(row.parameters), row, full, lambda one: one.parameters),
         _with_ratio(texts.memory(row.memory), row, full, lambda one: one.memory),
+        texts.budget(row.budget, computed),
+        *((NONE if math.isnan(row.unified.mean) else texts.accuracy(row.unified),) if many else ()),
+        texts.each_seed(row.gain, 2),
         f"{paper}, {printed.parameters / 1e6:.2f}M" if printed else NONE,
     )
 

@@ -64,7 +64,7 @@ def _gain_lines(found: Reproduction) -> list[tuple[str, ...]]:
                 f"{row.vocabulary:,}",
                 texts.size(row.first),
                 "" if is_full else row.limit,
-                texts.whole(row.parameters),
+                texts.millions(row.parameters),
                 texts.memory(row.memory),
                 texts.accuracy(row.accuracy),
                 "" if is_full else texts.points(row.gain.mean),

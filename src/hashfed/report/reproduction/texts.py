@@ -61,9 +61,9 @@ def smallest_nats(found: Smallest) -> str:
     return smallest(found.nats, found.known)
 
 
-def whole(value: float) -> str:
-    """A number of parameters."""
-    return NONE if math.isnan(value) else f"{value:,.0f}"
+def millions(value: float) -> str:
+    """A number of parameters, as the paper writes it."""
+    return NONE if math.isnan(value) else f"{value / 1e6:.2f}M"
 
 
 def memory(value: float) -> str:
