@@ -131,6 +131,7 @@ def test_smallest_budgets(tmp_path: Path) -> None:
     assert table["Ours, planes"] == ["1.4% (own+1%)"] * 2
     assert table["Exact MIPS"] == ["–", "–"], "it has not run"
     assert "monotone" in page.text
+    assert set(re.findall(r'data-run="(\d)"', page.source)) == {"0", "1", "5"}, "switches of what is drawn"
     result = (
         "1,000 words: full reaches an accuracy of 20.50\u00a0±\u00a00.71% and 5.000\u00a0±\u00a00.000 nats."
     )
@@ -156,15 +157,15 @@ def test_table_2_has_the_papers_column_beside_ours(page: Page) -> None:
     ] * 2
     named = [dict(zip(header, line, strict=True)) for line in lines]
     full, hashed = named[0], named[1]
-    assert full["The paper: accuracy (%), parameters"] == "24.54\u00a0±\u00a00.16, 1.92M"
-    assert hashed["The paper: accuracy (%), parameters"] == "24.72\u00a0±\u00a00.16, 1.71M"
-    assert (hashed["Within"], hashed["The paper: gain"]) == ("parameters", "+0.18 (10K)")
+    assert full["Paper's accuracy (%), parameters"] == "24.54\u00a0±\u00a00.16, 1.92M"
+    assert hashed["Paper's accuracy (%), parameters"] == "24.72\u00a0±\u00a00.16, 1.71M"
+    assert (hashed["Within"], hashed["Paper's gain"]) == ("parameters", "+0.18 (10K)")
     assert (hashed["Parameters"], hashed["Memory"]) == ("1.90M (0.97×)", "33.0 MB (0.97×)")
     assert hashed["Gain (points)"] == "+0.34"
     assert hashed["Each seed"] == "+0.33, +0.35, +0.35"
-    assert (full["Gain (points)"], full["The paper: gain"], full["Memory"]) == ("–", "–", "34.0 MB")
-    assert named[6]["The paper: gain"] == "+0.79 (80K)", "the nearest of the paper's, named"
-    assert named[6]["The paper: accuracy (%), parameters"] == "–"
+    assert (full["Gain (points)"], full["Paper's gain"], full["Memory"]) == ("–", "–", "34.0 MB")
+    assert named[6]["Paper's gain"] == "+0.79 (80K)", "the nearest of the paper's, named"
+    assert named[6]["Paper's accuracy (%), parameters"] == "–"
     assert float(full["Unified (%)"][:5]) < float(full["Accuracy (%)"][:5])
     others = page.rows["Other sizes: embedding and blocks"]
     assert {line[2].replace("\u00a0", " ") for line in others[1:]} == {

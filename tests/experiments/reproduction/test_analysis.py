@@ -61,9 +61,16 @@ def test_the_share_of_a_failed_budget_is_that_of_others_or_its_label() -> None:
     assert point.share == pytest.approx(0.11)
     (point,) = curve([failed_row("planes", "0.1")], V, "planes")
     assert point.share == 0.1
-    own, tenth = curve([failed_row("planes", "own+1%"), run_row("planes", "0.1")], V, "planes")[::-1]
+
+
+def test_own_rows_and_others_that_failed_do_not_stand_in_the_way_of_larger_budgets() -> None:
+    runs = [*FULL, *at("0.1", 0.2, 0.21), failed_row("planes", "own+1%")]
+    own, tenth = curve(runs, V, "planes")
     assert (own.budget, tenth.budget) == ("own+1%", "0.1")
     assert math.isnan(own.share)
+    found = smallest(runs, V, "planes")
+    assert found.points is not None
+    assert found.points.point == tenth
 
 
 def test_full_runs_are_those_of_the_papers_sizes_with_a_result() -> None:

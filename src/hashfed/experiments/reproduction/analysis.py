@@ -134,11 +134,14 @@ def full_runs(runs: Sequence[RunRow], vocabulary: int) -> dict[int, RunRow]:
 
 
 def curve(runs: Sequence[RunRow], vocabulary: int, method: str) -> tuple[Point, ...]:
-    """The points of a method in figure 1, from the smallest share; failed runs are in none of the means."""
+    """The points of a method in figure 1, from the smallest share; failed runs are in none of the means.
+
+    A share that nothing tells, of own rows and others, comes first.
+    """
     mine = [run for run in runs if _drawn(run, vocabulary) and run.method == method]
     budgets = dict.fromkeys(run.budget for run in mine)
     points = [_point(runs, [run for run in mine if run.budget == budget]) for budget in budgets]
-    return tuple(sorted(points, key=lambda point: (math.isnan(point.share), point.share, point.budget)))
+    return tuple(sorted(points, key=_place))
 
 
 def gaps(runs: Sequence[RunRow], vocabulary: int, method: str) -> tuple[Gap, ...]:
@@ -195,6 +198,10 @@ def _point(runs: Sequence[RunRow], mine: Sequence[RunRow]) -> Point:
         finished,
         tuple(run for run in in_order if run.failed),
     )
+
+
+def _place(point: Point) -> tuple[float, str]:
+    return 0.0 if math.isnan(point.share) else point.share, point.budget
 
 
 def _share_of_label(runs: Sequence[RunRow], failed: RunRow) -> float:

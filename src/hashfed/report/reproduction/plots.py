@@ -71,7 +71,10 @@ def figure1_plots(found: Reproduction) -> list[dict[str, Any]]:
         figures = [plot(found, vocabulary) for vocabulary in shown_vocabularies(found)]
         figures = [figure for figure in figures if figure["json"]["data"]]
         if figures:
-            legend = [_switch(method) for method in methods]
+            drawn = {
+                run for figure in figures for trace in figure["json"]["data"] for run in trace["meta"]["runs"]
+            }
+            legend = [_switch(method) for method in methods if looks.place(method) in drawn]
             made.append({"title": title, "note": note, "legend": legend, "figures": figures})
     return made
 

@@ -15,7 +15,7 @@ from hashfed.experiments.reproduction.device_budget import DeviceRow, best_gain,
 from hashfed.experiments.reproduction.results import Reproduction
 from hashfed.report.reproduction import texts
 from hashfed.report.reproduction.looks import title
-from hashfed.report.reproduction.tables import PAPER_SAYS, paper_gain, partial_methods
+from hashfed.report.reproduction.tables import paper_gain, partial_methods
 
 
 def heading(found: Reproduction) -> str:
@@ -104,7 +104,7 @@ def _of_devices(found: Reproduction) -> list[str]:
             nearest = next(row for row in rows if row.vocabulary == vocabulary)
             said.append(
                 f"{vocabulary:,} words, table 2, largest gain over full: {'; '.join(gains)}; "
-                f"{PAPER_SAYS.lower()}: {paper_gain(nearest)}."
+                f"the paper: {paper_gain(nearest)}."
             )
     return said
 

@@ -14,7 +14,6 @@ from hashfed.report.reproduction import texts
 from hashfed.report.reproduction.looks import title
 
 WITHIN = (f"{WITHIN_POINTS} points", f"{WITHIN_NATS} nats")
-PAPER_SAYS = "The paper"
 CAPACITIES = {"ffn": "FFN", "embedding": "embedding", "blocks": "blocks"}
 VERDICTS = {True: "yes", False: "no", None: "not measured"}
 
@@ -130,7 +129,7 @@ def parameter_table(found: Reproduction) -> Table:
     return Table(
         "table1",
         "Parameters of the model",
-        ("Part", PAPER_SAYS, "Counted", "Formula", "Note"),
+        ("Part", "The paper", "Counted", "Formula", "Note"),
         lines,
         frozenset({3, 4}),
     )
@@ -308,8 +307,8 @@ def _device_table(
 ) -> Table:
     many = len(found.vocabularies) > 1
     header = [
-        *("Method", "Words", "Model", "Within", "Accuracy (%)", "Gain (points)", f"{PAPER_SAYS}: gain"),
-        *("Parameters", "Memory", "Computed", "Each seed", f"{PAPER_SAYS}: accuracy (%), parameters"),
+        *("Method", "Words", "Model", "Within", "Accuracy (%)", "Gain (points)", "Paper's gain"),
+        *("Parameters", "Memory", "Computed", "Each seed", "Paper's accuracy (%), parameters"),
     ]
     if many:
         header.insert(header.index("Each seed"), "Unified (%)")

@@ -8,7 +8,7 @@ from hashfed.experiments.reproduction.results import FULL, Reproduction
 from hashfed.report.columns import print_columns
 from hashfed.report.reproduction import texts
 from hashfed.report.reproduction.looks import title
-from hashfed.report.reproduction.tables import PAPER_SAYS, paper_gain, parameter_table
+from hashfed.report.reproduction.tables import paper_gain, parameter_table
 
 
 def print_reproduction(found: Reproduction, file: TextIO) -> None:
@@ -53,7 +53,7 @@ def _gain_lines(found: Reproduction) -> list[tuple[str, ...]]:
         "memory",
         "accuracy",
         "gain",
-        PAPER_SAYS.lower(),
+        "the paper",
     )
     lines: list[tuple[str, ...]] = [header]
     for row in device_rows(found):
