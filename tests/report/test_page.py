@@ -2,7 +2,6 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from hashfed.report.page import (
     times,
 )
 from hashfed.report.results import unique_names
+from pages import Page
 
 pytest.importorskip("jinja2")
 plotly = pytest.importorskip("plotly.offline")
@@ -92,51 +92,6 @@ def setting_names(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, 
             yield from setting_names(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
-
-
-class Page(HTMLParser):
-    """The cells of tables by caption and row, what the page would load, and its text."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8").replace(plotly.get_plotlyjs(), "")
-        self.tables: dict[str, dict[str, list[str]]] = {}
-        self.loads: list[str] = []
-        self.text = ""
-        self.figures: list[dict[str, Any]] = []
-        self._in: list[str] = []
-        self._table: dict[str, list[str]] = {}
-        self.feed(self.source)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self._in.append(tag)
-        if tag in ("meta", "link", "line"):
-            self._in.pop()
-        self.loads += [value or "" for name, value in attributes if name in ("src", "href", "srcset", "data")]
-        if tag == "tr":
-            self._row: list[str] = []
-        if tag in ("td", "th", "caption"):
-            self._cell = ""
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("meta", "link", "line"):
-            return
-        assert self._in.pop() == tag, "tags are nested"
-        if tag == "caption":
-            self._table = self.tables.setdefault(self._cell, {})
-        if tag in ("td", "th"):
-            self._row.append(self._cell.strip())
-        if tag == "tr":
-            self._table[self._row[0]] = self._row[1:]
-
-    def handle_data(self, data: str) -> None:
-        inside = self._in[-1] if self._in else ""
-        if inside == "script" and data.startswith("{"):
-            self.figures.append(json.loads(data))
-        elif inside not in ("script", "style"):
-            self.text += data
-            if any(tag in self._in for tag in ("td", "th", "caption")):
-                self._cell += " " + data if inside == "span" else data
 
 
 def page_of(tmp_path: Path, *runs: RunFolder) -> Page:

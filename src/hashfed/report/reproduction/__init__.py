@@ -1,0 +1,54 @@
+"""What a reproduction of the paper's experiments shows: page, Markdown, figures, CSV files, plain text."""
+
+from pathlib import Path
+
+from hashfed.experiments.reproduction.csv_files import write_csv_files
+from hashfed.experiments.reproduction.results import Reproduction
+from hashfed.files import write_atomically
+from hashfed.report.html import require_report
+from hashfed.report.reproduction.figures import require_figures, write_figures
+from hashfed.report.reproduction.markdown import markdown
+from hashfed.report.reproduction.page import write_page
+from hashfed.report.reproduction.terminal import print_reproduction
+
+__all__ = ["print_reproduction", "require_reports", "write_reports"]
+
+COMMAND = "hashfed reproduce"
+
+
+def require_reports() -> None:
+    """Find out before a long work whether its reports can be made.
+
+    Raises:
+        HashfedError: naming the extra, where a package is missing.
+
+    """
+    require_report(COMMAND)
+    require_figures(COMMAND)
+
+
+def write_reports(found: Reproduction, folder: Path) -> list[Path]:
+    """Write ``report.html``, ``report.md``, the CSV files and figure 1 as SVG and PDF.
+
+    The same records give the same bytes; ``Reproduction.seconds`` decides one line of the page and one of the
+    Markdown.
+
+    Args:
+        found: what to show; parts that were not asked for, or have no result yet, are left out.
+        folder: of the reproduction; runs and the page of buckets lie below it.
+
+    Returns:
+        the files, the page first.
+
+    Raises:
+        HashfedError: where a package is missing or a file cannot be written.
+
+    """
+    require_reports()
+    data = write_csv_files(found, folder)
+    figures = write_figures(found, folder)
+    names = [path.name for path in data]
+    page, text = folder / "report.html", folder / "report.md"
+    write_page(found, page, names, COMMAND)
+    write_atomically(text, markdown(found, names).encode())
+    return [page, text, *data, *figures]
