@@ -13,7 +13,7 @@ import pytest
 from hashfed import HashfedError
 from hashfed.experiments.reproduction.methods import METHODS
 from hashfed.experiments.reproduction.results import FULL, Choice, Reproduction, RunRow, TrialRow
-from hashfed.report.reproduction import print_reproduction, require_reports, write_reports
+from hashfed.report.reproduction import print_reproduction, require_reproduction_report, write_reports
 from hashfed.report.reproduction.looks import marker, style, symbol
 from hashfed.report.reproduction.markdown import escaped, markdown
 from hashfed.report.reproduction.page import write_page
@@ -442,9 +442,9 @@ def test_the_terminal_shows_budgets_and_gains() -> None:
 def test_a_missing_package_is_one_line_before_anything_is_written(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    require_reports()
+    require_reproduction_report()
     monkeypatch.setitem(sys.modules, package, None)
-    for call in (require_reports, lambda: write_reports(whole(1), tmp_path)):
+    for call in (require_reproduction_report, lambda: write_reports(whole(1), tmp_path)):
         with pytest.raises(
             HashfedError, match=r"hashfed reproduce: needs .* \(pip install 'hashfed\[report\]'\)$"
         ):

@@ -68,6 +68,7 @@ def test_hashing_gains_with_the_vocabulary() -> None:
     start = "Hashing is marginally"
     assert claim(start, *both(1000, 0.01), *both(3000, 0.02), **two).holds is True
     assert claim(start, *both(1000, 0.02), *both(3000, 0.01), **two).holds is False
+    assert claim(start, *both(1000, -0.02), *both(3000, -0.01), **two).holds is False, "no gain at all"
     assert claim(start, *both(1000, 0.02), **two).holds is None
     assert not any(one.text.startswith(start) for one in claims(empty(runs=both(1000, 0.1))))
 

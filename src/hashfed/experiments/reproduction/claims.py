@@ -126,7 +126,8 @@ def _hash_gains_with_vocabulary(found: Reproduction) -> Claim:
     return Claim(
         "Hashing is marginally better than random at the smaller vocabulary, and more so at the larger one.",
         "section 5",
-        "hashing − random, mean over budgets: larger at the largest vocabulary than at the smallest",
+        "hashing − random, mean over budgets: at the largest vocabulary more than at the smallest, and > 0 "
+        "points",
         *_growing(means),
     )
 
@@ -152,7 +153,7 @@ def _larger_gains_with_vocabulary(found: Reproduction) -> Claim:
     return Claim(
         f"That gain is larger at the larger vocabulary ({_printed_gains()}).",
         "section 4.3, table 2",
-        "gain at the largest vocabulary > gain at the smallest",
+        "gain at the largest vocabulary > gain at the smallest, and > 0 points",
         *_growing(gains),
     )
 
@@ -196,6 +197,6 @@ def _all(numbers: list[tuple[str, float]], holds: Callable[[float], bool]) -> bo
 
 
 def _growing(numbers: list[tuple[str, float]]) -> tuple[tuple[tuple[str, float], ...], bool | None]:
-    """The numbers that there are, and whether the second is larger than the first."""
+    """The numbers that there are, and whether the second is larger than the first, and than zero."""
     there = tuple((name, number) for name, number in numbers if not math.isnan(number))
-    return there, there[1][1] > there[0][1] if len(there) == 2 else None
+    return there, there[1][1] > max(0.0, there[0][1]) if len(there) == 2 else None

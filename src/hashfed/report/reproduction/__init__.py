@@ -11,12 +11,12 @@ from hashfed.report.reproduction.markdown import markdown
 from hashfed.report.reproduction.page import write_page
 from hashfed.report.reproduction.terminal import print_reproduction
 
-__all__ = ["print_reproduction", "require_reports", "write_reports"]
+__all__ = ["print_reproduction", "require_reproduction_report", "write_reports"]
 
 COMMAND = "hashfed reproduce"
 
 
-def require_reports() -> None:
+def require_reproduction_report() -> None:
     """Find out before a long work whether its reports can be made.
 
     Raises:
@@ -44,7 +44,7 @@ def write_reports(found: Reproduction, folder: Path) -> list[Path]:
         HashfedError: where a package is missing or a file cannot be written.
 
     """
-    require_reports()
+    require_reproduction_report()
     data = write_csv_files(found, folder)
     figures = write_figures(found, folder)
     names = [path.name for path in data]

@@ -339,7 +339,7 @@ def _device_cells(row: DeviceRow, full: DeviceRow | None, many: bool) -> tuple[s
         texts.accuracy(row.accuracy) + (f" ({len(row.failed)} failed)" if row.failed else ""),
         texts.points(row.gain.mean),
         NONE if is_full else paper_gain(row),
-        _with_ratio(texts.millions(row.parameters), row, full, lambda one: one.parameters),
+        _with_ratio(texts.parameters(row.parameters), row, full, lambda one: one.parameters),
         _with_ratio(texts.memory(row.memory), row, full, lambda one: one.memory),
         texts.budget(row.budget, computed),
         *((NONE if math.isnan(row.unified.mean) else texts.accuracy(row.unified),) if many else ()),

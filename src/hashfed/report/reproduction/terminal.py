@@ -28,7 +28,7 @@ def _budget_lines(found: Reproduction, vocabulary: int) -> list[tuple[str, ...]]
     """A line for each method of figure 1."""
     near = (f"{WITHIN_POINTS} points from", f"{WITHIN_NATS} nats from")
     lines: list[tuple[str, ...]] = [
-        (f"figure 1, {vocabulary:,} words", *near, "best accuracy", "NLL", "runs", "failed")
+        (f"figure 1, {vocabulary:,} words", *near, "best accuracy (%)", "NLL", "runs", "failed")
     ]
     for method in found.methods:
         best = smallest(found.runs, vocabulary, method)
@@ -51,7 +51,7 @@ def _gain_lines(found: Reproduction) -> list[tuple[str, ...]]:
         "within",
         "parameters",
         "memory",
-        "accuracy",
+        "accuracy (%)",
         "gain",
         "the paper",
     )
@@ -64,7 +64,7 @@ def _gain_lines(found: Reproduction) -> list[tuple[str, ...]]:
                 f"{row.vocabulary:,}",
                 texts.size(row.first),
                 "" if is_full else row.limit,
-                texts.millions(row.parameters),
+                texts.parameters(row.parameters),
                 texts.memory(row.memory),
                 texts.accuracy(row.accuracy),
                 "" if is_full else texts.points(row.gain.mean),

@@ -61,9 +61,11 @@ def smallest_nats(found: Smallest) -> str:
     return smallest(found.nats, found.known)
 
 
-def millions(value: float) -> str:
-    """A number of parameters, as the paper writes it."""
-    return NONE if math.isnan(value) else f"{value / 1e6:.2f}M"
+def parameters(value: float) -> str:
+    """Their number, as the paper writes it."""
+    if math.isnan(value):
+        return NONE
+    return f"{value / 1e6:.2f}M" if value >= 1e5 else f"{value / 1e3:.1f}K"
 
 
 def memory(value: float) -> str:
