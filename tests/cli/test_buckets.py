@@ -39,6 +39,17 @@ def figures(page: str) -> list[dict[str, Any]]:
     return [json.loads(text) for text in found]
 
 
+def with_words(run: Path, *first: str) -> Path:
+    """A copy of the run whose most frequent words are these."""
+    folder = Path("other")
+    (folder / "checkpoint").mkdir(parents=True)
+    for file in ("config.yaml", *(f"checkpoint/{item.name}" for item in (run / "checkpoint").iterdir())):
+        (folder / file).write_bytes((run / file).read_bytes())
+    words = json.loads((run / "vocabulary.json").read_text())
+    (folder / "vocabulary.json").write_text(json.dumps([*first, *words[len(first) :]]))
+    return folder
+
+
 def test_a_trained_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("jinja2")
     pytest.importorskip("plotly")
@@ -71,16 +82,64 @@ def test_many_buckets_are_drawn_as_a_line(run: Path) -> None:
     assert sum(line["data"][0]["y"]) == 40
 
 
+def test_words_of_the_paper_are_marked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("plotly")
+    known = ("java", "python", "great", "change", "go")
+    folder = with_words(run, *known)
+    arguments = ["other", "--bits", "1", "--buckets", "2", "--words", "40", "--json", "found.json"]
+    assert main(["reproduce", "buckets", *arguments]) == 0
+    out = capsys.readouterr().out
+    read = json.loads(Path("found.json").read_text())["paper"]
+    assert [bucket["known"] for bucket in read["buckets"]] == [
+        ["java", "python"],
+        ["great"],
+        ["change", "go"],
+    ]
+    lines = out.splitlines()
+    assert all(len(line) <= 60 for line in lines[1:])
+    assert sorted(re.findall(r"\w+[¹²³]", out)) == ["change³", "go³", "great²", "java¹", "python¹"]
+    assert re.search(
+        rf"^¹ java, python, ruby… +2 of 24 +{read['buckets'][0]['shared']:.2%}$", out, re.MULTILINE
+    )
+    assert re.search(r"^² problems, ways, issues… +1 of 23 +–$", out, re.MULTILINE)
+    assert re.search(rf"^  any two words +{read['shared_of_any']:.2%}$", out, re.MULTILINE)
+    counts = [f"{ours['number']}:{len(ours['words'])}" for ours in read["buckets"][2]["ours"]]
+    assert f"³ {' '.join(counts)}" in lines
+    page = (folder / "buckets.html").read_text(encoding="utf-8")
+    marked = re.findall(r"<span>(\w+)<sup title=\"in the paper's bucket (\d)\">\2</sup></span>", page)
+    assert sorted(marked) == [("change", "3"), ("go", "3"), ("great", "2"), ("java", "1"), ("python", "1")]
+    assert "The vocabulary has 5 of the 78 words" in page
+    assert "More bits make every share smaller" in page
+    traces = figures(page)[0]["data"]
+    marks = [text for trace in traces if trace["mode"] == "text" for text in trace["text"]]
+    # Each of them once: by name as a label of its bucket, or as a number beside its point.
+    numbers = {"¹": "1", "²": "2", "³": "3"}
+    ends = [numbers.get(text[-1], text) for text in marks]
+    assert sorted(end for end in ends if end in numbers.values()) == ["1", "1", "2", "3", "3"]
+    hovered = [text for trace in traces for text, _ in trace.get("customdata", [])]
+    assert {"java¹", "python¹", "great²", "change³", "go³"} < set(hovered)
+
+
+def test_a_vocabulary_without_words_of_the_paper(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2")
+    pytest.importorskip("plotly")
+    assert main(["reproduce", "buckets", str(run), "--output", "page.html"]) == 0
+    out = capsys.readouterr().out
+    assert "The vocabulary has none of the 78 words" in out
+    assert "share a bucket" not in out
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert "The vocabulary has none of the 78 words" in page
+    assert "<sup title" not in page
+    assert "words of the paper's buckets, below" not in page
+    assert "share our bucket" not in page
+
+
 def test_words_are_escaped(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("jinja2")
     pytest.importorskip("plotly")
-    folder = Path("other")
-    (folder / "checkpoint").mkdir(parents=True)
-    for file in ("config.yaml", *(f"checkpoint/{item.name}" for item in (run / "checkpoint").iterdir())):
-        (folder / file).write_bytes((run / file).read_bytes())
-    words = json.loads((run / "vocabulary.json").read_text())
     hostile = "</script><i>%{x}"
-    (folder / "vocabulary.json").write_text(json.dumps([hostile, "\x1b[2J", *words[2:]]))
+    folder = with_words(run, hostile, "\x1b[2J", '"')
     assert main(["reproduce", "buckets", "other", "--near", hostile, "\x1b[2J", "--words", "40"]) == 0
     out = capsys.readouterr().out
     assert hostile in out
@@ -90,6 +149,7 @@ def test_words_are_escaped(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "<i>" not in page
     shown = [text for trace in figures(page)[0]["data"] for text, _ in trace.get("customdata", [])]
     assert "&lt;/script&gt;&lt;i&gt;%{x}" in shown
+    assert '"' in shown
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,8 @@ def build_parser() -> Parser:
         "buckets",
         help="sample buckets of a run's output rows, with their words",
         description="Print sample SimHash buckets of a trained run's output rows with their words, as in the "
-        "paper's appendix A, and draw them on a page.",
+        "paper's appendix A, and draw them on a page. Words of the paper's own sample buckets are marked "
+        "and counted by the buckets into which they fall.",
         allow_abbrev=False,
     )
     add_buckets(command)

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from hashfed.data.vocabulary import SPECIAL, Vocabulary
 from hashfed.errors import HashfedError
+from hashfed.experiments.reproduction.paper_buckets import PaperComparison, compare_with_paper
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.hashing.simhash import MAX_BITS, SimHash
 from hashfed.hashing.tables import HashTables
@@ -90,6 +91,7 @@ class Buckets:
         cosine_without_structure: as ``cosine_in_bucket``, for as many normally distributed rows with the
             same mean and total variance. Words of a bucket have close rows by construction; buckets that
             mean something exceed this.
+        paper: the words of the paper's sample buckets in these.
 
     """
 
@@ -101,6 +103,7 @@ class Buckets:
     cosine_in_bucket: float | None
     cosine_of_any: float | None
     cosine_without_structure: float | None
+    paper: PaperComparison
 
     @property
     def largest_to_mean(self) -> float:
@@ -118,6 +121,7 @@ class Buckets:
             "cosine_of_any": self.cosine_of_any,
             "cosine_without_structure": self.cosine_without_structure,
             "buckets": [asdict(bucket) for bucket in self.shown],
+            "paper": self.paper.as_dict(),
         }
 
 
@@ -192,6 +196,7 @@ def find_buckets(rows: torch.Tensor, vocabulary: Vocabulary, settings: BucketSet
         cosine_without_structure=mean_cosine(
             functional.normalize(unstructured.double()), simhash.hash(unstructured)[:, 0]
         ),
+        paper=compare_with_paper(vocabulary.words, codes, sizes),
     )
 
 

@@ -8,7 +8,18 @@ import torch
 
 from hashfed.data.vocabulary import SPECIAL
 from hashfed.experiments.buckets import Buckets, principal_plane
-from hashfed.report.buckets_table import facts, heading, words_heading
+from hashfed.experiments.reproduction.paper_buckets import PAPER_BITS, PAPER_BUCKET_OF
+from hashfed.report.buckets_table import (
+    facts,
+    heading,
+    mark,
+    paper_baselines,
+    paper_heading,
+    paper_known,
+    paper_name,
+    share,
+    words_heading,
+)
 from hashfed.report.curves import GREY, run_style
 from hashfed.report.html import plotly_text, write_template
 from hashfed.report.layout import axis_title, plain_layout
@@ -47,6 +58,8 @@ def write_buckets_page(found: Buckets, rows: torch.Tensor, name: str, output: Pa
             for position, bucket in enumerate(found.shown)
         ],
         "buckets": list(zip(found.shown, styles, strict=True)),
+        "paper_bucket_of": PAPER_BUCKET_OF,
+        "paper": _paper(found),
         "plots": [
             {
                 "heading": "Rows of the words",
@@ -63,23 +76,54 @@ def write_buckets_page(found: Buckets, rows: torch.Tensor, name: str, output: Pa
     write_template(output, "buckets_page.html.j2", content, "hashfed reproduce buckets")
 
 
+def _paper(found: Buckets) -> dict[str, Any]:
+    """What the section about the paper's words shows; styles are those of the buckets listed above it."""
+    styles = {bucket.number: run_style(position) for position, bucket in enumerate(found.shown)}
+    return {
+        "heading": paper_heading(found),
+        "some": found.paper.known > 0,
+        "same_bits": found.settings.bits == PAPER_BITS,
+        "buckets": [
+            {
+                "number": bucket.number,
+                "name": paper_name(bucket),
+                "known": paper_known(bucket),
+                "share": share(bucket.shared),
+                "missing": bucket.missing,
+                "ours": [
+                    (format(number, f"0{found.settings.bits}b"), styles.get(number), words)
+                    for number, words in bucket.ours.items()
+                ],
+            }
+            for bucket in found.paper.buckets
+        ],
+        "baselines": paper_baselines(found),
+    }
+
+
 def _drawn_note(found: Buckets) -> str:
-    return f"; the {POINTS:,} most frequent words" if len(found.words) > POINTS else ""
+    drawn = f"; the {POINTS:,} most frequent words" if len(found.words) > POINTS else ""
+    return drawn + ("; 1, 2, 3: of the paper's buckets" if found.paper.known else "")
 
 
 def _plane(found: Buckets, rows: torch.Tensor) -> dict[str, Any]:
     places, shares = principal_plane(rows[len(SPECIAL) :])
     rank_of = {word: rank for rank, word in enumerate(found.words)}
     listed = [rank_of[word] for bucket in found.shown for word in bucket.words]
-    drawn = np.union1d(np.arange(min(POINTS, len(found.words))), np.array(listed, np.int64))
+    known = np.array([rank_of[word] for bucket in found.paper.buckets for word in bucket.known], np.int64)
+    frequent = np.arange(min(POINTS, len(found.words)))
+    drawn = np.unique(np.concatenate([frequent, np.array(listed, np.int64), known]))
     codes = found.codes[drawn]
     rest = drawn[~np.isin(codes, [bucket.number for bucket in found.shown])]
     traces = [_points(found, places, rest, None)]
     # Labels come last, above all points.
-    labels = []
+    labels = [_marks(found, places, np.intersect1d(rest, known), None)]
     for position, bucket in enumerate(found.shown):
-        traces.append(_points(found, places, drawn[codes == bucket.number], position))
-        labels.append(_labels(found, places, [rank_of[word] for word in bucket.words[:LABELS]], position))
+        ranks = drawn[codes == bucket.number]
+        named = [rank_of[word] for word in bucket.words[:LABELS]]
+        traces.append(_points(found, places, ranks, position))
+        labels.append(_labels(found, places, named, position))
+        labels.append(_marks(found, places, np.setdiff1d(np.intersect1d(ranks, known), named), position))
     across, up = (
         {"title": axis_title(f"{which} principal component ({share:.0%} of the variance)")}
         for which, share in zip(("First", "Second"), shares, strict=True)
@@ -101,7 +145,7 @@ def _points(found: Buckets, places: np.ndarray, ranks: np.ndarray, position: int
         "mode": "markers",
         "x": places[ranks, 0].round(4).tolist(),
         "y": places[ranks, 1].round(4).tolist(),
-        "customdata": [[plotly_text(found.words[rank]), format(found.codes[rank], bits)] for rank in ranks],
+        "customdata": [[_marked(found.words[rank]), format(found.codes[rank], bits)] for rank in ranks],
         "marker": marker,
         "meta": {"runs": [] if position is None else [position]},
         "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
@@ -109,17 +153,32 @@ def _points(found: Buckets, places: np.ndarray, ranks: np.ndarray, position: int
 
 
 def _labels(found: Buckets, places: np.ndarray, ranks: list[int], position: int) -> dict[str, Any]:
+    """The words ``ranks`` of the bucket shown at ``position``, above their points."""
+    texts = [_marked(found.words[rank]) for rank in ranks]
+    return _texts(places[ranks], texts, position) | {"textposition": "top center"}
+
+
+def _marks(found: Buckets, places: np.ndarray, ranks: np.ndarray, position: int | None) -> dict[str, Any]:
+    """Beside each of the paper's words ``ranks`` the number of its bucket; ``position`` as of points."""
+    texts = [str(PAPER_BUCKET_OF[found.words[rank]]) for rank in ranks]
+    return _texts(places[ranks], texts, position) | {"textposition": "middle right"}
+
+
+def _texts(places: np.ndarray, texts: list[str], position: int | None) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "text",
-        "x": places[ranks, 0].round(4).tolist(),
-        "y": places[ranks, 1].round(4).tolist(),
-        "text": [plotly_text(found.words[rank]) for rank in ranks],
-        "textposition": "top center",
+        "x": places[:, 0].round(4).tolist(),
+        "y": places[:, 1].round(4).tolist(),
+        "text": texts,
         "textfont": {"size": 13},
         "hoverinfo": "skip",
-        "meta": {"runs": [position]},
+        "meta": {"runs": [] if position is None else [position]},
     }
+
+
+def _marked(word: str) -> str:
+    return plotly_text(word) + mark(word)
 
 
 def _bars(found: Buckets) -> dict[str, Any]:

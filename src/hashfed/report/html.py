@@ -27,8 +27,8 @@ def _plain(value: object) -> object:
 
 
 def plotly_text(text: str) -> str:
-    """A text for a plot, in which Plotly reads tags."""
-    return html.escape(printable(text))
+    """A text for a plot, in which Plotly reads tags; it would show the escape of a quote as it is."""
+    return html.escape(printable(text), quote=False)
 
 
 def write_template(output: Path, template: str, content: Mapping[str, Any], command: str) -> None:
