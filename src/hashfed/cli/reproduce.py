@@ -34,7 +34,7 @@ from hashfed.experiments.reproduction.tuning import FAILED, Score
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.hardware import show_bytes, usable_cores
 from hashfed.report.buckets_page import write_buckets_page
-from hashfed.report.reproduction import print_reproduction, require_reports, write_reports
+from hashfed.report.reproduction import print_reproduction, require_reproduction_report, write_reports
 
 MOST_JOBS_ON_A_GPU = 4
 """By default: more processes share one GPU without gain."""
@@ -95,7 +95,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
         say(f"hashfed: {told}")
     root: Path = arguments.output or Path("runs") / f"reproduction-{arguments.scale}"
     jobs = _jobs(arguments.jobs, options.device)
-    require_reports()
+    require_reproduction_report()
     data = LoadedData(options)
     if arguments.dry_run:
         _Bar(root).start(estimate(options, root, data)[0], jobs)
