@@ -42,8 +42,8 @@ def keyboard(arguments: argparse.Namespace) -> None:
     folders = [folder for folder in (arguments.run_folder, arguments.other_folder) if folder is not None]
     columns = read_columns([experiments.RunFolder(folder) for folder in folders])
     with KeyboardServer(columns, arguments.port) as server:
+        say("what is typed on the page stays on this machine; Ctrl-C ends")
         print(f"page: {server.url}", flush=True)
-        say("what is typed there stays on this machine; Ctrl-C ends")
         if arguments.open and not webbrowser.open(server.url):
             say("hashfed: --open: no browser found; the page is at the address above")
         server.serve_forever()

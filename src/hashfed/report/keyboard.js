@@ -124,7 +124,7 @@
   let shown;
   const update = async () => {
     const text = before();
-    if (text === shown) return;
+    if (text === shown || !columns.length) return;
     shown = text;
     clearTimeout(announcing);
     await Promise.all(columns.map((column) => column.refresh(text)));
