@@ -289,3 +289,8 @@ def test_typing_and_choosing_by_keys_alone(server: KeyboardServer, tmp_path: Pat
                 page.screen(width, 800, dark)
                 assert page.value("document.documentElement.scrollWidth") <= width
         assert page.complaints == []
+
+        page.value("void (window.fetch = () => Promise.reject(Error()))")
+        page.press("y")
+        page.until("document.getElementById('trouble').textContent.includes('does not answer')")
+        assert not page.value("document.getElementById('trouble').hidden")

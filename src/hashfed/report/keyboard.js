@@ -87,8 +87,9 @@
         button.style.setProperty("--probability", found ? found.probability : 0);
       });
       this.showRead(answer);
-      this.time.textContent = `Computed in ${milliseconds(answer.milliseconds)} (median ` +
-        `${milliseconds(median(this.times))} of ${this.times.length}), here after ${milliseconds(performance.now() - start)}.`;
+      const shownAfter = performance.now() - start;
+      this.time.textContent = `Computed in ${milliseconds(answer.milliseconds)} ` +
+        `(median ${milliseconds(median(this.times))}), shown after ${milliseconds(shownAfter)}`;
     }
 
     showRead({ read, begun, words }) {
