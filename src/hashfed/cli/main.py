@@ -1,4 +1,4 @@
-"""``hashfed train | serve | join | certificates | compare | predict | bench | reproduce | data | cost``."""
+"""The commands of ``hashfed``, such as ``train``, ``compare`` and ``predict``, and how they end."""
 
 import argparse
 import sys
@@ -16,6 +16,7 @@ from hashfed.cli.certificates import add_certificates, certificates
 from hashfed.cli.commands import compare, describe_data, predict, train
 from hashfed.cli.cost import add_cost, cost
 from hashfed.cli.join import add_join, join
+from hashfed.cli.keyboard import add_keyboard, keyboard
 from hashfed.cli.reproduce import add_reproduce, reproduce
 from hashfed.cli.serve import add_serve, serve
 from hashfed.cli.streams import exit_code, say, usable_streams
@@ -130,6 +131,16 @@ def build_parser() -> Parser:
     command.add_argument("text", metavar="WORDS", help="the words so far, such as 'how are'")
     command.add_argument("--top", type=whole, default=5, help="how many words [default %(default)s]")
     command.set_defaults(run=predict)
+
+    command = commands.add_parser(
+        "keyboard",
+        help="a page on which one types and sees a run's next words",
+        description="Serve a page to this machine's browser until Ctrl-C. Whoever types there sees the three "
+        "likeliest next words of a run, or of two side by side, as on a phone's keyboard.",
+        allow_abbrev=False,
+    )
+    add_keyboard(command)
+    command.set_defaults(run=keyboard)
 
     bench = commands.add_parser("bench", help="measure on this machine", allow_abbrev=False)
     actions = bench.add_subparsers(title="commands", metavar="COMMAND", required=True)

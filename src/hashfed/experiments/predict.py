@@ -1,5 +1,7 @@
 """Next words of a trained run."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -9,6 +11,64 @@ from hashfed.data.vocabulary import SPECIAL
 from hashfed.engines import build_model
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
+
+
+class NextWord:
+    """The model of a run, read once.
+
+    Attributes:
+        path: the run's folder.
+        tokenizer: from a text to its words, as the run read its texts.
+        vocabulary: its words.
+
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        """Read the last checkpoint.
+
+        Raises:
+            HashfedError: where the folder is no run with a checkpoint, or a file of it is damaged.
+
+        """
+        config = run.config()
+        self.path = run.path
+        self.tokenizer = TOKENIZERS[config.data.tokenizer]
+        self.vocabulary = run.vocabulary()
+        self._length = config.data.sentence_length
+        self._model = build_model(config)
+        self._parameters = run.parameters()
+
+    def context(self, words: Sequence[str]) -> Sequence[str]:
+        """The words that a prediction after ``words`` uses: the last that fit in a sentence."""
+        return words[-(self._length - 1) :] if self._length > 1 else []
+
+    def probabilities(self, words: Sequence[str]) -> torch.Tensor:
+        """Of each word of the vocabulary to be the next after ``words``, (V,) float32.
+
+        Under the softmax over all rows: special symbols (end of sentence, out of vocabulary) are left out,
+        but keep their share.
+
+        Raises:
+            HashfedError: where the model gives no probabilities.
+
+        """
+        words = self.context(words)
+        sentence = encode_sentences([words], self.vocabulary, self._length)
+        inputs = torch.from_numpy(sentence.inputs.astype(np.int64))
+        predicted = torch.arange(self._length)[None] <= len(words)
+        body, rows = self._parameters.body, self._parameters.rows
+        with torch.no_grad():
+            query = self._model.queries(body, rows, inputs, predicted)[-1]
+            probabilities = torch.softmax(rows @ query, dim=0)
+        if not bool(torch.isfinite(probabilities).all()):
+            raise HashfedError(f"{self.path}: its model gives no finite numbers; the training has diverged")
+        return probabilities[len(SPECIAL) :]
+
+    def likeliest(self, probabilities: torch.Tensor, count: int) -> list[tuple[str, float]]:
+        """The ``count`` words of the greatest ``probabilities`` (V,), the likeliest first."""
+        values, ranks = probabilities.topk(count)
+        pairs = zip(ranks.tolist(), values.tolist(), strict=True)
+        return [(self.vocabulary.words[rank], value) for rank, value in pairs]
 
 
 def unknown_words(run: RunFolder, text: str) -> tuple[list[str], int]:
@@ -33,19 +93,8 @@ def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, floa
         HashfedError: where the folder is no run with a checkpoint, or ``count`` is out of range.
 
     """
-    config = run.config()
-    vocabulary = run.vocabulary()
-    if not 1 <= count <= len(vocabulary.words):
-        raise HashfedError(f"--top = {count}: must be from 1 to {len(vocabulary.words)}")
-    model = build_model(config)
-    parameters = run.parameters()
-    length = config.data.sentence_length
-    words = TOKENIZERS[config.data.tokenizer](text)[-(length - 1) :] if length > 1 else []
-    inputs = torch.from_numpy(encode_sentences([words], vocabulary, length).inputs.astype(np.int64))
-    predicted = torch.arange(length)[None] <= len(words)
-    with torch.no_grad():
-        query = model.queries(parameters.body, parameters.rows, inputs, predicted)[-1]
-        probabilities = torch.softmax(parameters.rows @ query, dim=0)
-    values, ranks = probabilities[len(SPECIAL) :].topk(count)
-    pairs = zip(ranks.tolist(), values.tolist(), strict=True)
-    return [(vocabulary.words[rank], value) for rank, value in pairs]
+    words = len(run.vocabulary().words)
+    if not 1 <= count <= words:
+        raise HashfedError(f"--top = {count}: must be from 1 to {words}")
+    model = NextWord(run)
+    return model.likeliest(model.probabilities(model.tokenizer(text)), count)

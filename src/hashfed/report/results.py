@@ -53,8 +53,7 @@ def read_result(run: RunFolder) -> RunResult:
     config = run.config()
     summary, data = run.read_json("summary.json"), run.read_json("data.json")
     lines = run.lines("metrics.jsonl")
-    # A finished run that was given more rounds and then stopped still has its old summary.
-    if summary is None or len(lines) > summary["rounds"]:
+    if not is_finished(summary, lines):
         raise HashfedError(
             f"{run.path}: not finished ({len(lines)} of {config.rounds} rounds); the command that began it, "
             "hashfed train or hashfed serve, goes on from there"
@@ -80,6 +79,14 @@ def read_result(run: RunFolder) -> RunResult:
         lines=lines,
         total_rows=data["rows"],
     )
+
+
+def is_finished(summary: dict[str, Any] | None, lines: Sequence[object]) -> bool:
+    """Whether a run with this ``summary.json`` has no later round among the ``lines`` of its metrics.
+
+    A finished run that was given more rounds and then stopped still has its old summary.
+    """
+    return summary is not None and len(lines) <= summary["rounds"]
 
 
 def each_once(runs: Sequence[RunFolder]) -> list[RunFolder]:

@@ -2,7 +2,6 @@
 
 from hashfed.experiments.reproduction.options import DECAY_START, Options
 from hashfed.experiments.reproduction.results import Choice
-from hashfed.experiments.reproduction.sizes import MARGIN
 
 
 def open_choices(options: Options) -> tuple[Choice, ...]:
@@ -43,8 +42,8 @@ def open_choices(options: Options) -> tuple[Choice, ...]:
         Choice("The softmax of the paper's methods.", "Over the rows held, uncorrected."),
         Choice(
             "Which client the device budget of table 2 is for.",
-            "The training client with most to predict in a round. Sizes within memory have a "
-            f"predicted peak of at most {MARGIN:.0%} of the full model's; the measured one stands beside.",
+            "The training client with most to predict in a round. Sizes within the memory are the largest "
+            f"whose {'measured' if scale.measured_sizes else 'predicted'} peak is at most the full model's.",
         ),
         Choice(
             "The 'unified' accuracy over vocabularies.",

@@ -10,7 +10,7 @@ from hashfed.experiments.budgets import Budget, OwnAnd, budget_label
 from hashfed.experiments.reproduction.methods import METHODS
 from hashfed.experiments.reproduction.options import TABLE2_BUDGETS, Options
 from hashfed.experiments.reproduction.results import FULL
-from hashfed.experiments.reproduction.sizes import full_parameters, largest_sizes
+from hashfed.experiments.reproduction.sizes import SizeBook, full_parameters
 from hashfed.experiments.reproduction.tuning import Point, Score, Space, best_point, next_trials
 
 TRIAL_SEED = 0
@@ -66,25 +66,34 @@ Strand = Generator[list[Planned], list[Score], None]
 """Yields what can run now, side by side; is sent how each came out once all are done."""
 
 
-def strands(options: Options, data: Callable[[int], FederatedText]) -> list[Strand]:
-    """One for each vocabulary and method.
+@dataclass(frozen=True)
+class Sizes:
+    """Where table 2 gets its models from.
 
-    Args:
-        options: of the reproduction.
+    Attributes:
         data: the data with so many words; asked for when sizes are needed.
+        book: of the sizes found.
 
     """
-    return [_strand(options, *pair, data) for pair in _pairs(options)]
+
+    data: Callable[[int], FederatedText]
+    book: SizeBook
+
+
+def strands(options: Options, sizes: Sizes) -> list[Strand]:
+    """One for each vocabulary and method."""
+    return [_strand(options, *pair, sizes) for pair in _pairs(options)]
 
 
 def foreseen(options: Options, data: Callable[[int], FederatedText]) -> list[Planned]:
-    """All runs that there will be, with settings that are still to be found by trials."""
+    """All runs that there will be, with settings still to be found by trials, and about their sizes."""
     found: list[Planned] = []
+    sizes = Sizes(data, SizeBook(None, measured=False))
     for vocabulary, method, experiments in _pairs(options):
         space = _space(options, method)
         point = space.grid[0]
         found += [_trial(options, vocabulary, method, number, point) for number in range(1, space.trials + 1)]
-        found += _runs(options, vocabulary, method, experiments, dict(point), data)
+        found += _runs(options, vocabulary, method, experiments, dict(point), sizes)
     return found
 
 
@@ -112,7 +121,7 @@ def _strand(
     vocabulary: int,
     method: str,
     experiments: list[str],
-    data: Callable[[int], FederatedText],
+    sizes: Sizes,
 ) -> Strand:
     space = _space(options, method)
     scores: dict[Point, Score] = {}
@@ -124,7 +133,7 @@ def _strand(
         found = yield made
         scores |= dict(zip(points, found, strict=True))
     settings = dict(best_point(scores))
-    yield list(_runs(options, vocabulary, method, experiments, settings, data))
+    yield list(_runs(options, vocabulary, method, experiments, settings, sizes))
 
 
 def _trial(options: Options, vocabulary: int, method: str, number: int, point: Point) -> Trial:
@@ -147,7 +156,7 @@ def _runs(
     method: str,
     experiments: list[str],
     settings: dict[str, Any],
-    data: Callable[[int], FederatedText],
+    sizes: Sizes,
 ) -> list[Run]:
     """The runs with the settings that were chosen; one that two experiments need stands once."""
     scale, found = options.scale, list[Run]()
@@ -163,15 +172,18 @@ def _runs(
     if "table2" in experiments:
         budget = TABLE2_BUDGETS[method]
         plain = Run(_NO_JOB, ("table2",), vocabulary, method, budget_label(budget), 0)
+        data = sizes.data(vocabulary)
         if method == FULL:
-            parameters = full_parameters(config(1.0), data(vocabulary))
+            parameters = full_parameters(config(1.0), data)
             found = _merged(found, _seeds(options, config(1.0), replace(plain, parameters=parameters)))
         else:
-            for larger in largest_sizes(config(budget), data(vocabulary), scale.capacities):
+            # Rates change no size: sizes of the same method are the same whatever its trials found.
+            untuned = options.config(vocabulary, method, budget, scale.rounds)
+            for larger in sizes.book.largest(untuned, data, scale.capacities):
                 sized = replace(
                     plain, capacity=larger.capacity, limit=larger.limit, parameters=larger.parameters
                 )
-                found += _seeds(options, larger.config, sized)
+                found += _seeds(options, config(budget).model_copy(update={"model": larger.model}), sized)
     return found
 
 

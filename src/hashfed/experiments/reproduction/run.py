@@ -22,12 +22,16 @@ from hashfed.experiments.reproduction.choices import open_choices
 from hashfed.experiments.reproduction.estimate import bytes_to_write, seconds_by_run
 from hashfed.experiments.reproduction.options import Options
 from hashfed.experiments.reproduction.parameters import parameter_table
-from hashfed.experiments.reproduction.plan import Planned, foreseen, strands
+from hashfed.experiments.reproduction.plan import Planned, Sizes, foreseen, strands
 from hashfed.experiments.reproduction.pool import Pool
 from hashfed.experiments.reproduction.results import FULL, Reproduction
 from hashfed.experiments.reproduction.schedule import Schedule
+from hashfed.experiments.reproduction.sizes import SizeBook
 from hashfed.experiments.reproduction.tuning import FAILED, Score
 from hashfed.experiments.train import load_data
+
+SIZES = "sizes.json"
+"""Of table 2's models, in the folder of a reproduction."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,10 @@ def reproduce(
 
     """
     before, seconds = estimate(options, root, data)
-    schedule = Schedule(strands(options, data.get), lambda item: gather.same_outcome(root, item))
     watcher.start(before, jobs)
+    sizes = Sizes(data.get, SizeBook(root / SIZES, options.scale.measured_sizes))
     try:
+        schedule = Schedule(strands(options, sizes), lambda item: gather.same_outcome(root, item))
         _play(schedule, root, jobs, watcher, seconds)
     except KeyboardInterrupt as stop:
         stopped = Interrupted()

@@ -1,37 +1,51 @@
 """The largest models that a device affords with some of the rows (paper, section 3.3 and table 2)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from hashfed.config import Config
+from hashfed.config import Config, ModelSettings, identity
 from hashfed.data import FederatedText
+from hashfed.engines.device_memory import measure_device_memory
+from hashfed.engines.exchange import build_model
+from hashfed.engines.simulator import single_thread
+from hashfed.errors import HashfedError
 from hashfed.experiments.cost.search import Limits, Search
 from hashfed.experiments.cost.variants import at_budget, with_model, with_width
 from hashfed.experiments.cost.workload import busiest_and_median
+from hashfed.files import write_atomically
+from hashfed.randomness import stream
 
-MARGIN = 0.97
-"""Of the full model's predicted memory: predictions are some percent off, and the measured peak must fit."""
 FFN_STEPS = 48
 """Steps of the model's own width, by which it grows: 32 of the paper's 1,536."""
 LIMITS = ("parameters", "memory")
 CAPACITIES = ("ffn", "embedding", "blocks")
+ATTEMPTS = 5
+"""Sizes whose memory is measured, each smaller than the last, until one fits."""
+CAUTION = 0.99
+"""Of the memory that is left by proportion, for the next attempt."""
+
+Measure = Callable[[Config], int]
+"""Peak bytes of a client's process under a configuration, above its libraries."""
 
 
 @dataclass(frozen=True)
 class Larger:
-    """A configuration whose model is as large as fits.
+    """A model that is as large as fits.
 
     Attributes:
         capacity: the size that was raised, of ``CAPACITIES``.
         limit: of ``LIMITS``: within what of the full model it fits.
-        config: with that size.
+        model: with that size.
         parameters: on the device of the client with most data.
 
     """
 
     capacity: str
     limit: str
-    config: Config
+    model: ModelSettings
     parameters: int
 
 
@@ -41,24 +55,49 @@ def full_parameters(full: Config, data: FederatedText) -> int:
     return search.cost(at_budget(full, 1), search.size).parameters
 
 
-def largest_sizes(config: Config, data: FederatedText, capacities: tuple[str, ...]) -> Iterator[Larger]:
+def largest_sizes(
+    config: Config, data: FederatedText, capacities: tuple[str, ...], measure: Measure | None
+) -> Iterator[Larger]:
     """Of each capacity, within the parameters and within the memory of the same model with all rows.
 
     The device is that of the training client with most to predict in a round. Sizes that do not exceed
     ``config``'s own are left out: nothing larger fits.
+
+    Args:
+        config: of the run at the paper's sizes, with some of the rows.
+        data: its clients.
+        capacities: of ``CAPACITIES``.
+        measure: the memory; none: predictions are taken for it.
+
     """
     search = _search(config, data)
-    full = search.cost(at_budget(config, 1), search.size)
-    limits = {
-        "parameters": Limits(parameters=full.parameters),
-        "memory": Limits(memory=int(MARGIN * full.memory)),
-    }
+    all_rows = at_budget(config, 1)
+    full = search.cost(all_rows, search.size)
+    measured = None if measure is None else measure(all_rows)
     for capacity in capacities:
         for limit in LIMITS:
-            grown = _grown(search, capacity, limits[limit])
+            if limit == "parameters":
+                grown = _grown(search, capacity, Limits(parameters=full.parameters))
+            else:
+                grown = _within_memory(search, capacity, full.memory, measured, measure)
             if grown is not None:
                 parameters = search.cost(grown, search.size).parameters
-                yield Larger(capacity, limit, grown, parameters)
+                yield Larger(capacity, limit, grown.model, parameters)
+
+
+def _within_memory(
+    search: Search, capacity: str, predicted: int, full: int | None, measure: Measure | None
+) -> Config | None:
+    """The largest with at most the ``predicted`` memory, or the ``full`` model's measured one."""
+    for _ in range(ATTEMPTS):
+        grown = _grown(search, capacity, Limits(memory=predicted))
+        if grown is None or measure is None or full is None:
+            return grown
+        found = measure(grown)
+        if found <= full:
+            return grown
+        predicted = int(CAUTION * predicted * full / found)
+    return None
 
 
 def _grown(search: Search, capacity: str, limits: Limits) -> Config | None:
@@ -77,3 +116,45 @@ def _grown(search: Search, capacity: str, limits: Limits) -> Config | None:
 
 def _search(config: Config, data: FederatedText) -> Search:
     return Search(config, busiest_and_median(config, data)["busiest"], len(data.vocabulary))
+
+
+class SizeBook:
+    """Sizes that were found, kept in a file: measured memory differs by a percent from time to time.
+
+    A reproduction that goes on has the sizes with which it began.
+    """
+
+    def __init__(self, path: Path | None, measured: bool) -> None:
+        """``path``: of the file; none: nothing is measured or kept, predictions are taken for memory."""
+        self._path, self._measured = path, measured
+
+    def largest(self, config: Config, data: FederatedText, capacities: tuple[str, ...]) -> list[Larger]:
+        """As ``largest_sizes``."""
+        if self._path is None:
+            return list(largest_sizes(config, data, capacities, None))
+        key = f"{identity(config)} {' '.join(capacities)}"
+        book = self._read(self._path)
+        if key not in book:
+            measure = (lambda one: _measured(one, data)) if self._measured else None
+            with single_thread():
+                found = list(largest_sizes(config, data, capacities, measure))
+            book[key] = [asdict(one) | {"model": one.model.model_dump()} for one in found]
+            write_atomically(self._path, (json.dumps(book, indent=1) + "\n").encode())
+        return [Larger(**one | {"model": ModelSettings(**one["model"])}) for one in book[key]]
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise HashfedError(f"{path}: damaged ({error}); delete it: sizes are measured anew") from None
+        return dict(found)
+
+
+def _measured(config: Config, data: FederatedText) -> int:
+    model = build_model(config)
+    parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
+    found = measure_device_memory(config, model, data, parameters)
+    return found["memory_peak"] - found["memory_baseline"]
