@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashfed.config import Config, DataSettings, EvaluationSettings, differences, identity
+from hashfed.config import PLACES, Config, DataSettings, EvaluationSettings, differences, identity
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import DOWN
@@ -30,7 +30,7 @@ NONE = "–"
 """What a table shows where there is no value."""
 MESSAGES = ("declare", "welcome", "keys", "rows", "broadcast", "manifest", "slices", "update")
 """In the order in which a round sends them, whatever the delivery."""
-DATA_SETTINGS = tuple(f"data.{name}" for name in DataSettings.model_fields if name != "source")
+DATA_SETTINGS = tuple(name for field in DataSettings.model_fields if (name := f"data.{field}") not in PLACES)
 DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")
@@ -166,7 +166,7 @@ def data_groups(entries: Sequence[Entry]) -> list[list[Entry]]:
 def data_facts(entry: Entry) -> dict[str, Any]:
     """What must agree for results to be comparable.
 
-    Of a source's path only the last part counts, and of floors six digits: the rest depends on the machine.
+    Of paths only the last part counts, and of floors six digits: the rest depends on the machine.
     """
     settings = {name: setting(entry.config, name) for name in DATA_SETTINGS}
     sizes = {name.replace("_", " "): entry.data.get(name) for name in DATA_SIZES}
@@ -175,6 +175,7 @@ def data_facts(entry: Entry) -> dict[str, Any]:
     }
     return {
         "data.source": Path(entry.config.data.source).name,
+        "data.word_counts": entry.config.data.word_counts and Path(entry.config.data.word_counts).name,
         **settings,
         "evaluation.clients": entry.config.evaluation.clients,
         **sizes,
