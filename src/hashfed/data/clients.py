@@ -77,6 +77,8 @@ def build_federated_text(
     """
     clients = merge_clients(clients)
     chosen = choose([item.key for item in clients], held_out, train_clients, held_out_clients)
+    _check_side(clients, len(chosen.train), "training")
+    _check_side(clients, len(chosen.held_out), held_out)
     wanted = chosen.train | chosen.held_out | (chosen.vocabulary if vocabulary is None else frozenset())
     texts = {
         item.key: _words(
@@ -95,12 +97,16 @@ def build_federated_text(
         client = _encode(full_name(key), texts[key], vocabulary, sentence_length, split_texts)
         if client is not None:
             sides[key in chosen.held_out].append(client)
-    for side, name in ((False, "training"), (True, held_out)):
-        if not sides[side]:
-            by = "as the source states" if clients and clients[0].group else "split by md5 of the name"
-            raise HashfedError(f"data.source: of {len(clients)} clients none is a {name} client ({by})")
     train, evaluated = tuple(sides[False]), tuple(sides[True])
+    _check_side(clients, len(train), "training")
+    _check_side(clients, len(evaluated), held_out)
     return FederatedText(vocabulary, train, evaluated, label_counts(train, len(vocabulary)))
+
+
+def _check_side(clients: Sequence[ClientTexts], count: int, name: str) -> None:
+    if not count:
+        by = "as the source states" if clients and clients[0].group else "split by md5 of the name"
+        raise HashfedError(f"data.source: of {len(clients)} clients none is a {name} client ({by})")
 
 
 def encode_client(

@@ -109,17 +109,17 @@ def _members(path: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
 
 def _write(source: Path, target: Path, file: IO[bytes], start: bytes = b"") -> None:
     try:
-        output = target.open("wb")
+        # Without a buffer, so that a full disk is met where something is written, and nowhere else.
+        output = target.open("wb", buffering=0)
     except OSError as error:
         raise _unwritable(source, target, error) from None
     with output:
-        chunk = start
-        while chunk or (chunk := file.read(CHUNK)):
+        chunk = memoryview(start)
+        while chunk or (chunk := memoryview(file.read(CHUNK))):
             try:
-                output.write(chunk)
+                chunk = chunk[output.write(chunk) :]
             except OSError as error:
                 raise _unwritable(source, target, error) from None
-            chunk = b""
 
 
 @contextmanager
