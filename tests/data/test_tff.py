@@ -1,7 +1,9 @@
 """The files of TensorFlow Federated: the same clients and texts as JSON Lines that state the same splits."""
 
+import importlib.util
 import json
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -49,9 +51,10 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "sqlite without an index": lambda folder: write_sqlite(folder / "so.sqlite", SPLITS, indexed=False),
     "lzma": lambda folder: compress(write_sqlite(folder / "so.sqlite", SPLITS)),
     "xz": lambda folder: compress(write_sqlite(folder / "so.sqlite", SPLITS), ".xz"),
-    "hdf5": hdf5,
-    "archive": lambda folder: pack(hdf5(folder), folder / "stackoverflow.tar.bz2"),
 }
+if importlib.util.find_spec("h5py") is not None:
+    WRITERS["hdf5"] = hdf5
+    WRITERS["archive"] = lambda folder: pack(hdf5(folder), folder / "stackoverflow.tar.bz2")
 
 
 def load(source: Path, held_out: str = "test", **data: object) -> FederatedText:
@@ -340,7 +343,7 @@ def test_damaged_hdf5_files_are_one_line(tmp_path: Path, capsys: pytest.CaptureF
 def test_without_h5py_the_command_that_installs_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    monkeypatch.setitem(sys.modules, "h5py", None)
     path = tmp_path / "so.h5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100)
     assert refused(path, capsys) == (

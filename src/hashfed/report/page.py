@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashfed.config import PLACES, Config, DataSettings, EvaluationSettings, differences, identity
+from hashfed.config import Config, DataSettings, EvaluationSettings, differences, identity
 from hashfed.errors import HashfedError
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import DOWN
@@ -30,7 +30,7 @@ NONE = "–"
 """What a table shows where there is no value."""
 MESSAGES = ("declare", "welcome", "keys", "rows", "broadcast", "manifest", "slices", "update")
 """In the order in which a round sends them, whatever the delivery."""
-DATA_SETTINGS = tuple(name for field in DataSettings.model_fields if (name := f"data.{field}") not in PLACES)
+DATA_SETTINGS = tuple(f"data.{name}" for name in DataSettings.model_fields if name != "source")
 DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")
@@ -173,10 +173,11 @@ def data_facts(entry: Entry) -> dict[str, Any]:
     floors = {
         name.replace("_", " "): float(f"{value:.6g}") for name, value in sorted(entry.result.floors.items())
     }
+    counts = entry.config.data.word_counts
     return {
         "data.source": Path(entry.config.data.source).name,
-        "data.word_counts": entry.config.data.word_counts and Path(entry.config.data.word_counts).name,
         **settings,
+        "data.word_counts": counts and Path(counts).name,
         "evaluation.clients": entry.config.evaluation.clients,
         **sizes,
         **floors,
