@@ -135,7 +135,7 @@ def _reading(file: SplitFile) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        problem = brief(" ".join(str(error).split()))
+        problem = printable(brief(" ".join(str(error).split())))
         raise HashfedError(f"{file.label}: not an HDF5 file, or damaged ({problem})") from None
 
 

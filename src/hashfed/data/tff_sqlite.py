@@ -67,8 +67,10 @@ def read_sqlite(path: Path, part: Part, name: Path | None = None) -> list[Client
                     _read_client(database, pair, client, where)
             else:
                 _scan(database, promised, where)
-    except (sqlite3.Error, sqlite3.Warning) as error:
-        raise HashfedError(f"{where}: not an SQLite file, or damaged ({brief(str(error))})") from None
+    except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
+        # SQLite's messages quote what is damaged, and where that is no text sqlite3 cannot say them.
+        problem = printable(brief(" ".join(str(error).split())))
+        raise HashfedError(f"{where}: not an SQLite file, or damaged ({problem})") from None
     return [
         ClientTexts(key[1], client.taken.texts, key[0])
         for (split, id), client in promised.items()

@@ -138,11 +138,15 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (lzma.LZMAError, tarfile.TarError, EOFError, zlib.error) as error:
-        raise HashfedError(f"{path}: damaged or cut off ({brief(str(error))})") from None
+        raise HashfedError(f"{path}: damaged or cut off ({_said(error)})") from None
     except OSError as error:
         # Decompressors say so of damaged data, without a number.
-        problem = error.strerror if error.errno else f"damaged or cut off ({brief(str(error))})"
+        problem = error.strerror if error.errno else f"damaged or cut off ({_said(error)})"
         raise HashfedError(f"{path}: {problem}") from None
+
+
+def _said(error: Exception) -> str:
+    return printable(brief(" ".join(str(error).split())))
 
 
 def _unwritable(source: Path, target: Path, error: OSError) -> HashfedError:
