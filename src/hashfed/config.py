@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -10,10 +12,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from hashfed.data.part import Part
+from hashfed.data.tff import is_tff
 from hashfed.data.tokenizer import TokenizerName
 from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
+from hashfed.files import with_home
 from hashfed.retrieval import RetrievalSettings, SelectionSettings
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
@@ -33,17 +38,42 @@ class DataSettings(Settings):
     """The federated text."""
 
     source: Annotated[str, HOME_EXPANDED] = "chitchat"
-    """chitchat, or the path of a JSON Lines file (.jsonl, .jsonl.gz) or a folder of texts."""
+    """chitchat; or the path of a JSON Lines file (.jsonl, .jsonl.gz), a folder of texts, or a data set of
+    TensorFlow Federated (.sqlite, .sqlite.lzma, .h5)."""
+    clients: int | None = Field(None, ge=1)
+    """At most this many training clients, chosen by their names and not by the seed; none: all."""
+    held_out_clients: int | None = Field(None, ge=1)
+    """At most this many clients to evaluate on, chosen likewise; none: as many as data.clients."""
     vocabulary: int = Field(10_000, ge=1)
     """V, number of words; the model has V + 4 rows."""
     sentence_length: int = Field(20, ge=1, le=1024)
     """Words per sentence."""
     tokens_per_client: int = Field(5000, ge=1)
     """At most this many words of one client."""
+    sentences_per_client: int | None = Field(None, ge=1)
+    """At most this many sentences of one client, the first ones; none: as many as there are."""
     long_texts: Literal["truncate", "split"] = "truncate"
     """Texts longer than a sentence: keep the beginning (as Stack Overflow), or cut them into sentences."""
     tokenizer: TokenizerName = "unicode"
-    """What a word is (docs/data.md): of any script; or of ASCII letters only, as before this setting."""
+    """What a word is (docs/data.md): of any script; or of ASCII letters only, as before this setting; or what
+    is between spaces, the default for data sets of TensorFlow Federated."""
+    word_counts: Annotated[str | None, HOME_EXPANDED] = Field(None, min_length=1)
+    """File with a line "word count" for each word, most frequent first, as TensorFlow Federated has it for
+    Stack Overflow: the vocabulary is its beginning; none: the most frequent words of the training clients."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_tokenizer(cls, tree: Any) -> Any:
+        """Texts that are cut into words already are not cut again, unless that is asked for."""
+        if not isinstance(tree, Mapping) or "tokenizer" in tree:
+            return tree
+        source = tree.get("source")
+        if not isinstance(source, str | os.PathLike):
+            return tree
+        with suppress(HashfedError):  # of a home that nobody has, which the source's own check says
+            if is_tff(with_home(os.fsdecode(source))):
+                return {**tree, "tokenizer": "spaces"}
+        return tree
 
 
 class ModelSettings(Settings):
@@ -199,6 +229,19 @@ class Config(Settings):
         budget = "" if method == "full" else f"-{budget_name(self.selection)}"
         return Path("runs") / f"{source}-{method}{budget}-seed{self.seed}"
 
+    def part(self, vocabulary: bool) -> Part:
+        """What of the source is needed, by one who makes a ``vocabulary`` from it or not."""
+        data = self.data
+        return Part(
+            clients=data.clients,
+            held_out_clients=data.held_out_clients or data.clients,
+            held_out=self.evaluation.clients,
+            vocabulary=vocabulary,
+            tokens=data.tokens_per_client,
+            sentences=data.sentences_per_client,
+            tokenizer=data.tokenizer,
+        )
+
     def to_yaml(self) -> str:
         """YAML that ``load_config`` reads back."""
         return write_yaml(self.model_dump(mode="json"))
@@ -219,8 +262,8 @@ CHANGEABLE = (
     *(f"flower.{name}" for name in FlowerSettings.model_fields),
 )
 """Fields in which a resumed run may differ: they change no number of the rounds already done."""
-SOURCE = "data.source"
-"""In this too, where the texts are the same: it is where they lie on one machine."""
+PLACES = ("data.source", "data.word_counts")
+"""In these too, where texts and words are the same: they are where those lie on one machine."""
 
 
 TOKENIZER, OLD_TOKENIZER = "data.tokenizer", "ascii"
@@ -318,8 +361,8 @@ def identity(config: Config) -> str:
 
 
 def deciding_settings(config: Config) -> dict[str, Any]:
-    """Settings that decide a run's numbers, by their dotted names: all but ``CHANGEABLE`` and ``SOURCE``."""
-    return {name: value for name, value in leaves(config) if name not in (*CHANGEABLE, SOURCE)}
+    """Settings that decide a run's numbers, by their dotted names: all but ``CHANGEABLE`` and ``PLACES``."""
+    return {name: value for name, value in leaves(config) if name not in (*CHANGEABLE, *PLACES)}
 
 
 def leaves(config: Config) -> Iterator[tuple[str, Any]]:

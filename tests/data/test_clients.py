@@ -16,7 +16,8 @@ from hashfed.data import (
     encode_client,
     merge_clients,
 )
-from hashfed.data.clients import group_of, label_counts
+from hashfed.data.clients import label_counts
+from hashfed.data.part import group_of
 from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
 

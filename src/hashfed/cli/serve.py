@@ -100,6 +100,8 @@ def absolute(config: Config) -> Config:
     data = config.data
     if source not in NAMED:
         data = data.model_copy(update={"source": str(Path(source).absolute())})
+    if data.word_counts is not None:
+        data = data.model_copy(update={"word_counts": str(Path(data.word_counts).absolute())})
     flower = config.flower
     if flower.slices is not None:
         flower = flower.model_copy(update={"slices": str(Path(flower.slices).absolute())})

@@ -1,20 +1,18 @@
 """A federated text data set: clients with sentences, split into training and held-out clients."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from hashfed.data.client_texts import ClientTexts
+from hashfed.data.client_texts import ClientTexts, full_name
+from hashfed.data.part import choose
 from hashfed.data.readers import merge_clients
-from hashfed.data.sentences import Sentences, cap_texts, cut_text, encode_sentences
+from hashfed.data.sentences import Sentences, cap_sentences, cap_texts, cut_text, encode_sentences
 from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
 from hashfed.data.vocabulary import PAD, Vocabulary
 from hashfed.errors import HashfedError
-
-Group = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class FederatedText:
     """Clients to train on and clients to evaluate on, with the vocabulary of the former.
 
     Attributes:
-        vocabulary: from the training (and validation) clients.
+        vocabulary: from the clients that train when test clients are held out.
         train: clients that may be drawn into a cohort.
         held_out: clients that are only evaluated on.
         label_counts: (n,) int64: how often each row is a label among ``train``; the public frequency.
@@ -43,12 +41,6 @@ class FederatedText:
     label_counts: np.ndarray
 
 
-def group_of(client: str) -> Group:
-    """The fixed split by name: one client in five is a test client, another a validation client."""
-    remainder = int(hashlib.md5(client.encode(), usedforsecurity=False).hexdigest(), 16) % 5
-    return "test" if remainder == 0 else "validation" if remainder == 1 else "train"
-
-
 def build_federated_text(
     clients: Sequence[ClientTexts],
     vocabulary_size: int,
@@ -58,6 +50,9 @@ def build_federated_text(
     held_out: Literal["validation", "test"] = "test",
     vocabulary: Vocabulary | None = None,
     tokenizer: TokenizerName = "unicode",
+    sentences_per_client: int | None = None,
+    train_clients: int | None = None,
+    held_out_clients: int | None = None,
 ) -> FederatedText:
     """Tokenize, cap, split by client, build the vocabulary and encode.
 
@@ -68,34 +63,50 @@ def build_federated_text(
         tokens_per_client: the most words kept of one client: whole texts, in order.
         split_texts: cut longer texts into several sentences instead of keeping their beginning.
         held_out: ``test`` trains on all other clients; ``validation`` leaves the test clients unseen
-            and evaluates on validation clients, for choosing settings.
+            and evaluates on validation clients, for choosing settings. Clients whose group is stated keep
+            to it: only those of ``train`` are trained on.
         vocabulary: use this one instead of building it.
         tokenizer: what a word is.
+        sentences_per_client: the most sentences kept of one client: the first.
+        train_clients: the most clients that train, chosen by their names (``part.choose``).
+        held_out_clients: the most that are evaluated on.
 
     Raises:
         HashfedError: where a side of the split has no client, or the vocabulary exceeds the data.
 
     """
-    clients, words_of = merge_clients(clients), TOKENIZERS[tokenizer]
-    texts = {item.client: list(cap_texts(map(words_of, item.texts), tokens_per_client)) for item in clients}
+    clients = merge_clients(clients)
+    chosen = choose([item.key for item in clients], held_out, train_clients, held_out_clients)
+    _check_side(clients, len(chosen.train), "training")
+    _check_side(clients, len(chosen.held_out), held_out)
+    wanted = chosen.train | chosen.held_out | (chosen.vocabulary if vocabulary is None else frozenset())
+    texts = {
+        item.key: _words(
+            item, tokens_per_client, sentences_per_client, sentence_length, split_texts, tokenizer
+        )
+        for item in clients
+        if item.key in wanted
+    }
     if vocabulary is None:
-        known = (words for name in texts if group_of(name) != "test" for words in texts[name])
+        known = (words for key in texts if key in chosen.vocabulary for words in texts[key])
         vocabulary = Vocabulary.most_frequent(known, vocabulary_size)
     sides: dict[bool, list[Client]] = {False: [], True: []}
-    for name in sorted(texts):
-        group = group_of(name)
-        if group == "test" and held_out == "validation":
+    for key in sorted(texts, key=full_name):
+        if key not in chosen.train and key not in chosen.held_out:
             continue
-        client = _encode(name, texts[name], vocabulary, sentence_length, split_texts)
+        client = _encode(full_name(key), texts[key], vocabulary, sentence_length, split_texts)
         if client is not None:
-            sides[group == held_out].append(client)
-    for side, name in ((False, "training"), (True, held_out)):
-        if not sides[side]:
-            raise HashfedError(
-                f"data.source: of {len(clients)} clients none is a {name} client (split by md5 of the name)"
-            )
+            sides[key in chosen.held_out].append(client)
     train, evaluated = tuple(sides[False]), tuple(sides[True])
+    _check_side(clients, len(train), "training")
+    _check_side(clients, len(evaluated), held_out)
     return FederatedText(vocabulary, train, evaluated, label_counts(train, len(vocabulary)))
+
+
+def _check_side(clients: Sequence[ClientTexts], count: int, name: str) -> None:
+    if not count:
+        by = "as the source states" if clients and clients[0].group else "split by md5 of the name"
+        raise HashfedError(f"data.source: of {len(clients)} clients none is a {name} client ({by})")
 
 
 def encode_client(
@@ -105,13 +116,22 @@ def encode_client(
     tokens_per_client: int = 5000,
     split_texts: bool = False,
     tokenizer: TokenizerName = "unicode",
+    sentences_per_client: int | None = None,
 ) -> Client | None:
     """One client alone, with a vocabulary from elsewhere; None where it has no word.
 
     The numbers are those of ``build_federated_text``.
     """
-    words = list(cap_texts(map(TOKENIZERS[tokenizer], client.texts), tokens_per_client))
-    return _encode(client.client, words, vocabulary, sentence_length, split_texts)
+    words = _words(client, tokens_per_client, sentences_per_client, sentence_length, split_texts, tokenizer)
+    return _encode(full_name(client.key), words, vocabulary, sentence_length, split_texts)
+
+
+def _words(
+    client: ClientTexts, tokens: int, sentences: int | None, length: int, split: bool, name: TokenizerName
+) -> list[Sequence[str]]:
+    """The words of the texts that are kept of a client."""
+    texts = cap_texts(map(TOKENIZERS[name], client.texts), tokens)
+    return list(texts if sentences is None else cap_sentences(texts, sentences, length, split))
 
 
 def _encode(

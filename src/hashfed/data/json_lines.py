@@ -10,13 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hashfed.data.client_texts import ClientTexts
+from hashfed.data.client_texts import ClientTexts, Group
 from hashfed.data.left_out import LeftOut
+from hashfed.data.part import SPLITS
 from hashfed.data.text_files import control_problem, decoded_lines
 from hashfed.display import brief, printable, shown
 from hashfed.errors import HashfedError
 
-FIELDS = ("client", "texts")
+FIELDS = ("client", "texts", "split")
 LIKENESS, MOST_LETTERS = 0.8, 1
 """How like, and how much longer or shorter, a misspelt name of ours is: clinet is one, client_id is not."""
 
@@ -72,14 +73,22 @@ def _parse_line(line: str, where: str, left_out: LeftOut) -> ClientTexts:
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         client = shown(item["client"])
         raise HashfedError(f'{where}: "texts" of client {client} must be a list of strings')
+    group: Group | None = None
+    if "split" in item:
+        if not isinstance(item["split"], str) or item["split"] not in SPLITS:
+            raise HashfedError(
+                f'{where}: "split" = {shown(item["split"])}: must be one of {", ".join(SPLITS)} '
+                "(what the client is for); rename the field if it means something else"
+            )
+        group = SPLITS[item["split"]]
     if "\\u" not in line:  # only escapes bring control characters and halves of characters into JSON
-        return ClientTexts(item["client"], texts)
+        return ClientTexts(item["client"], texts, group)
     # A message may hold what a terminal left in it, which parts words there; NUL is in no text at all.
     for what, text in (("its name", item["client"]), *(("a text", text) for text in texts if "\0" in text)):
         problem = control_problem(text)
         if problem is not None:
             raise HashfedError(f"{where}: client {shown(item['client'])}: {what} {problem}; remove it")
-    return ClientTexts(_well_formed(item["client"]), [_well_formed(text) for text in texts])
+    return ClientTexts(_well_formed(item["client"]), [_well_formed(text) for text in texts], group)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

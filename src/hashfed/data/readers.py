@@ -9,36 +9,40 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from hashfed.data.client_texts import ClientTexts
+from hashfed.data.client_texts import ClientTexts, Key
 from hashfed.data.folders import JSON_LINES, TEXT, find_files
 from hashfed.data.json_lines import read_json_lines
 from hashfed.data.left_out import LeftOut
+from hashfed.data.part import Part, needed
 from hashfed.data.text_files import read_lines
-from hashfed.display import brief, printable
+from hashfed.data.tff import is_tff, read_tff
+from hashfed.display import brief, printable, shown
 from hashfed.errors import HashfedError, HashfedWarning
 
 LONGEST_PATH = 400
 """Characters of a path in a message."""
 
 
-def read_texts(source: str, setting: str = "data.source") -> list[ClientTexts]:
-    """Clients of a named data set, a JSON Lines file or a folder.
+def read_texts(source: str, setting: str = "data.source", part: Part | None = None) -> list[ClientTexts]:
+    """Clients of a named data set, a JSON Lines file, a folder, or a file of TensorFlow Federated.
 
     What is not read of a source that is read (files of other kinds, fields of other names) is told by one
     ``HashfedWarning``.
 
     Args:
         source: a name in ``NAMED``; a path to ``.jsonl`` or ``.jsonl.gz`` with one object
-            ``{"client": str, "texts": [str, ...]}`` per line; or a folder, in which every ``.txt`` file
+            ``{"client": str, "texts": [str, ...]}`` per line; a folder, in which every ``.txt`` file
             is a client (named by its path, one text per line) and every JSON Lines file is read
-            (``find_files`` says which are passed over).
+            (``find_files`` says which are passed over); or what ``read_tff`` reads.
         setting: what messages call the source.
+        part: what is needed of it; None: all.
 
     Raises:
         HashfedError: where the source is missing, damaged or empty, naming file and line.
 
     """
     left_out, where = LeftOut(), f"{setting} = {printable(brief(source, LONGEST_PATH))}"
+    part = part or Part()
     if source in NAMED:
         clients = NAMED[source]()
     else:
@@ -51,8 +55,14 @@ def read_texts(source: str, setting: str = "data.source") -> list[ClientTexts]:
             raise HashfedError(f"{where}: no such file or folder, nor one of: {', '.join(NAMED)}")
         if not is_folder and path.name.lower().endswith(TEXT):
             raise HashfedError(f"{where}: a single text file; give the folder it is in, or JSON Lines")
-        clients = list(_read_folder(path, left_out) if is_folder else read_json_lines(path, left_out))
-    clients = merge_clients(clients)
+        if is_tff(source):
+            clients = read_tff(path, part, where)
+        else:
+            clients = list(_read_folder(path, left_out) if is_folder else read_json_lines(path, left_out))
+    clients = merge_clients(clients, where)
+    if part.is_bounded:
+        wanted = needed([item.key for item in clients], part)
+        clients = [item for item in clients if item.key in wanted]
     if not clients:
         raise HashfedError(
             f"{where}: holds no client with a text" + (f" ({left_out})" if str(left_out) else "")
@@ -62,16 +72,28 @@ def read_texts(source: str, setting: str = "data.source") -> list[ClientTexts]:
     return clients
 
 
-def merge_clients(clients: Iterable[ClientTexts]) -> list[ClientTexts]:
-    """Clients of one name joined in order, those without texts left out.
+def merge_clients(clients: Iterable[ClientTexts], where: str = "data.source") -> list[ClientTexts]:
+    """Clients of one name and group joined in order, those without texts left out.
 
     Names are compared, and kept, in Unicode's NFC: macOS writes the ``é`` of a file name as two characters.
+
+    Raises:
+        HashfedError: where the group of some is stated and of others not.
+
     """
-    merged: dict[str, list[str]] = {}
+    merged: dict[Key, list[str]] = {}
     for item in clients:
         if item.texts:
-            merged.setdefault(unicodedata.normalize("NFC", item.client), []).extend(item.texts)
-    return [ClientTexts(client, texts) for client, texts in merged.items()]
+            merged.setdefault((item.group, unicodedata.normalize("NFC", item.client)), []).extend(item.texts)
+    found = [ClientTexts(client, texts, group) for (group, client), texts in merged.items()]
+    stated = next((item for item in found if item.group is not None), None)
+    other = next((item for item in found if item.group is None), None)
+    if stated is not None and other is not None:
+        raise HashfedError(
+            f"{where}: the split of client {shown(stated.client)} is stated, but not that of "
+            f"{shown(other.client)}; state it for all or for none"
+        )
+    return found
 
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")

@@ -56,6 +56,19 @@ def cap_texts(texts: Iterable[Sequence[str]], most_tokens: int) -> Iterator[Sequ
         yield words
 
 
+def cap_sentences(
+    texts: Iterable[Sequence[str]], most: int, length: int, split: bool
+) -> Iterator[Sequence[str]]:
+    """The words of the first ``most`` sentences, by their texts; texts without a word are no sentence."""
+    left = most
+    for words in texts:
+        if left == 0:
+            return
+        kept = words[: left * length] if split else words
+        left -= len(cut_text(kept, length, split))
+        yield kept
+
+
 def cut_text(words: Sequence[str], length: int, split: bool) -> list[Sequence[str]]:
     """A text as sentences of at most ``length`` words: its beginning only, or all of it in pieces."""
     if not split:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import regex
 
-TokenizerName = Literal["unicode", "ascii"]
+TokenizerName = Literal["unicode", "ascii", "spaces"]
 Tokenizer = Callable[[str], list[str]]
 """From a text to its words: no word is empty or holds white space."""
 
@@ -83,5 +83,14 @@ def ascii_words(text: str) -> list[str]:
     return _OLD_TOKEN.findall(text.lower())
 
 
-TOKENIZERS: Mapping[TokenizerName, Tokenizer] = {"unicode": unicode_words, "ascii": ascii_words}
+def space_words(text: str) -> list[str]:
+    """What is between white space, as it is: of texts that are cut into words already."""
+    return text.split()
+
+
+TOKENIZERS: Mapping[TokenizerName, Tokenizer] = {
+    "unicode": unicode_words,
+    "ascii": ascii_words,
+    "spaces": space_words,
+}
 """Tokenizers by their name in ``data.tokenizer``."""

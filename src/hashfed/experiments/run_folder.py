@@ -27,7 +27,7 @@ from pydantic import BaseModel
 
 from hashfed.config import (
     OLD_TOKENIZER,
-    SOURCE,
+    PLACES,
     TOKENIZER,
     Config,
     deciding_settings,
@@ -134,7 +134,7 @@ class RunFolder:
         changed = differences(self.config(), config)
         if same_texts:
             # Where they lie is another matter: a relative path, a copy, the server's absolute one.
-            changed = [item for item in changed if item[0] != SOURCE]
+            changed = [item for item in changed if item[0] not in PLACES]
         if sends_everything(config) and sends_everything(self.config()):
             # Nothing is retrieved or selected, so that these decide no number.
             changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]

@@ -5,13 +5,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.data import FederatedText, build_federated_text, measure_floors, read_texts
+from hashfed.data import FederatedText, build_federated_text, measure_floors, read_texts, read_word_counts
 from hashfed.engines import Interrupted, RoundRecord, Simulation
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.evaluation import NotEvaluatedError
@@ -99,14 +100,21 @@ def load_data(config: Config) -> FederatedText:
 
     """
     data = config.data
+    vocabulary, part = None, config.part(vocabulary=data.word_counts is None)
+    if data.word_counts is not None:
+        vocabulary = read_word_counts(Path(data.word_counts), data.vocabulary)
     return build_federated_text(
-        read_texts(data.source),
+        read_texts(data.source, part=part),
         data.vocabulary,
         data.sentence_length,
         data.tokens_per_client,
         data.long_texts == "split",
         config.evaluation.clients,
-        tokenizer=data.tokenizer,
+        vocabulary,
+        data.tokenizer,
+        data.sentences_per_client,
+        part.clients,
+        part.held_out_clients,
     )
 
 

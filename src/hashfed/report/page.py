@@ -166,16 +166,18 @@ def data_groups(entries: Sequence[Entry]) -> list[list[Entry]]:
 def data_facts(entry: Entry) -> dict[str, Any]:
     """What must agree for results to be comparable.
 
-    Of a source's path only the last part counts, and of floors six digits: the rest depends on the machine.
+    Of paths only the last part counts, and of floors six digits: the rest depends on the machine.
     """
     settings = {name: setting(entry.config, name) for name in DATA_SETTINGS}
     sizes = {name.replace("_", " "): entry.data.get(name) for name in DATA_SIZES}
     floors = {
         name.replace("_", " "): float(f"{value:.6g}") for name, value in sorted(entry.result.floors.items())
     }
+    counts = entry.config.data.word_counts
     return {
         "data.source": Path(entry.config.data.source).name,
         **settings,
+        "data.word_counts": counts and Path(counts).name,
         "evaluation.clients": entry.config.evaluation.clients,
         **sizes,
         **floors,

@@ -7,16 +7,21 @@ the node joins, and kept as arrays; and a client's welcome is kept from its keys
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, identity, make_config
-from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, group_of, merge_clients, read_texts
+from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, merge_clients, read_texts
+from hashfed.data.client_texts import full_name
+from hashfed.data.part import group, is_train
 from hashfed.data.readers import NAMED
 from hashfed.data.sentences import Sentences
+from hashfed.display import shown
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.memory import RESIDUAL, Memories
@@ -47,10 +52,12 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
 
     """
     if "texts" in node:
-        found = read_texts(with_home(str(node["texts"])), "node-config: texts")
+        texts = replace(config.part(vocabulary=False), clients=None, held_out_clients=None, held_out=None)
+        found = read_texts(with_home(str(node["texts"])), "node-config: texts", texts)
         if "client" not in node:
             return found
-        return [ClientTexts(str(node["client"]), [text for item in found for text in item.texts])]
+        name = str(node["client"])
+        return merge_clients(ClientTexts(name, item.texts, item.group) for item in found)
     if "partition-id" not in node or "num-partitions" not in node:
         raise HashfedError(
             "node-config: names no data; give texts=FOLDER client=NAME, or partition-id=I num-partitions=N"
@@ -64,8 +71,9 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
             f"node-config: the run's data is the file {source} of the server; this node must say itself what "
             "it reads: source=PATH (hashfed join --source PATH)"
         )
-    found = read_texts(source, "node-config: source" if "source" in node else "data.source")
-    return sorted(found, key=lambda item: item.client)[part::parts]
+    setting = "node-config: source" if "source" in node else "data.source"
+    found = read_texts(source, setting, config.part(vocabulary=False))
+    return sorted(found, key=lambda item: full_name(item.key))[part::parts]
 
 
 def _simulated() -> bool:
@@ -101,6 +109,11 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
             )
     vocabulary = Vocabulary.from_json(words.decode())
     data = config.data
+    items = merge_clients(read(node, config), "node-config")
+    keys = {full_name(item.key): item.key for item in items}
+    if len(keys) < len(items):
+        twice = Counter(full_name(item.key) for item in items).most_common(1)[0][0]
+        raise HashfedError(f"node-config: two clients would have the name {shown(twice)}; rename one")
     encoded = [
         encode_client(
             item,
@@ -109,17 +122,18 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
             data.tokens_per_client,
             data.long_texts == "split",
             data.tokenizer,
+            data.sentences_per_client,
         )
-        for item in merge_clients(read(node, config))
+        for item in items
     ]
     clients = [client for client in encoded if client is not None]
     if not clients:
         raise HashfedError("node-config: the texts hold no word")
-    # A node's own texts are there to be trained on, whatever the clients' names.
-    own = "partition-id" not in node
-    held_out = [c.name for c in clients if not own and group_of(c.name) == config.evaluation.clients]
-    unseen = [c.name for c in clients if not own and group_of(c.name) == "test"]
-    train = [c.name for c in clients if c.name not in held_out and c.name not in unseen]
+    # A node's own texts are there to be trained on, whatever the clients' names; unless they say otherwise.
+    own = {name for name, (stated, _) in keys.items() if stated is None and "partition-id" not in node}
+    names, kind = [client.name for client in clients], config.evaluation.clients
+    held_out = [name for name in names if name not in own and group(keys[name]) == kind]
+    train = [name for name in names if name in own or is_train(keys[name], kind)]
     same = "setup" in state and cast(ConfigRecord, state["setup"])["identity"] == numbers["identity"]
     kept = {key: record for key, record in state.items() if same and key.startswith(RESIDUAL)}
     state.clear()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hashfed.data.clients import group_of
+from hashfed.data import group_of
 from hashfed.data.readers import read_chitchat
 from hashfed.data.tokenizer import ascii_words
 from hashfed.errors import HashfedError

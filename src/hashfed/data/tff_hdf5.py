@@ -1,0 +1,147 @@
+"""The older files of TensorFlow Federated: HDF5, a file for each split, ``/examples/<client>/tokens``."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hashfed.data.client_texts import ClientTexts, Group, Key
+from hashfed.data.part import Part, Taken, needed
+from hashfed.data.text_files import control_problem
+from hashfed.display import brief, printable, shown
+from hashfed.errors import HashfedError
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+FILES: dict[str, Group] = {
+    "stackoverflow_train.h5": "train",
+    "stackoverflow_held_out.h5": "validation",
+    "stackoverflow_test.h5": "test",
+}
+"""TFF's names of the files of Stack Overflow."""
+EXAMPLES, TOKENS = "examples", "tokens"
+CHUNK = 256
+"""Examples that are read at a time."""
+
+
+@dataclass(frozen=True)
+class SplitFile:
+    """A file, the group of its clients (None: their names decide), and what messages call it."""
+
+    path: Path
+    group: Group | None
+    label: str
+
+
+def read_hdf5(files: Sequence[SplitFile], part: Part, where: str) -> list[ClientTexts]:
+    """The clients of several files that a part needs.
+
+    Args:
+        files: of one data set.
+        part: what is needed.
+        where: what messages call the source as a whole.
+
+    Raises:
+        HashfedError: where a file is damaged or of another layout, or h5py is missing.
+
+    """
+    h5py = _library(where)
+    files = [file for file in files if _may_serve(file.group, part)]
+    ids = {file: _ids(h5py, file) for file in files}
+    wanted = needed({_key(file, id) for file in files for id in ids[file]}, part)
+    found = []
+    for file in files:
+        with _opened(h5py, file) as content:
+            for id in ids[file]:
+                if _key(file, id) in wanted:
+                    texts = _texts(h5py, file, content, id, part)
+                    found.append(ClientTexts(id, texts, file.group))
+    return found
+
+
+def _may_serve(group: Group | None, part: Part) -> bool:
+    return part.held_out is None or group in (None, "train", part.held_out)
+
+
+def _key(file: SplitFile, id: str) -> Key:
+    return file.group, unicodedata.normalize("NFC", id)
+
+
+def _ids(h5py: ModuleType, file: SplitFile) -> list[str]:
+    with _opened(h5py, file) as content, _reading(file):
+        group = content.get(EXAMPLES)
+        ids = list(group) if isinstance(group, h5py.Group) else None
+    if ids is None:
+        raise HashfedError(
+            f"{file.label}: has no group /{EXAMPLES}; needs /{EXAMPLES}/<client>/{TOKENS}, as TFF's"
+        )
+    for id in ids:
+        problem = control_problem(id) or ("is not UTF-8" if not _is_utf8(id) else None)
+        if problem is not None:
+            raise HashfedError(f"{file.label}: the name of client {shown(id)} {problem}")
+    return ids
+
+
+def _is_utf8(name: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in name)
+
+
+def _texts(h5py: ModuleType, file: SplitFile, content: Any, id: str, part: Part) -> list[str]:
+    where, taken = f"{file.label}: client {printable(brief(id))}", Taken(part)
+    for number, value in enumerate(_values(h5py, file, content, id, where), start=1):
+        try:
+            text = value.decode()
+        except UnicodeDecodeError as error:
+            raise HashfedError(f"{where}: example {number} is not UTF-8 ({error.reason})") from None
+        problem = control_problem(text) if "\0" in text else None
+        if problem is not None:
+            raise HashfedError(f"{where}: example {number} {problem}")
+        taken.add(text)
+        if taken.full:
+            break
+    return taken.texts
+
+
+def _values(h5py: ModuleType, file: SplitFile, content: Any, id: str, where: str) -> Iterator[bytes]:
+    with _reading(file):
+        client = content[EXAMPLES].get(id)
+        tokens: Any = client.get(TOKENS) if isinstance(client, h5py.Group) else None
+        fits = isinstance(tokens, h5py.Dataset)
+        kind = f"{tokens.dtype} of shape {tokens.shape}" if fits else ""
+        is_text = fits and h5py.check_string_dtype(tokens.dtype) is not None and tokens.ndim == 1
+    if not fits:
+        raise HashfedError(f"{where} has no data set {TOKENS}")
+    if not is_text:
+        raise HashfedError(f"{where}: {TOKENS} is {kind}; needs a row of texts")
+    for start in range(0, len(tokens), CHUNK):
+        with _reading(file):
+            values = tokens[start : start + CHUNK].tolist()
+        yield from values
+
+
+@contextmanager
+def _opened(h5py: ModuleType, file: SplitFile) -> Iterator[Any]:
+    with _reading(file):
+        content = h5py.File(file.path, "r")
+    with content:
+        yield content
+
+
+@contextmanager
+def _reading(file: SplitFile) -> Iterator[None]:
+    """A block that only calls h5py, which says of damaged files in many ways what it does not understand."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        problem = printable(brief(" ".join(str(error).split())))
+        raise HashfedError(f"{file.label}: not an HDF5 file, or damaged ({problem})") from None
+
+
+def _library(where: str) -> Any:
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        raise HashfedError(f"{where}: needs the package h5py (pip install 'hashfed[hdf5]')") from None
+    return h5py

@@ -1,0 +1,194 @@
+"""The SQLite files of TensorFlow Federated: a row for each example, and one for each client of a split.
+
+    examples(split_name TEXT, client_id TEXT, serialized_example_proto BLOB)
+    client_metadata(client_id TEXT, split_name TEXT, num_examples INTEGER)
+
+Stack Overflow's has the splits ``train``, ``heldout`` and ``test``. A person may have texts in ``train`` and,
+of later years, in ``test``, under one id. What TFF itself writes has one split, ``N/A``.
+"""
+
+import sqlite3
+import unicodedata
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from hashfed.data.client_texts import ClientTexts, Key
+from hashfed.data.part import SPLITS, Part, Taken, needed
+from hashfed.data.text_files import control_problem
+from hashfed.data.tf_example import ExampleError, text_feature
+from hashfed.display import brief, printable, shown
+from hashfed.errors import HashfedError
+
+MAGIC = b"SQLite format 3\0"
+NO_SPLIT = "N/A"
+"""The split of a file that has none."""
+TOKENS = "tokens"
+"""The feature with an example's words."""
+COLUMNS = {
+    "client_metadata": ("client_id", "split_name", "num_examples"),
+    "examples": ("split_name", "client_id", "serialized_example_proto"),
+}
+Pair = tuple[str, str]
+"""A split and an id, as the file has them."""
+
+
+@dataclass
+class _Promised:
+    """What ``client_metadata`` says of a client in a split, and what was found."""
+
+    examples: int
+    taken: Taken
+    found: int = 0
+
+
+def read_sqlite(path: Path, part: Part, name: Path | None = None) -> list[ClientTexts]:
+    """The clients of a file that a part needs; of others no example is read, where the file has an index.
+
+    Args:
+        path: of the file, which is only read.
+        part: what is needed.
+        name: what messages call the file.
+
+    Raises:
+        HashfedError: where it is damaged or of another layout.
+
+    """
+    where = name or path
+    try:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as database:
+            database.execute("PRAGMA trusted_schema = OFF")
+            _check_columns(database, where)
+            promised = _promised(database, part, where)
+            if _is_indexed(database):
+                for pair, client in promised.items():
+                    _read_client(database, pair, client, where)
+            else:
+                _scan(database, promised, where)
+    except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
+        # SQLite's messages quote what is damaged, and where that is no text sqlite3 cannot say them.
+        problem = printable(brief(" ".join(str(error).split())))
+        raise HashfedError(f"{where}: not an SQLite file, or damaged ({problem})") from None
+    return [
+        ClientTexts(key[1], client.taken.texts, key[0])
+        for (split, id), client in promised.items()
+        if (key := _key(split, id))
+    ]
+
+
+def _check_columns(database: sqlite3.Connection, where: Path) -> None:
+    for table, columns in COLUMNS.items():
+        found = {str(row[1]) for row in database.execute(f"PRAGMA table_info({table})")}
+        missing = [column for column in columns if column not in found]
+        if not found:
+            raise HashfedError(
+                f"{where}: has no table {table}; needs those of TFF, examples and client_metadata"
+            )
+        if missing:
+            raise HashfedError(f"{where}: its table {table} has no column {missing[0]}")
+
+
+def _promised(database: sqlite3.Connection, part: Part, where: Path) -> dict[Pair, _Promised]:
+    """The clients that are needed."""
+    splits = [row[0] for row in database.execute("SELECT DISTINCT split_name FROM client_metadata")]
+    for split in splits:
+        if not isinstance(split, str) or (split not in SPLITS and split != NO_SPLIT):
+            allowed = ", ".join((*SPLITS, NO_SPLIT))
+            raise HashfedError(
+                f"{where}: client_metadata has the split_name {shown(split)}; known are {allowed}"
+            )
+    if NO_SPLIT in splits and len(splits) > 1:
+        other = next(split for split in splits if split != NO_SPLIT)
+        raise HashfedError(f"{where}: has clients of the split {other} and others of none ({NO_SPLIT})")
+    query = "SELECT split_name, client_id, num_examples FROM client_metadata"
+    counts: dict[Pair, int] = {}
+    for split, id, count in database.execute(query):
+        if not isinstance(id, str):
+            raise HashfedError(f"{where}: client_metadata has the client_id {shown(id)}; needs text")
+        problem = control_problem(id)
+        if problem is not None:
+            raise HashfedError(f"{where}: the client_id {shown(id)} {problem}")
+        if not isinstance(count, int) or count < 0:
+            raise HashfedError(
+                f"{where}: client_metadata: num_examples of client {printable(brief(id))} is {shown(count)}"
+            )
+        if (split, id) in counts:
+            raise HashfedError(f"{where}: client_metadata has client {printable(brief(id))} of {split} twice")
+        if count:
+            counts[split, id] = count
+    wanted = needed({_key(*pair) for pair in counts}, part)
+    return {pair: _Promised(count, Taken(part)) for pair, count in counts.items() if _key(*pair) in wanted}
+
+
+def _key(split: str, id: str) -> Key:
+    return SPLITS.get(split), unicodedata.normalize("NFC", id)
+
+
+def _is_indexed(database: sqlite3.Connection) -> bool:
+    """Whether the examples of one client are found without reading those of all."""
+    for _, index, *_ in database.execute("PRAGMA index_list(examples)").fetchall():
+        quoted = str(index).replace('"', '""')
+        columns = [row[2] for row in database.execute(f'PRAGMA index_info("{quoted}")')]
+        if columns[:1] == ["client_id"] or set(columns[:2]) == {"client_id", "split_name"}:
+            return True
+    return False
+
+
+def _read_client(database: sqlite3.Connection, pair: Pair, client: _Promised, where: Path) -> None:
+    rows = database.execute(
+        "SELECT serialized_example_proto FROM examples WHERE split_name = ? AND client_id = ? ORDER BY rowid",
+        pair,
+    )
+    for (example,) in rows:
+        _add(client, example, pair, where)
+        if client.taken.full:
+            return
+    _check_count(client, pair, where)
+
+
+def _scan(database: sqlite3.Connection, promised: dict[Pair, _Promised], where: Path) -> None:
+    """Every row once; the examples of others than these clients are passed over."""
+    for split, id, example in _rows(database):
+        client = promised.get((split, id))
+        if client is not None and not client.taken.full:
+            _add(client, example, (split, id), where)
+    for pair, client in promised.items():
+        if not client.taken.full:
+            _check_count(client, pair, where)
+
+
+def _rows(database: sqlite3.Connection) -> Iterator[tuple[str, str, bytes]]:
+    yield from database.execute(
+        "SELECT split_name, client_id, serialized_example_proto FROM examples ORDER BY rowid"
+    )
+
+
+def _add(client: _Promised, example: object, pair: Pair, where: Path) -> None:
+    client.found += 1
+    problem: str | None
+    try:
+        if not isinstance(example, bytes):
+            raise ExampleError(f"is {shown(example)}, not bytes")
+        text = text_feature(example, TOKENS)
+        problem = control_problem(text) if "\0" in text else None
+    except ExampleError as error:
+        problem = str(error)
+    if problem is not None:
+        raise HashfedError(f"{where}: example {client.found} of client {_said(pair)} {problem}")
+    client.taken.add(text)
+
+
+def _check_count(client: _Promised, pair: Pair, where: Path) -> None:
+    if client.found != client.examples:
+        raise HashfedError(
+            f"{where}: client {_said(pair)} has {client.found:,} examples, but {client.examples:,} by "
+            "client_metadata; the file is damaged or was not written to its end"
+        )
+
+
+def _said(pair: Pair) -> str:
+    split, id = pair
+    name = printable(brief(id))
+    return name if split == NO_SPLIT else f"{name} ({split})"
