@@ -20,7 +20,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ann,chitchat,flower-simulation,report,tensorboard,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ann,chitchat,flower-simulation,hdf5,report,tensorboard,dev]'
 	touch $@
 
 compare: METHODS := $(ALL_METHODS)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hashfed.config import Config
-from hashfed.data import FederatedText
+from hashfed.data import FederatedText, synthetic_text
 from hashfed.errors import HashfedError
 from hashfed.experiments.budgets import OwnAnd
 from hashfed.experiments.cost.search import Search
@@ -119,14 +119,14 @@ def test_sizes_shrink_until_the_measured_memory_fits_and_are_kept(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device on which wide layers take more than is predicted."""
-    data = LoadedData(options).get(20)
-    config = options.config(20, "simhash", 0.3, 1)
+    data = synthetic_text(words=996, clients=4, sentences=8, length=10)
+    config = options.config(996, "simhash", 0.3, 1)
     asked: list[int] = []
 
     def measure(one: Config, *_: object) -> int:
-        search = Search(one, busiest_and_median(one, data)["busiest"], 24)
+        search = Search(one, busiest_and_median(one, data)["busiest"], 1000)
         asked.append(one.model.ffn)
-        return search.cost(one, 24).memory + 400 * max(0, one.model.ffn - 32)
+        return search.cost(one, 1000).memory + 400 * max(0, one.model.ffn - 32)
 
     predicted = {one.limit: one for one in largest_sizes(config, data, ("ffn",), None)}
     found = {one.limit: one for one in largest_sizes(config, data, ("ffn",), measure)}

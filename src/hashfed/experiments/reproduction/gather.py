@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashfed.config import SOURCE, differences, identity
+from hashfed.config import PLACES, differences, identity
 from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.experiments.reproduction.plan import Job, Planned, Run, Trial
@@ -63,7 +63,7 @@ def same_outcome(root: Path, planned: Planned) -> Score | None:
     found = outcome(root, planned)
     if found is not None and found != FAILED:
         folder = RunFolder(root / planned.job.folder)
-        changed = [item for item in differences(folder.config(), planned.job.config) if item[0] != SOURCE]
+        changed = [item for item in differences(folder.config(), planned.job.config) if item[0] not in PLACES]
         if planned.method == FULL:  # nothing is retrieved or selected
             changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
         if changed:

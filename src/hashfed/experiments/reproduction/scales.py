@@ -79,7 +79,7 @@ SCALES: dict[str, Scale] = {
         capacities=("ffn",),
         measured_sizes=False,
         sample=50,
-        further={"data.tokens_per_client": 200},
+        further={"data.clients": 100, "data.tokens_per_client": 200},
         model={
             "model.embedding": 16,
             "model.attention": 16,
@@ -121,6 +121,7 @@ SCALES: dict[str, Scale] = {
         capacities=("ffn", "embedding", "blocks"),
         measured_sizes=True,
         sample=10_000,
+        further={"data.sentences_per_client": 256, "data.tokens_per_client": 100_000},
     ),
 }
 """``paper``: cohort and rounds are those of the Field Guide (Wang et al. 2021), which the paper follows."""
