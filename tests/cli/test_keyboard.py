@@ -27,7 +27,8 @@ def test_mistakes(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert mistake(capsys, str(tmp_path)) == f"{tmp_path}: not a run (it has no config.yaml)"
     assert mistake(capsys, run, str(tmp_path)) == f"{tmp_path}: not a run (it has no config.yaml)"
     assert mistake(capsys, run, run) == f"{run}: given twice; one run is enough, or two different ones"
-    assert mistake(capsys, run, "--port", "65536") == "--port = 65536: must be from 0 to 65535"
+    for port in (65536, -1):
+        assert mistake(capsys, run, "--port", str(port)) == f"--port = {port}: must be from 0 to 65535"
 
     bare = shutil.copytree(trained, tmp_path / "bare")
     shutil.rmtree(bare / "checkpoint")

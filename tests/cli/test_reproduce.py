@@ -1,5 +1,6 @@
 """``hashfed reproduce`` as its user runs it."""
 
+import fcntl
 import json
 import os
 import random
@@ -113,6 +114,39 @@ def test_ctrl_c_saves_the_runs_in_hand(texts: Path, tmp_path: Path) -> None:
         assert json.loads((folder / "checkpoint" / "latest.json").read_text())["round"] == len(lines)
 
 
+def test_runs_whose_command_is_killed_are_saved(texts: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    with told.open("wb") as error:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hashfed", *command(texts, "--rounds", "100000", "--jobs", "1")],
+            cwd=tmp_path,
+            stderr=error,
+            stdout=subprocess.DEVNULL,
+        )
+        runs = tmp_path / "out" / "runs"
+        while not (begun := [path for path in runs.glob("*/*/metrics.jsonl") if path.stat().st_size]):
+            assert process.poll() is None
+        process.kill()
+        process.wait(PATIENCE)
+    folder = begun[0].parent
+    assert RunFolder(folder).wait_until_free(PATIENCE)
+    rounds = len(RunFolder(folder).lines("metrics.jsonl"))
+    assert json.loads((folder / "checkpoint" / "latest.json").read_text())["round"] == rounds
+    assert b"Traceback" not in told.read_bytes()
+
+
+def test_two_commands_at_once_do_not_share_a_folder(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        line = refused(capsys, *command(texts)[1:])
+    assert line == "--output = out: another process is working on this reproduction"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+
+
 def test_results_of_other_settings_are_not_taken_for_these(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +184,13 @@ def test_mistakes_are_one_line(
     assert "no such option" in refused(capsys, "figure1", "--data.vocabulary", "10")
     assert refused(capsys, "all", "--data.source", "nowhere.jsonl").startswith("data.source = nowhere.jsonl")
     assert refused(capsys, "all", "--device", "tpu").startswith("device = 'tpu'")
+    assert "no such option" in refused(capsys, "table1", "--methods", "full")
+    assert "no such option" in refused(capsys, "table2", "--budgets", "0.5")
+    line = refused(capsys, "table2", "--methods", "random")
+    assert line == "--methods = random: must be of full, simhash, planes"
+    (tmp_path / "file").touch()
+    small = ["figure1", "--data.source", texts, "--vocabularies", "20"]
+    assert refused(capsys, *small, "--output", "file") == "--output = file: File exists"
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.yaml").touch()

@@ -35,7 +35,7 @@ def add_keyboard(parser: Parser) -> None:
 
 def keyboard(arguments: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C."""
-    if arguments.port > LARGEST_PORT:
+    if not 0 <= arguments.port <= LARGEST_PORT:
         raise HashfedError(f"--port = {arguments.port}: must be from 0 to {LARGEST_PORT}")
     # What one key press computes is too little to share, and its time is to be that of one core.
     torch.set_num_threads(1)

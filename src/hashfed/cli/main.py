@@ -196,7 +196,7 @@ def build_parser() -> Parser:
             "on where it was stopped, and makes no finished run again.",
             allow_abbrev=False,
         )
-        add_reproduce(command)
+        add_reproduce(command, name)
         command.set_defaults(run=reproduce, experiment=name)
     command = actions.add_parser(
         "buckets",

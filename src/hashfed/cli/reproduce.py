@@ -1,9 +1,12 @@
 """``hashfed reproduce figure1 | table1 | table2 | all``."""
 
 import argparse
+import fcntl
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,13 @@ from hashfed.config import DataSettings, load_config
 from hashfed.errors import HashfedError
 from hashfed.experiments.buckets import BucketSettings, find_buckets, read_rows
 from hashfed.experiments.reproduction.methods import METHODS
-from hashfed.experiments.reproduction.options import EXPERIMENTS, Options, check_names, scale_named
+from hashfed.experiments.reproduction.options import (
+    EXPERIMENTS,
+    TABLE2_BUDGETS,
+    Options,
+    check_names,
+    scale_named,
+)
 from hashfed.experiments.reproduction.plan import Planned
 from hashfed.experiments.reproduction.results import FULL, Reproduction
 from hashfed.experiments.reproduction.run import (
@@ -39,10 +48,16 @@ from hashfed.report.reproduction import print_reproduction, require_reproduction
 MOST_JOBS_ON_A_GPU = 4
 """By default: more processes share one GPU without gain."""
 BUCKETS_PAGE = "buckets.html"
+_UNUSED: dict[str, Any] = {
+    **dict.fromkeys(("methods", "budgets", "seeds", "rounds", "trials", "jobs")),
+    **{"device": "cpu", "dry_run": False},
+}
+"""Options that not every experiment has, as if they were not given."""
 
 
-def add_reproduce(parser: Parser) -> None:
-    """The arguments of the command."""
+def add_reproduce(parser: Parser, experiment: str) -> None:
+    """The arguments of the command, those that the experiment has a use for."""
+    parser.set_defaults(**_UNUSED)
     parser.add_argument(
         "--scale",
         default="small",
@@ -57,18 +72,27 @@ def add_reproduce(parser: Parser) -> None:
         help="words of each panel, cut to those that the data have [default the scale's]",
     )
     parser.add_argument(
+        "--output",
+        type=path,
+        metavar="FOLDER",
+        help="of all runs and of the report [default runs/reproduction-SCALE]",
+    )
+    if experiment == "table1":  # trains nothing
+        return
+    parser.add_argument(
         "--methods",
         nargs="+",
         metavar="METHOD",
-        help=f"of {', '.join(METHODS)} [default all]; full always is",
+        help=f"of {', '.join(_methods(experiment))} [default all]; full always is",
     )
-    parser.add_argument(
-        "--budgets",
-        type=budget,
-        nargs="+",
-        metavar="B",
-        help="of figure 1: fractions of the rows, or such as own+1%% [default the scale's]",
-    )
+    if experiment != "table2":  # has its own
+        parser.add_argument(
+            "--budgets",
+            type=budget,
+            nargs="+",
+            metavar="B",
+            help="of figure 1: fractions of the rows, or such as own+1%% [default the scale's]",
+        )
     numbers = {
         "seeds": "runs of each point",
         "rounds": "of each run",
@@ -78,12 +102,6 @@ def add_reproduce(parser: Parser) -> None:
         parser.add_argument(f"--{name}", type=whole, metavar="N", help=f"{text} [default the scale's]")
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time [default one per core]")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu or cuda [default %(default)s]")
-    parser.add_argument(
-        "--output",
-        type=path,
-        metavar="FOLDER",
-        help="of all runs and of the report [default runs/reproduction-SCALE]",
-    )
     parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
     add_group(parser, "data", DataSettings, besides=("vocabulary",))
 
@@ -100,11 +118,11 @@ def reproduce(arguments: argparse.Namespace) -> None:
     if arguments.dry_run:
         _Bar(root).start(estimate(options, root, data)[0], jobs)
         return
-    _make(root)
-    found = run_reproduction(options, root, jobs, _Bar(root), data, _command())
-    if "buckets" in options.experiments:
-        found = replace(found, buckets=_buckets(found, root))
-    written = write_reports(found, root)
+    with _taken(root):
+        found = run_reproduction(options, root, jobs, _Bar(root), data, _command())
+        if "buckets" in options.experiments:
+            found = replace(found, buckets=_buckets(found, root))
+        written = write_reports(found, root)
     print_reproduction(found, sys.stdout)
     page = next(file for file in written if file.suffix == ".html")
     print(f"\npage: {page}")
@@ -118,8 +136,9 @@ def read_options(arguments: argparse.Namespace) -> tuple[Options, str]:
 
     """
     scale = scale_named(arguments.scale)
-    methods = tuple(arguments.methods or METHODS)
-    check_names("methods", methods, tuple(METHODS))
+    known = _methods(arguments.experiment)
+    methods = tuple(arguments.methods or known)
+    check_names("methods", methods, known)
     if FULL not in methods:
         methods = (FULL, *methods)
     if arguments.budgets:
@@ -150,6 +169,11 @@ def read_options(arguments: argparse.Namespace) -> tuple[Options, str]:
     return replace(options, vocabularies=kept), told
 
 
+def _methods(experiment: str) -> tuple[str, ...]:
+    """Those that an experiment can compare."""
+    return tuple(TABLE2_BUDGETS) if experiment == "table2" else tuple(METHODS)
+
+
 def _data(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings of the data that were given, checked."""
     given = {name: text for name, text in overrides(arguments).items() if name.startswith("data.")}
@@ -166,14 +190,26 @@ def _jobs(asked: int | None, device: str) -> int:
     return min(cores, MOST_JOBS_ON_A_GPU) if device == "cuda" else cores
 
 
-def _make(root: Path) -> None:
-    """The folder of the reproduction, which is none of a run."""
-    if (root / "config.yaml").exists():
-        raise HashfedError(f"--output = {root}: the folder of a run; choose another")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HashfedError(f"--output = {root}: {error.strerror or error}") from None
+@contextmanager
+def _taken(root: Path) -> Iterator[None]:
+    """The folder of the reproduction, which is none of a run, for this process alone.
+
+    Two processes would otherwise meet at a run sooner or later, and end each other there.
+    """
+    with ExitStack() as held:
+        try:
+            if (root / "config.yaml").exists():
+                raise HashfedError(f"--output = {root}: the folder of a run; choose another")
+            root.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context((root / ".lock").open("wb"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HashfedError(
+                f"--output = {root}: another process is working on this reproduction"
+            ) from None
+        except OSError as error:
+            raise HashfedError(f"--output = {root}: {error.strerror or error}") from None
+        yield
 
 
 def _command() -> str:

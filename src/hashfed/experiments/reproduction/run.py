@@ -224,7 +224,9 @@ def _settings(options: Options, config: Config) -> dict[str, str]:
 
 def environment(device: str) -> dict[str, str]:
     """Versions, and the machine."""
-    name = torch.cuda.get_device_name() if device == "cuda" else _processor()
+    # Table 1 alone trains nothing, and can be had without the device.
+    on_gpu = device == "cuda" and torch.cuda.is_available()
+    name = torch.cuda.get_device_name() if on_gpu else _processor()
     return {
         "hashfed": __version__,
         "python": platform.python_version(),

@@ -8,6 +8,7 @@ from typing import Any
 
 from hashfed.config import Config, ModelSettings, identity
 from hashfed.data import FederatedText
+from hashfed.display import brief
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.exchange import build_model
 from hashfed.engines.simulator import single_thread
@@ -140,7 +141,10 @@ class SizeBook:
                 found = list(largest_sizes(config, data, capacities, measure))
             book[key] = [asdict(one) | {"model": one.model.model_dump()} for one in found]
             write_atomically(self._path, (json.dumps(book, indent=1) + "\n").encode())
-        return [Larger(**one | {"model": ModelSettings(**one["model"])}) for one in book[key]]
+        try:
+            return [Larger(**one | {"model": ModelSettings(**one["model"])}) for one in book[key]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise _damaged(self._path, error) from None
 
     @staticmethod
     def _read(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -149,8 +153,15 @@ class SizeBook:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise HashfedError(f"{path}: damaged ({error}); delete it: sizes are measured anew") from None
-        return dict(found)
+            raise _damaged(path, error) from None
+        if not isinstance(found, dict):
+            raise _damaged(path, "no object")
+        return found
+
+
+def _damaged(path: Path, problem: object) -> HashfedError:
+    said = brief(" ".join(str(problem).split()))
+    return HashfedError(f"{path}: damaged ({said}); delete it: sizes are measured anew")
 
 
 def _measured(config: Config, data: FederatedText) -> int:

@@ -69,9 +69,13 @@ class _LastData:
 
 
 def say(output: IO[str], kind: str, value: object = None) -> None:
-    """A line to the parent."""
-    output.write(json.dumps([kind, value]) + "\n")
-    output.flush()
+    """A line to the parent; where that was killed nobody hears it, and the run is still to be saved."""
+    try:
+        output.write(json.dumps([kind, value]) + "\n")
+        output.flush()
+    except BrokenPipeError:
+        # What is still in the buffer must not fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def main() -> None:
