@@ -248,7 +248,7 @@ def test_a_method_looks_the_same_everywhere(page: Page) -> None:
 def test_the_papers_form_has_the_papers_methods(page: Page) -> None:
     names = [{trace["name"] for trace in figure["data"] if "name" in trace} for figure in page.figures]
     assert len(names) == 6, "two panels each of: the paper's form, all methods, nats"
-    assert names[0] == {"Full", "Random", "Hashing (the paper&#x27;s)", "Exact MIPS"}
+    assert names[0] == {"Full", "Random", "Hashing (the paper's)", "Exact MIPS"}
     assert len(names[2]) == 6
     assert "Full" not in names[4]
     kinds = [

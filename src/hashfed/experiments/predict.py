@@ -93,7 +93,7 @@ def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, floa
         HashfedError: where the folder is no run with a checkpoint, or ``count`` is out of range.
 
     """
-    words = len(run.vocabulary().words)
+    words = run.config().data.vocabulary
     if not 1 <= count <= words:
         raise HashfedError(f"--top = {count}: must be from 1 to {words}")
     model = NextWord(run)

@@ -58,6 +58,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
                 found.update(prefix + field for field in type(self).model_fields)
             elif name == "folder":
                 found.add("output")
+            elif name == "part":
+                found.update({"data.clients", "data.held_out_clients"})
         return plain(self, name)
 
     monkeypatch.setattr(Settings, "__getattribute__", noted)

@@ -149,12 +149,13 @@ def _our_figure(found: Reproduction, panels: Sequence[int]) -> "Figure":
         lower.yaxis.set_major_formatter("{x:g}")
         for axis, within in ((upper, f"{WITHIN_POINTS} points"), (lower, f"{WITHIN_NATS} nats")):
             _logarithmic(axis, shares)
-            axis.legend(
-                title=f"○ within {within} of full from",
-                loc="upper center",
-                bbox_to_anchor=(0.5, -0.2),
-                ncols=2,
-            )
+            if partial_methods(found):
+                axis.legend(
+                    title=f"○ within {within} of full from",
+                    loc="upper center",
+                    bbox_to_anchor=(0.5, -0.2),
+                    ncols=2,
+                )
     axes[0][0].set_ylabel("Accuracy (%)")
     axes[1][0].set_ylabel(f"NLL above full (nats, at least {LEAST_NATS})")
     return figure
