@@ -93,7 +93,8 @@ def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, floa
         HashfedError: where the folder is no run with a checkpoint, or ``count`` is out of range.
 
     """
-    words = run.config().data.vocabulary
+    run.config()  # first: it says of a folder that it is no run
+    words = len(run.vocabulary().words)
     if not 1 <= count <= words:
         raise HashfedError(f"--top = {count}: must be from 1 to {words}")
     model = NextWord(run)
