@@ -194,7 +194,7 @@ def _gathered(options: Options, root: Path, planned: list[Planned], command: str
     return Reproduction(
         experiments=options.experiments,
         scale=options.scale_name,
-        data=Path(config.data.source).name,
+        data=Path(config.data.source).absolute().name,
         vocabularies=options.vocabularies,
         methods=options.methods,
         runs=gather.run_rows(root, planned),
