@@ -116,7 +116,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
     require_reproduction_report()
     data = LoadedData(options)
     if arguments.dry_run:
-        _Bar(root).start(estimate(options, root, data)[0], jobs)
+        _foretell(estimate(options, root, data)[0], root, jobs)
         return
     with _taken(root):
         found = run_reproduction(options, root, jobs, _Bar(root), data, _command())
@@ -237,21 +237,9 @@ class _Bar:
 
     def start(self, estimate: Estimate, jobs: int) -> None:
         """Say what is to come."""
-        left = estimate.runs - estimate.finished
         self._ended, self._runs = estimate.finished, estimate.runs
-        if left:
-            there = f", {estimate.finished} of them finished" if estimate.finished else ""
-            free = shutil.disk_usage(_existing(self._root)).free
-            say(
-                f"{self._root}: {estimate.runs} runs and trials{there}; about "
-                f"{duration(estimate.seconds / min(jobs, left))} with {jobs} at a time, and about "
-                f"{show_bytes(estimate.bytes)} on disk ({show_bytes(free)} are free)"
-            )
-            if estimate.bytes > free:
-                raise HashfedError(
-                    f"--output = {self._root}: the disk has too little room: about "
-                    f"{show_bytes(estimate.bytes)} are needed, {show_bytes(free)} are free"
-                )
+        if estimate.finished < estimate.runs:
+            _foretell(estimate, self._root, jobs)
         self._bar = tqdm(
             total=estimate.seconds,
             bar_format="{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]",
@@ -280,6 +268,31 @@ class _Bar:
     def _describe(self) -> None:
         if self._bar is not None:
             self._bar.set_description_str(f"{self._ended} of {self._runs} runs")
+
+
+def _foretell(estimate: Estimate, root: Path, jobs: int) -> None:
+    """Say what is to come.
+
+    Raises:
+        HashfedError: where the disk has too little room for it.
+
+    """
+    left = estimate.runs - estimate.finished
+    if not left:
+        say(f"{root}: {estimate.runs} runs and trials, all finished")
+        return
+    there = f", {estimate.finished} of them finished" if estimate.finished else ""
+    free = shutil.disk_usage(_existing(root)).free
+    say(
+        f"{root}: {estimate.runs} runs and trials{there}; about "
+        f"{duration(estimate.seconds / min(jobs, left))} with {jobs} at a time, and about "
+        f"{show_bytes(estimate.bytes)} on disk ({show_bytes(free)} are free)"
+    )
+    if estimate.bytes > free:
+        raise HashfedError(
+            f"--output = {root}: the disk has too little room: about "
+            f"{show_bytes(estimate.bytes)} are needed, {show_bytes(free)} are free"
+        )
 
 
 def duration(seconds: float) -> str:
