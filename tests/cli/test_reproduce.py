@@ -222,6 +222,8 @@ def test_a_diverged_trial_is_a_result(
     assert "the training diverged" in (tmp_path / "out" / "trials.csv").read_text()
     assert main(command(texts, *small)) == 0
     assert "failed" not in capsys.readouterr().err
+    assert main(command(texts, *small, "--dry-run")) == 0
+    assert capsys.readouterr().err == "out: 2 runs and trials, all finished\n"
 
 
 def test_all_of_the_paper_at_the_scale_of_a_test(

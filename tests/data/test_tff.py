@@ -129,6 +129,11 @@ def test_words_are_what_is_between_spaces_unless_asked_otherwise(tmp_path: Path)
     assert make_config({"data": {"source": str(folder)}}).data.tokenizer == "unicode"
 
 
+def test_a_slash_at_the_end_changes_nothing(tmp_path: Path) -> None:
+    path = write_sqlite(tmp_path / "so.sqlite", SPLITS)
+    assert read_texts(f"{path}/") == read_texts(str(path))
+
+
 def test_hdf5_in_a_folder_or_an_archive_is_known_by_the_names_of_its_files(tmp_path: Path) -> None:
     folder = hdf5(tmp_path)
     (folder / "stackoverflow_nwp.pkl").write_bytes(b"never read")

@@ -314,6 +314,7 @@ PARTIAL = {
         ),
     ),
     "trials only": replace(whole(), runs=()),
+    "full only": empty(runs=(run_row(),), methods=(FULL,)),
     "a diverged likelihood": empty(runs=(run_row(), run_row("random", "0.3", nll=math.inf, accuracy=0.0))),
 }
 
@@ -335,7 +336,10 @@ def test_what_is_not_finished_is_shown_as_far_as_it_is(name: str, tmp_path: Path
     assert file.getvalue()
 
 
-@pytest.mark.parametrize("name", ["all failed", "no full", "some failed", "a diverged likelihood"])
+@pytest.mark.filterwarnings("error")  # of matplotlib, of a legend of nothing
+@pytest.mark.parametrize(
+    "name", ["all failed", "no full", "some failed", "a diverged likelihood", "full only"]
+)
 def test_what_is_linked_is_written(name: str, tmp_path: Path) -> None:
     written = {path.name for path in write_reports(PARTIAL[name], tmp_path)}
     assert written == {*Page(tmp_path / "report.html").loads, "report.html", "report.md"}

@@ -108,18 +108,22 @@ def add_reproduce(parser: Parser, experiment: str) -> None:
 
 def reproduce(arguments: argparse.Namespace) -> None:
     """Run what is missing, and write the report."""
-    options, told = read_options(arguments)
-    if told:
-        say(f"hashfed: {told}")
+    options = read_options(arguments)
     root: Path = arguments.output or Path("runs") / f"reproduction-{arguments.scale}"
     jobs = _jobs(arguments.jobs, options.device)
     require_reproduction_report()
-    data = LoadedData(options)
+    data, notes = LoadedData(options), tuple[str, ...]()
+    if options.needs_runs():
+        kept, told = fitting_vocabularies(data.get, options.vocabularies)
+        options = replace(options, vocabularies=kept)
+        if told:
+            say(f"hashfed: {told}")
+            notes = (told,)
     if arguments.dry_run:
-        _Bar(root).start(estimate(options, root, data)[0], jobs)
+        _foretell(estimate(options, root, data)[0], root, jobs)
         return
     with _taken(root):
-        found = run_reproduction(options, root, jobs, _Bar(root), data, _command())
+        found = run_reproduction(options, root, jobs, _Bar(root), data, _command(), notes)
         if "buckets" in options.experiments:
             found = replace(found, buckets=_buckets(found, root))
         written = write_reports(found, root)
@@ -128,8 +132,8 @@ def reproduce(arguments: argparse.Namespace) -> None:
     print(f"\npage: {page}")
 
 
-def read_options(arguments: argparse.Namespace) -> tuple[Options, str]:
-    """What is asked for, and what to tell about it.
+def read_options(arguments: argparse.Namespace) -> Options:
+    """What is asked for.
 
     Raises:
         HashfedError: naming an option, its value and what is allowed.
@@ -152,7 +156,7 @@ def read_options(arguments: argparse.Namespace) -> tuple[Options, str]:
             scale = replace(scale, **{name: value})
     vocabularies = tuple(arguments.vocabularies or scale.vocabularies)
     experiments = EXPERIMENTS if arguments.experiment == "all" else (arguments.experiment,)
-    options = Options(
+    return Options(
         experiments=experiments,
         scale_name=arguments.scale,
         scale=scale,
@@ -161,12 +165,6 @@ def read_options(arguments: argparse.Namespace) -> tuple[Options, str]:
         data=_data(arguments),
         device=arguments.device,
     )
-    if not options.needs_runs():
-        return options, ""
-    kept, told = fitting_vocabularies(
-        lambda vocabulary: options.config(vocabulary, FULL, 1.0, 1), options.vocabularies
-    )
-    return replace(options, vocabularies=kept), told
 
 
 def _methods(experiment: str) -> tuple[str, ...]:
@@ -237,21 +235,9 @@ class _Bar:
 
     def start(self, estimate: Estimate, jobs: int) -> None:
         """Say what is to come."""
-        left = estimate.runs - estimate.finished
         self._ended, self._runs = estimate.finished, estimate.runs
-        if left:
-            there = f", {estimate.finished} of them finished" if estimate.finished else ""
-            free = shutil.disk_usage(_existing(self._root)).free
-            say(
-                f"{self._root}: {estimate.runs} runs and trials{there}; about "
-                f"{duration(estimate.seconds / min(jobs, left))} with {jobs} at a time, and about "
-                f"{show_bytes(estimate.bytes)} on disk ({show_bytes(free)} are free)"
-            )
-            if estimate.bytes > free:
-                raise HashfedError(
-                    f"--output = {self._root}: the disk has too little room: about "
-                    f"{show_bytes(estimate.bytes)} are needed, {show_bytes(free)} are free"
-                )
+        if estimate.finished < estimate.runs:
+            _foretell(estimate, self._root, jobs)
         self._bar = tqdm(
             total=estimate.seconds,
             bar_format="{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]",
@@ -280,6 +266,31 @@ class _Bar:
     def _describe(self) -> None:
         if self._bar is not None:
             self._bar.set_description_str(f"{self._ended} of {self._runs} runs")
+
+
+def _foretell(estimate: Estimate, root: Path, jobs: int) -> None:
+    """Say what is to come.
+
+    Raises:
+        HashfedError: where the disk has too little room for it.
+
+    """
+    left = estimate.runs - estimate.finished
+    if not left:
+        say(f"{root}: {estimate.runs} runs and trials, all finished")
+        return
+    there = f", {estimate.finished} of them finished" if estimate.finished else ""
+    free = shutil.disk_usage(_existing(root)).free
+    say(
+        f"{root}: {estimate.runs} runs and trials{there}; about "
+        f"{duration(estimate.seconds / min(jobs, left))} with {jobs} at a time, and about "
+        f"{show_bytes(estimate.bytes)} on disk ({show_bytes(free)} are free)"
+    )
+    if estimate.bytes > free:
+        raise HashfedError(
+            f"--output = {root}: the disk has too little room: about "
+            f"{show_bytes(estimate.bytes)} are needed, {show_bytes(free)} are free"
+        )
 
 
 def duration(seconds: float) -> str:

@@ -19,7 +19,8 @@ HEAD = 16
 
 def is_tff(source: str) -> bool:
     """Whether a source is a file of TFF's by its name, or a folder with TFF's HDF5 files."""
-    name, path = source.lower(), Path(source)
+    path = Path(source)
+    name = path.name.lower()
     try:
         if name.endswith((*SQLITE, *HDF5)) or is_compressed(name) or is_archive(name):
             return not path.is_dir()

@@ -4,21 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from hashfed.config import Config
-from hashfed.data import FederatedText, synthetic_text
+from hashfed.data import FederatedText
 from hashfed.errors import HashfedError
 from hashfed.experiments.budgets import OwnAnd
 from hashfed.experiments.cost.search import Search
 from hashfed.experiments.cost.variants import at_budget
 from hashfed.experiments.cost.workload import busiest_and_median
-from hashfed.experiments.reproduction import gather, sizes
+from hashfed.experiments.reproduction import gather
 from hashfed.experiments.reproduction.methods import METHODS
 from hashfed.experiments.reproduction.options import Options
 from hashfed.experiments.reproduction.plan import Planned, Run, Sizes, Trial, foreseen, strands
 from hashfed.experiments.reproduction.run import LoadedData, fitting_vocabularies
 from hashfed.experiments.reproduction.scales import SCALES
 from hashfed.experiments.reproduction.schedule import Schedule
-from hashfed.experiments.reproduction.sizes import SizeBook, largest_sizes
+from hashfed.experiments.reproduction.sizes import SizeBook
 from hashfed.experiments.reproduction.tuning import Score
 
 
@@ -32,9 +31,14 @@ def options(texts: Path) -> Options:
     )
 
 
+def sizes(data: Callable[[int], FederatedText]) -> Sizes:
+    """Predicted anew, kept nowhere."""
+    return Sizes(data, SizeBook(Path("none"), measured=False, keeps=False))
+
+
 def play(options: Options, data: Callable[[int], FederatedText]) -> list[Planned]:
     """All that is planned, where the second trial of each method comes out better."""
-    schedule = Schedule(strands(options, Sizes(data, SizeBook(None, measured=False))), lambda item: None)
+    schedule = Schedule(strands(options, sizes(data)), lambda item: None)
     while (taken := schedule.take()) is not None:
         item, tell = taken
         tell(Score(item.number / 10 if isinstance(item, Trial) else 0.5, 1.0))
@@ -47,7 +51,7 @@ def test_what_is_foreseen_is_what_comes(options: Options) -> None:
     planned = play(options, data)
     folders = [item.job.folder for item in planned]
     assert len(set(folders)) == len(folders)
-    assert sorted(folders) == sorted(item.job.folder for item in foreseen(options, data))
+    assert sorted(folders) == sorted(item.job.folder for item in foreseen(options, sizes(data)))
 
 
 def test_runs_have_the_settings_that_won_and_seeds_in_pairs(options: Options) -> None:
@@ -115,61 +119,28 @@ def test_models_of_table_2_are_the_largest_that_fit(options: Options) -> None:
     assert len(both) == 2 * 3
 
 
-def test_sizes_shrink_until_the_measured_memory_fits_and_are_kept(
-    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A device on which wide layers take more than is predicted."""
-    data = synthetic_text(words=996, clients=4, sentences=8, length=10)
-    config = options.config(996, "simhash", 0.3, 1)
-    asked: list[int] = []
-
-    def measure(one: Config, *_: object) -> int:
-        search = Search(one, busiest_and_median(one, data)["busiest"], 1000)
-        asked.append(one.model.ffn)
-        return search.cost(one, 1000).memory + 400 * max(0, one.model.ffn - 32)
-
-    predicted = {one.limit: one for one in largest_sizes(config, data, ("ffn",), None)}
-    found = {one.limit: one for one in largest_sizes(config, data, ("ffn",), measure)}
-    assert found["parameters"] == predicted["parameters"]
-    full = measure(at_budget(config, 1))
-    assert found["memory"].model.ffn < predicted["memory"].model.ffn
-    assert measure(config.model_copy(update={"model": found["memory"].model})) <= full
-    monkeypatch.setattr(sizes, "_measured", measure)
-    book = sizes.SizeBook(tmp_path / "sizes.json", measured=True)
-    first = book.largest(config, data, ("ffn",))
-    asked.clear()
-    assert sizes.SizeBook(tmp_path / "sizes.json", measured=True).largest(config, data, ("ffn",)) == first
-    assert asked == []
-    (tmp_path / "sizes.json").write_text("{")
-    with pytest.raises(HashfedError, match=r"sizes\.json: damaged .*delete it"):
-        book.largest(config, data, ("ffn",))
-
-
 def test_only_what_is_asked_for_is_trained(options: Options) -> None:
     data = LoadedData(options).get
     table = replace(options, experiments=("table2",))
-    assert {item.method for item in foreseen(table, data)} == {"full", "simhash", "planes"}
-    assert not foreseen(replace(options, experiments=("table1",)), data)
-    buckets = foreseen(replace(options, experiments=("buckets",)), data)
+    assert {item.method for item in foreseen(table, sizes(data))} == {"full", "simhash", "planes"}
+    assert not foreseen(replace(options, experiments=("table1",)), sizes(data))
+    buckets = foreseen(replace(options, experiments=("buckets",)), sizes(data))
     assert {item.method for item in buckets} == {"full"}
 
 
 def test_vocabularies_are_cut_to_the_words_there_are(options: Options) -> None:
-    def make(vocabulary: int) -> object:
-        return options.config(vocabulary, "full", 1.0, 1)
-
-    assert fitting_vocabularies(make, (40, 20, 40)) == ((20, 40), "")  # type: ignore[arg-type]
-    kept, told = fitting_vocabularies(make, (20, 80_000))  # type: ignore[arg-type]
+    read = LoadedData(options).get
+    assert fitting_vocabularies(read, (40, 20, 40)) == ((20, 40), "")
+    kept, told = fitting_vocabularies(read, (20, 80_000))
     assert kept[0] == 20
     assert 40 < kept[1] <= 60
     assert f"{kept[1]:,} stand for 80,000" in told
-    make_config = options.config(kept[1], "full", 1.0, 1)
-    assert len(LoadedData(options).get(make_config.data.vocabulary).vocabulary) == kept[1] + 4
+    assert len(read(kept[1]).vocabulary) == kept[1] + 4
 
 
 def test_a_failure_counts_for_the_settings_that_failed_only(options: Options, tmp_path: Path) -> None:
     data = LoadedData(options).get
-    item = foreseen(options, data)[0]
+    item = foreseen(options, sizes(data))[0]
     assert gather.same_outcome(tmp_path, item) is None
     (tmp_path / item.job.folder).mkdir(parents=True)
     gather.keep_failure(tmp_path, item.job, "diverged")
@@ -182,7 +153,7 @@ def test_a_failure_counts_for_the_settings_that_failed_only(options: Options, tm
 
 
 def test_damaged_results_are_named(options: Options, tmp_path: Path) -> None:
-    item = foreseen(options, LoadedData(options).get)[0]
+    item = foreseen(options, sizes(LoadedData(options).get))[0]
     (tmp_path / item.job.folder).mkdir(parents=True)
     (tmp_path / item.job.folder / "summary.json").write_text("{")
     with pytest.raises(HashfedError, match=r"summary\.json: damaged"):

@@ -10,6 +10,15 @@ from hashfed.experiments.reproduction.tuning import Score
 class Item:
     name: str
 
+    @property
+    def job(self) -> "Item":
+        return self
+
+    @property
+    def data(self) -> str:
+        """The first letter's case stands for the data."""
+        return "upper" if self.name.isupper() else "lower"
+
 
 def strand(names: list[list[str]], told: list[list[float]]) -> Generator[Any, list[Score], None]:
     for step in names:
@@ -77,3 +86,14 @@ def test_what_is_finished_is_not_handed_out() -> None:
 
 def test_nothing_to_do_is_done() -> None:
     assert Schedule([], lambda item: None).done
+
+
+def test_a_process_goes_on_with_the_data_that_it_has() -> None:
+    schedule = Schedule([strand([["a", "B", "c", "D"]], [])], lambda item: None)
+    order = []
+    for data in ("upper", "upper", "upper", None):
+        taken = schedule.take(data)
+        assert taken is not None
+        order.append(name(taken[0]))
+    assert order[:2] == ["B", "D"]
+    assert sorted(order[2:]) == ["a", "c"]

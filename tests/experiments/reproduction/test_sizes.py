@@ -19,18 +19,23 @@ def test_sizes_are_found_once(tmp_path: Path, texts: Path, monkeypatch: pytest.M
 
 
 def test_a_size_is_lowered_until_its_measured_memory_fits(texts: Path) -> None:
-    model = {"embedding": 128, "ffn": 4, "blocks": 1}  # the rows are most of it
-    config = small_config(texts, model=model, selection={"budget": 0.3}, client={"sentences": 1})
+    model = {"embedding": 512, "ffn": 4, "blocks": 1}  # the rows are most of it
+    few: dict[str, object] = {
+        "selection": {"budget": 0.3},
+        "client": {"sentences": 1},
+        "retrieval": {"method": "random"},
+    }
+    config = small_config(texts, model=model, **few)
     data = small_data(texts)
     measured: list[int] = []
 
     def measure(one: object) -> int:
-        measured.append(1200 if len(measured) == 1 else 1000)
+        measured.append((1000, 1010, 990)[len(measured)])
         return measured[-1]
 
     predicted = {one.limit: one for one in largest_sizes(config, data, ("ffn",), None)}
     found = {one.limit: one for one in largest_sizes(config, data, ("ffn",), measure)}
-    assert measured == [1000, 1200, 1000]  # all rows, the size predicted, a smaller one
+    assert measured == [1000, 1010, 990]  # all rows, the size predicted, a smaller one
     assert found["parameters"] == predicted["parameters"]
     assert config.model.ffn < found["memory"].model.ffn < predicted["memory"].model.ffn
 

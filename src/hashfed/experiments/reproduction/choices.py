@@ -43,7 +43,7 @@ def open_choices(options: Options) -> tuple[Choice, ...]:
         Choice(
             "Which client the device budget of table 2 is for.",
             "The training client with most to predict in a round. Sizes within the memory are the largest "
-            f"whose {'measured' if scale.measured_sizes else 'predicted'} peak is at most the full model's.",
+            f"predicted to fit{' whose measured peak does' if scale.measured_sizes else ''}.",
         ),
         Choice(
             "The 'unified' accuracy over vocabularies.",

@@ -3,13 +3,11 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines import Simulation
 from hashfed.engines.exchange import build_model, draw_sentences
-from hashfed.experiments.reproduction.gather import outcome
 from hashfed.experiments.reproduction.options import Options
 from hashfed.experiments.reproduction.plan import Planned, Run
 from hashfed.experiments.reproduction.results import FULL
@@ -51,12 +49,12 @@ def seconds_by_run(
     return found
 
 
-def bytes_to_write(root: Path, planned: Sequence[Planned], sizes: dict[int, int]) -> int:
-    """Of the models that unfinished runs will keep; ``sizes`` are n by vocabulary."""
+def bytes_to_write(planned: Sequence[Planned], sizes: dict[int, int]) -> int:
+    """Of the models that these runs will keep; ``sizes`` are n by vocabulary."""
     return sum(
         4 * STATE_ARRAYS * _parameters(item.job.config, sizes[item.vocabulary])
         for item in planned
-        if isinstance(item, Run) and outcome(root, item) is None
+        if isinstance(item, Run)
     )
 
 

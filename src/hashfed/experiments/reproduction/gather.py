@@ -53,6 +53,11 @@ def outcome(root: Path, planned: Planned) -> Score | None:
     return Score(found["accuracy"], found["nll"])
 
 
+def seems_finished(root: Path, planned: Planned) -> bool:
+    """Whether a run is finished or failed, with whatever settings its trials found."""
+    return (root / planned.job.folder / FAILURE).exists() or outcome(root, planned) is not None
+
+
 def same_outcome(root: Path, planned: Planned) -> Score | None:
     """The same, of a run with just these settings.
 

@@ -5,14 +5,11 @@ import math
 from hashfed.config import Config
 from hashfed.data.vocabulary import SPECIAL
 from hashfed.engines.exchange import build_model
-from hashfed.experiments.reproduction.results import ParameterRow
+from hashfed.experiments.reproduction.paper import HASH, PaperRow, paper_row
+from hashfed.experiments.reproduction.results import FULL, ParameterRow
 
 PRINTED_ROWS = {10_000: "960K (49.2%)", 80_000: "7.68M (88.5%)"}
 """Embedding size and its share of the model (Table 1)."""
-PRINTED_TOTAL = {10_000: "1.92M", 80_000: "8.65M"}
-"""All parameters of the full model (Table 2)."""
-PRINTED_HASHED = {10_000: (2560, 1.71e6), 80_000: (8192, 6.34e6)}
-"""FFN and all parameters with 30% of the rows (Table 2)."""
 PAPER_WIDTH, PAPER_FFN, PAPER_BLOCKS = 96, 1536, 3
 
 
@@ -59,14 +56,15 @@ def parameter_table(config: Config, vocabularies: tuple[int, ...]) -> tuple[Para
                 f"{share:.1%} of the model; 4 special symbols have rows, and the input embedding is the same",
             )
         )
-        rows.append(_total(vocabulary, body + size * d, is_papers))
-        if is_papers and vocabulary in PRINTED_HASHED:
-            rows.append(_hashed(vocabulary, body, shapes, d))
+        full, hashed = (paper_row(vocabulary, method) if is_papers else None for method in (FULL, HASH))
+        rows.append(_total(vocabulary, body + size * d, full))
+        if hashed is not None:
+            rows.append(_hashed(hashed, body, d))
     return tuple(rows)
 
 
-def _total(vocabulary: int, counted: int, is_papers: bool) -> ParameterRow:
-    paper = PRINTED_TOTAL.get(vocabulary, "") if is_papers else ""
+def _total(vocabulary: int, counted: int, printed: PaperRow | None) -> ParameterRow:
+    paper = "" if printed is None else _millions(printed.parameters)
     note = (
         f"the paper's is 3·(3·96² + 2·96·1536) + 96·V = {printed_formula(vocabulary, PAPER_FFN):,.0f}: "
         "without the projection after attention, biases, gains and special symbols"
@@ -76,16 +74,21 @@ def _total(vocabulary: int, counted: int, is_papers: bool) -> ParameterRow:
     return ParameterRow(f"the whole model, {vocabulary:,} words", paper, counted, "rows + below", note)
 
 
-def _hashed(vocabulary: int, body: int, shapes: dict[str, tuple[int, ...]], d: int) -> ParameterRow:
-    ffn, printed = PRINTED_HASHED[vocabulary]
+def _hashed(row: PaperRow, body: int, d: int) -> ParameterRow:
+    vocabulary, ffn, printed = row.vocabulary, row.ffn, row.parameters
     wider = body + PAPER_BLOCKS * (2 * d + 1) * (ffn - PAPER_FFN)
-    rows = round(0.3 * (vocabulary + len(SPECIAL))) * d
+    rows = round(row.share * (vocabulary + len(SPECIAL))) * d
     implied = (printed - printed_formula(vocabulary, ffn, 0)) / (vocabulary * PAPER_WIDTH)
     return ParameterRow(
         f"with 30% of the rows and FFN {ffn}, {vocabulary:,} words",
-        f"{printed / 1e6:.2f}M",
+        _millions(printed),
         wider + rows,
         "30% of the rows + below",
-        f"the paper's formula gives {printed_formula(vocabulary, ffn, 0.3):,.0f}; its printed total leaves "
-        f"{implied:.0%} of the rows, not 30%",
+        f"the paper's formula gives {printed_formula(vocabulary, ffn, row.share):,.0f}; its printed total "
+        f"leaves {implied:.0%} of the rows, not 30%",
     )
+
+
+def _millions(parameters: float) -> str:
+    """As the paper writes them."""
+    return f"{parameters / 1e6:.2f}M"

@@ -33,6 +33,11 @@ class Job:
     measure_memory: bool = False
     keep_model: bool = True
 
+    @property
+    def data(self) -> object:
+        """Runs that are equal in this read the same data."""
+        return self.config.data, self.config.evaluation.clients
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -85,10 +90,9 @@ def strands(options: Options, sizes: Sizes) -> list[Strand]:
     return [_strand(options, *pair, sizes) for pair in _pairs(options)]
 
 
-def foreseen(options: Options, data: Callable[[int], FederatedText]) -> list[Planned]:
-    """All runs that there will be, with settings still to be found by trials, and about their sizes."""
+def foreseen(options: Options, sizes: Sizes) -> list[Planned]:
+    """All runs that there will be, with settings still to be found by trials."""
     found: list[Planned] = []
-    sizes = Sizes(data, SizeBook(None, measured=False))
     for vocabulary, method, experiments in _pairs(options):
         space = _space(options, method)
         point = space.grid[0]

@@ -4,7 +4,7 @@ import platform
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -84,29 +84,25 @@ class LoadedData:
 
 
 def fitting_vocabularies(
-    make: Callable[[int], Config], asked: tuple[int, ...]
+    read: Callable[[int], FederatedText], asked: tuple[int, ...]
 ) -> tuple[tuple[int, ...], str]:
     """Vocabularies that the data have words for, and what to tell where some were cut.
 
     Args:
-        make: a configuration with so many words.
+        read: the data with so many words.
         asked: V of the panels.
 
     Returns:
-        Those that fit; in place of larger ones the number of distinct words of the training clients, rounded
-        down to two digits.
+        Those that fit; in place of larger ones the number of distinct words of the clients that make the
+        vocabulary, rounded down to two digits.
 
     """
     largest = max(asked)
-    there = None
-    for held_out in ("test", "validation"):  # trials have fewer training clients
-        config = make(largest)
-        evaluation = config.evaluation.model_copy(update={"clients": held_out})
-        try:
-            load_data(config.model_copy(update={"evaluation": evaluation}))
-        except TooFewWordsError as error:
-            there = error.there if there is None else min(there, error.there)
-    if there is None:
+    try:
+        read(largest)
+    except TooFewWordsError as error:
+        there = error.there
+    else:
         return tuple(sorted(set(asked))), ""
     unit = 10 ** max(0, len(str(there)) - 2)
     most = there // unit * unit
@@ -116,21 +112,36 @@ def fitting_vocabularies(
 
 def estimate(options: Options, root: Path, data: LoadedData) -> tuple[Estimate, dict[str, float]]:
     """What is to come, and the seconds of each run by folder."""
-    planned = foreseen(options, data.get)
-    finished = [item for item in planned if gather.outcome(root, item) is not None]
+    planned = foreseen(options, Sizes(data.get, SizeBook(root / SIZES, measured=False, keeps=False)))
+    finished = [item for item in planned if gather.seems_finished(root, item)]
     if len(finished) == len(planned):
         return Estimate(len(planned), len(planned), 0.0, 0), {}
     seconds = seconds_by_run(options, planned, data.get)
     left = sum(seconds.values()) - sum(seconds[item.job.folder] for item in finished)
     sizes = {vocabulary: len(data.get(vocabulary).vocabulary) for vocabulary in options.vocabularies}
-    size = bytes_to_write(root, planned, sizes)
+    size = bytes_to_write([item for item in planned if item not in finished], sizes)
     return Estimate(len(planned), len(finished), left, size), seconds
 
 
 def reproduce(
-    options: Options, root: Path, jobs: int, watcher: Watcher, data: LoadedData, command: str
+    options: Options,
+    root: Path,
+    jobs: int,
+    watcher: Watcher,
+    data: LoadedData,
+    command: str,
+    notes: tuple[str, ...] = (),
 ) -> Reproduction:
     """Run what is missing in the folder ``root``, and gather all.
+
+    Args:
+        options: of the reproduction.
+        root: its folder.
+        jobs: runs at a time.
+        watcher: told how it goes.
+        data: of the panels.
+        command: that made it, for the report.
+        notes: for the report.
 
     Raises:
         HashfedError: for a mistake of the user, a full disk, or a process that was ended from outside.
@@ -149,16 +160,18 @@ def reproduce(
         raise stopped from None
     finally:
         watcher.finish()
-    return _gathered(options, root, schedule.planned, command)
+    return replace(_gathered(options, root, schedule.planned, command), notes=notes)
 
 
 def _play(schedule: Schedule, root: Path, jobs: int, watcher: Watcher, seconds: dict[str, float]) -> None:
     """Until the schedule has nothing left."""
     running: dict[int, tuple[Planned, Callable[[Score], None], int]] = {}
+    last: dict[int, object] = {}
     with Pool(jobs, root) as pool:
         while not schedule.done:
-            while pool.free and (item := schedule.take()) is not None:
-                running[pool.begin(item[0].job)] = (*item, 0)
+            while pool.free and (item := schedule.take(last.get(pool.free[0]))) is not None:
+                place = pool.begin(item[0].job)
+                running[place], last[place] = (*item, 0), item[0].job.data
             news = pool.wait()
             if news.place not in running:
                 continue
@@ -194,7 +207,7 @@ def _gathered(options: Options, root: Path, planned: list[Planned], command: str
     return Reproduction(
         experiments=options.experiments,
         scale=options.scale_name,
-        data=Path(config.data.source).name,
+        data=Path(config.data.source).absolute().name,
         vocabularies=options.vocabularies,
         methods=options.methods,
         runs=gather.run_rows(root, planned),

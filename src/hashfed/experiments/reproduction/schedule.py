@@ -49,10 +49,15 @@ class Schedule:
         """Whether nothing is left, neither ready nor running."""
         return self._open == 0
 
-    def take(self) -> tuple[Planned, Callable[[Score], None]] | None:
-        """A run to begin now, with what is to be told when it ends; None while none is ready."""
+    def take(self, data: object = None) -> tuple[Planned, Callable[[Score], None]] | None:
+        """A run to begin now, with what is to be told when it ends; None while none is ready.
+
+        The first one that reads the same ``data`` as the process's last run, if there is one.
+        """
         if not self._ready:
             return None
+        alike = (place for place, (step, item) in enumerate(self._ready) if step.asked[item].job.data == data)
+        self._ready.rotate(-next(alike, 0))
         step, place = self._ready.popleft()
         return step.asked[place], lambda score: self._finish(step, place, score)
 

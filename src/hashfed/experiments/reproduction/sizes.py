@@ -26,7 +26,7 @@ CAPACITIES = ("ffn", "embedding", "blocks")
 ATTEMPTS = 5
 """Sizes whose memory is measured, each smaller than the last, until one fits."""
 CAUTION = 0.99
-"""Of the memory that is left by proportion, for the next attempt."""
+"""Of the full model's memory that a larger one may take: measured again, either may be a little off."""
 
 Measure = Callable[[Config], int]
 """Peak bytes of a client's process under a configuration, above its libraries."""
@@ -95,7 +95,7 @@ def _within_memory(
         if grown is None or measure is None or full is None:
             return grown
         found = measure(grown)
-        if found <= full:
+        if found <= CAUTION * full:
             return grown
         predicted = int(CAUTION * predicted * full / found)
     return None
@@ -125,14 +125,19 @@ class SizeBook:
     A reproduction that goes on has the sizes with which it began.
     """
 
-    def __init__(self, path: Path | None, measured: bool) -> None:
-        """``path``: of the file; none: nothing is measured or kept, predictions are taken for memory."""
-        self._path, self._measured = path, measured
+    def __init__(self, path: Path, measured: bool, keeps: bool = True) -> None:
+        """Of a file.
+
+        Args:
+            path: of it.
+            measured: whether memory is measured; predictions are taken for it else.
+            keeps: whether what is found is written down.
+
+        """
+        self._path, self._measured, self._keeps = path, measured, keeps
 
     def largest(self, config: Config, data: FederatedText, capacities: tuple[str, ...]) -> list[Larger]:
         """As ``largest_sizes``."""
-        if self._path is None:
-            return list(largest_sizes(config, data, capacities, None))
         key = f"{identity(config)} {' '.join(capacities)}"
         book = self._read(self._path)
         if key not in book:
@@ -140,7 +145,9 @@ class SizeBook:
             with single_thread():
                 found = list(largest_sizes(config, data, capacities, measure))
             book[key] = [asdict(one) | {"model": one.model.model_dump()} for one in found]
-            write_atomically(self._path, (json.dumps(book, indent=1) + "\n").encode())
+            if self._keeps:
+                text = json.dumps(book, indent=1) + "\n"
+                write_atomically(self._path, text.encode())
         try:
             return [Larger(**one | {"model": ModelSettings(**one["model"])}) for one in book[key]]
         except (ValueError, TypeError, KeyError) as error:

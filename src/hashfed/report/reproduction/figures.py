@@ -123,7 +123,7 @@ def _paper_figure(found: Reproduction, panels: Sequence[int]) -> "Figure":
         axis.set_title(f"{vocabulary:,} words")
         axis.set_xlabel(COMPUTED)
         axis.set_xlim(0, 103)
-        axis.legend(loc="lower right")
+        _legend(axis, loc="lower right")
     axes[0][0].set_ylabel("Accuracy (%)")
     return figure
 
@@ -149,16 +149,22 @@ def _our_figure(found: Reproduction, panels: Sequence[int]) -> "Figure":
         lower.yaxis.set_major_formatter("{x:g}")
         for axis, within in ((upper, f"{WITHIN_POINTS} points"), (lower, f"{WITHIN_NATS} nats")):
             _logarithmic(axis, shares)
-            if partial_methods(found):
-                axis.legend(
-                    title=f"○ within {within} of full from",
-                    loc="upper center",
-                    bbox_to_anchor=(0.5, -0.2),
-                    ncols=2,
-                )
+            _legend(
+                axis,
+                title=f"○ within {within} of full from",
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.2),
+                ncols=2,
+            )
     axes[0][0].set_ylabel("Accuracy (%)")
     axes[1][0].set_ylabel(f"NLL above full (nats, at least {LEAST_NATS})")
     return figure
+
+
+def _legend(axis: "Axes", **how: Any) -> None:
+    """Where something is drawn: matplotlib would warn of an empty one."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(**how)
 
 
 def _draw_full(axis: "Axes", found: Reproduction, vocabulary: int) -> None:
