@@ -131,13 +131,7 @@ class RunFolder:
         if before is not None and before.get("sha256") is None:
             raise HashfedError(f"{self.path / 'data.json'}: has no sha256; {REMEDY}")
         same_texts = before is not None and before["sha256"] == data["sha256"]
-        changed = differences(self.config(), config)
-        if same_texts:
-            # Where they lie is another matter: a relative path, a copy, the server's absolute one.
-            changed = [item for item in changed if item[0] not in PLACES]
-        if sends_everything(config) and sends_everything(self.config()):
-            # Nothing is retrieved or selected, so that these decide no number.
-            changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
+        changed = changed_settings(self.config(), config, same_texts)
         if changed:
             name, there, asked = changed[0]
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -385,6 +379,25 @@ class RunFolder:
     def save(self, state: ServerState) -> None:
         """Write a checkpoint."""
         save_checkpoint(self.path / "checkpoint", state)
+
+
+def changed_settings(there: Config, asked: Config, same_texts: bool) -> list[tuple[str, Any, Any]]:
+    """Settings that would decide other numbers: name, value there, value asked for.
+
+    Args:
+        there: of a run.
+        asked: for the same folder.
+        same_texts: whether both have the same ones, wherever they lie.
+
+    """
+    changed = differences(there, asked)
+    if same_texts:
+        # Where they lie is another matter: a relative path, a copy, the server's absolute one.
+        changed = [item for item in changed if item[0] not in PLACES]
+    if sends_everything(there) and sends_everything(asked):
+        # Nothing is retrieved or selected, so that these decide no number.
+        changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
+    return changed
 
 
 def _moved_otherwise(config: Config, began: Mapping[str, Any]) -> bool:

@@ -133,6 +133,11 @@ def full_runs(runs: Sequence[RunRow], vocabulary: int) -> dict[int, RunRow]:
     }
 
 
+def full_accuracy(runs: Sequence[RunRow], vocabulary: int) -> Spread:
+    """Of the full runs, over seeds, as a fraction."""
+    return Spread(tuple(run.accuracy for run in full_runs(runs, vocabulary).values()))
+
+
 def curve(runs: Sequence[RunRow], vocabulary: int, method: str) -> tuple[Point, ...]:
     """The points of a method in figure 1, from the smallest share; failed runs are in none of the means.
 

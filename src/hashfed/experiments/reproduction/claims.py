@@ -1,7 +1,6 @@
 """What the paper says about its results, and whether a reproduction's agree: by rules, whatever comes out."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from hashfed.experiments.reproduction.analysis import (
@@ -79,20 +78,18 @@ def advantages(found: Reproduction, vocabulary: int, method: str, other: str) ->
 
 
 def _hash_beats_random(found: Reproduction, vocabulary: int) -> Claim:
-    apart = advantages(found, vocabulary, HASH, "random")
-    return Claim(
+    return _beats(
         "Hashing is better than random sampling at the same computed parameters.",
         "section 4.2, figure 1",
         "hashing − random > 0 points at every budget that both have",
-        tuple(apart),
-        _all(apart, lambda number: number > 0),
         vocabulary,
+        advantages(found, vocabulary, HASH, "random"),
     )
 
 
 def _alike_from(found: Reproduction, vocabulary: int) -> Claim:
     near = [
-        (gap.point.budget, math.nan if gap.point.failed else gap.accuracy.mean)
+        gap
         for gap in reversed(gaps(found.runs, vocabulary, HASH))
         if gap.point.share >= ALIKE_FROM - 0.005 and (gap.seeds or gap.point.failed)
     ]
@@ -100,21 +97,19 @@ def _alike_from(found: Reproduction, vocabulary: int) -> Claim:
         "From 30% of the output parameters on, hashing loses less than 0.05 points to full training.",
         "section 4.2, figure 1",
         f"hashing − full ≥ −{WITHIN_POINTS} points at every budget of 30% or more",
-        tuple(near),
-        _all(near, lambda number: number >= -WITHIN_POINTS - 1e-9),
+        tuple((gap.point.budget, math.nan if gap.point.failed else gap.accuracy.mean) for gap in near),
+        all(gap.within_points for gap in near) if near else None,
         vocabulary,
     )
 
 
 def _mips_beats_hash(found: Reproduction, vocabulary: int) -> Claim:
-    apart = advantages(found, vocabulary, "mips", HASH)
-    return Claim(
+    return _beats(
         "Exact maximum inner product search is better than hashing.",
         "section 5",
         "exact − hashing > 0 points at every budget that both have",
-        tuple(apart),
-        _all(apart, lambda number: number > 0),
         vocabulary,
+        advantages(found, vocabulary, "mips", HASH),
     )
 
 
@@ -133,15 +128,13 @@ def _hash_gains_with_vocabulary(found: Reproduction) -> Claim:
 
 
 def _larger_beats_full(found: Reproduction, vocabulary: int) -> Claim:
-    gains = _paper_gains(found, vocabulary)
-    return Claim(
+    return _beats(
         "With 30% of the rows by hashing and a wider FFN, a model within the parameters of the full one is "
         "more accurate.",
         "section 4.3, table 2",
         "gain over full > 0 points within the same parameters",
-        tuple(gains),
-        _all(gains, lambda number: number > 0),
         vocabulary,
+        _paper_gains(found, vocabulary),
     )
 
 
@@ -191,9 +184,10 @@ def _ends(found: Reproduction) -> tuple[int, int]:
     return min(found.vocabularies), max(found.vocabularies)
 
 
-def _all(numbers: list[tuple[str, float]], holds: Callable[[float], bool]) -> bool | None:
-    """Whether all numbers hold, where there are any; NaN holds in no comparison."""
-    return all(holds(number) for _, number in numbers) if numbers else None
+def _beats(text: str, place: str, rule: str, vocabulary: int, numbers: list[tuple[str, float]]) -> Claim:
+    """A claim that all numbers are above zero; NaN is not."""
+    holds = all(number > 0 for _, number in numbers) if numbers else None
+    return Claim(text, place, rule, tuple(numbers), holds, vocabulary)
 
 
 def _growing(numbers: list[tuple[str, float]]) -> tuple[tuple[tuple[str, float], ...], bool | None]:

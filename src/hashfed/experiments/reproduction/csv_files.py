@@ -9,7 +9,13 @@ from typing import Any
 
 from hashfed.display import shown
 from hashfed.errors import HashfedError
-from hashfed.experiments.reproduction.results import ParameterRow, Reproduction, RunRow, TrialRow
+from hashfed.experiments.reproduction.results import (
+    ParameterRow,
+    Reproduction,
+    RunRow,
+    TrialRow,
+    setting_names,
+)
 from hashfed.files import write_atomically
 
 _RUN_FIELDS = {field.name: field.type for field in dataclasses.fields(RunRow)}
@@ -92,7 +98,7 @@ def _parameter_lines(rows: Iterable[ParameterRow]) -> list[list[str]]:
 
 def _trial_lines(trials: Sequence[TrialRow]) -> list[list[str]]:
     """A column for each setting that any trial has."""
-    settings = list(dict.fromkeys(name for trial in trials for name in trial.settings))
+    settings = setting_names(trials)
     names = [field.name for field in dataclasses.fields(TrialRow) if field.name != "settings"]
     lines = [
         [

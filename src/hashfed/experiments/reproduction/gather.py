@@ -5,13 +5,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from hashfed.config import PLACES, differences, identity
+from hashfed.config import identity
 from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.experiments.reproduction.plan import Job, Planned, Run, Trial
-from hashfed.experiments.reproduction.results import FULL, RunRow, TrialRow
+from hashfed.experiments.reproduction.results import RunRow, TrialRow
 from hashfed.experiments.reproduction.tuning import FAILED, Score, best_point
-from hashfed.experiments.run_folder import RunFolder
+from hashfed.experiments.run_folder import RunFolder, changed_settings
 from hashfed.files import write_atomically
 
 FAILURE = "failed.json"
@@ -68,9 +68,7 @@ def same_outcome(root: Path, planned: Planned) -> Score | None:
     found = outcome(root, planned)
     if found is not None and found != FAILED:
         folder = RunFolder(root / planned.job.folder)
-        changed = [item for item in differences(folder.config(), planned.job.config) if item[0] not in PLACES]
-        if planned.method == FULL:  # nothing is retrieved or selected
-            changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
+        changed = changed_settings(folder.config(), planned.job.config, same_texts=True)
         if changed:
             name, there, here = changed[0]
             raise HashfedError(

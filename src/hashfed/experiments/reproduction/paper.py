@@ -46,7 +46,7 @@ TABLE2 = (
 GAINS = {10_000: 0.18, 80_000: 0.79}
 """By V: points of accuracy that hashing gains over full with the same parameters; differences of table 2."""
 
-ALIKE_FROM, ALIKE_POINTS = 0.3, 0.05
+ALIKE_FROM = 0.3
 """Section 4.2: "with above 30% of the parameters, the hash-based sampling is able to be less than 0.05% full
 training accuracy", read as points of accuracy."""
 

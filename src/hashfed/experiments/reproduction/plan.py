@@ -16,6 +16,11 @@ from hashfed.experiments.reproduction.tuning import Point, Score, Space, best_po
 TRIAL_SEED = 0
 
 
+def data_key(config: Config) -> object:
+    """Runs that are equal in this read the same data."""
+    return config.data, config.evaluation.clients
+
+
 @dataclass(frozen=True)
 class Job:
     """A run to make.
@@ -35,8 +40,8 @@ class Job:
 
     @property
     def data(self) -> object:
-        """Runs that are equal in this read the same data."""
-        return self.config.data, self.config.evaluation.clients
+        """As ``data_key``."""
+        return data_key(self.config)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a reproduction found, as plain records: what reports show, and what its CSV files hold."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +101,11 @@ class TrialRow:
     chosen: bool
     folder: str
     failed: str = ""
+
+
+def setting_names(trials: Iterable[TrialRow]) -> list[str]:
+    """Of all settings that any of the trials has, in their order."""
+    return list(dict.fromkeys(name for trial in trials for name in trial.settings))
 
 
 @dataclass(frozen=True)

@@ -173,8 +173,6 @@ def _play(schedule: Schedule, root: Path, jobs: int, watcher: Watcher, seconds: 
                 place = pool.begin(item[0].job)
                 running[place], last[place] = (*item, 0), item[0].job.data
             news = pool.wait()
-            if news.place not in running:
-                continue
             planned, tell, rounds = running[news.place]
             each = seconds.get(planned.job.folder, 0.0) / planned.job.config.rounds
             if news.kind == worker.ROUND:

@@ -13,9 +13,18 @@ Outcome = Callable[[Planned], Score | None]
 
 @dataclass
 class _Step:
-    """What a strand asked for last."""
+    """What a strand asked for last.
+
+    Attributes:
+        strand: that goes on when all is done.
+        mine: all that it has asked for.
+        asked: of these the last.
+        scores: of what is done, by place in ``asked``.
+
+    """
 
     strand: Strand
+    mine: list[Planned]
     asked: list[Planned]
     scores: dict[int, Score] = field(default_factory=dict)
 
@@ -37,7 +46,7 @@ class Schedule:
         for strand in strands:
             mine: list[Planned] = []
             self._by_strand.append(mine)
-            self._advance(strand, None, mine)
+            self._advance(_Step(strand, mine, []))
 
     @property
     def planned(self) -> list[Planned]:
@@ -65,28 +74,23 @@ class Schedule:
         self._open -= 1
         step.scores[place] = score
         if len(step.scores) == len(step.asked):
-            mine = next(mine for mine in self._by_strand if step.asked[0] in mine)
-            self._advance(step.strand, step, mine)
+            self._advance(step)
 
-    def _advance(self, strand: Strand, step: _Step | None, mine: list[Planned]) -> None:
-        """Let a strand go on until it asks for something that is not finished, or ends."""
-        try:
-            if step is None:
-                asked = next(strand)
-            else:
-                asked = strand.send([step.scores[place] for place in range(len(step.asked))])
-            while True:
-                mine += asked
-                step = _Step(strand, asked)
-                for place, item in enumerate(asked):
-                    score = self._outcome(item)
-                    if score is None:
-                        self._ready.append((step, place))
-                        self._open += 1
-                    else:
-                        step.scores[place] = score
-                if len(step.scores) < len(asked):
-                    return
-                asked = strand.send([step.scores[place] for place in range(len(asked))])
-        except StopIteration:
-            return
+    def _advance(self, step: _Step) -> None:
+        """Let the strand of a finished step go on until it asks for something that is not, or ends."""
+        while len(step.scores) == len(step.asked):
+            scores = [step.scores[place] for place in range(len(step.asked))]
+            try:
+                # A strand that has not asked for anything yet begins.
+                asked = step.strand.send(scores) if step.asked else next(step.strand)
+            except StopIteration:
+                return
+            step.mine.extend(asked)
+            step = _Step(step.strand, step.mine, asked)
+            for place, item in enumerate(asked):
+                score = self._outcome(item)
+                if score is None:
+                    self._ready.append((step, place))
+                    self._open += 1
+                else:
+                    step.scores[place] = score

@@ -24,6 +24,7 @@ from hashfed.engines import Interrupted
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.lack import lack_of_memory
 from hashfed.errors import ClientDivergedError, HashfedError, HashfedWarning
+from hashfed.experiments.reproduction.plan import data_key
 from hashfed.experiments.run_folder import RunFolder
 from hashfed.experiments.train import load_data, train
 from hashfed.federated.divergence import DivergedError
@@ -61,7 +62,7 @@ class _LastData:
 
     def __call__(self, config: Config) -> FederatedText:
         """The data of a configuration."""
-        key = config.data, config.evaluation.clients
+        key = data_key(config)
         if self._data is None or key != self._key:
             self._data = None  # before the next come into memory
             self._data, self._key = load_data(config), key
@@ -119,7 +120,3 @@ def _make(task: dict[str, Any], load: _LastData, output: IO[str]) -> None:
         say(output, MISTAKE, str(error))
     except Exception:
         say(output, BUG, traceback.format_exc())
-
-
-if __name__ == "__main__":
-    main()

@@ -12,9 +12,8 @@ from hashfed.experiments.reproduction.analysis import (
     WITHIN_POINTS,
     Gap,
     Point,
-    Spread,
     curve,
-    full_runs,
+    full_accuracy,
     smallest,
 )
 from hashfed.experiments.reproduction.results import FULL, Reproduction
@@ -24,10 +23,9 @@ from hashfed.report.reproduction import looks, texts
 from hashfed.report.reproduction.plots import (
     COMPUTED,
     LEAST_NATS,
-    LEFT,
-    RIGHT,
     TICKS,
     drawn_nats,
+    logarithmic_ends,
     paper_methods,
     shown_vocabularies,
 )
@@ -133,10 +131,8 @@ def _our_figure(found: Reproduction, panels: Sequence[int]) -> "Figure":
     for column, vocabulary in enumerate(panels):
         upper, lower = axes[0][column], axes[1][column]
         _draw_full(upper, found, vocabulary)
-        shares = []
         for method in partial_methods(found):
             best, points = smallest(found.runs, vocabulary, method), curve(found.runs, vocabulary, method)
-            shares += [100 * point.share for point in points if point.runs and point.share > 0]
             _draw_curve(upper, points, method, f"{looks.title(method)}: {texts.smallest_points(best)}")
             if best.points is not None:
                 _draw_ring(upper, method, best.points.point.share, 100 * best.points.point.accuracy.mean)
@@ -148,7 +144,7 @@ def _our_figure(found: Reproduction, panels: Sequence[int]) -> "Figure":
         lower.set_yscale("log")
         lower.yaxis.set_major_formatter("{x:g}")
         for axis, within in ((upper, f"{WITHIN_POINTS} points"), (lower, f"{WITHIN_NATS} nats")):
-            _logarithmic(axis, shares)
+            _logarithmic(axis, logarithmic_ends(found, vocabulary))
             _legend(
                 axis,
                 title=f"○ within {within} of full from",
@@ -168,7 +164,7 @@ def _legend(axis: "Axes", **how: Any) -> None:
 
 
 def _draw_full(axis: "Axes", found: Reproduction, vocabulary: int) -> None:
-    accuracy = Spread(tuple(run.accuracy for run in full_runs(found.runs, vocabulary).values()))
+    accuracy = full_accuracy(found.runs, vocabulary)
     colour, mean = looks.style(FULL).colour, 100 * accuracy.mean
     if math.isfinite(mean):
         axis.axhline(mean, color=colour, label=looks.title(FULL), zorder=2)
@@ -222,8 +218,8 @@ def _draw_ring(axis: "Axes", method: str, share: float, height: float) -> None:
     )
 
 
-def _logarithmic(axis: "Axes", shares: Sequence[float]) -> None:
-    low, high = LEFT * min(shares, default=10.0), RIGHT * 100
+def _logarithmic(axis: "Axes", ends: tuple[float, float]) -> None:
+    low, high = ends
     ticks = [tick for tick in TICKS if low <= tick <= high]
     axis.set_xscale("log")
     axis.set_xlim(low, high)

@@ -11,7 +11,7 @@ from hashfed.experiments.reproduction.analysis import (
     Point,
     Spread,
     curve,
-    full_runs,
+    full_accuracy,
     smallest,
 )
 from hashfed.experiments.reproduction.methods import METHODS
@@ -91,7 +91,7 @@ def _paper_plot(found: Reproduction, vocabulary: int) -> dict[str, Any]:
 
 
 def _accuracy_plot(found: Reproduction, vocabulary: int) -> dict[str, Any]:
-    ends = _ends(found, vocabulary)
+    ends = logarithmic_ends(found, vocabulary)
     traces = _full_line(found, vocabulary, ends)
     for method in partial_methods(found):
         traces += _accuracy_traces(curve(found.runs, vocabulary, method), method)
@@ -108,7 +108,7 @@ def _accuracy_plot(found: Reproduction, vocabulary: int) -> dict[str, Any]:
 
 
 def _nats_plot(found: Reproduction, vocabulary: int) -> dict[str, Any]:
-    ends, traces = _ends(found, vocabulary), list[dict[str, Any]]()
+    ends, traces = logarithmic_ends(found, vocabulary), list[dict[str, Any]]()
     for method in partial_methods(found):
         best = smallest(found.runs, vocabulary, method)
         gaps = [gap for gap in reversed(best.gaps) if math.isfinite(gap.nll.mean)]
@@ -198,7 +198,7 @@ def _band(points: Sequence[Point], method: str) -> list[dict[str, Any]]:
 
 def _full_line(found: Reproduction, vocabulary: int, ends: tuple[float, float]) -> list[dict[str, Any]]:
     """A line, and a band where there are several seeds."""
-    accuracy = Spread(tuple(run.accuracy for run in full_runs(found.runs, vocabulary).values()))
+    accuracy = full_accuracy(found.runs, vocabulary)
     if not math.isfinite(accuracy.mean):
         return []
     colour, mean = looks.style(FULL).colour, 100 * accuracy.mean
@@ -255,7 +255,7 @@ def _plot(
     }
 
 
-def _ends(found: Reproduction, vocabulary: int) -> tuple[float, float]:
+def logarithmic_ends(found: Reproduction, vocabulary: int) -> tuple[float, float]:
     """Of a logarithmic axis, percent."""
     shares = [
         100 * point.share

@@ -8,7 +8,7 @@ from hashfed.experiments.reproduction.analysis import WITHIN_NATS, WITHIN_POINTS
 from hashfed.experiments.reproduction.claims import Claim, claims
 from hashfed.experiments.reproduction.device_budget import DeviceRow, device_rows, full_row
 from hashfed.experiments.reproduction.paper import GAINS, nearest_vocabulary
-from hashfed.experiments.reproduction.results import FULL, Reproduction, RunRow
+from hashfed.experiments.reproduction.results import FULL, Reproduction, RunRow, TrialRow, setting_names
 from hashfed.report.page import NONE, shown, times
 from hashfed.report.reproduction import texts
 from hashfed.report.reproduction.looks import title
@@ -170,7 +170,7 @@ def trials_table(found: Reproduction, vocabulary: int) -> Table | None:
     trials = [trial for trial in found.trials if trial.vocabulary == vocabulary]
     if not trials:
         return None
-    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
+    names = setting_names(trials)
     lines = []
     for trial in trials:
         result = (f"{100 * trial.accuracy:.2f}", f"{trial.nll:.3f}")
@@ -179,7 +179,7 @@ def trials_table(found: Reproduction, vocabulary: int) -> Table | None:
                 (
                     title(trial.method),
                     str(trial.number),
-                    *(setting(trial.settings[name]) if name in trial.settings else NONE for name in names),
+                    *_setting_cells(trial, names),
                     *((NONE, NONE) if trial.failed else result),
                     "chosen" if trial.chosen else f"failed: {trial.failed}" if trial.failed else "",
                 ),
@@ -203,13 +203,13 @@ def chosen_table(found: Reproduction) -> Table | None:
     chosen = [trial for trial in found.trials if trial.chosen]
     if not chosen:
         return None
-    names = list(dict.fromkeys(name for trial in chosen for name in trial.settings))
+    names = setting_names(chosen)
     lines = tuple(
         Line(
             (
                 title(trial.method),
                 f"{trial.vocabulary:,}",
-                *(setting(trial.settings[name]) if name in trial.settings else NONE for name in names),
+                *_setting_cells(trial, names),
                 str(
                     sum(
                         (other.vocabulary, other.method) == (trial.vocabulary, trial.method)
@@ -289,6 +289,11 @@ def failed_table(found: Reproduction) -> Table | None:
 def partial_methods(found: Reproduction) -> list[str]:
     """The methods that hold some of the rows."""
     return [method for method in found.methods if method != FULL]
+
+
+def _setting_cells(trial: TrialRow, names: Sequence[str]) -> list[str]:
+    """Of each setting, and a dash for those that the trial's method has not."""
+    return [setting(trial.settings[name]) if name in trial.settings else NONE for name in names]
 
 
 def setting(value: object) -> str:
