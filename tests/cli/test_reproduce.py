@@ -87,31 +87,33 @@ def test_a_killed_reproduction_goes_on_to_the_same_report(
     assert "accuracy" not in capfd.readouterr().err
 
 
+def begun(command: subprocess.Popen[bytes], folder: Path) -> list[Path]:
+    """The runs that have made rounds, once there are any."""
+    while not (runs := [path.parent for path in folder.glob("runs/*/*/metrics.jsonl") if path.stat().st_size]):
+        assert command.poll() is None
+    return runs
+
+
+def saved_rounds(run: Path) -> int:
+    return int(json.loads((run / "checkpoint" / "latest.json").read_text())["round"])
+
+
 def test_ctrl_c_saves_the_runs_in_hand(texts: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hashfed", *command(texts, "--rounds", "100000")],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    trials = 2 * 3 * 2
-    while trials and (line := process.stderr.readline()):
-        trials -= "accuracy" in line
-    runs = tmp_path / "out" / "runs"
-    while not any(path.stat().st_size for path in runs.glob("*/*/metrics.jsonl")):
-        assert process.poll() is None
-    os.killpg(process.pid, signal.SIGINT)
-    rest = process.stderr.read()
-    assert process.wait(PATIENCE) == 130
-    assert "hashfed: stopped and saved; the same command goes on from here" in rest
-    begun = [path.parent for path in runs.glob("*/*/metrics.jsonl") if path.stat().st_size]
-    assert begun
-    for folder in begun:
-        lines = RunFolder(folder).lines("metrics.jsonl")
-        assert json.loads((folder / "checkpoint" / "latest.json").read_text())["round"] == len(lines)
+    told = tmp_path / "told"
+    with told.open("wb") as error:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hashfed", *command(texts, "--rounds", "100000")],
+            cwd=tmp_path,
+            stderr=error,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        runs = begun(process, tmp_path / "out")
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(PATIENCE) == 130
+    assert "hashfed: stopped and saved; the same command goes on from here" in told.read_text()
+    for run in runs:
+        assert saved_rounds(run) == len(RunFolder(run).lines("metrics.jsonl"))
 
 
 def test_runs_whose_command_is_killed_are_saved(texts: Path, tmp_path: Path) -> None:
@@ -123,15 +125,11 @@ def test_runs_whose_command_is_killed_are_saved(texts: Path, tmp_path: Path) -> 
             stderr=error,
             stdout=subprocess.DEVNULL,
         )
-        runs = tmp_path / "out" / "runs"
-        while not (begun := [path for path in runs.glob("*/*/metrics.jsonl") if path.stat().st_size]):
-            assert process.poll() is None
+        [run] = begun(process, tmp_path / "out")
         process.kill()
         process.wait(PATIENCE)
-    folder = begun[0].parent
-    assert RunFolder(folder).wait_until_free(PATIENCE)
-    rounds = len(RunFolder(folder).lines("metrics.jsonl"))
-    assert json.loads((folder / "checkpoint" / "latest.json").read_text())["round"] == rounds
+    assert RunFolder(run).wait_until_free(PATIENCE)
+    assert saved_rounds(run) == len(RunFolder(run).lines("metrics.jsonl"))
     assert b"Traceback" not in told.read_bytes()
 
 
