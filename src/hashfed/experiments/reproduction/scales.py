@@ -96,7 +96,7 @@ SCALES: dict[str, Scale] = {
         sentences=64,
         seeds=2,
         trials=8,
-        trial_rounds=40,
+        trial_rounds=100,
         trial_budget=0.1,
         grid={
             "client.learning_rate": (0.1,),
