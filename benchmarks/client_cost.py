@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from hashfed.cli.budgets import budget, check_budgets
-from hashfed.experiments.budgets import Budget, budget_label
+from hashfed.cost.budgets import Budget, budget_label
 from hashfed.experiments.client_benchmark.run import bench_client
 from hashfed.experiments.memory_benchmark.clients import client_memory
 

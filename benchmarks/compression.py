@@ -15,7 +15,7 @@ from pathlib import Path
 from hashfed.cli.arguments import Parser, add_settings, overrides
 from hashfed.config import load_config
 from hashfed.errors import HashfedError
-from hashfed.experiments.train import train
+from hashfed.runs.train import train
 
 KINDS = {
     "none": {},

@@ -25,13 +25,13 @@ import numpy as np
 from hashfed.cli.arguments import Parser, add_settings, overrides
 from hashfed.config import Config, load_config
 from hashfed.data import FederatedText, read_texts
+from hashfed.deploy.app_folder import write_app
+from hashfed.deploy.commands import Value
+from hashfed.deploy.processes import SuperLink, SuperNode
+from hashfed.deploy.runs import reason_of, run_app, wait_for_run
 from hashfed.engines.exchange import draw_sentences
-from hashfed.engines.flower.app_folder import write_app
-from hashfed.engines.flower.commands import Value
-from hashfed.engines.flower.processes import SuperLink, SuperNode
-from hashfed.engines.flower.runs import reason_of, run_app, wait_for_run
 from hashfed.errors import HashfedError
-from hashfed.experiments import RunFolder, load_data
+from hashfed.runs import RunFolder, load_data
 
 NODES = 3
 VARIANTS: dict[str, dict[str, str]] = {

@@ -23,10 +23,8 @@ from hashfed.config import Config
 from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
 from hashfed.engines.exchange import build_model, draw_sentences
-from hashfed.engines.simulator import draw_cohort
+from hashfed.engines.rounds import draw_cohort
 from hashfed.experiments.index_benchmark.problem import client_queries
-from hashfed.experiments.run_folder import RunFolder
-from hashfed.experiments.train import load_data
 from hashfed.federated.tail import spread
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.models import Model, Parameters, WorkSpace, output_gradients
@@ -36,6 +34,8 @@ from hashfed.retrieval.evidence import mass_candidates
 from hashfed.retrieval.planes import Planes, Tail, make_planes
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, read_centroids
 from hashfed.retrieval.select import extra_rows
+from hashfed.runs.folder import RunFolder
+from hashfed.runs.train import load_data
 
 Estimator = Literal["none", "sample", "planes alone", "value", "value and slope", "planes move rows"]
 """The paper's sum; the sampled sum; own and best rows and a plane; the sampled sum with κ; with κ and ν; the

@@ -71,7 +71,7 @@ def no_probe() -> Iterator[None]:
     ``probed`` brings them back.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["hashfed.experiments.train"], "measure_device_memory", lambda *_: MEASURED)
+        patch.setattr(sys.modules["hashfed.runs.train"], "measure_device_memory", lambda *_: MEASURED)
         yield
 
 
@@ -80,7 +80,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure the memory of clients, each in one fresh process rather than three."""
     monkeypatch.setattr("hashfed.engines.device_memory.PROBES", 1)
     measure = hashfed.engines.device_memory.measure_device_memory
-    monkeypatch.setattr(sys.modules["hashfed.experiments.train"], "measure_device_memory", measure)
+    monkeypatch.setattr(sys.modules["hashfed.runs.train"], "measure_device_memory", measure)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from flwr.simulation import run_simulation
 from hashfed.config import load_config
 from hashfed.engines.flower.client_app import app as client_app
 from hashfed.engines.flower.server import FlowerRounds
-from hashfed.experiments import train
+from hashfed.runs import train
 
 if __name__ == "__main__":
     config = load_config(Path(sys.argv[1]), {"output": sys.argv[2]})

@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from hashfed.experiments.reproduction.methods import METHODS
-from hashfed.experiments.reproduction.results import (
+from hashfed.reproduction.methods import METHODS
+from hashfed.reproduction.results import (
     FULL,
     Choice,
     ParameterRow,

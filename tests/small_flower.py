@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hashfed.config import Config
-from hashfed.engines.flower.app_folder import app_toml
+from hashfed.deploy.app_folder import app_toml
 
 CODE = """\
 import time

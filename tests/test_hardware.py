@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hashfed.engines.simulator import workers_of
+from hashfed.engines.local.simulator import workers_of
 from hashfed.hardware import cpu_quotas, memory_limits, show_bytes, usable_cores
 from small import small_config
 
@@ -82,7 +82,7 @@ def test_cores_follow_affinity_and_quota(tmp_path: Path) -> None:
 
 
 def test_no_more_workers_than_clients_in_the_cohort(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hashfed.engines.simulator.usable_cores", lambda: 4)
+    monkeypatch.setattr("hashfed.engines.local.simulator.usable_cores", lambda: 4)
     found = [workers_of(small_config(texts, workers=None, cohort=cohort)) for cohort in (1, 3, 9)]
     assert found == [1, 3, 4]
     assert workers_of(small_config(texts, workers=7, cohort=2)) == 7

@@ -17,9 +17,9 @@ from hashfed import HashfedError, RunFolder, make_config, train
 from hashfed.cli.main import main
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.experiments import load_data
-from hashfed.experiments.predict import predict_words
 from hashfed.retrieval.registry import METHODS
+from hashfed.runs import load_data
+from hashfed.runs.predict import predict_words
 from loopback import LoopbackGrid, partitions
 from random_settings import draw, fields, mostly_sound_tree
 

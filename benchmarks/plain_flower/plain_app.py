@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import FedAdam
 from torch.nn import functional
 
 from hashfed.config import Config, load_config
-from hashfed.engines import build_model
+from hashfed.engines.exchange import build_model
 from hashfed.randomness import stream
 
 client = ClientApp()

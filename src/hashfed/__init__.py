@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hashfed.config import Config, load_config, make_config
-    from hashfed.engines import Interrupted, Simulation
+    from hashfed.engines.local.simulator import Simulation
     from hashfed.errors import HashfedError, HashfedWarning
-    from hashfed.experiments import RunFolder, load_data, train
+    from hashfed.runs import RunFolder, load_data, train
+    from hashfed.stopping import Interrupted
 
 __all__ = [
     "Config",
@@ -31,13 +32,13 @@ _MODULES = {
     "Config": "hashfed.config",
     "load_config": "hashfed.config",
     "make_config": "hashfed.config",
-    "Interrupted": "hashfed.engines",
-    "Simulation": "hashfed.engines",
+    "Interrupted": "hashfed.stopping",
+    "Simulation": "hashfed.engines.local.simulator",
     "HashfedError": "hashfed.errors",
     "HashfedWarning": "hashfed.errors",
-    "RunFolder": "hashfed.experiments",
-    "load_data": "hashfed.experiments",
-    "train": "hashfed.experiments",
+    "RunFolder": "hashfed.runs",
+    "load_data": "hashfed.runs",
+    "train": "hashfed.runs",
 }
 
 

@@ -28,6 +28,17 @@ def signal_code(stop: BaseException) -> int:
     return 128 + int(getattr(stop, "signal", signal.SIGINT))
 
 
+class Interrupted(Exception):  # noqa: N818 (no error: the user asked for it)
+    """The run was asked to stop; the server's state is that of the last finished round.
+
+    Attributes:
+        signal: that asked.
+
+    """
+
+    signal: int = signal.SIGINT
+
+
 @contextmanager
 def handled(handler: Callable[[int], None]) -> Iterator[None]:
     """Call ``handler`` with the number of such a signal that comes within the block.

@@ -6,8 +6,8 @@ import pytest
 from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.main import main
 from hashfed.cli.sizes import read_bytes
+from hashfed.cost.budgets import Budget, OwnAnd, budget_label
 from hashfed.errors import HashfedError
-from hashfed.experiments.budgets import Budget, OwnAnd, budget_label
 from small import small_config
 
 

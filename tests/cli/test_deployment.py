@@ -20,10 +20,10 @@ from hashfed.config import Config, make_config
 
 pytest.importorskip("flwr")
 
-from hashfed.engines.flower import app_folder
-from hashfed.engines.flower.certificates import make_certificates
-from hashfed.engines.flower.control import NotThere, check_health
-from hashfed.engines.flower.processes import SuperLink, SuperNode, free_port
+from hashfed.deploy import app_folder
+from hashfed.deploy.certificates import make_certificates
+from hashfed.deploy.control import NotThere, check_health
+from hashfed.deploy.processes import SuperLink, SuperNode, free_port
 from hashfed.errors import HashfedError
 from small import PATIENCE
 from small_flower import write_trivial_app
@@ -31,7 +31,7 @@ from small_flower import write_trivial_app
 PATCHED = """\
 import sys
 from hashfed.cli.main import main
-from hashfed.engines.flower import app_folder
+from hashfed.deploy import app_folder
 from small import PATIENCE
 from small_flower import write_trivial_app
 app_folder.write_app = write_trivial_app

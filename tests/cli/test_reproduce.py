@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from hashfed.cli.main import main
-from hashfed.experiments.reproduction.scales import SCALES
-from hashfed.experiments.run_folder import RunFolder
+from hashfed.reproduction.scales import SCALES
+from hashfed.runs.folder import RunFolder
 from small import PATIENCE
 
 CLOCK = re.compile(rb"\b(hours?|minutes?|seconds?)\b")
@@ -89,7 +89,9 @@ def test_a_killed_reproduction_goes_on_to_the_same_report(
 
 def begun(command: subprocess.Popen[bytes], folder: Path) -> list[Path]:
     """The runs that have made rounds, once there are any."""
-    while not (runs := [path.parent for path in folder.glob("runs/*/*/metrics.jsonl") if path.stat().st_size]):
+    while not (
+        runs := [path.parent for path in folder.glob("runs/*/*/metrics.jsonl") if path.stat().st_size]
+    ):
         assert command.poll() is None
     return runs
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from hashfed import Interrupted, RunFolder, train
-from hashfed.experiments.train import Silent
+from hashfed.runs.train import Silent
 from hashfed.stopping import Stopped, handled, raised, signal_code
 from small import small_config
 

@@ -142,7 +142,7 @@ def test_a_training_goes_on_without_standard_error(
 NO_PROBE = """
 import sys
 from hashfed.cli.main import main
-module = sys.modules["hashfed.experiments.train"]
+module = sys.modules["hashfed.runs.train"]
 module.measure_device_memory = lambda *_: {"memory_baseline": 1, "memory_peak": 2}
 sys.exit(main())
 """

@@ -15,7 +15,7 @@ from hashfed.cli.main import main
 from hashfed.config import make_config
 from hashfed.data import ClientTexts, FederatedText, Part, read_texts
 from hashfed.errors import HashfedError
-from hashfed.experiments import load_data
+from hashfed.runs import load_data
 from tff_files import Splits, compress, example, feature, field, pack, text, write_hdf5, write_sqlite
 
 SPLITS: Splits = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hashfed.engines import build_model
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
+from hashfed.engines.exchange import build_model
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual

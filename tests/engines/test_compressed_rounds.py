@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from hashfed.config import Config
-from hashfed.engines import Simulation, build_model
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.client_round import ClientRound
+from hashfed.engines.exchange import build_model
+from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import ServerRound, accept_update
-from hashfed.engines.simulator import single_thread
+from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
-from hashfed.experiments.train import round_metrics
 from hashfed.federated import wire
 from hashfed.federated.clip import norm
 from hashfed.federated.compression import compress_update
@@ -25,6 +25,7 @@ from hashfed.federated.settings import ServerSettings, UpdatePrecision
 from hashfed.federated.tail import spread
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
+from hashfed.runs.train import round_metrics
 from small import small_config, small_data
 
 KINDS: dict[str, dict[str, object]] = {

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hashfed.engines import Simulation
+from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
 from small import small_config, small_data
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines import Simulation, build_model
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.exchange import play_round, publish_here
+from hashfed.engines.exchange import build_model, play_round, publish_here
+from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import ServerRound
-from hashfed.engines.simulator import single_thread
+from hashfed.engines.single_thread import single_thread
 from hashfed.engines.slice_store import CachedSource, FolderStore, MemoryStore, open_source
 from hashfed.errors import HashfedError
 from hashfed.federated import wire

@@ -4,9 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hashfed.engines import Simulation, build_model, device_memory
+from hashfed.engines import device_memory
 from hashfed.engines.device_memory import measure_device_memory
-from hashfed.engines.exchange import draw_sentences, play_round
+from hashfed.engines.exchange import build_model, draw_sentences, play_round
+from hashfed.engines.local.simulator import Simulation
 from hashfed.federated import client as client_side
 from hashfed.federated import wire
 from hashfed.federated.messages import ClientKeys, Message

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from hashfed.data import PAD
-from hashfed.engines import Simulation, build_model, evaluation
+from hashfed.engines import evaluation
 from hashfed.engines.evaluation import held_out_sentences
+from hashfed.engines.exchange import build_model
+from hashfed.engines.local.simulator import Simulation
 from hashfed.models import evaluate_logits
 from hashfed.randomness import stream
 from small import small_config, small_data

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hashfed.engines import build_model
-from hashfed.engines.exchange import play_round
+from hashfed.engines.exchange import build_model, play_round
 from hashfed.federated import wire
 from hashfed.federated.compression import expand
 from hashfed.federated.messages import Message, SelectedRows, Update, Welcome

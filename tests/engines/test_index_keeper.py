@@ -7,16 +7,17 @@ import torch
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines import Simulation, index_keeper
+from hashfed.engines import index_keeper
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.index_keeper import IndexKeeper
-from hashfed.engines.workers import InProcess
+from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.local.workers import InProcess
 from hashfed.errors import HashfedError
-from hashfed.experiments.train import round_metrics
 from hashfed.models import Parameters
 from hashfed.retrieval import RetrievalSettings, build_index
 from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
 from hashfed.retrieval.simhash_union import SimHashUnionIndex
+from hashfed.runs.train import round_metrics
 from small import small_config, small_data
 
 SIZE, DIMENSION, SEED = 60, 5, 3

@@ -8,11 +8,11 @@ import torch
 
 from hashfed.cli.main import main
 from hashfed.config import Config, make_config
-from hashfed.engines import Simulation
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
+from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
-from hashfed.experiments.train import round_metrics
 from hashfed.retrieval.corrections import TELLS_QUERIES
+from hashfed.runs.train import round_metrics
 from small import small_config, small_data
 
 ROUNDS = 4

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from hashfed.engines.channel import Channel, Parcel
 from hashfed.engines.lack import lack_of_memory
+from hashfed.engines.local.channel import Channel, Parcel
+from hashfed.engines.local.worker_troubles import MISTAKE, how_it_ended, not_started, start_problem
 from hashfed.engines.shared import SharedBlock, share
-from hashfed.engines.worker_troubles import MISTAKE, how_it_ended, not_started, start_problem
 from hashfed.errors import HashfedError
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hashfed.cli.main import main
+from hashfed.cost.budgets import OwnAnd
 from hashfed.errors import HashfedError
-from hashfed.experiments.budgets import OwnAnd
 from hashfed.experiments.client_benchmark import run
 from hashfed.experiments.client_benchmark.workload import Workload
 from hashfed.report.client_table import print_client_table

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hashfed import experiments
+from hashfed import runs
 from hashfed.cli.main import main
 from hashfed.experiments.index_benchmark.measure import index_bytes, measure_index, measure_truth, optimum
 from hashfed.experiments.index_benchmark.problem import ClientQueries, Problem, synthetic_problem
@@ -98,7 +98,7 @@ def test_variants_fit_every_dimension(dimension: int) -> None:
 def run(texts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "a <run>"
     retrieval = {"method": "full"}
-    experiments.train(small_config(texts, rounds=2, output=str(folder), retrieval=retrieval))
+    runs.train(small_config(texts, rounds=2, output=str(folder), retrieval=retrieval))
     return folder
 
 
@@ -160,7 +160,7 @@ def test_a_run_whose_texts_changed_is_refused(
     copy = tmp_path / "texts.jsonl"
     copy.write_bytes(texts.read_bytes())
     folder = tmp_path / "run"
-    experiments.train(small_config(copy, rounds=1, output=str(folder), retrieval={"method": "full"}))
+    runs.train(small_config(copy, rounds=1, output=str(folder), retrieval={"method": "full"}))
     copy.write_text(copy.read_text().replace("w3", "w2"))
     assert main(["bench", "index", str(folder), "--clients", "1", "--output", str(tmp_path / "out")]) == 2
     assert "have changed since this run" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hashfed.cli.main import main
-from hashfed.experiments.budgets import OwnAnd
+from hashfed.cost.budgets import OwnAnd
 from hashfed.experiments.memory_benchmark import clients, server
 
 

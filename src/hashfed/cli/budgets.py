@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from hashfed.cli.arguments import real
+from hashfed.cost.budgets import Budget, OwnAnd
 from hashfed.display import brief
 from hashfed.errors import HashfedError
-from hashfed.experiments.budgets import Budget, OwnAnd
 
 OWN = "own+"
 DEFAULT_BUDGETS: tuple[Budget, ...] = (0.3, 0.1, 0.05, OwnAnd(0.01))

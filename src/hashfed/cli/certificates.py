@@ -33,7 +33,7 @@ def add_certificates(parser: Parser) -> None:
 def certificates(arguments: argparse.Namespace) -> None:
     """Write the files, and tell who gets which."""
     need_flower("hashfed certificates")
-    from hashfed.engines.flower.certificates import further_nodes, make_certificates
+    from hashfed.deploy.certificates import further_nodes, make_certificates
 
     folder: Path = arguments.folder
     if arguments.nodes is not None and not 1 <= arguments.nodes <= 10_000:

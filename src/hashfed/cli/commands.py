@@ -7,16 +7,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hashfed import experiments
+from hashfed import runs
 from hashfed.cli.arguments import overrides
 from hashfed.cli.outputs import check_output
 from hashfed.cli.streams import say
 from hashfed.config import load_config
 from hashfed.display import printable, shown
 from hashfed.engines.allocator import keep_memory
-from hashfed.experiments.predict import predict_words, unknown_words
-from hashfed.experiments.train import describe
 from hashfed.report import print_table, write_page
+from hashfed.runs.predict import predict_words, unknown_words
+from hashfed.runs.train import describe
 
 
 class ProgressBar:
@@ -53,8 +53,8 @@ def train(arguments: argparse.Namespace) -> None:
     folder = config.folder()
     say(f"run folder: {folder}")
     keep_memory()
-    experiments.train(config, ProgressBar())
-    run = experiments.RunFolder(folder)
+    runs.train(config, ProgressBar())
+    run = runs.RunFolder(folder)
     print_table([run], sys.stdout)
     if importlib.util.find_spec("plotly") and importlib.util.find_spec("jinja2"):
         write_page([run], folder / "report.html")
@@ -63,7 +63,7 @@ def train(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """``hashfed compare``."""
     check_output(arguments.output)
-    runs = [experiments.RunFolder(path) for path in arguments.runs]
+    runs = [runs.RunFolder(path) for path in arguments.runs]
     print_table(runs, sys.stdout)
     write_page(runs, arguments.output)
     print(f"page: {arguments.output}")
@@ -71,7 +71,7 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """``hashfed predict``."""
-    run = experiments.RunFolder(arguments.run_folder)
+    run = runs.RunFolder(arguments.run_folder)
     found = predict_words(run, arguments.text, arguments.top)
     unknown, known = unknown_words(run, arguments.text)
     if unknown:
@@ -87,7 +87,7 @@ def predict(arguments: argparse.Namespace) -> None:
 def describe_data(arguments: argparse.Namespace) -> None:
     """``hashfed data describe``."""
     config = load_config(arguments.config, overrides(arguments))
-    facts = describe(experiments.load_data(config))
+    facts = describe(runs.load_data(config))
     floors = facts.pop("floors")
     facts.pop("sha256")
     for name, value in facts.items():

@@ -6,15 +6,15 @@ import sys
 
 from tqdm import tqdm
 
-from hashfed import experiments
+from hashfed import runs
 from hashfed.cli.arguments import Parser, overrides, path
 from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.outputs import check_output
 from hashfed.cli.sizes import read_bytes
 from hashfed.config import load_config
+from hashfed.cost.run import BUDGETS, bill
+from hashfed.cost.search import Limits
 from hashfed.engines.device_memory import PROBES
-from hashfed.experiments.cost.run import BUDGETS, bill
-from hashfed.experiments.cost.search import Limits
 from hashfed.files import write_atomically
 from hashfed.report.cost_table import print_cost
 
@@ -58,7 +58,7 @@ def cost(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         check_output(arguments.json, "--json")  # better now than after the measurements
     with tqdm(disable=None, bar_format="{desc}") as bar:
-        data = experiments.load_data(config)
+        data = runs.load_data(config)
         tell = bar.set_description_str
         result = bill(config, data, arguments.budgets, limits, arguments.measure, tell, arguments.flower)
         bar.set_description_str("")

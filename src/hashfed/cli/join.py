@@ -63,15 +63,15 @@ def add_join(parser: Parser) -> None:
 def join(arguments: argparse.Namespace) -> None:
     """Stay joined until Ctrl-C, or a signal that ends processes."""
     need_flower("hashfed join")
-    from hashfed.engines.flower.commands import (
+    from hashfed.deploy.commands import (
         join_address,
         missing_files,
         settings,
         split_address,
         supernode_command,
     )
-    from hashfed.engines.flower.joining import stay_joined
-    from hashfed.engines.flower.processes import SuperNode
+    from hashfed.deploy.joining import stay_joined
+    from hashfed.deploy.processes import SuperNode
 
     address = join_address(*split_address(arguments.address, "HOST:PORT"))
     config = node_config(arguments)

@@ -20,10 +20,9 @@ from hashfed.cli.keyboard import add_keyboard, keyboard
 from hashfed.cli.reproduce import add_reproduce, reproduce
 from hashfed.cli.serve import add_serve, serve
 from hashfed.cli.streams import exit_code, say, usable_streams
-from hashfed.engines import Interrupted
 from hashfed.engines.lack import lack_of_memory
 from hashfed.errors import HashfedError, warnings_told
-from hashfed.stopping import raised, signal_code
+from hashfed.stopping import Interrupted, raised, signal_code
 
 SETTINGS_USAGE = "[CONFIG] [--GROUP.FIELD VALUE ...]"
 REPRODUCED = {

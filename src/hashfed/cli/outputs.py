@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hashfed.errors import HashfedError
-from hashfed.experiments.run_folder import is_record
 from hashfed.files import check_writable
+from hashfed.runs.folder import is_record
 
 
 def check_output(path: Path, option: str = "--output") -> None:

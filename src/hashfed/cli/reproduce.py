@@ -18,32 +18,32 @@ from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.streams import say
 from hashfed.config import DataSettings, load_config
 from hashfed.errors import HashfedError
-from hashfed.experiments.buckets import BucketSettings, find_buckets, read_rows
-from hashfed.experiments.reproduction.methods import METHODS
-from hashfed.experiments.reproduction.options import (
+from hashfed.hardware import show_bytes, usable_cores
+from hashfed.report.buckets_page import write_buckets_page
+from hashfed.report.reproduction import print_reproduction, require_reproduction_report, write_reports
+from hashfed.reproduction.buckets import BucketSettings, find_buckets, read_rows
+from hashfed.reproduction.methods import METHODS
+from hashfed.reproduction.options import (
     EXPERIMENTS,
     TABLE2_BUDGETS,
     Options,
     check_names,
     scale_named,
 )
-from hashfed.experiments.reproduction.plan import Planned
-from hashfed.experiments.reproduction.results import FULL, Reproduction
-from hashfed.experiments.reproduction.run import (
+from hashfed.reproduction.plan import Planned
+from hashfed.reproduction.results import FULL, Reproduction
+from hashfed.reproduction.run import (
     Estimate,
     LoadedData,
     estimate,
     fitting_vocabularies,
 )
-from hashfed.experiments.reproduction.run import (
+from hashfed.reproduction.run import (
     reproduce as run_reproduction,
 )
-from hashfed.experiments.reproduction.scales import SCALES
-from hashfed.experiments.reproduction.tuning import FAILED, Score
-from hashfed.experiments.run_folder import RunFolder
-from hashfed.hardware import show_bytes, usable_cores
-from hashfed.report.buckets_page import write_buckets_page
-from hashfed.report.reproduction import print_reproduction, require_reproduction_report, write_reports
+from hashfed.reproduction.scales import SCALES
+from hashfed.reproduction.tuning import FAILED, Score
+from hashfed.runs.folder import RunFolder
 
 MOST_JOBS_ON_A_GPU = 4
 """By default: more processes share one GPU without gain."""

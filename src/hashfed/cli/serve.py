@@ -13,13 +13,13 @@ from hashfed.cli.streams import say
 from hashfed.config import Config, load_config
 from hashfed.data.readers import NAMED
 from hashfed.errors import HashfedError
-from hashfed.experiments import RunFolder
+from hashfed.runs import RunFolder
 
 SECONDS_TO_SAVE = 120.0
 """For the ServerApp to save its last round, once it was told to stop; then it is killed."""
 
 if TYPE_CHECKING:
-    from hashfed.engines.flower.processes import SuperLink
+    from hashfed.deploy.processes import SuperLink
 
 
 def add_serve(parser: Parser) -> None:
@@ -53,8 +53,8 @@ def add_serve(parser: Parser) -> None:
 def serve(arguments: argparse.Namespace) -> None:
     """Run the configuration on whichever nodes join."""
     need_flower("hashfed serve")
-    from hashfed.engines.flower.commands import split_address
-    from hashfed.engines.flower.processes import SuperLink
+    from hashfed.deploy.commands import split_address
+    from hashfed.deploy.processes import SuperLink
     from hashfed.engines.flower.server import check_config
 
     config = absolute(load_config(arguments.config, overrides(arguments)))
@@ -124,8 +124,8 @@ def _wait_for_nodes(superlink: "SuperLink", count: int) -> None:
 
 def _run(superlink: "SuperLink", config: Config) -> None:
     """Submit, show the log, and end as the run does."""
-    from hashfed.engines.flower.app_folder import write_app
-    from hashfed.engines.flower.runs import reason_of, run_app, stop_run, wait_for_run
+    from hashfed.deploy.app_folder import write_app
+    from hashfed.deploy.runs import reason_of, run_app, stop_run, wait_for_run
 
     with tempfile.TemporaryDirectory(prefix="hashfed-") as folder:
         app = Path(folder) / "app"
@@ -148,8 +148,8 @@ def _run(superlink: "SuperLink", config: Config) -> None:
 
 def _script(config: Config, host: str, port: int, secure: Path | None) -> str:
     """The same as a shell script with the commands of Flower."""
-    from hashfed.engines.flower.app_folder import app_toml
-    from hashfed.engines.flower.commands import (
+    from hashfed.deploy.app_folder import app_toml
+    from hashfed.deploy.commands import (
         connection_toml,
         join_address,
         reachable_host,

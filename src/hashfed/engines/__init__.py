@@ -1,6 +1,1 @@
-"""Engines run the federated core: the in-process simulator, its workers and its checkpoints."""
-
-from hashfed.engines.exchange import build_model
-from hashfed.engines.simulator import Interrupted, RoundRecord, Simulation
-
-__all__ = ["Interrupted", "RoundRecord", "Simulation", "build_model"]
+"""Engines run the federated core: each plays the rounds of a run, in one process or over a network."""

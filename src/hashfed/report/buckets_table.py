@@ -4,14 +4,14 @@ import textwrap
 from typing import TextIO
 
 from hashfed.display import printable
-from hashfed.experiments.buckets import Buckets
-from hashfed.experiments.reproduction.paper_buckets import (
+from hashfed.report.columns import print_columns
+from hashfed.reproduction.buckets import Buckets
+from hashfed.reproduction.paper_buckets import (
     PAPER_BITS,
     PAPER_BUCKET_OF,
     PAPER_BUCKETS,
     PaperBucket,
 )
-from hashfed.report.columns import print_columns
 
 LEAST_WIDTH = 24
 """Columns that words get however narrow the terminal is."""

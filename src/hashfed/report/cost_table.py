@@ -23,7 +23,7 @@ EXCHANGES = ("declare", "hash", "train")
 
 
 def print_cost(result: Mapping[str, Any], file: TextIO) -> None:
-    """Print what ``experiments.cost.run.bill`` found.
+    """Print what ``cost.run.bill`` found.
 
     Costs are of one client in one round; memory is above the libraries, predicted and, where it was
     measured, measured.

@@ -1,7 +1,7 @@
 """The page of ``hashfed keyboard`` and what it asks, over HTTP on this machine alone.
 
 GET / and the page's other parts; GET /runs, JSON: names and facts of the runs; POST /suggest with
-``{"run": name, "text": what is typed so far}``, JSON: what ``experiments.keyboard`` suggests. Anything else
+``{"run": name, "text": what is typed so far}``, JSON: what ``runs.keyboard`` suggests. Anything else
 gets an error of one line. What is typed is neither kept nor logged.
 
 Any page that this machine's browser visits could ask too. So a request must be for this address (``Host``: a
@@ -23,10 +23,10 @@ from socketserver import TCPServer
 from typing import Any, cast
 
 from hashfed.errors import HashfedError, one_line
-from hashfed.experiments.keyboard import Keyboard
-from hashfed.experiments.run_folder import RunFolder
 from hashfed.report.page import percent_of_rows
 from hashfed.report.results import is_finished, read_result, unique_names
+from hashfed.runs.folder import RunFolder
+from hashfed.runs.keyboard import Keyboard
 
 ADDRESS = "127.0.0.1"
 LONGEST_TEXT = 1000

@@ -8,8 +8,6 @@ from typing import Any
 
 from hashfed.config import Config, DataSettings, EvaluationSettings, differences, identity
 from hashfed.errors import HashfedError
-from hashfed.experiments.run_folder import RunFolder
-from hashfed.experiments.train import DOWN
 from hashfed.report.curves import (
     ACCURACY,
     NLL,
@@ -25,6 +23,8 @@ from hashfed.report.curves import (
 )
 from hashfed.report.html import write_template
 from hashfed.report.results import RunResult, each_once, read_result, unique_names
+from hashfed.runs.folder import RunFolder
+from hashfed.runs.train import DOWN
 
 NONE = "–"
 """What a table shows where there is no value."""

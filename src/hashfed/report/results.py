@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hashfed.errors import HashfedError
-from hashfed.experiments.run_contents import REMEDY
-from hashfed.experiments.run_folder import RunFolder
+from hashfed.runs.contents import REMEDY
+from hashfed.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

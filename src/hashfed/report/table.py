@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from hashfed.experiments.run_folder import RunFolder
 from hashfed.report.columns import print_columns
 from hashfed.report.results import RunResult, each_once, read_result, unique_names
+from hashfed.runs.folder import RunFolder
 
 HEADER = ("run", "rows", "accuracy", "top-3", "nll", "down MB", "up MB", "GFLOP", "memory MB")
 

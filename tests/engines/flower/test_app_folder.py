@@ -17,8 +17,8 @@ pytest.importorskip("flwr")
 
 from flwr.common.config import flatten_dict, fuse_dicts, parse_config_args
 
-from hashfed.engines.flower.app_folder import CLIENT, SERVER, _fields, app_toml, config_of, write_app
-from hashfed.engines.flower.commands import Value, environment, find_program, pairs
+from hashfed.deploy.app_folder import CLIENT, SERVER, _fields, app_toml, config_of, write_app
+from hashfed.deploy.commands import Value, environment, find_program, pairs
 from small import PATIENCE
 from small_flower import write_trivial_app
 

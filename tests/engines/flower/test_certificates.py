@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key, load_ssh_public_key
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from hashfed.engines.flower.certificates import further_nodes, make_certificates
+from hashfed.deploy.certificates import further_nodes, make_certificates
 
 
 def mode(path: Path) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hashfed.engines.flower.child import Child, reason_in
+from hashfed.deploy.child import Child, reason_in
 from hashfed.errors import HashfedError
 from small import PATIENCE
 
@@ -61,7 +61,7 @@ def test_grandchildren_end_with_it(tmp_path: Path, how: str) -> None:
 def test_it_ends_when_we_are_killed(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, time\n"
-        "from hashfed.engines.flower.child import Child\n"
+        "from hashfed.deploy.child import Child\n"
         f"child = Child(['sleep', '3600'], pathlib.Path({str(tmp_path / 'log')!r}), os.environ)\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(3600)\n"

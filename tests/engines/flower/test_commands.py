@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.engines.flower.commands import (
+from hashfed.deploy.commands import (
     connection_toml,
     join_address,
     reachable_host,

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from hashfed.config import Config
-from hashfed.engines.flower.app_folder import CLIENT, write_app
-from hashfed.engines.flower.commands import environment
-from hashfed.engines.flower.processes import SuperLink, SuperNode
-from hashfed.engines.flower.runs import RunResult, run_app, wait_for_run
-from hashfed.experiments import RunFolder, train
+from hashfed.deploy.app_folder import CLIENT, write_app
+from hashfed.deploy.commands import environment
+from hashfed.deploy.processes import SuperLink, SuperNode
+from hashfed.deploy.runs import RunResult, run_app, wait_for_run
+from hashfed.runs import RunFolder, train
 from small import PATIENCE, small_config, small_data
 
 NODES = 3

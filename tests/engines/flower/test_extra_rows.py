@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hashfed.config import load_config, make_config
-from hashfed.engines import Simulation
 from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.federated.server import retrieve

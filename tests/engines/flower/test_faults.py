@@ -16,10 +16,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict, User
 
 from hashfed.config import Config, make_config
 from hashfed.data import FederatedText
-from hashfed.engines import RoundRecord
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds, TooFewAnsweredError
+from hashfed.engines.rounds import RoundRecord
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, Update
 from hashfed.federated.messages import Message as HashfedMessage

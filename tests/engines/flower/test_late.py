@@ -15,17 +15,17 @@ from flwr.app import Message
 from clock import Clock
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines import Simulation
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import DECLARE, app
 from hashfed.engines.flower.post import Reply
 from hashfed.engines.flower.round_play import RoundPlay
 from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError
-from hashfed.experiments.train import train
 from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.models import Parameters
+from hashfed.runs.train import train
 from loopback import LoopbackGrid, partitions
 from small import prepare
 

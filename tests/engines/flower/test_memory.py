@@ -9,10 +9,10 @@ from flwr.app import Message, RecordDict, UserConfig
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines import Simulation
 from hashfed.engines.flower.client_app import TRAIN, app
 from hashfed.engines.flower.memory import Memories
 from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import ClientMemory, Residual
 from hashfed.models import Parameters

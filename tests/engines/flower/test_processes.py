@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("flwr")
 
 from hashfed.config import Config
-from hashfed.engines.flower.processes import SuperLink, SuperNode, free_port
-from hashfed.engines.flower.runs import RunResult, reason_of, run_app, run_status, stop_run, wait_for_run
+from hashfed.deploy.processes import SuperLink, SuperNode, free_port
+from hashfed.deploy.runs import RunResult, reason_of, run_app, run_status, stop_run, wait_for_run
 from hashfed.errors import HashfedError
 from small import PATIENCE
 from small_flower import write_trivial_app

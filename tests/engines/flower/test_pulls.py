@@ -12,11 +12,11 @@ import torch
 from flwr.app import Message, RecordDict
 
 from clock import Clock
-from hashfed.engines import Simulation
 from hashfed.engines.flower import pulls, records
 from hashfed.engines.flower.client_app import JOIN, TRAIN, app
 from hashfed.engines.flower.post import Post
 from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError, one_line
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data

@@ -12,14 +12,15 @@ from flwr.app import Message, UserConfig
 
 from hashfed.config import Config
 from hashfed.data import FederatedText, Vocabulary
-from hashfed.engines import RoundRecord, Simulation
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.rounds import RoundRecord
 from hashfed.errors import HashfedError
-from hashfed.experiments import load_data
 from hashfed.federated.messages import SelectedRows
 from hashfed.models import Parameters
+from hashfed.runs import load_data
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data, write_quoted
 

@@ -13,13 +13,13 @@ import torch
 from hashfed.cli.main import main
 from hashfed.config import Config, FlowerSettings, make_config
 from hashfed.data import FederatedText
-from hashfed.engines import Simulation
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds, check_config, without_effect
+from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.mapped import MAPPED
 from hashfed.errors import HashfedError
-from hashfed.experiments.train import Engine, train
 from hashfed.retrieval import METHODS
+from hashfed.runs.train import Engine, train
 from hashfed.settings import Settings
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data
@@ -64,7 +64,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     monkeypatch.setattr(Settings, "__getattribute__", noted)
     monkeypatch.setattr(
-        sys.modules["hashfed.experiments.train"], "measure_device_memory", lambda *_: {"memory_peak": 1}
+        sys.modules["hashfed.runs.train"], "measure_device_memory", lambda *_: {"memory_peak": 1}
     )
     return found
 

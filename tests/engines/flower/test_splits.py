@@ -7,12 +7,12 @@ import pytest
 from flwr.app import UserConfig
 
 from hashfed.data import group_of, read_texts
-from hashfed.engines import Simulation
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.node import node_texts
 from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
-from hashfed.experiments import load_data
+from hashfed.runs import load_data
 from loopback import LoopbackGrid, partitions
 from small import small_config
 from tff_files import write_sqlite

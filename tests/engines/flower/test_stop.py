@@ -15,8 +15,8 @@ from hashfed import Interrupted, RunFolder, train
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import EVALUATE, app
-from hashfed.experiments.flower_server import StoppableRounds
-from hashfed.experiments.train import Silent
+from hashfed.runs.flower_server import StoppableRounds
+from hashfed.runs.train import Silent
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data
 

@@ -27,9 +27,9 @@ from flwr.supercore.date import now
 from flwr.supercore.primitives.asymmetric import generate_key_pairs, public_key_to_bytes, sign_message
 from flwr.supercore.protobuf.constants import PROTOBUF_MEDIA_TYPE
 
-from hashfed.engines.flower.control import nodes_online
-from hashfed.engines.flower.processes import SuperLink
-from hashfed.engines.flower.superlink import for_nodes_only, may_ask, own_answers_only
+from hashfed.deploy.control import nodes_online
+from hashfed.deploy.processes import SuperLink
+from hashfed.deploy.superlink import for_nodes_only, may_ask, own_answers_only
 from small import PATIENCE
 
 PUBLIC, OTHER = "198.51.100.7", "203.0.113.9"

@@ -13,12 +13,12 @@ import torch
 from flwr.app import Message, RecordDict
 
 from hashfed.data import FederatedText
-from hashfed.engines import Simulation
 from hashfed.engines.flower import round_play
 from hashfed.engines.flower.client_app import JOIN, TRAIN, app
 from hashfed.engines.flower.post import Post
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.flower.waiting import WaitingUpdates
+from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import accept_update
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update

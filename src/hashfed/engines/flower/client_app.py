@@ -18,10 +18,10 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from flwr.common.logger import log
 
-from hashfed.engines import build_model
 from hashfed.engines.budget import sends_planes
 from hashfed.engines.client_round import ClientReport, ClientRound, broadcast_index
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
+from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
 from hashfed.engines.flower.records import Parcel

@@ -13,11 +13,11 @@ from typing import TypeVar
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
-from hashfed.engines import Interrupted
 from hashfed.engines.background import begin
 from hashfed.engines.flower import records
 from hashfed.engines.flower.pulls import Pulls, SuperLinkError
 from hashfed.errors import one_line
+from hashfed.stopping import Interrupted
 
 Answer = TypeVar("Answer")
 

@@ -33,12 +33,13 @@ from hashfed.engines.flower.round_play import (
     slices_place,
 )
 from hashfed.engines.index_keeper import IndexKeeper
+from hashfed.engines.local.workers import refreshed
 from hashfed.engines.mapped import MAPPED
+from hashfed.engines.rounds import RoundRecord, draw_cohort
 from hashfed.engines.server_round import ServerRound
-from hashfed.engines.simulator import RoundRecord, draw_cohort, single_thread
+from hashfed.engines.single_thread import single_thread
 from hashfed.engines.slice_store import FolderStore
 from hashfed.engines.state import ServerState
-from hashfed.engines.workers import refreshed
 from hashfed.errors import HashfedError
 from hashfed.federated.aggregate import aggregate
 from hashfed.federated.messages import Update

@@ -4,11 +4,11 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hashfed.cost.budgets import Budget, budget_label, from_most
 from hashfed.errors import HashfedError
-from hashfed.experiments.budgets import Budget, budget_label, from_most
 from hashfed.experiments.client_benchmark.processes import WorkloadProcess
 from hashfed.experiments.client_benchmark.workload import STEPS
-from hashfed.experiments.train import DOWN, UP
+from hashfed.runs.train import DOWN, UP
 
 TOLERANCE = 1e-5
 """Largest relative difference of the losses."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 
 from hashfed.config import Config, make_config
+from hashfed.cost.budgets import Budget, budget_settings
 from hashfed.data import FederatedText, synthetic_text
 from hashfed.engines.exchange import ClientReport, build_model, device_budget, play_round
-from hashfed.experiments.budgets import Budget, budget_settings
 from hashfed.experiments.client_benchmark.floor import matrix_product_seconds
 from hashfed.experiments.client_benchmark.plain_pytorch import train_plainly
 from hashfed.federated import client as client_side

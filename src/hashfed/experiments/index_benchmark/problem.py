@@ -8,13 +8,13 @@ import torch
 
 from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
-from hashfed.engines import build_model
+from hashfed.engines.exchange import build_model
 from hashfed.errors import HashfedError
-from hashfed.experiments.run_contents import REMEDY
-from hashfed.experiments.run_folder import RunFolder
-from hashfed.experiments.train import digest, load_data
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
+from hashfed.runs.contents import REMEDY
+from hashfed.runs.folder import RunFolder
+from hashfed.runs.train import digest, load_data
 
 LEAST_SENTENCES = 8
 """Clients with fewer tell little about coverage."""

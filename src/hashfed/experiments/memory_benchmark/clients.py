@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hashfed.config import Config, make_config
+from hashfed.cost.budgets import Budget, budget_label, budget_settings
 from hashfed.data import synthetic_text
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.exchange import build_model
-from hashfed.experiments.budgets import Budget, budget_label, budget_settings
 from hashfed.randomness import stream
 
 SENTENCES, LENGTH = 64, 20

@@ -5,8 +5,8 @@ import sys
 import time
 
 import hashfed
-from hashfed.engines import Simulation
 from hashfed.engines.allocator import keep_memory
+from hashfed.engines.local.simulator import Simulation
 from hashfed.experiments.simulation_benchmark.peers.workload import norms, peak_memory
 from hashfed.experiments.simulation_benchmark.scenario import Scenario
 

@@ -7,16 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashfed.errors import HashfedError
-from hashfed.experiments.reproduction.analysis import (
-    WITHIN_NATS,
-    WITHIN_POINTS,
-    Gap,
-    Point,
-    curve,
-    full_accuracy,
-    smallest,
-)
-from hashfed.experiments.reproduction.results import FULL, Reproduction
 from hashfed.files import write_atomically
 from hashfed.report.curves import GREY
 from hashfed.report.reproduction import looks, texts
@@ -30,6 +20,16 @@ from hashfed.report.reproduction.plots import (
     shown_vocabularies,
 )
 from hashfed.report.reproduction.tables import partial_methods
+from hashfed.reproduction.analysis import (
+    WITHIN_NATS,
+    WITHIN_POINTS,
+    Gap,
+    Point,
+    curve,
+    full_accuracy,
+    smallest,
+)
+from hashfed.reproduction.results import FULL, Reproduction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 """How methods look in every figure, plot and table of a reproduction."""
 
-from hashfed.experiments.reproduction.methods import METHODS
 from hashfed.report.curves import COLOURS, DASHES, SYMBOLS, Style
+from hashfed.reproduction.methods import METHODS
 
 _ORDER = (1, 4, 0, 3, 5, 2)
 """Of ``COLOURS``: full is red as in the paper, and ours the best to be seen."""

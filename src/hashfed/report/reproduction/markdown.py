@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from hashfed.display import printable
-from hashfed.experiments.reproduction.results import Reproduction
 from hashfed.report.reproduction import summary, tables
 from hashfed.report.reproduction.figures import figure_names
 from hashfed.report.reproduction.page import trial_tables
 from hashfed.report.reproduction.plots import shown_vocabularies
 from hashfed.report.reproduction.tables import Table
+from hashfed.reproduction.results import Reproduction
 
 _MEANING = re.compile(r"([\\`*_\[\]<>|~$#&])")
 """What Markdown or GitHub reads as more than itself."""

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from hashfed.experiments.reproduction.results import Reproduction
 from hashfed.report.html import write_template
 from hashfed.report.reproduction import summary, tables
 from hashfed.report.reproduction.figures import figure_names
 from hashfed.report.reproduction.looks import style
 from hashfed.report.reproduction.plots import figure1_plots, shown_vocabularies
 from hashfed.report.reproduction.tables import Table
+from hashfed.reproduction.results import Reproduction
 
 
 def write_page(found: Reproduction, output: Path, files: list[str], command: str) -> None:

@@ -4,7 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hashfed.experiments.reproduction.analysis import (
+from hashfed.report.curves import GREY, SYMBOLS
+from hashfed.report.html import plotly_text
+from hashfed.report.layout import axis_title, plain_layout
+from hashfed.report.reproduction import looks
+from hashfed.report.reproduction.tables import partial_methods
+from hashfed.reproduction.analysis import (
     WITHIN_NATS,
     WITHIN_POINTS,
     Gap,
@@ -14,13 +19,8 @@ from hashfed.experiments.reproduction.analysis import (
     full_accuracy,
     smallest,
 )
-from hashfed.experiments.reproduction.methods import METHODS
-from hashfed.experiments.reproduction.results import FULL, Reproduction
-from hashfed.report.curves import GREY, SYMBOLS
-from hashfed.report.html import plotly_text
-from hashfed.report.layout import axis_title, plain_layout
-from hashfed.report.reproduction import looks
-from hashfed.report.reproduction.tables import partial_methods
+from hashfed.reproduction.methods import METHODS
+from hashfed.reproduction.results import FULL, Reproduction
 
 LEAST_NATS = 1e-3
 """Smallest gap that a logarithmic axis shows; smaller ones and gains stand there."""

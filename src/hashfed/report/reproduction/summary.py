@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 
-from hashfed.experiments.reproduction.analysis import (
+from hashfed.report.reproduction import texts
+from hashfed.report.reproduction.looks import title
+from hashfed.report.reproduction.tables import paper_gain, partial_methods
+from hashfed.reproduction.analysis import (
     WITHIN_NATS,
     WITHIN_POINTS,
     Smallest,
@@ -10,12 +13,9 @@ from hashfed.experiments.reproduction.analysis import (
     full_runs,
     smallest,
 )
-from hashfed.experiments.reproduction.claims import claims
-from hashfed.experiments.reproduction.device_budget import DeviceRow, best_gain, device_rows
-from hashfed.experiments.reproduction.results import Reproduction
-from hashfed.report.reproduction import texts
-from hashfed.report.reproduction.looks import title
-from hashfed.report.reproduction.tables import paper_gain, partial_methods
+from hashfed.reproduction.claims import claims
+from hashfed.reproduction.device_budget import DeviceRow, best_gain, device_rows
+from hashfed.reproduction.results import Reproduction
 
 
 def heading(found: Reproduction) -> str:

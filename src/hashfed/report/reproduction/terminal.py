@@ -2,13 +2,13 @@
 
 from typing import TextIO
 
-from hashfed.experiments.reproduction.analysis import WITHIN_NATS, WITHIN_POINTS, Spread, smallest
-from hashfed.experiments.reproduction.device_budget import device_rows
-from hashfed.experiments.reproduction.results import FULL, Reproduction
 from hashfed.report.columns import print_columns
 from hashfed.report.reproduction import texts
 from hashfed.report.reproduction.looks import title
 from hashfed.report.reproduction.tables import paper_gain, parameter_table
+from hashfed.reproduction.analysis import WITHIN_NATS, WITHIN_POINTS, Spread, smallest
+from hashfed.reproduction.device_budget import device_rows
+from hashfed.reproduction.results import FULL, Reproduction
 
 
 def print_reproduction(found: Reproduction, file: TextIO) -> None:

@@ -2,9 +2,9 @@
 
 import math
 
-from hashfed.experiments.reproduction.analysis import Gap, Smallest, Spread
-from hashfed.experiments.reproduction.results import RunRow
 from hashfed.report.page import NONE, byte_count, percent_of_rows, signed
+from hashfed.reproduction.analysis import Gap, Smallest, Spread
+from hashfed.reproduction.results import RunRow
 
 HOUR = 3600.0
 

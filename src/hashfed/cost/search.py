@@ -1,0 +1,154 @@
+"""The largest model that a device can afford (paper, section 3.3)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hashfed.config import Config, ModelSettings
+from hashfed.cost.estimate import ClientCost, estimate
+from hashfed.cost.keys import Hashing, typical_hashing, typical_rows
+from hashfed.cost.model_sizes import ModelSizes
+from hashfed.cost.variants import (
+    at_budget,
+    width_step,
+    with_model,
+    with_rows,
+    with_width,
+    with_words,
+)
+from hashfed.cost.workload import draw_workload
+from hashfed.data import Client
+from hashfed.engines.budget import sends_everything, sends_planes
+from hashfed.engines.exchange import build_model
+
+MOST = 2**31 - 1
+"""Largest number tried: row ids are int32."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a device can afford in a round.
+
+    Attributes:
+        memory: predicted peak bytes above the libraries, None for no limit.
+        traffic: bytes of all messages, down and up, None for no limit.
+        parameters: numbers on the device, the body and the rows it trains on; None for no limit.
+
+    """
+
+    memory: int | None = None
+    traffic: int | None = None
+    parameters: int | None = None
+
+    def hold(self, cost: ClientCost) -> bool:
+        """Whether ``cost`` is affordable."""
+        return (
+            (self.memory is None or cost.memory <= self.memory)
+            and (self.traffic is None or cost.traffic <= self.traffic)
+            and (self.parameters is None or cost.parameters <= self.parameters)
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """A largest affordable model.
+
+    Attributes:
+        value: of the setting that was made as large as possible; for the budget the fraction of the rows.
+        cost: of a round.
+        unlimited: whether larger values would cost no more, so that the search ended by itself.
+
+    """
+
+    value: float
+    cost: ClientCost
+    unlimited: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"value": self.value, "unlimited": self.unlimited} | self.cost.as_dict()
+
+
+class Search:
+    """Looks for the largest values of settings with which one client's round is affordable.
+
+    Costs grow with every value (the search is a bisection), but for one step: a client that gets all rows
+    declares and sorts none, and needs no planes.
+
+    Attributes:
+        config: of the run.
+        client: who must afford it.
+        size: n.
+
+    """
+
+    def __init__(self, config: Config, client: Client, size: int) -> None:
+        self.config, self.client, self.size = config, client, size
+        self._sizes: dict[ModelSettings, ModelSizes] = {}
+        self._hashings: dict[tuple[object, ...], Hashing] = {}
+
+    def cost(self, config: Config, size: int) -> ClientCost:
+        """A round's cost for the client under ``config``, in a model of ``size`` rows."""
+        if config.model not in self._sizes:
+            self._sizes[config.model] = ModelSizes.of(build_model(config))
+        workload = draw_workload(config, self.client, size)
+        rows = min(size, typical_rows(config.retrieval))
+        points = (config.selection.points, config.selection.planes) if sends_planes(config) else ()
+        asked = sends_everything(config), config.retrieval, points
+        key = *asked, config.model.embedding, workload.predictions, rows
+        if key not in self._hashings:
+            self._hashings[key] = typical_hashing(config, workload.predictions, rows)
+        return estimate(config, self._sizes[config.model], size, workload, self._hashings[key])
+
+    def budget(self, limits: Limits) -> Found | None:
+        """The largest budget of this model; ``max_rows`` and ``max_bytes`` of the selection are set aside."""
+        everything = self.cost(at_budget(self.config, 1), self.size)
+        if limits.hold(everything):
+            return Found(1, everything)
+        found = self._number(
+            limits, lambda rows: self.cost(with_rows(self.config, rows, self.size), self.size), self.size - 1
+        )
+        return None if found is None else Found(found.value / self.size, found.cost)
+
+    def vocabulary(self, limits: Limits) -> Found | None:
+        """The most words at this budget."""
+        return self._number(limits, lambda words: self.cost(*with_words(self.config, words)))
+
+    def width(self, limits: Limits) -> Found | None:
+        """The widest embedding, with attention as wide, in steps of ``width_step``."""
+        return self._number(
+            limits,
+            lambda width: self.cost(with_width(self.config, width), self.size),
+            step=width_step(self.config),
+        )
+
+    def ffn(self, limits: Limits) -> Found | None:
+        """The widest feed-forward layer."""
+        return self._number(limits, lambda width: self.cost(with_model(self.config, ffn=width), self.size))
+
+    def blocks(self, limits: Limits) -> Found | None:
+        """The most blocks."""
+        return self._number(limits, lambda count: self.cost(with_model(self.config, blocks=count), self.size))
+
+    def _number(
+        self, limits: Limits, at: Callable[[int], ClientCost], most: int = MOST, step: int = 1
+    ) -> Found | None:
+        steps = largest(lambda steps: limits.hold(at(step * steps)), most // step)
+        return Found(step * steps, at(step * steps), step * steps > most - step) if steps else None
+
+
+def largest(fits: Callable[[int], bool], most: int) -> int:
+    """The largest number from 1 to ``most`` that fits, 0 where 1 does not; what is larger fits no more."""
+    good, bad = 0, 1
+    while fits(bad):
+        good = bad
+        if good == most:
+            return good
+        bad = min(2 * bad, most)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if fits(middle):
+            good = middle
+        else:
+            bad = middle
+    return good

@@ -1,0 +1,59 @@
+"""What a client fetches of pre-generated slices: exactly, where its keys and the index are known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hashfed.cost.keys import Hashing
+from hashfed.federated.slices import FLOAT, ID, bucket_slice, filled_buckets, hash_tables
+from hashfed.retrieval import Index
+from hashfed.retrieval.simhash_encoder import SimHashEncoder
+
+
+@dataclass(frozen=True)
+class BucketTraffic:
+    """Bucket slices of a round and of a client.
+
+    Attributes:
+        filled: buckets of the index that hold rows: each has an entry in the manifest.
+        fetched: slices that the client fetches, equal ones once.
+        bytes: of them.
+
+    """
+
+    filled: int
+    fetched: int
+    bytes: int
+
+
+def known_buckets(index: Index, hashing: Hashing) -> BucketTraffic:
+    """Exactly what a client with these keys fetches of this index."""
+    tables = hash_tables(index)
+    if tables is None or not hashing.asked:
+        return BucketTraffic(0, 0, 0)
+    filled, _ = filled_buckets(tables)
+    wanted = np.intersect1d(filled, hashing.keys["buckets"])
+    distinct = {bucket_slice(tables, key) for key in wanted.tolist()}
+    return BucketTraffic(len(filled), len(distinct), sum(len(data) for data in distinct))
+
+
+def typical_buckets(hashing: Hashing, size: int) -> BucketTraffic:
+    """The same for an index that nobody has built: ``size`` rows thrown uniformly into the buckets.
+
+    A bucket is expected to hold n / 2^K rows, and to be empty with chance (1 − 2^−K)^n. Real rows crowd:
+    buckets that queries fall into hold more.
+    """
+    encoder = hashing.encoder
+    if not isinstance(encoder, SimHashEncoder):
+        return BucketTraffic(0, 0, 0)
+    bits, tables = encoder.simhash.bits, encoder.simhash.tables
+    share = 2.0**-bits
+    held = 1 - (1 - share) ** size
+    wanted = len(hashing.keys["buckets"])
+    fetched = round(wanted * held)
+    return BucketTraffic(round((tables << bits) * held), fetched, round(wanted * size * share) * ID.itemsize)
+
+
+def fetched_slices(buckets: BucketTraffic, rows: int, width: int) -> tuple[int, int]:
+    """Slices that a client fetches and their bytes: its buckets, and ``rows`` rows, no two of them equal."""
+    return buckets.fetched + rows, buckets.bytes + rows * width * FLOAT.itemsize

@@ -1,0 +1,81 @@
+"""The configuration at other budgets and sizes."""
+
+import math
+
+from hashfed.config import Config
+from hashfed.cost.budgets import Budget, budget_settings
+from hashfed.data import SPECIAL
+from hashfed.engines.budget import device_budget, sends_everything, sends_planes
+from hashfed.retrieval import RetrievalSettings
+
+UNCAPPED = {"max_rows": None, "max_bytes": None}
+"""Selection settings that limit the budget further."""
+
+
+def at_budget(config: Config, budget: Budget, capped: bool = True) -> Config:
+    """The configuration at another budget; 1 means all rows.
+
+    A fraction of the rows stands instead of ``selection.extra``, if that is set. Method ``full`` sends all
+    rows at any budget: a smaller one is that of the default method. ``capped``: ``max_rows`` and
+    ``max_bytes`` go on to hold.
+    """
+    caps = {} if capped and budget != 1 else UNCAPPED
+    changes: dict[str, object] = {
+        "selection": config.selection.model_copy(update=budget_settings(budget) | caps),
+    }
+    if config.retrieval.method == "full" and budget != 1:
+        method = RetrievalSettings().method
+        changes["retrieval"] = config.retrieval.model_copy(update={"method": method})
+    return config.model_copy(update=changes)
+
+
+def with_rows(config: Config, rows: int, size: int) -> Config:
+    """The configuration with a budget of exactly ``rows`` of ``size`` rows."""
+    return at_budget(config, rows / size, capped=False)
+
+
+def with_words(config: Config, words: int) -> tuple[Config, int]:
+    """The configuration with a vocabulary of ``words``, and its number of rows."""
+    data = config.data.model_copy(update={"vocabulary": words})
+    return config.model_copy(update={"data": data}), words + len(SPECIAL)
+
+
+def with_model(config: Config, **sizes: int) -> Config:
+    """The configuration with other sizes of the model."""
+    return config.model_copy(update={"model": config.model.model_copy(update=sizes)})
+
+
+def with_width(config: Config, width: int) -> Config:
+    """The configuration with ``width`` as embedding and attention width."""
+    return with_model(config, embedding=width, attention=width)
+
+
+def width_step(config: Config) -> int:
+    """What an embedding width must be a multiple of: the heads, and the parts of product codes."""
+    retrieval = config.retrieval
+    parts = retrieval.method == "product-codes" and retrieval.quantizer == "product"
+    return math.lcm(config.model.heads, retrieval.subspaces if parts else 1)
+
+
+def held_rows(config: Config, size: int, own: int) -> tuple[int, int]:
+    """Rows that a client with ``own`` rows of its own receives, and those that it trains on.
+
+    Both are at most these: an index that finds too few candidates sends fewer of those to be dropped.
+    """
+    if sends_everything(config):
+        return size, size
+    budget = device_budget(config, size, own)
+    trained = max(budget, own)
+    selection = config.selection
+    candidates = budget - round(selection.tail * budget) - own
+    dropped = round((selection.oversample - 1) * budget) if candidates > 0 else 0
+    return min(size, trained + dropped), trained
+
+
+def held_planes(config: Config, size: int, own: int, points: int) -> int:
+    """Planes of the tail that a client with ``own`` rows of its own is sent, whose keys make ``points``.
+
+    At most so many: none where it happens to be sent all rows, most of them to be dropped.
+    """
+    _, trained = held_rows(config, size, own)
+    return points if sends_planes(config) and trained < size else 0

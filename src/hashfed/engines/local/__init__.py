@@ -1,0 +1,1 @@
+"""The simulator: the rounds of a run in this process and its workers."""

@@ -1,0 +1,191 @@
+"""Federated rounds on one machine (paper, section 3.2)."""
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+import torch
+
+from hashfed.config import Config
+from hashfed.data import FederatedText
+from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_sentences
+from hashfed.engines.exchange import ClientReport, build_model
+from hashfed.engines.local.workers import (
+    EvaluateChunk,
+    InProcess,
+    PlayClient,
+    Task,
+    Workbench,
+    WorkerPool,
+    refreshed,
+)
+from hashfed.engines.mapped import MAPPED
+from hashfed.engines.rounds import RoundRecord, draw_cohort
+from hashfed.engines.server_round import accept_update
+from hashfed.engines.single_thread import single_thread
+from hashfed.engines.state import ServerState
+from hashfed.errors import HashfedError
+from hashfed.federated.aggregate import aggregate
+from hashfed.federated.error_feedback import Residual
+from hashfed.federated.messages import Update
+from hashfed.hardware import usable_cores
+from hashfed.models import PredictionSums
+from hashfed.retrieval.evidence import PRECISIONS
+from hashfed.retrieval.planes import Tail
+
+
+def workers_of(config: Config) -> int:
+    """How many processes simulate the clients: where that is not set, no more than have something to do."""
+    if config.device == "cuda":
+        return 1
+    return config.workers or min(usable_cores(), config.cohort)
+
+
+class Simulation:
+    """A server and its clients in one machine; a context manager that ends its workers.
+
+    Attributes:
+        state: the server's state after the last finished round.
+        remote: False: clients are here.
+
+    """
+
+    remote = False
+
+    def __init__(self, config: Config, data: FederatedText, stop: Callable[[], bool] = lambda: False) -> None:
+        """Set up round 0.
+
+        Args:
+            config: of the run.
+            data: the clients.
+            stop: asked now and then; once true, ``run_round`` and ``evaluate`` raise ``Interrupted``.
+
+        Raises:
+            HashfedError: where the cohort exceeds the training clients, or there is no such device.
+
+        """
+        if config.cohort > len(data.train):
+            raise HashfedError(
+                f"cohort = {config.cohort}: must be at most the number of training clients, {len(data.train)}"
+            )
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise HashfedError("device = cuda: torch finds no CUDA device here (allowed: cpu)")
+        self.config, self.data = config, data
+        self.model = build_model(config)
+        self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
+        held_out = held_out_sentences(data.held_out, config.evaluation.sentences, config.seed)
+        everything = held_out_sentences(data.held_out, None, config.seed)
+        self._chunks = {False: chunks(held_out), True: chunks(everything)}
+        self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
+        bench = Workbench(
+            config,
+            self.model,
+            data,
+            {False: held_out, True: everything},
+            self.state.parameters,
+            self.state.indexed,
+            self.state.prior,
+            self._tables,
+            self.state.changed,
+        )
+        self._executor: InProcess | WorkerPool
+        count = workers_of(config)
+        if count == 1:
+            self._executor = InProcess(bench, stop)
+            return
+        try:
+            self._executor = WorkerPool(bench, count, stop, self.state.share_memory(self._tables))
+        except BaseException:
+            self._delete_tables()
+            raise
+
+    def __enter__(self) -> "Simulation":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._executor.close()
+        self._delete_tables()
+
+    def _delete_tables(self) -> None:
+        for table in self._tables.values():
+            table.delete()
+
+    def run_round(self) -> RoundRecord:
+        """One round; the state changes only once every client has answered.
+
+        Raises:
+            Interrupted: on a stop; the state is as before.
+            HashfedError: where a client's update is not finite, or a worker died; the state is as before.
+            DivergedError: where the server's step left no usable model; nor is the state one.
+
+        """
+        config, state, number = self.config, self.state, self.state.round + 1
+        if refreshed(number, config.retrieval.refresh) == number:
+            state.refresh()
+        cohort = draw_cohort(config, number, len(self.data.train))
+        tasks: list[Task] = [PlayClient(number, c, self._size(c), self._residual(c)) for c in cohort]
+        reports: list[ClientReport] = []
+        residuals: dict[str, Residual] = {}
+        clipped = 0
+
+        def updates() -> Iterator[tuple[Update, Tail | None]]:
+            """Those of the cohort in order of names, each when it is there; then its memory is free again."""
+            nonlocal clipped
+            for played in self._executor.run(tasks):
+                report = played.report
+                try:
+                    update, too_long = accept_update(config.server, played.update, played.tail)
+                except HashfedError as error:
+                    raise type(error)(f"round {number}: client {report.client}: {error}") from None
+                clipped += too_long
+                reports.append(report)
+                if played.residual is not None:
+                    residuals[report.client] = played.residual
+                yield update, played.tail
+
+        with single_thread():
+            gradient = aggregate(
+                updates(),
+                state.parameters.rows,
+                config.server.row_average,
+                state.shares,
+                config.server.weighting == "uniform",
+                PRECISIONS[config.retrieval.precision],
+            )
+            state.finish_round(gradient, config, [report.own for report in reports])
+        if state.residuals is not None:
+            state.residuals |= residuals
+        return RoundRecord(number, gradient.loss, reports, None if config.server.clip is None else clipped)
+
+    def _residual(self, client: int) -> Residual | None:
+        """What compression lost of the client's last update, if that is fed back."""
+        return (self.state.residuals or {}).get(self.data.train[client].name)
+
+    def _size(self, client: int) -> int:
+        """About how many positions the client will train on in a round."""
+        sentences = self.data.train[client].sentences
+        share = min(1.0, self.config.client.sentences / max(1, len(sentences)))
+        return round(share * sentences.predictions)
+
+    def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
+        """Metrics of the current model on the held-out clients (``PredictionSums.metrics``).
+
+        Args:
+            everything: on all their sentences instead of ``config.evaluation.sentences`` of them.
+            stoppable: whether a stop ends it early.
+
+        Raises:
+            Interrupted: on a stop.
+            DivergedError: where a metric is not finite.
+
+        """
+        tasks: list[Task] = [
+            EvaluateChunk(self.state.round, chunk, everything) for chunk in range(self._chunks[everything])
+        ]
+        with single_thread():
+            sums = sum(self._executor.run(tasks, stoppable), start=PredictionSums())
+        return finish_evaluation(sums, self.state.round, self.config)

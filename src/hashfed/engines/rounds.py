@@ -1,0 +1,37 @@
+"""What a finished round tells, and which clients a round has: the same in every engine."""
+
+from dataclasses import dataclass, field
+
+from hashfed.config import Config
+from hashfed.engines.client_round import ClientReport
+from hashfed.randomness import stream
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """A finished round.
+
+    Attributes:
+        round: its number, from 1.
+        loss: mean training loss of the cohort (over the rows each client held), nats.
+        reports: what each client's round cost, in order of names.
+        failed: clients of the cohort whose update is missing, with the reason (over a network).
+        wire_bytes: what really travelled ``down`` and ``up`` (over a network).
+        seconds: where the time went, beyond what the reports say (over a network).
+        clipped: how many updates were longer than ``server.clip``; None without it.
+
+    """
+
+    round: int
+    loss: float
+    reports: list[ClientReport]
+    clipped: int | None = None
+    failed: dict[str, str] = field(default_factory=dict)
+    wire_bytes: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def draw_cohort(config: Config, round: int, clients: int) -> list[int]:
+    """Positions, ascending, of a round's cohort among ``clients`` clients in order of their names."""
+    rng = stream(config.seed, "cohort", round)
+    return sorted(rng.choice(clients, min(config.cohort, clients), replace=False).tolist())

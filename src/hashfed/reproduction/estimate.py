@@ -1,0 +1,81 @@
+"""How long a reproduction will take, and how much it will write."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from hashfed.config import Config
+from hashfed.data import FederatedText
+from hashfed.engines.exchange import build_model, draw_sentences
+from hashfed.engines.local.simulator import Simulation
+from hashfed.reproduction.options import Options
+from hashfed.reproduction.plan import Planned, Run
+from hashfed.reproduction.results import FULL
+
+EVALUATION = 1 / 3
+"""Work of a prediction that is only evaluated, of one that is trained on."""
+START_SECONDS = 1.0
+"""Of a run besides its rounds: reading, the first model, the last checkpoint."""
+MEMORY_SECONDS = 8.0
+"""Of measuring a client's memory in fresh processes."""
+STATE_ARRAYS = 3
+"""Parameters and two moments, in a checkpoint."""
+SAMPLE_CLIENTS = 200
+"""Clients whose sentences are counted."""
+
+
+def seconds_by_run(
+    options: Options, planned: Sequence[Planned], data: Callable[[int], FederatedText]
+) -> dict[str, float]:
+    """Of one process, by folder: measured on the full model, in proportion to parameters of larger ones.
+
+    Methods that hold fewer rows are taken to need as long; they need less where the output layer is large.
+    """
+    found: dict[str, float] = {}
+    for vocabulary in options.vocabularies:
+        base = options.config(vocabulary, FULL, 1.0, 2, cohort=1)
+        here = data(vocabulary)
+        each = _seconds_per_prediction(base, here)
+        size = len(here.vocabulary)
+        predictions = _mean_predictions(options.config(vocabulary, FULL, 1.0, 2), here)
+        held_out = sum(client.sentences.predictions for client in here.held_out)
+        for item in planned:
+            if item.vocabulary == vocabulary:
+                config = item.job.config
+                work = config.rounds * config.cohort * predictions + EVALUATION * held_out
+                ratio = _parameters(config, size) / _parameters(base, size)
+                seconds = START_SECONDS + each * work * ratio
+                found[item.job.folder] = seconds + MEMORY_SECONDS * item.job.measure_memory
+    return found
+
+
+def bytes_to_write(planned: Sequence[Planned], sizes: dict[int, int]) -> int:
+    """Of the models that these runs will keep; ``sizes`` are n by vocabulary."""
+    return sum(
+        4 * STATE_ARRAYS * _parameters(item.job.config, sizes[item.vocabulary])
+        for item in planned
+        if isinstance(item, Run)
+    )
+
+
+def _seconds_per_prediction(config: Config, data: FederatedText) -> float:
+    """Of the second round of one client, which finds all memory in place."""
+    with Simulation(config, data) as simulation:
+        simulation.run_round()
+        start = time.perf_counter()
+        record = simulation.run_round()
+        seconds = time.perf_counter() - start
+    return seconds / max(1, sum(report.predictions for report in record.reports))
+
+
+def _mean_predictions(config: Config, data: FederatedText) -> float:
+    """Of a client and round."""
+    clients = data.train[:: max(1, len(data.train) // SAMPLE_CLIENTS)]
+    counts = [draw_sentences(config, client, 1, len(data.vocabulary)).predictions for client in clients]
+    return sum(counts) / len(counts)
+
+
+def _parameters(config: Config, size: int) -> int:
+    """Of the whole model."""
+    body = sum(math.prod(shape) for shape in build_model(config).body_shapes().values())
+    return body + size * config.model.embedding

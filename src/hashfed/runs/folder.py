@@ -1,0 +1,416 @@
+"""A run's folder.
+
+config.yaml       the whole configuration
+vocabulary.json   the words, in order of their rows
+data.json         sizes of the data and the floors of the held-out clients
+metrics.jsonl     a line per round; the same bytes for the same configuration
+timings.jsonl     a line per round; wall-clock seconds
+checkpoint/       the server's state after the last saved round
+summary.json      the result, once all rounds are done
+report.html       the page of this run alone (``hashfed train``, with the extra ``report``)
+buckets.html      sample hash buckets (``hashfed reproduce buckets``)
+events/           TensorBoard events, where asked for
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from pydantic import BaseModel
+
+from hashfed.config import (
+    OLD_TOKENIZER,
+    PLACES,
+    TOKENIZER,
+    Config,
+    deciding_settings,
+    differences,
+    leaves,
+    load_config,
+)
+from hashfed.data import Vocabulary
+from hashfed.data.vocabulary import SPECIAL
+from hashfed.display import brief, shown
+from hashfed.engines.budget import sends_everything
+from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters, save_checkpoint
+from hashfed.engines.exchange import build_model
+from hashfed.engines.state import ServerState
+from hashfed.errors import HashfedError
+from hashfed.files import write_atomically
+from hashfed.models import Parameters
+from hashfed.runs.contents import FILES, LINES, REMEDY, TrainedLine, check, check_rounds
+
+REMEDIES = {
+    "summary.json": "delete the file: the hashfed train command of this run writes it anew",
+    "timings.jsonl": "delete the file: only the seconds of past rounds are lost",
+}
+"""Where there is a simpler one than ``REMEDY``."""
+
+
+RECORDS = ("config.yaml", "vocabulary.json", "data.json", "metrics.jsonl", "timings.jsonl", "summary.json")
+"""Files that only a training writes."""
+
+
+def is_record(path: Path) -> bool:
+    """Whether a training writes this file of its run's folder."""
+    path = Path(os.path.realpath(path))
+    folder = path.parent.parent if path.parent.name == "checkpoint" else path.parent
+    try:
+        run = (folder / "config.yaml").is_file() and (folder / ".lock").exists()
+    except OSError:
+        return False
+    return run and (path.name in RECORDS or path.parent != folder)
+
+
+class RunFolder:
+    """Reads and writes the files of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[bytes] | None = None
+
+    def open(self, config: Config, data: dict[str, Any]) -> None:
+        """Take the folder for a run of ``config`` on ``data``; a new one is made, nothing else changed.
+
+        Raises:
+            HashfedError: where the folder holds a run of another configuration or of other data, or
+                something else, is in use, or cannot be written.
+
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            used = any(not item.name.startswith(".") for item in self.path.iterdir())
+            # A configuration alone may be the user's own; a run has left more.
+            traces = (".lock", "vocabulary.json", f"checkpoint/{LATEST}")
+            begun = self._is_run() and any((self.path / name).exists() for name in traces)
+            if used and not begun:
+                raise HashfedError(f"output = {self.path}: not empty, and not a run that hashfed began there")
+            self._lock = (self.path / ".lock").open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HashfedError(f"output = {self.path}: another process is working on this run") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise HashfedError(f"output = {self.path}: {reason}") from None
+        # A run without a checkpoint has nothing to lose: any configuration may begin it anew.
+        if (self.path / "checkpoint" / LATEST).exists():
+            self._check_same(config, data)
+
+    def check_tokenizer(self, config: Config) -> None:
+        """Make sure that a run in the folder has this tokenizer; to be asked before texts are read by it.
+
+        Raises:
+            HashfedError: with the setting that goes on with the run.
+
+        """
+        try:
+            if not self._is_run() or not (self.path / "checkpoint" / LATEST).exists():
+                return
+        except (OSError, ValueError):
+            return  # ``open`` says it
+        there, asked = self.config().data.tokenizer, config.data.tokenizer
+        if there != asked:
+            raise HashfedError(
+                f"output = {self.path}: holds a run of another configuration ({TOKENIZER} is {there!r} "
+                f"there, {asked!r} here); --{TOKENIZER} {there} goes on with it; else choose "
+                "another --output, or delete that folder"
+            )
+
+    def _is_run(self) -> bool:
+        return (self.path / "config.yaml").is_file()
+
+    def _check_same(self, config: Config, data: dict[str, Any]) -> None:
+        before = self.read_json("data.json")
+        if before is not None and before.get("sha256") is None:
+            raise HashfedError(f"{self.path / 'data.json'}: has no sha256; {REMEDY}")
+        same_texts = before is not None and before["sha256"] == data["sha256"]
+        changed = changed_settings(self.config(), config, same_texts)
+        if changed:
+            name, there, asked = changed[0]
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise HashfedError(
+                f"output = {self.path}: holds a run of another configuration ({name} is {shown(there)} "
+                f"there, {shown(asked)} here{more}); choose another --output, or delete that folder"
+            )
+        if before is not None and _moved_otherwise(config, before.get("settings", {})):
+            raise HashfedError(
+                f"output = {self.path}: was begun by an earlier version, in which drawn rows moved otherwise "
+                "while clients trained: it can be shown, but not gone on with; choose another --output"
+            )
+        if before is not None and not same_texts:
+            raise HashfedError(
+                f"output = {self.path}: the texts of {config.data.source} have changed since this run began; "
+                "choose another --output, or delete that folder"
+            )
+
+    def describe(self, config: Config, vocabulary: Vocabulary, data: dict[str, Any]) -> None:
+        """Write what stays the same over the run.
+
+        Raises:
+            HashfedError: where the disk is full.
+
+        """
+        write_atomically(self.path / "config.yaml", config.to_yaml().encode())
+        write_atomically(self.path / "vocabulary.json", vocabulary.to_json().encode())
+        facts = data | {"vocabulary_sha256": _digest(vocabulary), "settings": deciding_settings(config)}
+        self.write_json("data.json", facts)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def wait_until_free(self, seconds: float) -> bool:
+        """Whether nobody works on this run any more, or not within so many seconds."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                with (self.path / ".lock").open("rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return True
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    return False
+                time.sleep(0.1)
+            except OSError:
+                return True  # there is no run
+
+    def config(self) -> Config:
+        """The saved configuration; the tokenizer of runs that name none is the one there was.
+
+        Raises:
+            HashfedError: where this is no run, or its configuration is none.
+
+        """
+        try:
+            if not self._is_run():
+                raise HashfedError(f"{self.path}: not a run (it has no config.yaml)")
+        except OSError as error:
+            raise HashfedError(f"{brief(str(self.path))}: {error.strerror or error}") from None
+        try:
+            config = load_config(self.path / "config.yaml")
+        except HashfedError as error:
+            raise HashfedError(f"{error}; {REMEDY}") from None
+        if "tokenizer" not in config.data.model_fields_set:
+            data = config.data.model_copy(update={"tokenizer": OLD_TOKENIZER})
+            config = config.model_copy(update={"data": data})
+        self._check_unchanged(config)
+        return config
+
+    def _check_unchanged(self, config: Config) -> None:
+        """Refuse a configuration that somebody changed: other numbers would come of the same parameters."""
+        try:
+            began = json.loads((self.path / "data.json").read_text(encoding="utf-8")).get("settings", {})
+            now = dict(leaves(config))
+            changed = [(name, value) for name, value in began.items() if now.get(name, value) != value]
+        except (OSError, ValueError, AttributeError):
+            return  # none, or damaged: said where it is read
+        if changed:
+            name, value = changed[0]
+            raise HashfedError(
+                f"{self.path / 'config.yaml'}: not of this run ({brief(name)} is {shown(now[name])}, and was "
+                f"{shown(value)} when it began); {REMEDY}"
+            )
+
+    def parameters(self) -> Parameters:
+        """The model's parameters in the last checkpoint.
+
+        Raises:
+            HashfedError: where there is no checkpoint, or one that is damaged or of another model than
+                ``config.yaml``'s.
+
+        """
+        parameters = load_parameters(self.path / "checkpoint")
+        if parameters is None:
+            raise HashfedError(f"{self.path}: has no checkpoint yet")
+        config = self.config()
+        model = build_model(config)
+        here = {name: _shape(value.shape, value.dtype) for name, value in parameters.named().items()}
+        due = {f"body.{name}": _shape(shape) for name, shape in model.body_shapes().items()}
+        due["rows"] = _shape((len(SPECIAL) + config.data.vocabulary, model.dimension))
+        for name in sorted(here.keys() | due.keys(), reverse=True):
+            if here.get(name) != due.get(name):
+                raise HashfedError(
+                    f"{self.path / 'config.yaml'}: not of this run ({brief(name)} is {due.get(name, 'not')} "
+                    f"in it, {here.get(name, 'not')} in checkpoint/); {REMEDY}"
+                )
+        return parameters
+
+    def vocabulary(self) -> Vocabulary:
+        """The saved vocabulary.
+
+        Raises:
+            HashfedError: where it is missing, damaged, or not the one that the run began with.
+
+        """
+        path = self.path / "vocabulary.json"
+        try:
+            found = Vocabulary.load(path)
+        except RecursionError:
+            raise HashfedError(f"{path}: must be a JSON list of words; {REMEDY}") from None
+        except HashfedError as error:
+            raise HashfedError(f"{error}; {REMEDY}") from None
+        due = self.config().data.vocabulary
+        if len(found.words) != due:
+            raise HashfedError(
+                f"{path}: has {len(found.words):,} words, but config.yaml beside it says "
+                f"data.vocabulary = {due:,}; {REMEDY}"
+            )
+        if len(found.ids) != due:
+            twice = Counter(found.words).most_common(1)[0][0]
+            raise HashfedError(f"{path}: has the word {shown(twice)} twice; {REMEDY}")
+        facts = self.read_json("data.json") or {}
+        if facts.get("vocabulary_sha256") not in (None, _digest(found)):
+            raise HashfedError(
+                f"{path}: not the words that this run began with, or in another order; {REMEDY}"
+            )
+        return found
+
+    def write_json(self, name: str, value: object) -> None:
+        """Replace a JSON file."""
+        write_atomically(self.path / name, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file's content, None where there is none.
+
+        Raises:
+            HashfedError: where it is damaged, or not what such a file of a run holds.
+
+        """
+        path = self.path / name
+        remedy = REMEDIES.get(name, REMEDY)
+        if not path.exists():
+            return None
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise HashfedError(f"{path}: damaged ({brief(str(error))}); {remedy}") from None
+        if name in FILES:
+            check(FILES[name], value, path, remedy)
+        return value
+
+    def append(self, name: str, line: dict[str, Any]) -> None:
+        """Add a line to a JSON Lines file and flush it to disk.
+
+        Raises:
+            HashfedError: where the disk is full.
+
+        """
+        path = self.path / name
+        try:
+            with path.open("ab") as file:
+                file.write((json.dumps(line, allow_nan=False) + "\n").encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise HashfedError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """The lines of a JSON Lines file; what a dying process left half-written at the end is ignored.
+
+        Raises:
+            HashfedError: where a line is damaged, or not what such a file of a run holds.
+
+        """
+        return self._lines(name, LINES.get(name))
+
+    def _lines(self, name: str, kind: type[BaseModel] | None) -> list[dict[str, Any]]:
+        path, remedy = self.path / name, REMEDIES.get(name, REMEDY)
+        if not path.exists():
+            return []
+        found = []
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise HashfedError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                if any(part.strip() for part in lines[number:]):
+                    raise HashfedError(f"{path}, line {number}: damaged; {remedy}") from None
+                continue
+            if kind is not None:
+                check(kind, value, f"{path}, line {number}", remedy)
+            found.append(value)
+        if name == "metrics.jsonl":
+            check_rounds(found, path)
+        return found
+
+    def restore(self, state: ServerState) -> bool:
+        """Load the last checkpoint, if any, and forget the lines of later rounds and older results.
+
+        Raises:
+            HashfedError: where a file is damaged; all are then as they were.
+
+        """
+        found = load_checkpoint(self.path / "checkpoint", state)
+        kept: dict[str, list[dict[str, Any]]] = {"metrics.jsonl": [], "timings.jsonl": []}
+        if found:
+            kept["metrics.jsonl"] = self._lines("metrics.jsonl", TrainedLine)[: state.round]
+            kept["timings.jsonl"] = [
+                line for line in self.lines("timings.jsonl") if line["round"] <= state.round
+            ]
+            self.read_json("summary.json")
+            if len(kept["metrics.jsonl"]) < state.round:
+                raise HashfedError(
+                    f"{self.path / 'metrics.jsonl'}: ends at round {len(kept['metrics.jsonl'])}, but "
+                    f"checkpoint/ is of round {state.round}; {REMEDY}"
+                )
+        else:
+            for name in ("summary.json", "report.html"):
+                (self.path / name).unlink(missing_ok=True)
+        for name, lines in kept.items():
+            # A new folder stays empty: only its configuration makes it one of a run.
+            if (self.path / name).exists():
+                text = "".join(json.dumps(line) + "\n" for line in lines)
+                write_atomically(self.path / name, text.encode())
+        return found
+
+    def save(self, state: ServerState) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(self.path / "checkpoint", state)
+
+
+def changed_settings(there: Config, asked: Config, same_texts: bool) -> list[tuple[str, Any, Any]]:
+    """Settings that would decide other numbers: name, value there, value asked for.
+
+    Args:
+        there: of a run.
+        asked: for the same folder.
+        same_texts: whether both have the same ones, wherever they lie.
+
+    """
+    changed = differences(there, asked)
+    if same_texts:
+        # Where they lie is another matter: a relative path, a copy, the server's absolute one.
+        changed = [item for item in changed if item[0] not in PLACES]
+    if sends_everything(there) and sends_everything(asked):
+        # Nothing is retrieved or selected, so that these decide no number.
+        changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
+    return changed
+
+
+def _moved_otherwise(config: Config, began: Mapping[str, Any]) -> bool:
+    """Whether a run whose settings were these when it ``began`` was of a version with another estimator."""
+    sampled = config.selection.correction == "tail" and not sends_everything(config)
+    return sampled and "selection.planes" not in began
+
+
+def _digest(vocabulary: Vocabulary) -> str:
+    """A checksum of the words in their order."""
+    return hashlib.sha256(json.dumps(vocabulary.words).encode()).hexdigest()
+
+
+def _shape(shape: Sequence[int], kind: torch.dtype = torch.float32) -> str:
+    """Such as ``44 × 8 float32``."""
+    return f"{' × '.join(map(str, shape))} {str(kind).removeprefix('torch.')}"

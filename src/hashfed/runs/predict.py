@@ -1,0 +1,101 @@
+"""Next words of a trained run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hashfed.data.sentences import encode_sentences
+from hashfed.data.tokenizer import TOKENIZERS
+from hashfed.data.vocabulary import SPECIAL
+from hashfed.engines.exchange import build_model
+from hashfed.errors import HashfedError
+from hashfed.runs.folder import RunFolder
+
+
+class NextWord:
+    """The model of a run, read once.
+
+    Attributes:
+        path: the run's folder.
+        tokenizer: from a text to its words, as the run read its texts.
+        vocabulary: its words.
+
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        """Read the last checkpoint.
+
+        Raises:
+            HashfedError: where the folder is no run with a checkpoint, or a file of it is damaged.
+
+        """
+        config = run.config()
+        self.path = run.path
+        self.tokenizer = TOKENIZERS[config.data.tokenizer]
+        self.vocabulary = run.vocabulary()
+        self._length = config.data.sentence_length
+        self._model = build_model(config)
+        self._parameters = run.parameters()
+
+    def context(self, words: Sequence[str]) -> Sequence[str]:
+        """The words that a prediction after ``words`` uses: the last that fit in a sentence."""
+        return words[-(self._length - 1) :] if self._length > 1 else []
+
+    def probabilities(self, words: Sequence[str]) -> torch.Tensor:
+        """Of each word of the vocabulary to be the next after ``words``, (V,) float32.
+
+        Under the softmax over all rows: special symbols (end of sentence, out of vocabulary) are left out,
+        but keep their share.
+
+        Raises:
+            HashfedError: where the model gives no probabilities.
+
+        """
+        words = self.context(words)
+        sentence = encode_sentences([words], self.vocabulary, self._length)
+        inputs = torch.from_numpy(sentence.inputs.astype(np.int64))
+        predicted = torch.arange(self._length)[None] <= len(words)
+        body, rows = self._parameters.body, self._parameters.rows
+        with torch.no_grad():
+            query = self._model.queries(body, rows, inputs, predicted)[-1]
+            probabilities = torch.softmax(rows @ query, dim=0)
+        if not bool(torch.isfinite(probabilities).all()):
+            raise HashfedError(f"{self.path}: its model gives no finite numbers; the training has diverged")
+        return probabilities[len(SPECIAL) :]
+
+    def likeliest(self, probabilities: torch.Tensor, count: int) -> list[tuple[str, float]]:
+        """The ``count`` words of the greatest ``probabilities`` (V,), the likeliest first."""
+        values, ranks = probabilities.topk(count)
+        pairs = zip(ranks.tolist(), values.tolist(), strict=True)
+        return [(self.vocabulary.words[rank], value) for rank, value in pairs]
+
+
+def unknown_words(run: RunFolder, text: str) -> tuple[list[str], int]:
+    """The words of ``text`` that the run has no row for, each once, and how many of its words have one.
+
+    Raises:
+        HashfedError: where the folder is no run.
+
+    """
+    words = TOKENIZERS[run.config().data.tokenizer](text)
+    known = run.vocabulary().ids
+    return [word for word in dict.fromkeys(words) if word not in known], sum(word in known for word in words)
+
+
+def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, float]]:
+    """The ``count`` likeliest words after ``text``, with probabilities under the softmax over all rows.
+
+    Special symbols (end of sentence, out of vocabulary) are not listed, but keep their share of the
+    probability. Only the last words that fit in a sentence are used.
+
+    Raises:
+        HashfedError: where the folder is no run with a checkpoint, or ``count`` is out of range.
+
+    """
+    run.config()  # first: it says of a folder that it is no run
+    words = len(run.vocabulary().words)
+    if not 1 <= count <= words:
+        raise HashfedError(f"--top = {count}: must be from 1 to {words}")
+    model = NextWord(run)
+    return model.likeliest(model.probabilities(model.tokenizer(text)), count)

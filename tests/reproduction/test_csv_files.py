@@ -1,0 +1,96 @@
+import csv
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from hashfed import HashfedError
+from hashfed.reproduction.csv_files import read_runs, write_csv_files
+from reproduced import empty, failed_row, run_row, whole
+
+
+def test_runs_come_back_exactly(tmp_path: Path) -> None:
+    found = whole(seeds=2)
+    written = write_csv_files(found, tmp_path)
+    assert [path.name for path in written] == ["figure1.csv", "table1.csv", "table2.csv", "trials.csv"]
+    for name in ("figure1", "table2"):
+        runs = [run for run in found.runs if name in run.experiments]
+        back = read_runs(tmp_path / f"{name}.csv")
+        # Not measured is NaN, which is equal to nothing.
+        assert [str(run) for run in back] == [str(run) for run in runs]
+        again = dataclasses.replace(found, runs=back)
+        write_csv_files(again, tmp_path / "again")
+        assert (tmp_path / "again" / f"{name}.csv").read_bytes() == (tmp_path / f"{name}.csv").read_bytes()
+
+
+def test_numbers_have_all_their_digits(tmp_path: Path) -> None:
+    odd = run_row(
+        "planes", "own+1%", accuracy=0.1 + 0.2, nll=1e-17, rows=1 / 3, experiments=("figure1", "table2")
+    )
+    write_csv_files(empty(runs=(odd,)), tmp_path)
+    (run,) = read_runs(tmp_path / "figure1.csv")
+    assert (run.accuracy, run.nll, run.rows, run.experiments) == (
+        0.1 + 0.2,
+        1e-17,
+        1 / 3,
+        ("figure1", "table2"),
+    )
+    assert math.isnan(run.memory)
+
+
+def test_reasons_of_failures_may_hold_anything(tmp_path: Path) -> None:
+    reason = 'diverged, "nan"\nin round 3;\r\n=1+1'
+    write_csv_files(empty(runs=(failed_row("random", "0.1", failed=reason),)), tmp_path)
+    (run,) = read_runs(tmp_path / "figure1.csv")
+    assert run.failed == reason
+    assert math.isnan(run.share)
+
+
+def test_trials_have_a_column_for_each_setting(tmp_path: Path) -> None:
+    write_csv_files(whole(), tmp_path)
+    with (tmp_path / "trials.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    hashed = [line for line in lines if line["method"] == "simhash" and line["vocabulary"] == "10000"]
+    assert [line["number"] for line in hashed] == ["1", "2", "3"]
+    assert [line["chosen"] for line in hashed] == ["False", "True", "False"]
+    assert hashed[0]["server.learning_rate"] == repr(10**-1.5)
+    assert hashed[0]["retrieval.bits"] == "8"
+    assert lines[0]["retrieval.bits"] == ""
+
+
+def test_files_without_a_line_are_not_written(tmp_path: Path) -> None:
+    assert write_csv_files(empty(), tmp_path) == []
+    assert [path.name for path in write_csv_files(empty(runs=(run_row(),)), tmp_path)] == ["figure1.csv"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "vocabulary",
+            "words",
+            "no runs of a reproduction; the first line must be experiments,vocabulary,method",
+        ),
+        (",1000,full", ",many,full", "run 1: vocabulary = 'many': must be a whole number"),
+        (",0.2,", ",a fifth,", "run 1: accuracy = 'a fifth': must be a number"),
+        (",0.2,", ",", "run 1 has 24 fields, must have 25"),
+        ("figure1", '"figure1', "no CSV file in UTF-8 (unexpected end of data)"),
+        ("figure1,", "\udcff,", "no CSV file in UTF-8 ("),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path: Path, before: str, after: str, message: str) -> None:
+    path = tmp_path / "figure1.csv"
+    write_csv_files(empty(runs=(run_row(),)), tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after, 1), encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(HashfedError) as error:
+        read_runs(path)
+    assert str(error.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HashfedError, match=r"none.csv: cannot be read \(No such file or directory\)"):
+        read_runs(tmp_path / "none.csv")
