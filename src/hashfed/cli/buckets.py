@@ -5,13 +5,13 @@ import json
 import shutil
 import sys
 
-from hashfed import runs
 from hashfed.cli.arguments import Parser, path, whole
 from hashfed.cli.outputs import check_output
 from hashfed.files import write_atomically
 from hashfed.report.buckets_page import write_buckets_page
 from hashfed.report.buckets_table import print_buckets
 from hashfed.reproduction.buckets import BucketSettings, find_buckets, read_rows
+from hashfed.runs import RunFolder
 
 
 def add_buckets(parser: Parser) -> None:
@@ -49,7 +49,7 @@ def buckets(arguments: argparse.Namespace) -> None:
         center=arguments.center,
         near=tuple(arguments.near),
     )
-    run = runs.RunFolder(arguments.run_folder)
+    run = RunFolder(arguments.run_folder)
     output = arguments.output or run.path / "buckets.html"
     check_output(output)
     if arguments.json is not None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hashfed import runs
 from hashfed.cli.arguments import overrides
 from hashfed.cli.outputs import check_output
 from hashfed.cli.streams import say
@@ -15,6 +14,8 @@ from hashfed.config import load_config
 from hashfed.display import printable, shown
 from hashfed.engines.allocator import keep_memory
 from hashfed.report import print_table, write_page
+from hashfed.runs import RunFolder, load_data
+from hashfed.runs import train as train_run
 from hashfed.runs.predict import predict_words, unknown_words
 from hashfed.runs.train import describe
 
@@ -53,8 +54,8 @@ def train(arguments: argparse.Namespace) -> None:
     folder = config.folder()
     say(f"run folder: {folder}")
     keep_memory()
-    runs.train(config, ProgressBar())
-    run = runs.RunFolder(folder)
+    train_run(config, ProgressBar())
+    run = RunFolder(folder)
     print_table([run], sys.stdout)
     if importlib.util.find_spec("plotly") and importlib.util.find_spec("jinja2"):
         write_page([run], folder / "report.html")
@@ -63,7 +64,7 @@ def train(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """``hashfed compare``."""
     check_output(arguments.output)
-    runs = [runs.RunFolder(path) for path in arguments.runs]
+    runs = [RunFolder(path) for path in arguments.runs]
     print_table(runs, sys.stdout)
     write_page(runs, arguments.output)
     print(f"page: {arguments.output}")
@@ -71,7 +72,7 @@ def compare(arguments: argparse.Namespace) -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """``hashfed predict``."""
-    run = runs.RunFolder(arguments.run_folder)
+    run = RunFolder(arguments.run_folder)
     found = predict_words(run, arguments.text, arguments.top)
     unknown, known = unknown_words(run, arguments.text)
     if unknown:
@@ -87,7 +88,7 @@ def predict(arguments: argparse.Namespace) -> None:
 def describe_data(arguments: argparse.Namespace) -> None:
     """``hashfed data describe``."""
     config = load_config(arguments.config, overrides(arguments))
-    facts = describe(runs.load_data(config))
+    facts = describe(load_data(config))
     floors = facts.pop("floors")
     facts.pop("sha256")
     for name, value in facts.items():

@@ -6,7 +6,6 @@ import sys
 
 from tqdm import tqdm
 
-from hashfed import runs
 from hashfed.cli.arguments import Parser, overrides, path
 from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.outputs import check_output
@@ -17,6 +16,7 @@ from hashfed.cost.search import Limits
 from hashfed.engines.device_memory import PROBES
 from hashfed.files import write_atomically
 from hashfed.report.cost_table import print_cost
+from hashfed.runs import load_data
 
 
 def add_cost(parser: Parser) -> None:
@@ -58,7 +58,7 @@ def cost(arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         check_output(arguments.json, "--json")  # better now than after the measurements
     with tqdm(disable=None, bar_format="{desc}") as bar:
-        data = runs.load_data(config)
+        data = load_data(config)
         tell = bar.set_description_str
         result = bill(config, data, arguments.budgets, limits, arguments.measure, tell, arguments.flower)
         bar.set_description_str("")

@@ -5,11 +5,11 @@ import webbrowser
 
 import torch
 
-from hashfed import runs
 from hashfed.cli.arguments import Parser, path, whole
 from hashfed.cli.streams import say
 from hashfed.errors import HashfedError
 from hashfed.report.keyboard_server import KeyboardServer, read_columns
+from hashfed.runs import RunFolder
 
 LARGEST_PORT = 65_535
 
@@ -40,7 +40,7 @@ def keyboard(arguments: argparse.Namespace) -> None:
     # What one key press computes is too little to share, and its time is to be that of one core.
     torch.set_num_threads(1)
     folders = [folder for folder in (arguments.run_folder, arguments.other_folder) if folder is not None]
-    columns = read_columns([runs.RunFolder(folder) for folder in folders])
+    columns = read_columns([RunFolder(folder) for folder in folders])
     with KeyboardServer(columns, arguments.port) as server:
         say("what is typed on the page stays on this machine; Ctrl-C ends")
         print(f"page: {server.url}", flush=True)
