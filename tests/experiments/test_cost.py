@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
-from hashfed.data import Client, synthetic_text
+from hashfed.data import Client
 from hashfed.data.sentences import Sentences
 from hashfed.engines import build_model
 from hashfed.engines.device_memory import busiest_client
