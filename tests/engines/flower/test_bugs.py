@@ -11,7 +11,8 @@ import torch
 from flwr.app import UserConfig
 
 from hashfed.config import make_config
-from hashfed.engines.flower import client_app, records, round_play, server
+from hashfed.engines import round_end
+from hashfed.engines.flower import client_app, records, round_play
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.flower.waiting import WaitingUpdates
@@ -21,6 +22,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.messages import Update
+from hashfed.federated.sums import UpdateSum
 from loopback import LoopbackGrid, partitions
 from small import prepare
 
@@ -48,7 +50,7 @@ PLACES: list[tuple[Any, str]] = [
     (ServerRound, "select"),
     (server_side, "cut_to_budget"),
     (server_side, "send_rows"),
-    (round_play, "accept_update"),
+    (round_end, "accept_update"),
     (round_play, "client_limits"),
     (round_play, "_rows_sent"),
     (round_play, "records"),
@@ -56,7 +58,8 @@ PLACES: list[tuple[Any, str]] = [
     (WaitingUpdates, "put"),
     (WaitingUpdates, "take"),
     (Update, "check_values"),
-    (server, "aggregate"),
+    (UpdateSum, "add"),
+    (UpdateSum, "mean"),
     (ServerState, "finish_round"),
 ]
 
@@ -84,7 +87,7 @@ def test_a_bug_of_the_server_ends_the_run(
             monkeypatch.setattr(round_play, name, broken)
         else:
             monkeypatch.setattr(where, name, later(getattr(where, name), calls))
-        once = name in ("client_limits", "aggregate", "finish_round")
+        once = name in ("client_limits", "mean", "finish_round")
         for _ in range(calls if once else 0):
             engine.run_round()
         before = engine.state.parameters.clone()

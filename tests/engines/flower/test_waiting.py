@@ -13,15 +13,16 @@ import torch
 from flwr.app import Message, RecordDict
 
 from hashfed.data import FederatedText
+from hashfed.engines import round_end
 from hashfed.engines.flower import round_play
 from hashfed.engines.flower.client_app import JOIN, TRAIN, app
 from hashfed.engines.flower.post import Post
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.flower.waiting import WaitingUpdates
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.server_round import accept_update
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
+from hashfed.federated.sums import accept_update
 from hashfed.retrieval.planes import Tail
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data, write_texts
@@ -111,7 +112,7 @@ class Alive:
             self.most, self.count = max(self.most, sum(value.nbytes for value in held)), self.count + 1
             return accepted, clipped
 
-        monkeypatch.setattr(round_play, "accept_update", noted)
+        monkeypatch.setattr(round_end, "accept_update", noted)
 
 
 class SlowFirst(LoopbackGrid):

@@ -32,7 +32,8 @@ from hashfed.engines.flower.post import More, Post, Reply, seconds_of, shorten
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.flower.replies import open_reply, take_report
 from hashfed.engines.flower.waiting import WaitingUpdates
-from hashfed.engines.server_round import ServerRound, accept_update
+from hashfed.engines.round_end import RoundEnd
+from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError, one_line
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare, check_keys, check_update
@@ -93,13 +94,13 @@ class RoundPlay:
         post: to the nodes.
         members: who is there.
         server: the server's answers.
+        end: accepts updates.
         declarations: of this round's cohort.
         following: of the next round's; None where there is none, or nobody declares.
         reports: of clients whose update has come, by name.
         failed: why an update will not come, by name.
         erring: nodes that answered with errors, and are there.
         seconds: of the server's own work, and of the slowest node's.
-        clipped: updates that were longer than ``server.clip``.
         manifest: where the round's slices are and which one lists them; None where rows are sent.
         used: by client, the round of its last update that was used; None without error feedback.
 
@@ -109,13 +110,13 @@ class RoundPlay:
     post: Post
     members: Members
     server: ServerRound
+    end: RoundEnd
     declarations: Declarations
     following: Declarations | None
     reports: dict[str, ClientReport] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     erring: set[int] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
-    clipped: int = 0
     manifest: tuple[str, Wanted] | None = None
     used: Mapping[str, int] | None = None
     _sent: dict[str, RowsSent] = field(default_factory=dict, init=False)
@@ -140,10 +141,10 @@ class RoundPlay:
         """Its number."""
         return self.server.round
 
-    def updates(self) -> Iterator[tuple[Update, Tail | None]]:
+    def updates(self) -> Iterator[tuple[ClientReport, Update, Tail | None]]:
         """Those of the clients that answer in time, in order of names, each as soon as it is its turn.
 
-        With each comes the tail that its client was sent planes of, if it was.
+        With each comes its client's report, and the tail that it was sent planes of, if it was.
 
         The deadline is for the nodes: the server's own work, and what the caller does between two updates,
         do not count, and what has come by then is read. At the end ``failed`` says who is missing.
@@ -162,7 +163,7 @@ class RoundPlay:
                         self.post.rest()
                 if name in self._updates:
                     with self._own_work():
-                        yield self._updates.take(name), self._tails.pop(name, None)
+                        yield self.reports[name], self._updates.take(name), self._tails.pop(name, None)
         finally:
             self._updates.close()
 
@@ -401,11 +402,10 @@ class RoundPlay:
         numbers = parcel.reports.get(name, {})
         try:
             take_report(report, numbers, update, self._shape, self._limits, waited)
-            accepted, clipped = accept_update(self.config.server, update, sent.tail)
+            accepted = self.end.accept(update, sent.tail)
         except HashfedError as error:  # what it says of its work, or the values
             self._fail(name, str(error))
             return
-        self.clipped += clipped
         self._updates.put(name, accepted)
         if sent.tail is not None:
             self._tails[name] = sent.tail

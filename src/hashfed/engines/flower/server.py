@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from types import TracebackType
 
 from flwr.app import RecordDict
@@ -32,22 +33,18 @@ from hashfed.engines.flower.round_play import (
     slices_folder,
     slices_place,
 )
-from hashfed.engines.index_keeper import IndexKeeper
-from hashfed.engines.local.workers import refreshed
+from hashfed.engines.index_keeper import IndexKeeper, refreshed
 from hashfed.engines.mapped import MAPPED
+from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.rounds import RoundRecord, draw_cohort
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.slice_store import FolderStore
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
-from hashfed.federated.aggregate import aggregate
-from hashfed.federated.messages import Update
 from hashfed.federated.slices import Wanted
 from hashfed.models import PredictionSums
 from hashfed.retrieval import Index
-from hashfed.retrieval.evidence import PRECISIONS
-from hashfed.retrieval.planes import Tail
 
 ATTEMPTS = 3
 """Times that a round is begun before the run ends, where too few clients answer."""
@@ -229,30 +226,25 @@ class FlowerRounds:
         indexed = time.perf_counter()
         manifest = self._publish(server)
         published = time.perf_counter()
+        end = RoundEnd(config, state)
         play = RoundPlay(
             config,
             self._post,
             self._members,
             server,
+            end,
             declarations,
             following,
             manifest=manifest,
             used=state.used,
         )
         with single_thread():
-            gradient = aggregate(
-                self._enough(play),
-                state.parameters.rows,
-                config.server.row_average,
-                state.shares,
-                config.server.weighting == "uniform",
-                PRECISIONS[config.retrieval.precision],
-            )
+            for update in play.updates():
+                end.add(*update)
+                del update  # its memory is free before the next one is waited for
+            self._check_enough(play)
             answered = time.perf_counter()
-            reports = [play.reports[name] for name in sorted(play.reports)]
-            state.finish_round(gradient, config, [report.own for report in reports])
-            if state.used is not None:
-                state.used |= dict.fromkeys(play.reports, number)
+            record = end.finish()
         for name, reason in sorted(play.failed.items()):
             self._say(f"round {number}: client {name}: {reason}")
         seconds = {
@@ -262,11 +254,8 @@ class FlowerRounds:
             "exchanges": answered - published,
             "step": time.perf_counter() - answered,
         }
-        return RoundRecord(
-            number,
-            gradient.loss,
-            reports,
-            None if config.server.clip is None else play.clipped,
+        return replace(
+            record,
             failed=dict(sorted(play.failed.items())),
             wire_bytes={"down": self._post.down - down, "up": self._post.up - up},
             seconds=seconds,
@@ -279,9 +268,8 @@ class FlowerRounds:
         store = FolderStore(slices_folder(self.config))
         return slices_place(self.config), server.publish(store)
 
-    def _enough(self, play: RoundPlay) -> Iterator[tuple[Update, Tail | None]]:
-        """The round's updates; where they are too few the sum is dropped before anything is changed."""
-        yield from play.updates()
+    def _check_enough(self, play: RoundPlay) -> None:
+        """Refuse a round with too few updates, before anything is changed."""
         asked = len(play.declarations.cohort)
         wanted = self._least(asked)
         answered = asked - len(play.failed)
