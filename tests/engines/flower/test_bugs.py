@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +11,12 @@ from flwr.app import UserConfig
 
 from hashfed.config import make_config
 from hashfed.engines import round_end
-from hashfed.engines.flower import client_app, records, round_play
+from hashfed.engines.flower import client_app
 from hashfed.engines.flower.client_app import app
-from hashfed.engines.flower.server import FlowerRounds
-from hashfed.engines.flower.waiting import WaitingUpdates
+from hashfed.engines.flower.rounds import FlowerRounds
+from hashfed.engines.flower.transport import FlowerTransport
+from hashfed.engines.network import round_play
+from hashfed.engines.network.waiting import WaitingUpdates
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
@@ -53,7 +54,7 @@ PLACES: list[tuple[Any, str]] = [
     (round_end, "accept_update"),
     (round_play, "client_limits"),
     (round_play, "_rows_sent"),
-    (round_play, "records"),
+    (FlowerTransport, "pack"),
     (wire, "size"),
     (WaitingUpdates, "put"),
     (WaitingUpdates, "take"),
@@ -82,11 +83,7 @@ def test_a_bug_of_the_server_ends_the_run(
     with FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data, said.append) as engine:
         engine._wait_for_clients(len(data.train))
         monkeypatch.setattr(round_play.RoundPlay, "_start", noted)
-        if name == "records":  # the nodes, in this process too, have theirs
-            broken = SimpleNamespace(pack=later(records.pack, calls))
-            monkeypatch.setattr(round_play, name, broken)
-        else:
-            monkeypatch.setattr(where, name, later(getattr(where, name), calls))
+        monkeypatch.setattr(where, name, later(getattr(where, name), calls))
         once = name in ("client_limits", "mean", "finish_round")
         for _ in range(calls if once else 0):
             engine.run_round()

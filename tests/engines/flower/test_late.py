@@ -16,11 +16,12 @@ from clock import Clock
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import DECLARE, app
-from hashfed.engines.flower.post import Reply
-from hashfed.engines.flower.round_play import RoundPlay
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.network.exchanges import DECLARE
+from hashfed.engines.network.post import Reply
+from hashfed.engines.network.round_play import RoundPlay
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError

@@ -25,6 +25,7 @@ from hashfed.display import shown
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.memory import RESIDUAL, Memories
+from hashfed.engines.network.parcel import Parcel
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
@@ -258,7 +259,7 @@ class NodeState:
             if set(parcel.messages) <= set(clients):
                 self._drop(number)
 
-    def _parcels(self) -> dict[int, records.Parcel]:
+    def _parcels(self) -> dict[int, Parcel]:
         """The parcels that brought welcomes, in the order in which they came."""
         parts: dict[int, RecordDict] = {}
         for key, record in self._state.items():

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from hashfed.engines.client_round import ClientReport
-from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import DECLARE, EVALUATE, HASH, TRAIN
-from hashfed.engines.flower.post import Reply, seconds_of
-from hashfed.engines.flower.records import Parcel
+from hashfed.engines.network.exchanges import DECLARE, EVALUATE, HASH, TRAIN
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.post import Reply, seconds_of
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import Limits, ModelShape
 from hashfed.federated.messages import LARGEST_LOSS, ClientKeys, Declare, Manifest, Update
@@ -34,7 +33,7 @@ def open_reply(reply: Reply) -> Parcel:
     """
     if reply.content is None:
         raise HashfedError(reply.problem)
-    parcel = records.unpack(reply.content)
+    parcel = reply.content.parcel()
     if parcel.round != reply.round:
         raise HashfedError(
             f"round = {parcel.round}: a message of another round, it was asked in {reply.round}"
@@ -50,6 +49,29 @@ def open_reply(reply: Reply) -> Parcel:
     return parcel
 
 
+def hash_report(report: ClientReport) -> dict[str, float]:
+    """What a client says about its hashing; floats, whose size does not depend on their value."""
+    return {"hash_seconds": report.seconds.get("hash", 0.0)}
+
+
+def train_report(report: ClientReport) -> dict[str, float]:
+    """What a client says about its training."""
+    slices = {"slices": float(report.bytes["slices"])} if "slices" in report.bytes else {}
+    bounded = {} if report.bounded is None else {"bounded": float(report.bounded)}
+    return (
+        {
+            "own": float(report.own_rows),
+            "rows": float(report.rows),
+            "parameters": float(report.parameters),
+            "predictions": float(report.predictions),
+            "flops": float(report.flops),
+            "train_seconds": report.seconds.get("train", 0.0),
+        }
+        | slices
+        | bounded
+    )
+
+
 def take_report(
     report: ClientReport,
     numbers: Mapping[str, float],
@@ -62,7 +84,7 @@ def take_report(
 
     Args:
         report: of the server, changed.
-        numbers: of the client (``client_app.train_report``).
+        numbers: of the client (``train_report``).
         update: that came with them.
         shape: of the model.
         limits: of a client.

@@ -18,20 +18,19 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from flwr.app import RecordDict
 
 from hashfed.config import Config
 from hashfed.data import SPECIAL
 from hashfed.data.sentences import most_own_rows, most_predictions
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.client_round import ClientReport, asks_for_keys
-from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import DECLARE, HASH, JOIN, TRAIN, USED
-from hashfed.engines.flower.members import Members, by_node
-from hashfed.engines.flower.post import More, Post, Reply, seconds_of, shorten
-from hashfed.engines.flower.records import Parcel
-from hashfed.engines.flower.replies import open_reply, take_report
-from hashfed.engines.flower.waiting import WaitingUpdates
+from hashfed.engines.network.exchanges import DECLARE, HASH, JOIN, TRAIN, USED
+from hashfed.engines.network.members import Members, by_node
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.post import Post, Reply, seconds_of, shorten
+from hashfed.engines.network.replies import open_reply, take_report
+from hashfed.engines.network.transport import More
+from hashfed.engines.network.waiting import WaitingUpdates
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError, one_line
@@ -221,12 +220,12 @@ class RoundPlay:
             where, manifest = self.manifest
             more = slices_request(where, manifest)
             shared_bytes = {Manifest.kind: manifest.size}
-        sent, packed = self._rows_of_a_selector(), records.pack(Parcel(self.round, shared=shared))
+        sent = self._rows_of_a_selector()
+        content = self.post.transport.pack(Parcel(self.round, shared=shared))
         for node, hosted in by_node(names, self.members).items():
             for name in hosted:
                 self.reports[name] = ClientReport(name, dict(shared_bytes))
                 self._sent[name] = sent
-            content = RecordDict(dict(packed.items()))
             request = {**more, TRAIN: hosted, **self._feedback(hosted)}
             sent_as = self.post.send(node, TRAIN, self.round, content, self._keep, hosted, more=request)
             self._owe(hosted, node, TRAIN, sent_as)
@@ -247,13 +246,13 @@ class RoundPlay:
         ]
 
     def _ask_to_declare(self, node: int, declarations: Declarations, names: list[str]) -> None:
-        content, asked = records.pack(Parcel(self.round)), (declarations.round, names)
+        content, asked = self.post.transport.pack(Parcel(self.round)), (declarations.round, names)
         sent_as = self.post.send(node, DECLARE, self.round, content, self._keep, declare=asked)
         declarations.asked |= dict.fromkeys(names, sent_as)
 
     @property
     def _keep(self) -> float:
-        # The deadline waits for the server's own work, however long that is; so does Flower.
+        # The deadline waits for the server's own work, however long that is; so does the network.
         return self.config.flower.deadline + OWN_WORK_SECONDS
 
     def _step(self) -> bool:
@@ -373,7 +372,7 @@ class RoundPlay:
         if kind == TRAIN and self.following is not None:
             names = by_node(self.following.cohort, self.members).get(node, [])
             following = self.following.round, self._to_be_asked(self.following, names)
-        clients, content = list(parcel.messages), records.pack(parcel)
+        clients, content = list(parcel.messages), self.post.transport.pack(parcel)
         if clients:
             more = self._feedback(clients) if kind == TRAIN else {}
             sent_as = self.post.send(node, kind, self.round, content, self._keep, clients, following, more)
