@@ -16,7 +16,7 @@ from hashfed.engines.flower.client_app import time_record
 from hashfed.engines.flower.transport import make_request
 from hashfed.engines.network.exchanges import TRAIN
 from hashfed.engines.network.parcel import Parcel
-from hashfed.engines.network.replies import hash_report, train_report
+from hashfed.engines.network.reports import hash_report, train_report
 from hashfed.engines.network.round_play import feedback_request, slices_place, slices_request
 from hashfed.engines.network.transport import More
 from hashfed.federated import wire
