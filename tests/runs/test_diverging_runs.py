@@ -52,7 +52,7 @@ def simulation(config: Config, data: FederatedText, stop: Callable[[], bool]) ->
 def network(texts: Path) -> MakeEngine:
     pytest.importorskip("flwr")
     from hashfed.engines.flower.client_app import app
-    from hashfed.engines.flower.server import FlowerRounds
+    from hashfed.engines.flower.rounds import FlowerRounds
     from loopback import LoopbackGrid, partitions
 
     return lambda config, data, stop: FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data)
@@ -135,7 +135,7 @@ def test_an_evaluation_that_is_no_number_ends_the_run(
 ) -> None:
     config = small_config(texts, checkpoint_every=1, flower={"clients": len(small_data(texts).train)})
     config = config.model_copy(update={"output": str(tmp_path)})
-    for module in ("local.workers", "flower.server"):
+    for module in ("local.workers", "network.rounds"):
         monkeypatch.setattr(
             f"hashfed.engines.{module}.evaluate_chunk", lambda *_: PredictionSums(words=1, nll=value)
         )

@@ -12,10 +12,13 @@ from hashfed.cost.traffic import round_messages
 from hashfed.cost.workload import Workload
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import TRAIN, hash_report, time_record, train_report
-from hashfed.engines.flower.post import More, make_request
-from hashfed.engines.flower.records import Parcel
-from hashfed.engines.flower.round_play import feedback_request, slices_place, slices_request
+from hashfed.engines.flower.client_app import time_record
+from hashfed.engines.flower.transport import make_request
+from hashfed.engines.network.exchanges import TRAIN
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.reports import hash_report, train_report
+from hashfed.engines.network.round_play import feedback_request, slices_place, slices_request
+from hashfed.engines.network.transport import More
 from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message, SelectedRows
 from hashfed.federated.slices import Wanted

@@ -16,11 +16,13 @@ from clock import Clock
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import DECLARE, app
-from hashfed.engines.flower.post import Reply
-from hashfed.engines.flower.round_play import RoundPlay
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.network.exchanges import DECLARE
+from hashfed.engines.network.post import Reply
+from hashfed.engines.network.round_play import RoundPlay
+from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare
@@ -241,6 +243,7 @@ def test_only_the_node_that_was_asked_last_declares_for_a_client(texts: Path) ->
             engine._post,
             engine._members,
             ServerRound.of(config, engine.state.parameters, engine._index(1), 1, data.label_counts),
+            RoundEnd(config, engine.state),
             declarations,
             None,
         )

@@ -13,33 +13,29 @@ from logging import ERROR, WARNING
 from typing import cast
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from flwr.common.logger import log
 
 from hashfed.engines.budget import sends_planes
-from hashfed.engines.client_round import ClientReport, ClientRound, broadcast_index
+from hashfed.engines.client_round import ClientRound, broadcast_index
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
-from hashfed.engines.flower.records import Parcel
+from hashfed.engines.network.exchanges import TRAIN, USED
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.reports import hash_report, train_report
 from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
 from hashfed.errors import HashfedError, one_line, warnings_told
-from hashfed.federated.checks import check_broadcast, check_parameters, check_selected, check_welcome
+from hashfed.federated.checks import check_broadcast, check_selected, check_welcome
 from hashfed.federated.compression import expand
 from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
 from hashfed.federated.slices import Wanted
 from hashfed.models import Parameters, PredictionSums
 from hashfed.retrieval import Index
-
-JOIN, DECLARE, HASH, TRAIN, EVALUATE = "query.join", "query.declare", "query.hash", "train", "evaluate"
-"""Types of the messages that the server sends."""
-USED = "used"
-"""In a request to train with error feedback: for each of its clients, the round of its last update that the
-server used; 0 where there is none."""
 
 Handler = Callable[[Message, Context], RecordDict]
 
@@ -176,11 +172,9 @@ def evaluate(message: Message, context: Context) -> RecordDict:
     """Sums over the held-out clients of this node, under the full softmax."""
     node, answer = _open(message, context)
     model = build_model(node.config)
-    named = records.tensors(cast(ArrayRecord, message.content["parameters"]))
-    check_parameters(named, node.shape)
-    start = "body."
-    body = {name.removeprefix(start): value for name, value in named.items() if name.startswith(start)}
-    parameters = Parameters(named["rows"], body)
+    whole = cast(Broadcast, records.unpack(message.content).shared[Broadcast.kind])
+    check_broadcast(whole, answer.round, node.shape)
+    parameters = Parameters(whole.rows, whole.body)
     for name in node.held_out:
         with _reported(answer, name):
             sentences = held_out_sentences([node.client(name)], None, node.config.seed)
@@ -210,29 +204,6 @@ def _declare_next(node: NodeState, content: RecordDict, answer: Parcel) -> None:
 def _check_welcome(welcome: Welcome, client: ClientRound, node: NodeState) -> None:
     own, encoder = len(client.declared.own), client.manifest_shape.encoder
     check_welcome(expand(welcome), client.round, node.shape, own, encoder)
-
-
-def hash_report(report: ClientReport) -> dict[str, float]:
-    """What a client says about its hashing; floats, whose size does not depend on their value."""
-    return {"hash_seconds": report.seconds.get("hash", 0.0)}
-
-
-def train_report(report: ClientReport) -> dict[str, float]:
-    """What a client says about its training."""
-    slices = {"slices": float(report.bytes["slices"])} if "slices" in report.bytes else {}
-    bounded = {} if report.bounded is None else {"bounded": float(report.bounded)}
-    return (
-        {
-            "own": float(report.own_rows),
-            "rows": float(report.rows),
-            "parameters": float(report.parameters),
-            "predictions": float(report.predictions),
-            "flops": float(report.flops),
-            "train_seconds": report.seconds.get("train", 0.0),
-        }
-        | slices
-        | bounded
-    )
 
 
 def time_record(seconds: float) -> MetricRecord:

@@ -6,7 +6,6 @@ SuperLink, SuperNode and ClientApp, whatever its size. The other fields are text
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -15,6 +14,7 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from hashfed.engines.network.parcel import Parcel
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message
@@ -41,30 +41,6 @@ ALONGSIDE: dict[str, set[str]] = {
 """Records that travel beside a parcel, and their fields."""
 NOBODY = ""
 """Under which a shared message travels: no client has an empty name."""
-
-
-@dataclass
-class Parcel:
-    """What one Flower message carries between the server and a node, which may host several clients.
-
-    Attributes:
-        round: of all of it.
-        messages: by client; in one parcel a client has at most one message of each kind.
-        shared: by kind, messages for all clients that the request names.
-        problems: by client, what went wrong instead.
-        reports: by client, numbers about what it did.
-
-    """
-
-    round: int
-    messages: dict[str, dict[str, Message]] = field(default_factory=dict)
-    shared: dict[str, Message] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-    reports: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def add(self, client: str, message: Message) -> None:
-        """Put in one message."""
-        self.messages.setdefault(client, {})[message.kind] = message
 
 
 def pack(parcel: Parcel) -> RecordDict:

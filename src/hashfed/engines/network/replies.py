@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from hashfed.engines.client_round import ClientReport
-from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import DECLARE, EVALUATE, HASH, TRAIN
-from hashfed.engines.flower.post import Reply, seconds_of
-from hashfed.engines.flower.records import Parcel
+from hashfed.engines.network.exchanges import DECLARE, EVALUATE, HASH, TRAIN
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.post import Reply, seconds_of
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import Limits, ModelShape
 from hashfed.federated.messages import LARGEST_LOSS, ClientKeys, Declare, Manifest, Update
@@ -34,7 +33,7 @@ def open_reply(reply: Reply) -> Parcel:
     """
     if reply.content is None:
         raise HashfedError(reply.problem)
-    parcel = records.unpack(reply.content)
+    parcel = reply.content.parcel()
     if parcel.round != reply.round:
         raise HashfedError(
             f"round = {parcel.round}: a message of another round, it was asked in {reply.round}"
@@ -62,7 +61,7 @@ def take_report(
 
     Args:
         report: of the server, changed.
-        numbers: of the client (``client_app.train_report``).
+        numbers: of the client (``reports.train_report``).
         update: that came with them.
         shape: of the model.
         limits: of a client.

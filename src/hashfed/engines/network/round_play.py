@@ -18,21 +18,21 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from flwr.app import RecordDict
 
 from hashfed.config import Config
 from hashfed.data import SPECIAL
 from hashfed.data.sentences import most_own_rows, most_predictions
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.client_round import ClientReport, asks_for_keys
-from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import DECLARE, HASH, JOIN, TRAIN, USED
-from hashfed.engines.flower.members import Members, by_node
-from hashfed.engines.flower.post import More, Post, Reply, seconds_of, shorten
-from hashfed.engines.flower.records import Parcel
-from hashfed.engines.flower.replies import open_reply, take_report
-from hashfed.engines.flower.waiting import WaitingUpdates
-from hashfed.engines.server_round import ServerRound, accept_update
+from hashfed.engines.network.exchanges import DECLARE, HASH, JOIN, TRAIN, USED
+from hashfed.engines.network.members import Members, by_node
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.post import Post, Reply, seconds_of, shorten
+from hashfed.engines.network.replies import open_reply, take_report
+from hashfed.engines.network.transport import More
+from hashfed.engines.network.waiting import WaitingUpdates
+from hashfed.engines.round_end import RoundEnd
+from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError, one_line
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare, check_keys, check_update
@@ -93,13 +93,13 @@ class RoundPlay:
         post: to the nodes.
         members: who is there.
         server: the server's answers.
+        end: accepts updates.
         declarations: of this round's cohort.
         following: of the next round's; None where there is none, or nobody declares.
         reports: of clients whose update has come, by name.
         failed: why an update will not come, by name.
         erring: nodes that answered with errors, and are there.
         seconds: of the server's own work, and of the slowest node's.
-        clipped: updates that were longer than ``server.clip``.
         manifest: where the round's slices are and which one lists them; None where rows are sent.
         used: by client, the round of its last update that was used; None without error feedback.
 
@@ -109,13 +109,13 @@ class RoundPlay:
     post: Post
     members: Members
     server: ServerRound
+    end: RoundEnd
     declarations: Declarations
     following: Declarations | None
     reports: dict[str, ClientReport] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     erring: set[int] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
-    clipped: int = 0
     manifest: tuple[str, Wanted] | None = None
     used: Mapping[str, int] | None = None
     _sent: dict[str, RowsSent] = field(default_factory=dict, init=False)
@@ -140,10 +140,10 @@ class RoundPlay:
         """Its number."""
         return self.server.round
 
-    def updates(self) -> Iterator[tuple[Update, Tail | None]]:
+    def updates(self) -> Iterator[tuple[ClientReport, Update, Tail | None]]:
         """Those of the clients that answer in time, in order of names, each as soon as it is its turn.
 
-        With each comes the tail that its client was sent planes of, if it was.
+        With each comes its client's report, and the tail that it was sent planes of, if it was.
 
         The deadline is for the nodes: the server's own work, and what the caller does between two updates,
         do not count, and what has come by then is read. At the end ``failed`` says who is missing.
@@ -162,7 +162,7 @@ class RoundPlay:
                         self.post.rest()
                 if name in self._updates:
                     with self._own_work():
-                        yield self._updates.take(name), self._tails.pop(name, None)
+                        yield self.reports[name], self._updates.take(name), self._tails.pop(name, None)
         finally:
             self._updates.close()
 
@@ -220,12 +220,12 @@ class RoundPlay:
             where, manifest = self.manifest
             more = slices_request(where, manifest)
             shared_bytes = {Manifest.kind: manifest.size}
-        sent, packed = self._rows_of_a_selector(), records.pack(Parcel(self.round, shared=shared))
+        sent = self._rows_of_a_selector()
+        content = self.post.transport.pack(Parcel(self.round, shared=shared))
         for node, hosted in by_node(names, self.members).items():
             for name in hosted:
                 self.reports[name] = ClientReport(name, dict(shared_bytes))
                 self._sent[name] = sent
-            content = RecordDict(dict(packed.items()))
             request = {**more, TRAIN: hosted, **self._feedback(hosted)}
             sent_as = self.post.send(node, TRAIN, self.round, content, self._keep, hosted, more=request)
             self._owe(hosted, node, TRAIN, sent_as)
@@ -246,13 +246,13 @@ class RoundPlay:
         ]
 
     def _ask_to_declare(self, node: int, declarations: Declarations, names: list[str]) -> None:
-        content, asked = records.pack(Parcel(self.round)), (declarations.round, names)
+        content, asked = self.post.transport.pack(Parcel(self.round)), (declarations.round, names)
         sent_as = self.post.send(node, DECLARE, self.round, content, self._keep, declare=asked)
         declarations.asked |= dict.fromkeys(names, sent_as)
 
     @property
     def _keep(self) -> float:
-        # The deadline waits for the server's own work, however long that is; so does Flower.
+        # The deadline waits for the server's own work, however long that is; so does the network.
         return self.config.flower.deadline + OWN_WORK_SECONDS
 
     def _step(self) -> bool:
@@ -372,7 +372,7 @@ class RoundPlay:
         if kind == TRAIN and self.following is not None:
             names = by_node(self.following.cohort, self.members).get(node, [])
             following = self.following.round, self._to_be_asked(self.following, names)
-        clients, content = list(parcel.messages), records.pack(parcel)
+        clients, content = list(parcel.messages), self.post.transport.pack(parcel)
         if clients:
             more = self._feedback(clients) if kind == TRAIN else {}
             sent_as = self.post.send(node, kind, self.round, content, self._keep, clients, following, more)
@@ -401,11 +401,10 @@ class RoundPlay:
         numbers = parcel.reports.get(name, {})
         try:
             take_report(report, numbers, update, self._shape, self._limits, waited)
-            accepted, clipped = accept_update(self.config.server, update, sent.tail)
+            accepted = self.end.accept(update, sent.tail)
         except HashfedError as error:  # what it says of its work, or the values
             self._fail(name, str(error))
             return
-        self.clipped += clipped
         self._updates.put(name, accepted)
         if sent.tail is not None:
             self._tails[name] = sent.tail
