@@ -281,7 +281,8 @@ def test_typical_slices_by_hand() -> None:
     config = make_config({"retrieval": settings})
     hashing = replace(typical_hashing(config, 5, 10), keys={"buckets": np.arange(6)})
     # A bucket of one in 4 is empty with chance (3/4)² in a model of 2 rows, and holds half a row.
-    assert typical_buckets(hashing, 2) == BucketTraffic(round(12 * 7 / 16), round(6 * 7 / 16), 3 * 4)
+    found = typical_buckets(config.retrieval.bucket_shape, hashing, 2)
+    assert found == BucketTraffic(round(12 * 7 / 16), round(6 * 7 / 16), 3 * 4)
     assert fetched_slices(BucketTraffic(9, 2, 100), 5, 8) == (7, 100 + 5 * 8 * 4)
 
 

@@ -15,7 +15,7 @@ from hashfed.federated.server import PlanesPlan, planes_of, retrieve, send_rows,
 from hashfed.federated.settings import ClientSettings, RowPrecision
 from hashfed.models import Parameters, Transformer
 from hashfed.randomness import stream
-from hashfed.retrieval import RetrievalSettings, SelectionSettings, build_index
+from hashfed.retrieval import SelectionSettings, build_index, retrieval_settings
 from hashfed.retrieval.planes import Planes, Tail
 
 MODEL = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=1)
@@ -54,7 +54,7 @@ def step(
 ) -> PseudoGradient:
     """Of a client that tells its queries as they are and holds so many rows more than it needs."""
     settings = SelectionSettings(extra=extra)
-    index = build_index(parameters.rows, RetrievalSettings(method="exact"), np.ones(SIZE), 0)
+    index = build_index(parameters.rows, retrieval_settings("exact"), np.ones(SIZE), 0)
     sentences = data()
     declared = client.declare(sentences, 1, SIZE)
     own = declared.own

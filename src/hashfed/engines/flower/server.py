@@ -46,7 +46,6 @@ from hashfed.federated.messages import Update
 from hashfed.federated.slices import Wanted
 from hashfed.models import PredictionSums
 from hashfed.retrieval import Index
-from hashfed.retrieval.evidence import PRECISIONS
 from hashfed.retrieval.planes import Tail
 
 ATTEMPTS = 3
@@ -215,7 +214,7 @@ class FlowerRounds:
     def _play(self, number: int, left_out: Collection[int]) -> RoundRecord:
         config, state = self.config, self.state
         start, down, up = time.perf_counter(), self._post.down, self._post.up
-        if refreshed(number, config.retrieval.refresh) == number:
+        if refreshed(number, config.retrieval.rebuilt_every) == number:
             state.refresh()
         declarations = self._following
         if declarations is None or declarations.round != number:
@@ -246,7 +245,7 @@ class FlowerRounds:
                 config.server.row_average,
                 state.shares,
                 config.server.weighting == "uniform",
-                PRECISIONS[config.retrieval.precision],
+                config.retrieval.pass_type,
             )
             answered = time.perf_counter()
             reports = [play.reports[name] for name in sorted(play.reports)]
@@ -309,7 +308,7 @@ class FlowerRounds:
             rows = state.parameters.rows if state.indexed is None else state.indexed
             prior = self.data.label_counts if state.prior is None else state.prior
             self._keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, state.changed)
-        return self._keeper.index(refreshed(number, self.config.retrieval.refresh), number)
+        return self._keeper.index(refreshed(number, self.config.retrieval.rebuilt_every), number)
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
         """Metrics of the current model on held-out clients (``PredictionSums.metrics``).

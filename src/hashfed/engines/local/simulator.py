@@ -29,7 +29,6 @@ from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Update
 from hashfed.hardware import usable_cores
 from hashfed.models import PredictionSums
-from hashfed.retrieval.evidence import PRECISIONS
 from hashfed.retrieval.planes import Tail
 
 
@@ -124,7 +123,7 @@ class Simulation:
 
         """
         config, state, number = self.config, self.state, self.state.round + 1
-        if refreshed(number, config.retrieval.refresh) == number:
+        if refreshed(number, config.retrieval.rebuilt_every) == number:
             state.refresh()
         cohort = draw_cohort(config, number, len(self.data.train))
         tasks: list[Task] = [PlayClient(number, c, self._size(c), self._residual(c)) for c in cohort]
@@ -154,7 +153,7 @@ class Simulation:
                 config.server.row_average,
                 state.shares,
                 config.server.weighting == "uniform",
-                PRECISIONS[config.retrieval.precision],
+                config.retrieval.pass_type,
             )
             state.finish_round(gradient, config, [report.own for report in reports])
         if state.residuals is not None:
