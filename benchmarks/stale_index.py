@@ -25,12 +25,12 @@ from benchmarks.index.problem import (
 from hashfed import Simulation, load_data, make_config
 from hashfed.models import Parameters
 from hashfed.randomness import stream
-from hashfed.retrieval import RetrievalSettings, budget_rows, build_index, select
+from hashfed.retrieval import budget_rows, build_index, retrieval_settings, select
 
 INDEXES = {
-    "centroids 32": RetrievalSettings(method="query-centroids"),
-    "collisions K8 L64 × frequency": RetrievalSettings(method="simhash-collisions"),
-    "collisions K8 L64": RetrievalSettings(method="simhash-collisions", prior=0),
+    "centroids 32": retrieval_settings("query-centroids"),
+    "collisions K8 L64 × frequency": retrieval_settings("simhash-collisions"),
+    "collisions K8 L64": retrieval_settings("simhash-collisions", prior=0),
 }
 
 

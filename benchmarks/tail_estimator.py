@@ -32,7 +32,7 @@ from hashfed.randomness import stream
 from hashfed.retrieval import Candidates, Selection, sample, select
 from hashfed.retrieval.evidence import mass_candidates
 from hashfed.retrieval.planes import Planes, Tail, make_planes
-from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, read_centroids
+from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 from hashfed.retrieval.select import extra_rows
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.train import load_data
@@ -107,8 +107,8 @@ def load_case(folder: Path, clients: int) -> Case:
 
 def sketch(queries: torch.Tensor, centroids: int, bits: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
     """Centroids (c, d) as the server decodes them, and how many queries each holds."""
-    codes = RotatedCodes(queries.shape[1], bits, seed)
-    return read_centroids(codes, QueryCentroidsEncoder(codes, centroids).encode(queries))
+    encoder = QueryCentroidsEncoder(RotatedCodes(queries.shape[1], bits, seed), centroids)
+    return encoder.decode(encoder.encode(queries))
 
 
 def draw_rows(case: Case, client: Participant, extra: float, draws: Draws, number: int) -> Selection:

@@ -1,17 +1,16 @@
 """Random configurations of every setting there is, for tests that ask whether any of them misbehaves."""
 
 import types
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hashfed.config import Config, make_config
+from hashfed.config import make_config, setting_fields
 from hashfed.errors import HashfedError
+from hashfed.retrieval import METHODS
 
 SIZES: dict[str, list[Any]] = {
     "data.vocabulary": [20, 5, 40],
@@ -62,8 +61,9 @@ drawn from their type."""
 
 def random_tree(rng: np.random.Generator, source: Path, output: Path, share: float = 0.2) -> dict[str, Any]:
     """Nested settings of a tiny run of two rounds; others than ``SIZES`` are set with chance ``share``."""
+    method = list(METHODS)[int(rng.integers(len(METHODS)))]
     tree: dict[str, Any] = {}
-    for name, field in fields():
+    for name, field in setting_fields(make_config({"retrieval": {"method": method}})):
         fixed = name in SIZES
         value = some(rng, SIZES[name]) if fixed else draw(rng, field)
         # The sizes are always drawn, and the method: the defaults of the former are large.
@@ -91,16 +91,6 @@ def mostly_sound_tree(rng: np.random.Generator, source: Path, output: Path) -> d
 def some(rng: np.random.Generator, values: list[Any]) -> Any:
     """One of the values; the first in half of all cases, so that not all runs end at some odd size."""
     return values[int(rng.integers(len(values)))] if rng.random() < 0.5 else values[0]
-
-
-def fields() -> Iterator[tuple[str, FieldInfo]]:
-    """Every setting with its dotted name."""
-    for name, field in Config.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from ((f"{name}.{leaf}", leaf_field) for leaf, leaf_field in inner.model_fields.items())
-        else:
-            yield name, field
 
 
 def draw(rng: np.random.Generator, field: FieldInfo) -> Any:

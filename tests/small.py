@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hashfed.config import Config, make_config
 from hashfed.data import FederatedText, build_federated_text, read_texts
+from hashfed.retrieval import BY_METHOD
 
 PATIENCE = 1800
 """Seconds, in place of none: a limit that only what hangs reaches, however busy the machine is."""
@@ -48,7 +50,6 @@ def small_config(texts: Path, **groups: object) -> Config:
     tree: dict[str, object] = {
         "data": {"source": str(texts), "vocabulary": 40, "sentence_length": 6},
         "model": {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 2},
-        "retrieval": {"bits": 3, "tables": 6},
         "selection": {"budget": 0.6},
         "client": {"sentences": 6, "batch_size": 2},
         "evaluation": {"every": 2},
@@ -56,12 +57,21 @@ def small_config(texts: Path, **groups: object) -> Config:
         "cohort": 5,
         "workers": 1,
     }
+    asked = groups.get("retrieval", {})
+    if isinstance(asked, dict):
+        groups["retrieval"] = fitting(asked.get("method", BY_METHOD.default), bits=3, tables=6) | asked
     if isinstance(chosen := groups.get("selection"), dict) and chosen.get("extra") is not None:
         del tree["selection"]
     for name, value in groups.items():
         base = tree.get(name)
         tree[name] = base | value if isinstance(base, dict) and isinstance(value, dict) else value
     return make_config(tree)
+
+
+def fitting(method: str, **settings: object) -> dict[str, Any]:
+    """The group of a retrieval method, with those of ``settings`` that it has."""
+    known = BY_METHOD.kinds[method].model_fields
+    return {"method": method} | {name: value for name, value in settings.items() if name in known}
 
 
 def small_data(texts: Path) -> FederatedText:

@@ -1,11 +1,10 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from hashfed.config import (
     CHANGEABLE,
@@ -15,8 +14,12 @@ from hashfed.config import (
     leaves,
     load_config,
     make_config,
+    setting_fields,
 )
 from hashfed.errors import HashfedError
+from hashfed.retrieval.faiss_search import FaissSettings
+from hashfed.retrieval.query_centroids import QueryCentroidsSettings
+from hashfed.retrieval.query_codes import QueryCodesSettings
 from hashfed.yaml_text import read_yaml
 
 
@@ -32,16 +35,6 @@ def nested(name: str, value: object) -> dict[str, Any]:
         value = {part: value}
     assert isinstance(value, dict)
     return value
-
-
-def fields(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and field of every setting."""
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from fields(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name, field
 
 
 def problem(tree: dict[str, Any]) -> str:
@@ -61,11 +54,7 @@ def test_defaults() -> None:
         10_000,
         20,
     )
-    assert (config.retrieval.method, config.retrieval.bits, config.retrieval.tables) == (
-        "query-centroids",
-        8,
-        64,
-    )
+    assert config.retrieval == QueryCentroidsSettings(centroids=32, code_bits=8, prior_strength=16.0)
     selection = config.selection
     assert (selection.budget, selection.sampling, selection.tail) == (0.1, "proportional", 0.1)
     assert (config.rounds, config.cohort, config.seed, config.workers) == (200, 16, 0, None)
@@ -104,12 +93,10 @@ def test_overrides_come_on_top_of_the_file(tmp_path: Path) -> None:
         ("client.clip", "0.5", 0.5),
         ("workers", "3", 3),
         ("tensorboard", "true", True),
-        ("retrieval.transform", "none", "none"),
         ("selection.correction", "none", "none"),
         ("compression.rows", "none", "none"),
         ("compression.updates", "int8", "int8"),
         ("server.clip", "none", None),
-        ("retrieval.transform", "simple-lsh", "simple-lsh"),
         ("retrieval.method", "simhash-union", "simhash-union"),
         ("data.source", "some/folder", "some/folder"),
         ("output", "runs/my run", "runs/my run"),
@@ -166,7 +153,7 @@ def test_every_configuration_comes_back_from_its_yaml(
 
 def test_yaml_names_every_setting() -> None:
     tree = read_yaml(Config().to_yaml())
-    for name, _ in fields():
+    for name, _ in setting_fields(Config()):
         at = tree
         for part in name.split("."):
             assert part in at, name
@@ -205,10 +192,9 @@ def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
         ("selection.tail", 1.01, "(allowed: ≥ 0 and ≤ 1)"),
         ("selection.oversample", 0.5, "(allowed: ≥ 1 and ≤ 10)"),
         ("selection.correction", "some", "'tail' or 'none'"),
-        ("retrieval.bits", 17, "(allowed: ≥ 1 and ≤ 16)"),
-        ("retrieval.bits", 0, "(allowed: ≥ 1 and ≤ 16)"),
-        ("retrieval.bits", 2.5, "integer"),
-        ("retrieval.tables", 0, "(allowed: ≥ 1 and ≤ 8192)"),
+        ("retrieval.centroids", 4097, "(allowed: ≥ 1 and ≤ 4096)"),
+        ("retrieval.centroids", 0, "(allowed: ≥ 1 and ≤ 4096)"),
+        ("retrieval.centroids", 2.5, "integer"),
         ("retrieval.method", "lsh", "'full', 'random', 'frequency', 'exact',"),
         ("client.learning_rate", 0, "(allowed: > 0)"),
         ("client.learning_rate", float("inf"), "finite"),
@@ -261,13 +247,58 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: object, a
 
 @pytest.mark.parametrize(("bits", "tables"), [(16, 513), (2, 8192)])
 def test_too_many_projections_are_refused(bits: int, tables: int) -> None:
-    message = problem({"retrieval": {"bits": bits, "tables": tables}})
+    message = problem({"retrieval": {"method": "simhash-union", "bits": bits, "tables": tables}})
     assert message == f"retrieval.bits × tables = {bits * tables}: K·L must be at most 8192"
 
 
+OTHERS = [
+    ({"bits": 8}, "precision, refresh, counts, prior_strength, inverse_temperature, centroids, code_bits"),
+    ({"method": "exact", "prior_strength": 1.0}, "precision, refresh"),
+    ({"method": "simhash-union", "prior": 1.0, "bits": 4}, "precision, refresh, bits, tables, transform, "),
+]
+"""Groups with a setting of other methods, the first after the method; what theirs has."""
+
+
+@pytest.mark.parametrize(("retrieval", "allowed"), OTHERS)
+def test_a_setting_of_another_kind_is_refused(
+    retrieval: dict[str, Any], allowed: str, tmp_path: Path
+) -> None:
+    """In a file, on the command line, and where one adds to the other."""
+    method = retrieval.get("method", "query-centroids")
+    name = next(name for name in retrieval if name != "method")
+    text = f"retrieval.{name} = {retrieval[name]}: not a setting of retrieval.method = {method} (allowed: "
+    assert problem({"retrieval": retrieval}).startswith(text + allowed)
+    path = write(tmp_path, f"retrieval: {{method: {method}}}\n")
+    for file in (path, None):
+        overrides = {f"retrieval.{name}": str(value) for name, value in retrieval.items()}
+        with pytest.raises(HashfedError) as caught:
+            load_config(file, overrides)
+        assert str(caught.value).startswith(text + allowed)
+    both = {"method": method, name: retrieval[name]}
+    path = write(tmp_path, "retrieval:\n" + "".join(f"  {key}: {value}\n" for key, value in both.items()))
+    with pytest.raises(HashfedError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}: {text}{allowed}")
+
+
+def test_a_kind_without_settings_says_so() -> None:
+    text = "retrieval.bits = 8: not a setting of retrieval.method = full (which has none)"
+    assert problem({"retrieval": {"method": "full", "bits": 8}}) == text
+
+
+def test_another_kind_on_the_command_line_leaves_the_file_s_settings_that_both_have(tmp_path: Path) -> None:
+    path = write(tmp_path, "retrieval: {method: query-centroids, centroids: 9, code_bits: 4, refresh: 2}\n")
+    config = load_config(path, {"retrieval.method": "query-codes"})
+    assert config.retrieval == QueryCodesSettings(code_bits=4, refresh=2)
+    assert load_config(path, {"retrieval.method": "query-centroids"}) == load_config(path)
+    path = write(tmp_path, "retrieval: {method: query-centroids, centroid: 9}\n")
+    with pytest.raises(HashfedError, match=r"retrieval\.centroid: no such setting; did you mean"):
+        load_config(path, {"retrieval.method": "query-codes"})
+
+
 def test_the_largest_sizes_are_accepted() -> None:
-    make_config({"retrieval": {"bits": 16, "tables": 512}})
-    make_config({"retrieval": {"bits": 1, "tables": 8192}})
+    for bits, tables in ((16, 512), (1, 8192)):
+        make_config({"retrieval": {"method": "simhash-union", "bits": bits, "tables": tables}})
     make_config({"selection": {"budget": 1, "tail": 1, "oversample": 10, "sampling": "top"}})
 
 
@@ -370,7 +401,8 @@ def test_an_override_inside_something_that_is_no_group(tmp_path: Path) -> None:
 
 
 def test_an_override_inside_an_empty_group(tmp_path: Path) -> None:
-    assert load_config(write(tmp_path, "retrieval:\n"), {"retrieval.bits": "4"}).retrieval.bits == 4
+    config = load_config(write(tmp_path, "retrieval:\n"), {"retrieval.centroids": "4"})
+    assert config.retrieval == QueryCentroidsSettings(centroids=4)
 
 
 def test_a_mistake_in_an_override_of_a_good_file_names_the_field(tmp_path: Path) -> None:
@@ -389,6 +421,12 @@ def test_differences_name_fields_and_both_values() -> None:
         ("seed", 1, 2),
     ]
     assert differences(one, one) == []
+    hashed = make_config({"retrieval": {"method": "simhash-union", "tables": 8, "refresh": 2}})
+    assert differences(Config(), hashed) == [
+        ("retrieval.method", "query-centroids", "simhash-union"),
+        ("retrieval.refresh", 1, 2),
+        ("retrieval.tables", None, 8),
+    ]
 
 
 def test_fields_that_a_resumed_run_may_change_are_no_differences() -> None:
@@ -449,9 +487,9 @@ def test_a_configuration_does_not_change() -> None:
         Config().client.epochs = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", [name for name, _ in fields()])
+@pytest.mark.parametrize("name", [name for name, _ in setting_fields()])
 def test_every_setting_has_a_description(name: str) -> None:
-    assert dict(fields())[name].description
+    assert dict(setting_fields())[name].description
 
 
 @pytest.mark.parametrize(
@@ -477,10 +515,10 @@ def test_none_is_no_value() -> None:
     ("settings", "message"),
     [
         (
-            {"retrieval": {"faiss_factory": "HNSW0"}},
+            {"retrieval": {"method": "faiss", "faiss_factory": "HNSW0"}},
             "retrieval.faiss_factory = 'HNSW0': no number in it may be 0",
         ),
-        ({"retrieval": {"faiss_factory": "IVF0,Flat"}}, "no number in it may be 0"),
+        ({"retrieval": {"method": "faiss", "faiss_factory": "IVF0,Flat"}}, "no number in it may be 0"),
         (
             {"retrieval": {"method": "product-codes", "subspaces": 7}},
             "retrieval.subspaces = 7: must divide model.embedding = 96",
@@ -498,6 +536,10 @@ def test_none_is_no_value() -> None:
             "server.decay_start = 200: must be below 200",
         ),
         (
+            {"selection": {"sketch_bits": 4}},
+            "selection.sketch_bits = 4: needs points sketch",
+        ),
+        (
             {"compression": {"error_feedback": True}},
             "compression.error_feedback = true: needs compression.updates other than none",
         ),
@@ -511,7 +553,8 @@ def test_settings_that_do_not_go_together(settings: dict[str, object], message: 
 
 @pytest.mark.parametrize("factory", ["HNSW10", "IVF100,PQ20", "Flat", "IVF256,PQ16x8"])
 def test_factories_with_numbers_that_end_in_0(factory: str) -> None:
-    assert make_config({"retrieval": {"faiss_factory": factory}}).retrieval.faiss_factory == factory
+    config = make_config({"retrieval": {"method": "faiss", "faiss_factory": factory}})
+    assert config.retrieval == FaissSettings(faiss_factory=factory)
 
 
 @pytest.mark.parametrize(
@@ -520,8 +563,8 @@ def test_factories_with_numbers_that_end_in_0(factory: str) -> None:
         (
             "pre-generated",
             {},
-            "selection.delivery = pre-generated: needs retrieval.method simhash-union, simhash-collisions, "
-            "random, frequency, not query-centroids",
+            "selection.delivery = pre-generated: needs retrieval.method random, frequency, "
+            "simhash-union, simhash-collisions, not query-centroids",
         ),
         ("pre-generated", {"method": "full"}, "selection.delivery = pre-generated: needs retrieval.method"),
         (

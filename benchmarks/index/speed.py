@@ -16,21 +16,29 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.hashing.simhash import CHUNK
 from hashfed.randomness import stream
-from hashfed.retrieval import Index, Keys, RetrievalSettings, budget_rows, build_index, sample
-from hashfed.retrieval.protocol import Refreshable
-from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
-from hashfed.retrieval.simhash_union import SimHashUnionIndex
+from hashfed.retrieval import (
+    Index,
+    Keys,
+    RetrievalSettings,
+    budget_rows,
+    build_index,
+    retrieval_settings,
+    sample,
+)
+from hashfed.retrieval.exact import ExactSettings
+from hashfed.retrieval.query_centroids import QueryCentroidsSettings
+from hashfed.retrieval.simhash_index import SimHashIndex, SimHashSettings
 
 Answer = TypeVar("Answer")
 
 SPEED_METHODS: dict[str, RetrievalSettings] = {
-    "simhash-union": RetrievalSettings(method="simhash-union", bits=8, tables=8, transform="none"),
-    "simhash-collisions": RetrievalSettings(method="simhash-collisions", bits=8, tables=64),
-    "simhash-collisions-L8": RetrievalSettings(method="simhash-collisions", bits=8, tables=8),
-    "query-centroids": RetrievalSettings(method="query-centroids"),
-    "exact": RetrievalSettings(method="exact"),
-    "faiss": RetrievalSettings(method="faiss"),
-    "hnswlib": RetrievalSettings(method="hnswlib"),
+    "simhash-union": retrieval_settings("simhash-union", bits=8, tables=8, transform="none"),
+    "simhash-collisions": retrieval_settings("simhash-collisions", bits=8, tables=64),
+    "simhash-collisions-L8": retrieval_settings("simhash-collisions", bits=8, tables=8),
+    "query-centroids": retrieval_settings("query-centroids"),
+    "exact": retrieval_settings("exact"),
+    "faiss": retrieval_settings("faiss"),
+    "hnswlib": retrieval_settings("hnswlib"),
 }
 """By name; for the paper's method its K, L and uncentred rows, for the others the defaults."""
 USUAL = ("simhash-union", "simhash-collisions-L8", "simhash-collisions", "query-centroids", "exact")
@@ -119,7 +127,7 @@ def measure_speed(
     queries = torch.from_numpy(2 * rng.standard_normal((QUERIES, width), dtype=np.float32))
     own = np.sort(rng.choice(size, min(OWN, max(1, size // 20)), replace=False))
     candidates = {name: Candidate(SPEED_METHODS[name]) for name in names}
-    passes = Candidate(RetrievalSettings())
+    passes = Candidate(retrieval_settings())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -171,7 +179,7 @@ def _measure(
     ids = np.sort(rng.choice(size, max(1, round(CHANGED * size)), replace=False))
     noise = 0.1 * rng.standard_normal((len(ids), rows.shape[1]), dtype=np.float32) / rows.shape[1] ** 0.5
     rows[torch.from_numpy(ids)] += torch.from_numpy(noise)
-    if isinstance(index, Refreshable):
+    if isinstance(index, SimHashIndex):
         index = candidate.timed("refresh", index.refresh, rows, ids, prior)
     else:
         index = candidate.timed("refresh", build_index, rows, settings, prior, 0)
@@ -189,8 +197,8 @@ def _build(candidate: Candidate, rows: torch.Tensor, prior: np.ndarray) -> Index
     start = time.process_time()
     index = build_index(rows, candidate.settings, prior, 0)
     hashed = time.process_time()
-    if isinstance(index, SimHashUnionIndex | SimHashCollisionsIndex):
-        len(index.tables.tables.members)  # made when asked for
+    if isinstance(index, SimHashIndex):
+        len(index.tables.members)  # made when asked for
         candidate.note("tables", time.process_time() - hashed)
     candidate.note("build", time.process_time() - start)
     return index
@@ -198,11 +206,11 @@ def _build(candidate: Candidate, rows: torch.Tensor, prior: np.ndarray) -> Index
 
 def _floors(settings: RetrievalSettings, width: int) -> Iterator[tuple[str, torch.Tensor]]:
     """Directions (d, count) by which rows must be multiplied: to hash them, and to answer a lookup."""
-    if settings.method.startswith("simhash"):
+    if isinstance(settings, SimHashSettings):
         yield "hash_floor", torch.ones(width, settings.bits * settings.tables)
-    elif settings.method == "query-centroids":
+    elif isinstance(settings, QueryCentroidsSettings):
         yield "lookup_floor", torch.ones(width, settings.centroids)
-    elif settings.method == "exact":
+    elif isinstance(settings, ExactSettings):
         yield "lookup_floor", torch.ones(width, QUERIES)
 
 

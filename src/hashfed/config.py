@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from hashfed.data.part import Part
@@ -19,11 +19,12 @@ from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
 from hashfed.files import with_home
-from hashfed.retrieval import RetrievalSettings, SelectionSettings
+from hashfed.retrieval import BY_METHOD, RetrievalSettings, SelectionSettings
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
+from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.select import extra_label
-from hashfed.settings import HOME_EXPANDED, Settings
+from hashfed.settings import HOME_EXPANDED, ByName, Settings
 from hashfed.yaml_text import plain_value, read_yaml, write_yaml
 
 MOST_BYTES = 2**18
@@ -140,7 +141,7 @@ class Config(Settings):
 
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
-    retrieval: RetrievalSettings = RetrievalSettings()
+    retrieval: Annotated[SerializeAsAny[RetrievalSettings], BY_METHOD] = QueryCentroidsSettings()
     selection: SelectionSettings = SelectionSettings()
     client: ClientSettings = ClientSettings()
     server: ServerSettings = ServerSettings()
@@ -211,13 +212,10 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
-    def _check_subspaces(self) -> "Config":
-        retrieval, length = self.retrieval, self.model.embedding
-        product = retrieval.method == "product-codes" and retrieval.quantizer == "product"
-        if product and length % retrieval.subspaces:
-            raise ValueError(
-                f"retrieval.subspaces = {retrieval.subspaces}: must divide model.embedding = {length}"
-            )
+    def _check_width(self) -> "Config":
+        problem = self.retrieval.width_problem(self.model.embedding)
+        if problem is not None:
+            raise ValueError(problem)
         return self
 
     def folder(self) -> Path:
@@ -225,9 +223,8 @@ class Config(Settings):
         if self.output is not None:
             return Path(self.output)
         source = Path(self.data.source).name.strip(".").split(".")[0] or "data"
-        method = self.retrieval.method
-        budget = "" if method == "full" else f"-{budget_name(self.selection)}"
-        return Path("runs") / f"{source}-{method}{budget}-seed{self.seed}"
+        budget = "" if self.retrieval.sends_all else f"-{budget_name(self.selection)}"
+        return Path("runs") / f"{source}-{self.retrieval.method}{budget}-seed{self.seed}"
 
     def part(self, vocabulary: bool) -> Part:
         """What of the source is needed, by one who makes a ``vocabulary`` from it or not."""
@@ -279,6 +276,7 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
     """
     where = "" if path is None else f"{path}: "
     tree: dict[str, Any] = {} if path is None else _read_file(path)
+    _drop_other_kinds(tree, overrides or {})
     for name, text in (overrides or {}).items():
         if text.lower() != "none":
             _drop_rival(tree, name, overrides or {})
@@ -308,6 +306,17 @@ def _drop_rival(tree: dict[str, Any], name: str, overrides: Mapping[str, str]) -
     rival, settings = RIVALS.get(setting, ""), tree.get(group)
     if group == "selection" and isinstance(settings, dict) and f"{group}.{rival}" not in overrides:
         settings.pop(rival, None)
+
+
+def _drop_other_kinds(tree: dict[str, Any], overrides: Mapping[str, str]) -> None:
+    """Where the command line names another kind of a group, forget the settings of the file's kind."""
+    for group, field in Config.model_fields.items():
+        union, settings = ByName.of(field), tree.get(group)
+        kind = "" if union is None else overrides.get(f"{group}.{union.key}", "")
+        if union is None or kind not in union.kinds or not isinstance(settings, dict):
+            continue
+        if kind != settings.get(union.key, union.default):
+            tree[group] = {name: value for name, value in settings.items() if not union.strange(kind, name)}
 
 
 def _parse(text: str) -> Any:
@@ -346,12 +355,15 @@ def _make(tree: Mapping[str, Any], where: str, elsewhere: Collection[str]) -> Co
 
 
 def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
-    """Fields that differ, those in ``CHANGEABLE`` left out: (dotted name, value, other value)."""
+    """Fields that differ, those in ``CHANGEABLE`` left out: (dotted name, value, other value).
+
+    One that only the kind of one of them has counts where it is not at its default, as (name, value, None).
+    """
     left, right = dict(leaves(one)), dict(leaves(other))
     return [
-        (name, value, right[name])
-        for name, value in left.items()
-        if value != right[name] and name not in CHANGEABLE
+        (name, left.get(name), right.get(name))
+        for name, usual in {**defaults(other), **defaults(one)}.items()
+        if left.get(name, usual) != right.get(name, usual) and name not in CHANGEABLE
     ]
 
 
@@ -363,6 +375,35 @@ def identity(config: Config) -> str:
 def deciding_settings(config: Config) -> dict[str, Any]:
     """Settings that decide a run's numbers, by their dotted names: all but ``CHANGEABLE`` and ``PLACES``."""
     return {name: value for name, value in leaves(config) if name not in (*CHANGEABLE, *PLACES)}
+
+
+def setting_fields(config: Config | None = None) -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting by its dotted name; where a group is a union by name, those of the kind that it has.
+
+    None: those of all kinds, each as the first kind has it.
+    """
+    for name, field in Config.model_fields.items():
+        inner = _group_fields(field, None if config is None else getattr(config, name))
+        if inner is None:
+            yield name, field
+        else:
+            yield from ((f"{name}.{leaf}", leaf_field) for leaf, leaf_field in inner.items())
+
+
+def defaults(config: Config) -> dict[str, Any]:
+    """The default of every setting that ``config`` has, by its dotted name."""
+    return {name: field.default for name, field in setting_fields(config)}
+
+
+def _group_fields(field: FieldInfo, chosen: object = None) -> Mapping[str, FieldInfo] | None:
+    """The settings of a group; of a union by name those of the ``chosen`` kind, or of all. None: no group."""
+    union, kind = ByName.of(field), field.annotation
+    if union is not None and chosen is not None:
+        kind = type(chosen)
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return None
+    others = union.fields() if union is not None and chosen is None else {}
+    return {leaf: next(iter(kinds.values())) for leaf, kinds in others.items()} | kind.model_fields
 
 
 def leaves(config: Config) -> Iterator[tuple[str, Any]]:
@@ -406,6 +447,11 @@ def _explain(error: ValidationError) -> str:
     name = brief(".".join(path))
     if problem["type"] in ("extra_forbidden", "invalid_key"):
         return f"{name}: no such setting; {_hint(path)}"
+    if problem["type"] == "other_kind":
+        group = ".".join(path[:-1])
+        return "{name} = {value}: not a setting of {group}.{key} = {kind} ({allowed})".format(
+            name=name, value=shown(problem["input"]), group=group, **problem["ctx"]
+        )
     message = " ".join(problem["msg"].removeprefix("Value error, ").split())
     message = message[0].lower() + message[1:]
     if problem["type"] == "value_error" and _find(path) is not None:
@@ -423,14 +469,13 @@ def _explain(error: ValidationError) -> str:
 
 def _hint(path: list[str]) -> str:
     """Which setting may be meant by an unknown one."""
-    parent = _find(path[:-1])
-    known = list(parent.model_fields) if parent else []
+    known = list(_find(path[:-1]) or ())
     # Comparing takes long where a name is.
     last = path[-1] if len(path[-1]) < MOST_NAME else ""
     group, _, leaf = last.partition(".")
     if leaf and _field([*path[:-1], group, leaf]) is not None:
         return f"in a file write {leaf} below {group}:"
-    by_name = {full.rpartition(".")[2]: full for full, _ in leaves(Config())}
+    by_name = {full.rpartition(".")[2]: full for full, _ in setting_fields()}
     close = get_close_matches(last, known, n=1)
     elsewhere = [by_name[name] for name in get_close_matches(last, by_name, n=1)]
     if close or elsewhere:
@@ -450,17 +495,12 @@ def _remedies(kind: str, value: object, field: FieldInfo | None) -> list[str]:
     return []
 
 
-def _find(path: list[str]) -> type[BaseModel] | None:
-    """The group of settings at a dotted path."""
-    model: type[BaseModel] = Config
+def _find(path: list[str]) -> Mapping[str, FieldInfo] | None:
+    """The settings of the group at a dotted path."""
+    fields: Mapping[str, FieldInfo] | None = Config.model_fields
     for part in path:
-        if part not in model.model_fields:
-            return None
-        inner = model.model_fields[part].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return None
-        model = inner
-    return model
+        fields = _group_fields(fields[part]) if fields and part in fields else None
+    return fields
 
 
 def _is_group(name: object) -> bool:
@@ -469,8 +509,8 @@ def _is_group(name: object) -> bool:
 
 def _field(path: list[str]) -> FieldInfo | None:
     """The field at a dotted path."""
-    parent = _find(path[:-1]) if path else None
-    return parent.model_fields.get(path[-1]) if parent else None
+    fields = _find(path[:-1]) if path else None
+    return fields.get(path[-1]) if fields else None
 
 
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}

@@ -11,7 +11,8 @@ from benchmarks.index.measure import index_bytes, measure_index, measure_truth, 
 from benchmarks.index.problem import ClientQueries, Problem, synthetic_problem
 from benchmarks.index.result import summarize
 from benchmarks.index.variants import VARIANTS, fitted
-from hashfed.retrieval import RetrievalSettings, build_index
+from hashfed.retrieval import build_index, retrieval_settings
+from hashfed.retrieval.faiss_search import FaissSettings
 from hashfed.runs import train
 from small import small_config
 
@@ -32,18 +33,18 @@ def test_coverage_and_recall_by_hand() -> None:
     np.testing.assert_allclose(best["coverage"], [1 / 40, 28 / 40, 1], rtol=1e-6)
     # All four rows are among the 100 nearest.
     assert best["recall"] == [0.25, 0.5, 1.0]
-    found = measure_index(problem(), truth, RetrievalSettings(method="frequency"), [0.5], seed=0)
+    found = measure_index(problem(), truth, retrieval_settings("frequency"), [0.5], seed=0)
     np.testing.assert_allclose(found["coverage"], [4 / 40], rtol=1e-6)  # rows 2 and 3
-    exact = measure_index(problem(), truth, RetrievalSettings(method="exact"), [0.25, 0.5, 1.0], seed=0)
+    exact = measure_index(problem(), truth, retrieval_settings("exact"), [0.25, 0.5, 1.0], seed=0)
     assert exact["coverage"] == best["coverage"]
     assert exact["key_bytes"] == 2 * 4
 
 
 def test_an_index_s_bytes_are_its_arrays_without_rows_and_counts() -> None:
     rows = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
-    assert index_bytes(build_index(rows, RetrievalSettings(method="exact"), np.ones(50), 0)) == 0
-    assert index_bytes(build_index(rows, RetrievalSettings(method="frequency"), np.ones(50), 0)) == 0
-    tables = build_index(rows, RetrievalSettings(method="simhash-union", bits=3, tables=5), np.ones(50), 0)
+    assert index_bytes(build_index(rows, retrieval_settings("exact"), np.ones(50), 0)) == 0
+    assert index_bytes(build_index(rows, retrieval_settings("frequency"), np.ones(50), 0)) == 0
+    tables = build_index(rows, retrieval_settings("simhash-union", bits=3, tables=5), np.ones(50), 0)
     assert index_bytes(tables) >= 5 * 50 * 4 + 5 * 8 * 8
 
 
@@ -88,9 +89,8 @@ def test_a_summary_relates_each_seed_to_its_own_optimum() -> None:
 def test_variants_fit_every_dimension(dimension: int) -> None:
     for settings in VARIANTS.values():
         found = fitted(settings, dimension)
-        if found.method == "product-codes":
-            assert dimension % found.subspaces == 0
-        if ",PQ" in found.faiss_factory:
+        assert dimension % found.width_step == 0
+        if isinstance(found, FaissSettings) and ",PQ" in found.faiss_factory:
             assert dimension % int(found.faiss_factory.rpartition("PQ")[2]) == 0
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.index.__main__ import main
 from benchmarks.index.speed import SPEED_METHODS, USUAL, measure_speed
+from hashfed.retrieval.simhash_union import SimHashUnionSettings
 
 
 def test_every_step_of_every_method_is_timed_as_often_as_asked() -> None:
@@ -22,8 +23,7 @@ def test_every_step_of_every_method_is_timed_as_often_as_asked() -> None:
 
 
 def test_the_paper_s_method_has_the_paper_s_parameters() -> None:
-    union = SPEED_METHODS["simhash-union"]
-    assert (union.bits, union.tables, union.transform) == (8, 8, "none")
+    assert SPEED_METHODS["simhash-union"] == SimHashUnionSettings(bits=8, tables=8, transform="none")
     assert {SPEED_METHODS[name].method for name in USUAL} <= set(SPEED_METHODS)
 
 

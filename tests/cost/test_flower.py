@@ -58,7 +58,7 @@ def check_exchanges(
     (tmp_path / "texts.txt").write_text("w1 w2 w3 w4\nw7 w8 w9\nw3 w2\n")
     data = small_data(texts)
     groups = {
-        "retrieval": {"method": method, "counts": "public"},
+        "retrieval": {"method": method},
         "selection": selection,
         "client": {"sentences": 100},
         "flower": {"clients": 1},

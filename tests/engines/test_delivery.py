@@ -29,9 +29,8 @@ from hashfed.federated.messages import Broadcast, Manifest, Message, Update
 from hashfed.federated.slices import Wanted, address_of
 from hashfed.models import Parameters
 from hashfed.randomness import stream
-from hashfed.retrieval import Index, build_index
-from hashfed.retrieval.delivery import PREGENERATED
-from small import small_config, small_data
+from hashfed.retrieval import METHODS, Index, build_index
+from small import fitting, small_config, small_data
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +58,9 @@ def assert_same_update(one: Update, other: Update) -> None:
     assert one.numbers() == other.numbers()
     assert set(one.tensors()) == set(other.tensors())
     assert all(torch.equal(value, other.tensors()[name]) for name, value in one.tensors().items())
+
+
+PREGENERATED = [name for name, method in METHODS.items() if "pre-generated" in method.deliveries]
 
 
 def delivered(texts: Path, delivery: str, **groups: Any) -> Config:
@@ -91,8 +93,8 @@ def test_every_delivery_gives_the_same_update(
 ) -> None:
     data = small_data(texts)
     kind, _, ranges = transform.partition(" ")
-    retrieval = {"method": method, "transform": kind, "norm_ranges": int(ranges or 1), "probes": probes}
-    retrieval |= {"projections": projections, "cells": 5}
+    more = {"transform": kind, "norm_ranges": int(ranges or 1), "probes": probes, "cells": 5}
+    retrieval = fitting(method, **more, projections=projections)
     selection = {"budget": budget, "sampling": sampling, "correction": correction}
     selection["oversample"] = oversample if sampling == "top" else 1.0
     groups = {"retrieval": retrieval, "selection": selection}

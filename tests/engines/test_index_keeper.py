@@ -14,11 +14,11 @@ from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.local.workers import InProcess
 from hashfed.errors import HashfedError
 from hashfed.models import Parameters
-from hashfed.retrieval import RetrievalSettings, build_index
+from hashfed.retrieval import build_index, retrieval_settings
 from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
 from hashfed.retrieval.simhash_union import SimHashUnionIndex
 from hashfed.runs.train import round_metrics
-from small import small_config, small_data
+from small import fitting, small_config, small_data
 
 SIZE, DIMENSION, SEED = 60, 5, 3
 
@@ -45,8 +45,9 @@ class Server:
     """Rows that move, and notes of when."""
 
     def __init__(self, **settings: object) -> None:
-        small: dict[str, object] = {"method": "simhash-union", "bits": 3, "tables": 4, "transform": "none"}
-        self.settings = RetrievalSettings.model_validate({**small, **settings})
+        method = str(settings.pop("method", "simhash-union"))
+        small = fitting(method, bits=3, tables=4, transform="none")
+        self.settings = retrieval_settings(**{**small, **settings})
         self.rng = np.random.default_rng(0)
         self.rows = torch.from_numpy(self.rng.standard_normal((SIZE, DIMENSION), dtype=np.float32))
         self.prior = torch.ones(SIZE, dtype=torch.float64)
@@ -67,9 +68,7 @@ class Server:
         anew = build_index(self.rows, self.settings, self.prior.numpy(), SEED)
         assert type(anew) is type(index)
         for name in ("codes", "members", "starts"):
-            np.testing.assert_array_equal(
-                getattr(index.tables.tables, name), getattr(anew.tables.tables, name)
-            )
+            np.testing.assert_array_equal(getattr(index.tables, name), getattr(anew.tables, name))
         if isinstance(index, SimHashCollisionsIndex) and isinstance(anew, SimHashCollisionsIndex):
             np.testing.assert_array_equal(index.weight, anew.weight)
 

@@ -11,9 +11,9 @@ from hashfed.config import Config, make_config
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
-from hashfed.retrieval.corrections import TELLS_QUERIES
+from hashfed.retrieval import METHODS
 from hashfed.runs.train import round_metrics
-from small import small_config, small_data
+from small import fitting, small_config, small_data
 
 ROUNDS = 4
 FEW: dict[str, object] = {"extra": 4, "planes": 5}
@@ -78,8 +78,9 @@ def test_auto_is_the_control_variate_where_it_can_be(texts: Path) -> None:
 FEEDBACK: dict[str, Any] = {"rows": "bfloat16", "updates": "int8", "error_feedback": True}
 KINDS: dict[str, dict[str, Any]] = {
     **{
-        method: {"retrieval": {"method": method, "subspaces": 2, "neighbors": 5, "faiss_factory": "Flat"}}
-        for method in TELLS_QUERIES
+        method: {"retrieval": fitting(method, subspaces=2, neighbors=5, faiss_factory="Flat")}
+        for method, settings in METHODS.items()
+        if settings.tells_queries
     },
     "sketch": {"retrieval": {"method": "simhash-collisions"}, "selection": {"points": "sketch"}},
     "refresh": {"retrieval": {"refresh": 3}, "compression": {"rows": "float16", "updates": "float16"}},

@@ -15,7 +15,8 @@ from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, Parameters, Transformer
 from hashfed.randomness import stream
-from hashfed.retrieval import RetrievalSettings, Selection, SelectionSettings, build_index
+from hashfed.retrieval import Selection, SelectionSettings, build_index, retrieval_settings
+from small import fitting
 
 MODEL = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=1)
 SIZE = 30
@@ -92,7 +93,7 @@ def selected_update(order: list[int], seed: int = 0) -> dict[str, torch.Tensor]:
     full, data = parameters(), sentences(seed)
     declared = client.declare(data, 1, 21)
     others = np.setdiff1d(np.arange(SIZE), declared.own)[:5].astype(np.int32)[order]
-    index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
+    index = build_index(full.rows, retrieval_settings("random"), np.ones(SIZE), 0)
     welcome = server.welcome(full, index, declared)
     weight = torch.from_numpy(others.astype(np.float32) / 10)
     selected = SelectedRows(1, 99, others, full.rows[torch.from_numpy(others)], weight)
@@ -111,7 +112,7 @@ def test_scatter_of_gather_is_the_table() -> None:
     full = parameters()
     own = np.array([1, 4, 7], np.int32)
     ids = np.setdiff1d(np.arange(SIZE), own).astype(np.int32)
-    index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
+    index = build_index(full.rows, retrieval_settings("random"), np.ones(SIZE), 0)
     welcome = server.welcome(full, index, Declare(1, own, 9))
     selected = server.send_rows(full, Selection.all(SIZE), own, SIZE, 1)
     assert selected.ids is not None
@@ -123,7 +124,7 @@ def test_scatter_of_gather_is_the_table() -> None:
 def test_hashing_needs_no_row_but_the_clients_own() -> None:
     full, data = parameters(), sentences()
     declared = client.declare(data, 1, 21)
-    settings = RetrievalSettings(method="simhash-collisions", bits=3, tables=5)
+    settings = retrieval_settings("simhash-collisions", bits=3, tables=5)
     index = build_index(full.rows, settings, np.ones(SIZE), 0)
     welcome = server.welcome(full, index, declared)
     keys = client.hash_queries(MODEL, welcome, declared.own, data)
@@ -225,7 +226,7 @@ def test_epochs_and_clipping_are_used() -> None:
 def test_every_method_sends_the_budget(method: Any) -> None:
     full, data = parameters(), sentences(count=3)
     declared = client.declare(data, 1, 21)
-    settings = RetrievalSettings(method=method, bits=3, tables=4, subspaces=2)
+    settings = retrieval_settings(**fitting(method, bits=3, tables=4, subspaces=2))
     index = build_index(full.rows, settings, np.arange(SIZE), 0)
     keys = client.hash_queries(MODEL, server.welcome(full, index, declared), declared.own, data)
     selection, _ = server.retrieve(
@@ -262,7 +263,7 @@ def test_an_uncorrected_selection_sends_no_weights() -> None:
 )
 def test_a_declaration_that_does_not_fit_is_refused(own: list[int], budget: int, message: str) -> None:
     full = parameters()
-    index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
+    index = build_index(full.rows, retrieval_settings("random"), np.ones(SIZE), 0)
     declared = Declare(3, np.array(own, np.int32), budget)
     with pytest.raises(HashfedError) as caught:
         server.welcome(full, index, declared)
@@ -275,7 +276,7 @@ def test_a_declaration_that_does_not_fit_is_refused(own: list[int], budget: int,
 @pytest.mark.parametrize(("asked", "rows"), [(300, 9), (9, 9), (4, 4)])
 def test_a_client_may_lower_the_budget_but_not_raise_it(asked: int, rows: int) -> None:
     full = parameters()
-    index = build_index(full.rows, RetrievalSettings(method="random"), np.ones(SIZE), 0)
+    index = build_index(full.rows, retrieval_settings("random"), np.ones(SIZE), 0)
     declared = Declare(3, np.array([1, 2], np.int32), asked)
     settings = SelectionSettings(budget=0.3)
     found, _ = server.retrieve(index, ClientKeys(3, {}), declared, SIZE, 4, settings, stream(0, "select"))
@@ -285,7 +286,7 @@ def test_a_client_may_lower_the_budget_but_not_raise_it(asked: int, rows: int) -
 @pytest.mark.parametrize("method", ["simhash-union", "exact", "query-codes", "query-centroids"])
 def test_queries_that_are_not_finite_are_refused(method: str) -> None:
     full, data = parameters(), sentences(count=2)
-    index = build_index(full.rows, RetrievalSettings.model_validate({"method": method}), np.ones(SIZE), 0)
+    index = build_index(full.rows, retrieval_settings(method), np.ones(SIZE), 0)
     for value in full.body.values():
         value.fill_(torch.nan)
     declared = client.declare(data, 1, 9)

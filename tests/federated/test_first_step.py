@@ -15,7 +15,7 @@ from hashfed.federated.settings import ClientSettings, RowPrecision
 from hashfed.federated.sums import PseudoGradient, RowShares
 from hashfed.models import Parameters, Transformer
 from hashfed.randomness import stream
-from hashfed.retrieval import RetrievalSettings, SelectionSettings, build_index
+from hashfed.retrieval import SelectionSettings, build_index, retrieval_settings
 from hashfed.retrieval.planes import Planes, Tail
 from summed import mean_of
 
@@ -55,7 +55,7 @@ def step(
 ) -> PseudoGradient:
     """Of a client that tells its queries as they are and holds so many rows more than it needs."""
     settings = SelectionSettings(extra=extra)
-    index = build_index(parameters.rows, RetrievalSettings(method="exact"), np.ones(SIZE), 0)
+    index = build_index(parameters.rows, retrieval_settings("exact"), np.ones(SIZE), 0)
     sentences = data()
     declared = client.declare(sentences, 1, SIZE)
     own = declared.own

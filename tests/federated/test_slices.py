@@ -14,9 +14,10 @@ from hashfed.federated.manifests import ManifestShape
 from hashfed.federated.messages import Manifest, pack_counts, unpack_counts
 from hashfed.hashing import HashTables
 from hashfed.models import Parameters
-from hashfed.retrieval import RetrievalSettings, build_index
+from hashfed.retrieval import build_index, retrieval_settings
 from hashfed.retrieval.random import RandomIndex
 from hashfed.retrieval.simhash_union import SimHashUnionIndex
+from small import fitting
 
 BODY = {"bias": torch.tensor([1.0, 2.0])}
 
@@ -28,11 +29,11 @@ def parameters(size: int, width: int = 6, seed: int = 0) -> Parameters:
 def test_slices_by_hand() -> None:
     """Four rows, of which two are equal, in two tables of two buckets."""
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
-    index = build_index(rows, RetrievalSettings(method="simhash-union", bits=1, tables=2), np.ones(4), 0)
+    index = build_index(rows, retrieval_settings("simhash-union", bits=1, tables=2), np.ones(4), 0)
     assert isinstance(index, SimHashUnionIndex)
     # Bucket 0 of table 0 holds all rows, bucket 1 none; those of table 1 hold rows 1, 3 and rows 0, 2.
     codes = np.array([[0, 1], [0, 0], [0, 1], [0, 0]])
-    index = replace(index, tables=replace(index.tables, tables=HashTables.build(codes, 1)))
+    index = replace(index, tables=HashTables.build(codes, 1))
     manifest, found = slices.make_slices(Parameters(rows, BODY), index, None, 7)
     assert manifest.buckets.tolist() == [0, 2, 3]
     assert manifest.bucket_rows.tolist() == [4, 2, 2]
@@ -50,7 +51,7 @@ def test_slices_by_hand() -> None:
     keys = {"buckets": np.array([1, 2], np.int32), "counts": np.array([5, 1], np.int32)}
     wanted = slices.wanted_buckets(manifest, keys)
     assert wanted == [slices.Wanted(hashlib.sha256(ids).hexdigest(), 8)]
-    settings = RetrievalSettings(method="simhash-union", bits=1, tables=2)
+    settings = retrieval_settings("simhash-union", bits=1, tables=2)
     candidates = slices.find_candidates(settings, manifest, keys, [ids])
     assert candidates.ids.tolist() == index.lookup(keys).ids.tolist() == [1, 3]
     wanted = slices.wanted_rows(manifest, np.array([3, 0]))
@@ -66,15 +67,15 @@ def test_a_method_without_buckets_has_row_slices_only() -> None:
     manifest, found = slices.make_slices(parameters(5), RandomIndex(), None, 1)
     assert len(found) == 5
     assert len(manifest.buckets) == 0
-    settings = RetrievalSettings(method="random")
+    settings = retrieval_settings("random")
     assert len(slices.find_candidates(settings, manifest, {}, []).ids) == 0
-    counts = RetrievalSettings(method="frequency")
+    counts = retrieval_settings("frequency")
     with pytest.raises(HashfedError, match="manifest of round 1: without the label counts"):
         slices.find_candidates(counts, manifest, {}, [])
     known = replace(manifest, prior=np.array([0, 3, 0, 0, 1], np.int32))
     candidates = slices.find_candidates(counts, known, {}, [])
     assert (candidates.ids.tolist(), candidates.scores.tolist()) == ([1, 4], [3, 1])
-    exact = build_index(parameters(5).rows, RetrievalSettings(method="exact"), np.ones(5), 0)
+    exact = build_index(parameters(5).rows, retrieval_settings("exact"), np.ones(5), 0)
     with pytest.raises(HashfedError, match="an index with encoder exact has none"):
         slices.make_slices(parameters(5), exact, None, 1)
 
@@ -88,7 +89,7 @@ def test_a_method_without_buckets_has_row_slices_only() -> None:
             {},
             {"transform": "simple-lsh", "norm_ranges": 3},
             {"transform": "sign-alsh", "norm_ranges": 2, "probes": 2},
-            {"transform": "whiten", "projections": "pca", "prior": 0.5},
+            {"transform": "whiten", "projections": "pca"},
             {"bits": 9, "tables": 2},
         ]
     ),
@@ -102,7 +103,7 @@ def test_a_client_finds_what_the_index_finds(
     model = parameters(size, seed=seed)
     model.rows.mul_(torch.linspace(0, 3, size)[:, None])
     prior = rng.integers(0, 100, size)
-    chosen = RetrievalSettings(**{"method": method, "bits": 4, "tables": 5} | settings)
+    chosen = retrieval_settings(**{**fitting(method, bits=4, tables=5, prior=0.5), **settings})
     index = build_index(model.rows, chosen, prior, seed)
     keys = index.encoder.encode(torch.from_numpy(rng.standard_normal((queries, 6), np.float32)))
     sent, found = slices.make_slices(model, index, pack_counts(prior), 3)

@@ -45,10 +45,9 @@ def test_empty_buckets_have_no_rows() -> None:
 
 def test_keys_tell_tables_apart() -> None:
     codes = np.array([[0, 3, 1], [3, 0, 0]], np.int32)
-    keys = HashTables.build(codes, bits=2).keys(codes)
+    keys = bucket_keys(codes, 4)
     assert keys.tolist() == [[0, 7, 9], [3, 4, 8]]
     assert keys.dtype == np.int32
-    assert bucket_keys(codes, 4).tolist() == keys.tolist()
 
 
 @given(row_codes())
@@ -92,7 +91,7 @@ def test_a_row_collides_with_itself_in_every_table(bits: int) -> None:
     codes = np.random.default_rng(bits).integers(0, 1 << bits, (200, 5), np.int32)
     tables = HashTables.build(codes, bits)
     for row in (0, 99, 199):
-        found = tables.collisions(tables.keys(codes[row : row + 1])[0], np.ones(5, np.int32))
+        found = tables.collisions(bucket_keys(codes[row : row + 1], 1 << bits)[0], np.ones(5, np.int32))
         assert found[row] == 5
         np.testing.assert_array_equal(found, (codes == codes[row]).sum(axis=1))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval import Index, Keys, RetrievalSettings, build_index, make_encoder
+from hashfed.retrieval import Index, Keys, build_index, make_encoder, retrieval_settings
 from hashfed.retrieval.cells import RESOLUTION, CellsEncoder, CellsIndex
 
 SIZE, DIMENSION, SEED = 60, 5, 3
@@ -24,7 +24,7 @@ def prior() -> np.ndarray:
 
 
 def index_of(seed: int = SEED, **more: object) -> CellsIndex:
-    settings = RetrievalSettings.model_validate({"method": "cells", "prior_strength": 0, "cells": 7, **more})
+    settings = retrieval_settings("cells", **{"prior_strength": 0, "cells": 7, **more})
     index = build_index(rows(), settings, prior(), seed)
     assert isinstance(index, CellsIndex)
     return index
@@ -80,7 +80,7 @@ def test_lookup_is_a_plain_loop() -> None:
 
 
 def test_as_many_cells_as_rows_are_exact_up_to_rounding() -> None:
-    settings = RetrievalSettings(method="exact")
+    settings = retrieval_settings("exact")
     exact = mass(build_index(rows(), settings, prior(), SEED), queries())
     np.testing.assert_allclose(mass(index_of(cells=1000), queries()), exact, atol=1 / RESOLUTION)
 
@@ -90,7 +90,7 @@ def test_one_cell_spreads_the_queries_by_counts() -> None:
 
 
 def test_equal_rows_share_a_cell() -> None:
-    settings = RetrievalSettings(method="cells", cells=4)
+    settings = retrieval_settings("cells", cells=4)
     index = build_index(torch.ones(4, 2), settings, np.zeros(4), SEED)
     assert isinstance(index, CellsIndex)
     assert index.encoder.bias.tolist() == pytest.approx([math.log(4)])
@@ -147,7 +147,7 @@ def test_a_query_that_is_not_finite_is_refused_on_the_device() -> None:
 )
 def test_rows_that_no_half_precision_holds_are_refused(value: float, problem: str) -> None:
     with pytest.raises(HashfedError) as caught:
-        build_index(torch.full((4, 2), value), RetrievalSettings(method="cells"), np.zeros(4), 0)
+        build_index(torch.full((4, 2), value), retrieval_settings("cells"), np.zeros(4), 0)
     assert str(caught.value) == problem
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval import METHODS, RetrievalSettings, build_index, encoder_shape
+from hashfed.retrieval import METHODS, build_index, retrieval_settings
+from small import fitting
 
 SIZE, DIMENSION, SEED = 300, 6, 9
 SETTINGS = [
@@ -29,10 +30,11 @@ SETTINGS = [
 def test_every_encoder_is_as_the_client_expects_it_and_nothing_else(fields: dict[str, object]) -> None:
     if fields["method"] == "hnswlib" and importlib.util.find_spec("hnswlib") is None:
         pytest.skip("needs hashfed[hnswlib]")
-    settings = RetrievalSettings.model_validate({"bits": 2, "tables": 3, "subspaces": 3, **fields})
+    method = str(fields["method"])
+    settings = retrieval_settings(**{**fitting(method, bits=2, tables=3, subspaces=3), **fields})
     rows = torch.randn(SIZE, DIMENSION, generator=torch.Generator().manual_seed(0))
     encoder = build_index(rows, settings, np.ones(SIZE), SEED).encoder
-    expected = encoder_shape(settings, DIMENSION, SEED)
+    expected = settings.encoder_shape(DIMENSION, SEED)
     kind, numbers, arrays = encoder.kind, encoder.numbers(), encoder.arrays()
     expected.check(kind, numbers, arrays)
     with pytest.raises(HashfedError, match=f"encoder = other: must be {kind}"):

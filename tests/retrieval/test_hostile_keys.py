@@ -13,7 +13,8 @@ from hashfed.federated.checks import Limits, check_keys
 from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.federated.server import retrieve
 from hashfed.randomness import stream
-from hashfed.retrieval import METHODS, Keys, RetrievalSettings, SelectionSettings, build_index
+from hashfed.retrieval import METHODS, Keys, SelectionSettings, build_index, retrieval_settings
+from small import fitting
 
 SIZE, DIMENSION, QUERIES = 40, 6, 7
 OWN = np.array([3, 8], np.int32)
@@ -69,10 +70,8 @@ def made_up(keys: Keys, rng: np.random.Generator) -> Iterator[dict[str, np.ndarr
 def test_keys_that_are_made_up(method: str, sampling: str) -> None:
     rows = torch.randn(SIZE, DIMENSION, generator=torch.Generator().manual_seed(0)) + 0.7
     queries = torch.randn(QUERIES, DIMENSION, generator=torch.Generator().manual_seed(1))
-    settings = RetrievalSettings.model_validate(
-        {"method": method, "bits": 3, "tables": 5, "subspaces": 3, "cells": 8, "transform": "simple-lsh"}
-        | ({"norm_ranges": 2} if method.startswith("simhash") else {})
-    )
+    small = {"bits": 3, "tables": 5, "transform": "simple-lsh", "norm_ranges": 2, "subspaces": 3, "cells": 8}
+    settings = retrieval_settings(**fitting(method, **small))
     selection = SelectionSettings.model_validate({"budget": 0.4, "sampling": sampling, "tail": 0.0})
     index = build_index(rows, settings, np.arange(SIZE), 9)
     honest, declared = dict(index.encoder.encode(queries)), Declare(1, OWN, 12)

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval import Index, RetrievalSettings, build_index, neighbors
+from hashfed.retrieval import Index, build_index, neighbors, retrieval_settings
 from hashfed.retrieval.faiss_library import reason, single_threaded_faiss, without_warnings
 from hashfed.retrieval.neighbors import neighbor_mass
+from small import fitting
 
 SIZE, DIMENSION, SEED = 120, 8, 3
 NO_HNSWLIB = pytest.mark.skipif(importlib.util.find_spec("hnswlib") is None, reason="needs hashfed[hnswlib]")
@@ -33,7 +34,7 @@ def prior() -> np.ndarray:
 
 
 def index_of(method: str, **more: object) -> Index:
-    settings = RetrievalSettings.model_validate({"method": method, "prior_strength": 0, **more})
+    settings = retrieval_settings(method, **{"prior_strength": 0, **more})
     return build_index(rows(), settings, prior(), SEED)
 
 
@@ -88,7 +89,7 @@ def test_hnswlib_finds_nearly_the_same() -> None:
 @NO_HNSWLIB
 def test_hnswlib_gives_fewer_where_the_graph_gives_fewer() -> None:
     # Equal rows on few links: parts of the graph are not reached.
-    settings = RetrievalSettings(method="hnswlib", hnsw_m=2, hnsw_ef=1, neighbors=300, prior_strength=0)
+    settings = retrieval_settings("hnswlib", hnsw_m=2, hnsw_ef=1, neighbors=300, prior_strength=0)
     index = build_index(torch.ones(300, 2), settings, np.zeros(300), 0)
     found = index.lookup(index.encoder.encode(torch.ones(2, 2)))
     assert 0 < len(found.ids) <= 300
@@ -247,7 +248,7 @@ def test_faiss_writes_no_warnings_of_its_own(factory: str, capfd: pytest.Capture
     """That there are few rows for a cluster is known; the k-means is the same."""
     pytest.importorskip("faiss")
     rows = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
-    settings = RetrievalSettings(method="faiss", faiss_factory=factory)
+    settings = retrieval_settings("faiss", faiss_factory=factory)
     build_index(rows, settings, np.ones(300), 0)
     assert capfd.readouterr() == ("", "")
 
@@ -259,7 +260,7 @@ def test_nor_where_it_trains_cells_and_codebooks(
 ) -> None:
     pytest.importorskip("faiss")
     rows = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
-    settings = RetrievalSettings(method=method, cells=64, subspaces=2, quantizer=quantizer)
+    settings = retrieval_settings(**fitting(method, cells=64, subspaces=2, quantizer=quantizer))
     build_index(rows, settings, np.ones(300), 0)
     assert capfd.readouterr() == ("", "")
 

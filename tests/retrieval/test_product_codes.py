@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval import Keys, RetrievalSettings, build_index, make_encoder
+from hashfed.retrieval import Index, Keys, build_index, make_encoder, retrieval_settings
 from hashfed.retrieval.evidence import softmax_mass
-from hashfed.retrieval.product_codes import ProductCodesEncoder, ProductCodesIndex
+from hashfed.retrieval.product_codes import ProductCodesEncoder
 
 DIMENSION, SEED = 12, 3
 KINDS = ["product", "residual"]
@@ -15,23 +15,25 @@ def vectors(count: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, DIMENSION, generator=torch.Generator().manual_seed(seed)) * 2
 
 
-def index_of(rows: torch.Tensor, seed: int = SEED, **more: object) -> ProductCodesIndex:
-    settings = RetrievalSettings.model_validate(
-        {"method": "product-codes", "prior_strength": 0, "subspaces": 3, **more}
-    )
-    index = build_index(rows, settings, np.arange(len(rows)), seed)
-    assert isinstance(index, ProductCodesIndex)
-    return index
+def index_of(rows: torch.Tensor, seed: int = SEED, **more: object) -> Index:
+    settings = retrieval_settings("product-codes", **{"prior_strength": 0, "subspaces": 3, **more})
+    return build_index(rows, settings, np.arange(len(rows)), seed)
+
+
+def encoder_of(rows: torch.Tensor, seed: int = SEED, **more: object) -> ProductCodesEncoder:
+    encoder = index_of(rows, seed, **more).encoder
+    assert isinstance(encoder, ProductCodesEncoder)
+    return encoder
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [5, 256])
 def test_directions_of_few_rows_are_their_own_codewords(kind: str, count: int) -> None:
     rows = vectors(count)
-    encoder = index_of(rows, quantizer=kind).encoder
+    encoder = encoder_of(rows, quantizer=kind)
     keys = encoder.encode(rows * 3)
     expected = (rows * 3)[rows.norm(dim=1).argsort(stable=True)]
-    torch.testing.assert_close(encoder.decode(keys["codes"], keys["scales"]), expected, rtol=0, atol=0.02)
+    torch.testing.assert_close(encoder.decode(keys)[0], expected, rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -39,7 +41,7 @@ def test_lookup_is_the_softmax_mass_of_decoded_queries(kind: str) -> None:
     rows, queries = vectors(400), vectors(20, 1)
     index = index_of(rows, quantizer=kind, prior_strength=4, inverse_temperature=0.5)
     keys = index.encoder.encode(queries)
-    decoded = index.encoder.decode(keys["codes"], keys["scales"])
+    decoded = index.queries(keys)[0]
     expected = softmax_mass(rows, decoded * 0.5) + 4 * np.arange(400) / np.arange(400).sum()
     found = index.lookup(keys)
     assert found.ids.tolist() == list(range(400))
@@ -48,7 +50,7 @@ def test_lookup_is_the_softmax_mass_of_decoded_queries(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_are_the_nearest_codewords(kind: str) -> None:
-    encoder = index_of(vectors(400), quantizer=kind).encoder
+    encoder = encoder_of(vectors(400), quantizer=kind)
     queries = vectors(6, 1)
     keys = encoder.encode(queries)
     for query in queries:
@@ -67,9 +69,9 @@ def test_more_bytes_come_closer(kind: str) -> None:
     rows = vectors(1000)
     errors = []
     for parts in (1, 3, 6):
-        encoder = index_of(rows, quantizer=kind, subspaces=parts).encoder
+        encoder = encoder_of(rows, quantizer=kind, subspaces=parts)
         keys = encoder.encode(rows)
-        rest = encoder.decode(keys["codes"], keys["scales"]) - rows[rows.norm(dim=1).argsort(stable=True)]
+        rest = encoder.decode(keys)[0] - rows[rows.norm(dim=1).argsort(stable=True)]
         errors.append(float(rest.square().sum()))
     assert errors[0] > 1.5 * errors[1] > 2 * errors[2]
 
@@ -77,9 +79,9 @@ def test_more_bytes_come_closer(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_gives_the_same_codebooks(kind: str) -> None:
     rows = vectors(1000)
-    first, again = index_of(rows, quantizer=kind).encoder, index_of(rows, quantizer=kind).encoder
+    first, again = encoder_of(rows, quantizer=kind), encoder_of(rows, quantizer=kind)
     np.testing.assert_array_equal(first.codebooks, again.codebooks)
-    other = index_of(rows, seed=4, quantizer=kind).encoder
+    other = encoder_of(rows, seed=4, quantizer=kind)
     assert (first.codebooks != other.codebooks).any()
 
 
@@ -88,15 +90,15 @@ def test_the_rows_stay_as_they_are_and_zero_queries_have_no_direction(kind: str)
     rows = vectors(300)
     rows[7] = 0
     before = rows.clone()
-    encoder = index_of(rows, quantizer=kind).encoder
+    encoder = encoder_of(rows, quantizer=kind)
     queries = torch.zeros(2, DIMENSION)
     keys = encoder.encode(queries)
     assert torch.equal(rows, before)
-    assert encoder.decode(keys["codes"], keys["scales"]).tolist() == queries.tolist()
+    assert encoder.decode(keys)[0].tolist() == queries.tolist()
 
 
 def test_codes_are_sorted_by_length_and_one_byte_each() -> None:
-    keys = index_of(vectors(300)).encoder.encode(vectors(20, 1))
+    keys = encoder_of(vectors(300)).encode(vectors(20, 1))
     assert (np.diff(keys["scales"]) >= 0).all()
     assert keys["codes"].dtype == np.uint8
     assert keys["codes"].shape == (20, 3)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval import Index, Keys, RetrievalSettings, build_index
+from hashfed.retrieval import Index, Keys, build_index, retrieval_settings
+from small import fitting
 
 SIZE, DIMENSION, SEED = 50, 16, 3
 METHODS = ["query-codes", "query-centroids"]
@@ -26,9 +27,8 @@ def prior() -> np.ndarray:
 
 
 def index_of(method: str, **more: object) -> Index:
-    settings = RetrievalSettings.model_validate(
-        {"method": method, "prior_strength": 0, "code_bits": 4, **more}
-    )
+    small = fitting(method, prior_strength=0, code_bits=4)
+    settings = retrieval_settings(**{**small, **more})
     return build_index(rows(), settings, prior(), SEED)
 
 
@@ -63,7 +63,7 @@ def test_the_prior_is_added(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_mass_is_the_number_of_queries(method: str) -> None:
-    assert mass(index_of(method, centroids=3), queries()).sum() == pytest.approx(12)
+    assert mass(index_of(**fitting(method, centroids=3)), queries()).sum() == pytest.approx(12)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,8 +1,9 @@
 """The SimHash indexes with every transform, projection, probing and norm range, and their refresh."""
 
 import math
+from collections.abc import Callable
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 from hashfed.errors import HashfedError
 from hashfed.hashing.projections import ProjectionKind
 from hashfed.hashing.transforms import RANGED, NormScaled, TransformKind, row_norms
-from hashfed.retrieval import Keys, RetrievalSettings, make_encoder
-from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
+from hashfed.retrieval import Keys, build_index, make_encoder
+from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex, SimHashCollisionsSettings
 from hashfed.retrieval.simhash_encoder import SimHashEncoder
-from hashfed.retrieval.simhash_tables import SimHashTables
-from hashfed.retrieval.simhash_union import SimHashUnionIndex
+from hashfed.retrieval.simhash_index import SimHashIndex, hash_rows, row_ranges
+from hashfed.retrieval.simhash_union import SimHashUnionIndex, SimHashUnionSettings
 
 SIZE, DIMENSION, SEED = 40, 6, 9
 TRANSFORMS: tuple[TransformKind, ...] = get_args(TransformKind)
@@ -34,16 +35,25 @@ def queries(count: int = 3) -> torch.Tensor:
     return torch.randn(count, DIMENSION, generator=torch.Generator().manual_seed(1))
 
 
-def chosen(**more: object) -> RetrievalSettings:
-    return RetrievalSettings.model_validate({"bits": 3, "tables": 5, **more})
+def small(**more: Any) -> dict[str, Any]:
+    return {"bits": 3, "tables": 5, **more}
 
 
-def union(**more: object) -> SimHashUnionIndex:
-    return SimHashUnionIndex.build(rows(), chosen(**more), np.ones(SIZE), SEED)
+def union(values: torch.Tensor | None = None, **more: Any) -> SimHashUnionIndex:
+    values = rows() if values is None else values
+    index = build_index(values, SimHashUnionSettings(**small(**more)), np.ones(len(values)), SEED)
+    assert isinstance(index, SimHashUnionIndex)
+    return index
 
 
-def collisions(**more: object) -> SimHashCollisionsIndex:
-    return SimHashCollisionsIndex.build(rows(), chosen(prior=0, **more), np.ones(SIZE), SEED)
+def collisions(
+    values: torch.Tensor | None = None, counts: np.ndarray | None = None, **more: Any
+) -> SimHashCollisionsIndex:
+    values = rows() if values is None else values
+    counts = np.ones(len(values)) if counts is None else counts
+    index = build_index(values, SimHashCollisionsSettings(**small(**{"prior": 0, **more})), counts, SEED)
+    assert isinstance(index, SimHashCollisionsIndex)
+    return index
 
 
 def received(encoder: SimHashEncoder, queries: torch.Tensor) -> Keys:
@@ -56,7 +66,7 @@ def code(projections: torch.Tensor, vector: torch.Tensor, table: int, tables: in
     return [int(float(line @ vector) > 0) for line in projections[table::tables].double()]
 
 
-def brute_force(tables: SimHashTables, asked: torch.Tensor) -> list[int]:
+def brute_force(tables: SimHashIndex, asked: torch.Tensor) -> list[int]:
     """For each row, the (query, table) pairs in which it has a bucket that the query names."""
     hash, probes = tables.encoder.simhash, tables.encoder.probes
     after, mapped = tables.transform.rows(rows()), tables.transform.queries(asked)
@@ -83,10 +93,15 @@ def brute_force(tables: SimHashTables, asked: torch.Tensor) -> list[int]:
 def test_lookup_is_the_brute_force_loop(
     transform: TransformKind, projections: ProjectionKind, bits: int, probes: int
 ) -> None:
-    more = {"transform": transform, "projections": projections, "bits": bits, "probes": probes}
+    more: dict[str, Any] = {
+        "transform": transform,
+        "projections": projections,
+        "bits": bits,
+        "probes": probes,
+    }
     asked = queries()
     ranked, found = collisions(**more), union(**more)
-    expected = {row: hits for row, hits in enumerate(brute_force(ranked.tables, asked)) if hits}
+    expected = {row: hits for row, hits in enumerate(brute_force(ranked, asked)) if hits}
     counted = ranked.lookup(received(ranked.encoder, asked))
     assert dict(zip(counted.ids.tolist(), counted.scores.tolist(), strict=True)) == expected
     united = found.lookup(received(found.encoder, asked))
@@ -124,9 +139,9 @@ def test_scores_of_norm_ranges_estimate_inner_products(transform: TransformKind,
     index = collisions(transform=transform, norm_ranges=4, probes=probes)
     asked = queries()
     found = index.lookup(received(index.encoder, asked))
-    hits = brute_force_in_ranges(index.tables, asked, probes)
+    hits = brute_force_in_ranges(index, asked, probes)
     pairs = len(asked) * 5
-    scaled, ranges = index.tables.transform, index.tables.ranges
+    scaled, ranges = index.transform, index.ranges
     assert isinstance(scaled, NormScaled)
     assert ranges is not None
     expected = {}
@@ -141,7 +156,7 @@ def test_scores_of_norm_ranges_estimate_inner_products(transform: TransformKind,
     assert [expected[row] for row in last] == pytest.approx([hits[row] for row in last])
 
 
-def brute_force_in_ranges(tables: SimHashTables, asked: torch.Tensor, probes: int) -> list[int]:
+def brute_force_in_ranges(tables: SimHashIndex, asked: torch.Tensor, probes: int) -> list[int]:
     """Hits of rows that are scaled by the largest norm of their range, range by range."""
     norms = row_norms(rows())
     parts = np.array_split(np.argsort(norms, kind="stable"), 4)
@@ -153,7 +168,7 @@ def brute_force_in_ranges(tables: SimHashTables, asked: torch.Tensor, probes: in
 
 def test_one_norm_range_keeps_the_plain_count() -> None:
     index = collisions(transform="simple-lsh")
-    assert index.tables.ranges is None
+    assert index.ranges is None
     found = index.lookup(received(index.encoder, queries()))
     assert (found.scores == np.round(found.scores)).all()
 
@@ -171,8 +186,7 @@ def test_norm_ranges_find_large_inner_products_better() -> None:
     asked = torch.randn(30, 16, generator=generator)
     recall = {}
     for ranges in (1, 16):
-        more = {"bits": 8, "tables": 64, "transform": "simple-lsh", "norm_ranges": ranges, "prior": 0}
-        index = SimHashCollisionsIndex.build(rows, chosen(**more), np.ones(2000), SEED)
+        index = collisions(rows, bits=8, tables=64, transform="simple-lsh", norm_ranges=ranges)
         recall[ranges] = 0.0
         for query in asked.split(1):
             found = index.lookup(received(index.encoder, query))
@@ -198,46 +212,47 @@ def test_refreshed_tables_are_those_built_anew(
     rounds: list[set[int]],
     scale: float,
 ) -> None:
-    more: dict[str, object] = {"transform": transform, "projections": projections}
+    more: dict[str, Any] = {"transform": transform, "projections": projections}
     if transform in RANGED:
         more["norm_ranges"] = ranges
     values = rows(seed)
-    index = SimHashCollisionsIndex.build(values, chosen(**more), np.ones(SIZE), SEED)
+    index = collisions(values, **more)
     generator = torch.Generator().manual_seed(seed)
     for changed in rounds:
         ids = np.array(sorted(changed), np.int64)
         values = values.clone()
         values[torch.from_numpy(ids)] = torch.randn(len(ids), DIMENSION, generator=generator) * scale
-        before = index.tables.codes.copy()
+        before = index.codes.copy()
         old, index = index, index.refresh(values, ids)
-        np.testing.assert_array_equal(old.tables.codes, before)
-        anew = SimHashTables.fitted(values, index.tables.transform, index.encoder)
+        np.testing.assert_array_equal(old.codes, before)
+        anew = hash_rows(values, index.transform, index.encoder.simhash)
         np.testing.assert_array_equal(index.tables.codes, anew.codes)
-        np.testing.assert_array_equal(index.tables.tables.members, anew.tables.members)
-        np.testing.assert_array_equal(index.tables.tables.starts, anew.tables.starts)
-        assert (index.tables.ranges is None) == (anew.ranges is None)
-        if anew.ranges is not None:
-            np.testing.assert_array_equal(index.tables.ranges, anew.ranges)
+        np.testing.assert_array_equal(index.tables.members, anew.members)
+        np.testing.assert_array_equal(index.tables.starts, anew.starts)
+        found = row_ranges(values, index.transform)
+        assert (index.ranges is None) == (found is None)
+        if found is not None:
+            np.testing.assert_array_equal(index.ranges, found)
 
 
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("count", [1, 40])
 def test_a_refreshed_index_answers_as_one_built_anew(listed: bool, count: int) -> None:
     size = 400
-    more = {"bits": 8, "transform": "none"}
+    more: dict[str, Any] = {"bits": 8, "transform": "none", "prior": 1}
     values, asked = rows(0, size), queries(count)
-    index = SimHashCollisionsIndex.build(values, chosen(**more), np.ones(size), SEED)
+    index = collisions(values, **more)
     generator = torch.Generator().manual_seed(5)
     for turn in range(3):
         if listed and turn == 0:
-            assert len(index.tables.tables.members) == 5 * size
+            assert len(index.tables.members) == 5 * size
         ids = np.arange(turn, size, 59)
         values = values.clone()
         values[torch.from_numpy(ids)] = torch.randn(len(ids), DIMENSION, generator=generator)
         prior = np.arange(size) + float(turn)
         index = index.refresh(values, ids, prior)
         assert index.exact_refresh
-        anew = SimHashCollisionsIndex.build(values, chosen(**more), prior, SEED)
+        anew = collisions(values, prior, **more)
         one, other = (item.lookup(received(index.encoder, asked)) for item in (index, anew))
         np.testing.assert_array_equal(one.ids, other.ids)
         np.testing.assert_array_equal(one.scores, other.scores)
@@ -258,19 +273,10 @@ def test_new_counts_of_a_refresh_are_checked() -> None:
         collisions().refresh(rows(), np.array([1]), np.where(np.arange(SIZE) == 3, -1.0, 2.0))
 
 
-@pytest.mark.parametrize("bits", [3, 11])
-def test_codes_are_saved_in_16_bits(bits: int) -> None:
-    index = collisions(bits=bits)
-    codes = index.state()["codes"].numpy()
-    assert codes.dtype == np.uint16
-    assert codes.shape == (SIZE, 5)
-    np.testing.assert_array_equal(codes, index.tables.codes)
-
-
 def test_rows_whose_sum_is_too_large_for_a_float_are_finite() -> None:
     values = torch.full((SIZE, DIMENSION), 3e38)
-    index = SimHashUnionIndex.build(values, chosen(transform="none"), np.ones(SIZE), SEED)
-    assert (index.tables.codes == index.tables.codes[0]).all()
+    index = union(values, transform="none")
+    assert (index.codes == index.codes[0]).all()
     values[4, 1] = -math.inf
     with pytest.raises(HashfedError, match="row 4 is not finite"):
         index.refresh(values, np.array([2, 4]))
@@ -290,21 +296,21 @@ def test_zero_rows_are_fine(transform: TransformKind, projections: ProjectionKin
     values = rows()
     values[:zeros] = 0
     for ranges in (1, 4) if transform in RANGED else (1,):
-        more = {"transform": transform, "projections": projections, "norm_ranges": ranges}
-        index = SimHashCollisionsIndex.build(values, chosen(**more), np.ones(SIZE), SEED)
+        more: dict[str, Any] = {"transform": transform, "projections": projections, "norm_ranges": ranges}
+        index = collisions(values, **more)
         found = index.lookup(received(index.encoder, torch.cat([queries(), torch.zeros(1, DIMENSION)])))
         assert np.isfinite(found.scores).all()
 
 
-@pytest.mark.parametrize("index", [SimHashUnionIndex, SimHashCollisionsIndex])
+@pytest.mark.parametrize("index", [union, collisions])
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_rows_that_are_not_finite_are_refused(
-    index: type[SimHashUnionIndex] | type[SimHashCollisionsIndex], bad: float
+    index: Callable[[torch.Tensor], SimHashIndex], bad: float
 ) -> None:
     values = rows()
     values[17, 2] = values[30, 0] = bad
     with pytest.raises(HashfedError) as caught:
-        index.build(values, chosen(), np.ones(SIZE), SEED)
+        index(values)
     assert str(caught.value) == "row 17 is not finite"
     with pytest.raises(HashfedError) as caught:
         union().refresh(values, np.array([3, 17, 30]))
@@ -317,18 +323,14 @@ def test_rows_that_are_not_finite_are_refused(
 )
 def test_rows_of_another_shape_or_type_are_refused(values: torch.Tensor) -> None:
     with pytest.raises(HashfedError, match=r"rows of type .* must be float32, \(n, d\)"):
-        union_of(values)
-
-
-def union_of(values: torch.Tensor) -> SimHashUnionIndex:
-    return SimHashUnionIndex.build(values, chosen(), np.ones(len(values)), SEED)
+        union(values)
 
 
 def test_too_many_projections_are_refused_before_any_work() -> None:
     # Made without a check, as a caller of the library may.
-    much = RetrievalSettings.model_construct(**{**chosen().model_dump(), "bits": 16, "tables": 1000})
+    much = SimHashUnionSettings().model_copy(update={"bits": 16, "tables": 1000})
     with pytest.raises(HashfedError, match="K·L must be at most 8192"):
-        SimHashTables.build(rows(), much, SEED)
+        build_index(rows(), much, np.ones(SIZE), SEED)
 
 
 @pytest.mark.parametrize(
@@ -357,7 +359,7 @@ def test_a_refresh_with_other_rows_is_refused(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("transform", sorted(set(TRANSFORMS) - set(RANGED)))
 def test_norm_ranges_need_a_transform_that_scales(transform: TransformKind) -> None:
     with pytest.raises(ValueError, match="norm_ranges = 2: needs transform simple-lsh or sign-alsh"):
-        chosen(transform=transform, norm_ranges=2)
+        SimHashUnionSettings(transform=transform, norm_ranges=2)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Command-line arguments made from the configuration's fields."""
 
 import argparse
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,10 +11,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hashfed.cli.streams import say
-from hashfed.config import Config, bounds
+from hashfed.config import Config, bounds, setting_fields
 from hashfed.display import brief
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
+from hashfed.settings import ByName
 from hashfed.yaml_text import REAL, WHOLE
 
 MOST_DIGITS = 18
@@ -68,9 +69,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """One option ``--group.field`` for each field of ``Config``, by group."""
     group = parser.add_argument_group("settings of the run")
     for name, field in Config.model_fields.items():
-        inner = field.annotation
+        inner, union = field.annotation, ByName.of(field)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            add_group(parser, name, inner)
+            if union is None:
+                add_group(parser, name, inner)
+            else:
+                _add_union(_section(parser, name, inner), name, union)
         else:
             _add(group, name, field)
 
@@ -79,35 +83,66 @@ def add_group(
     parser: argparse.ArgumentParser, name: str, settings: type[BaseModel], besides: Collection[str] = ()
 ) -> None:
     """One option for each field of a group of settings, but those in ``besides``."""
-    # Python has no docstrings with -OO.
-    summary = (settings.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    about = f" ({summary[0].lower()}{summary[1:]})" if summary else ""
-    section = parser.add_argument_group(f"settings of {name}{about}")
+    section = _section(parser, name, settings)
     for leaf, field in settings.model_fields.items():
         if leaf not in besides:
             _add(section, f"{name}.{leaf}", field)
 
 
+def _section(
+    parser: argparse.ArgumentParser, name: str, settings: type[BaseModel]
+) -> argparse._ArgumentGroup:
+    about = f" ({_summary(settings)})" if _summary(settings) else ""
+    return parser.add_argument_group(f"settings of {name}{about}")
+
+
 def overrides(arguments: argparse.Namespace) -> dict[str, str]:
     """The settings given on the command line, by dotted name."""
     given = vars(arguments)
-    return {name: given[name] for name in _names() if given.get(name) is not None}
+    return {name: given[name] for name, _ in setting_fields() if given.get(name) is not None}
 
 
-def _names() -> Iterator[str]:
-    for name, field in Config.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from (f"{name}.{leaf}" for leaf in inner.model_fields)
-        else:
-            yield name
+def _add_union(section: argparse._ArgumentGroup, name: str, union: ByName) -> None:
+    """One option for the kind, and one for each field of any kind, which says whose it is."""
+    kinds = "; ".join(f"{kind}, {_summary(group)}" for kind, group in union.kinds.items())
+    _add_option(section, f"{name}.{union.key}", f"One of: {kinds} [default {union.default}]")
+    for leaf, fields in union.fields().items():
+        if leaf == union.key:
+            continue
+        told: dict[str, list[str]] = {}
+        for kind, field in fields.items():
+            told.setdefault(_help(field), []).append(kind)
+        parts = [f"{text} ({_whose(names, union.kinds)})" for text, names in told.items()]
+        _add_option(section, f"{name}.{leaf}", " ".join(parts))
 
 
-def _add(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+def _whose(names: Collection[str], kinds: Collection[str]) -> str:
+    """The kinds, in as few words as possible."""
+    others = [kind for kind in kinds if kind not in names]
+    if len(others) >= len(names):
+        return ", ".join(names)
+    return f"all but {', '.join(others)}" if others else "all"
+
+
+def _summary(settings: type[BaseModel]) -> str:
+    """The first sentence of its docstring, to go on a sentence with; Python has none with -OO."""
+    summary = (settings.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+    return summary[:1].lower() + summary[1:]
+
+
+def _add(section: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    _add_option(section, name, _help(field))
+
+
+def _add_option(section: argparse._ArgumentGroup, name: str, text: str) -> None:
+    metavar = name.rpartition(".")[2].upper()
+    section.add_argument(f"--{name}", dest=name, metavar=metavar, help=text.replace("%", "%%"))
+
+
+def _help(field: FieldInfo) -> str:
+    """What a setting is, its default, and what it may be."""
     text = " ".join((field.description or "").split())
     default = "none" if field.default is None else str(field.default).lower()
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     allowed = ", ".join(map(str, choices)) or bounds(field)
-    notes = "; ".join(filter(None, [f"default {default}", allowed]))
-    metavar = name.rpartition(".")[2].upper()
-    group.add_argument(f"--{name}", dest=name, metavar=metavar, help=f"{text} [{notes}]".replace("%", "%%"))
+    return f"{text} [{'; '.join(filter(None, [f'default {default}', allowed]))}]"

@@ -5,7 +5,6 @@ from typing import Any, get_args
 
 from hashfed.config import Config
 from hashfed.cost.estimate import ClientCost
-from hashfed.cost.keys import WITHOUT_LOOKUP
 from hashfed.engines.budget import sends_everything, sketcher
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
@@ -57,7 +56,7 @@ def learns(config: Config, keys: bool) -> str:
         return UPDATE_ONLY
     sketched = sketcher(config) is not None
     told = [
-        *(["the keys"] if keys and not (sketched and config.retrieval.method in WITHOUT_LOOKUP) else []),
+        *(["the keys"] if keys and config.retrieval.asks_keys else []),
         *(["centroids"] if sketched else []),
     ]
     return "the rows that its data need" + (f" and {' and '.join(told)} of its queries" if told else "")

@@ -113,7 +113,7 @@ def estimate(
     received, trained = held_rows(config, size, len(workload.own))
     delivery = config.selection.delivery
     held = size if delivery == "broadcast" else received
-    buckets = typical_buckets(hashing, size) if buckets is None else buckets
+    buckets = typical_buckets(config.retrieval.bucket_shape, hashing, size) if buckets is None else buckets
     messages = message_bytes(config, sizes, size, workload, hashing, buckets)
     planes = held_planes(config, size, len(workload.own), hashing.planes)
     scored = 0 if sends_everything(config) or delivery != "on-demand" else hashing.scored

@@ -51,7 +51,7 @@ def exchange_bytes(
         buckets: that it fetches; those of a typical index where nobody knows.
 
     """
-    buckets = buckets or typical_buckets(hashing, size)
+    buckets = buckets or typical_buckets(config.retrieval.bucket_shape, hashing, size)
     listed = round_messages(config, sizes, size, workload, hashing, buckets)
     messages = {message.kind: _filled(message) for message in listed}
     name, report = workload.client, ClientReport(workload.client)

@@ -15,18 +15,7 @@ from hashfed.federated.compression import compress_welcome, expand
 from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
-from hashfed.retrieval import Encoder, Index, NoEncoder, RetrievalSettings, build_index
-from hashfed.retrieval.protocol import TellsQueries
-from hashfed.retrieval.settings import Method
-
-WITHOUT_LOOKUP: tuple[Method, ...] = ("full", "random", "frequency")
-"""Methods that score no row for a client."""
-SCORES_ALL: tuple[Method, ...] = ("exact", "query-centroids", "query-codes", "product-codes")
-"""Methods that score every row against each vector that the keys tell."""
-ROWS_PER_CELL = 4
-"""Enough rows for every cell of a typical index to have one."""
-LEAST_ROWS = 256
-"""Of a typical index without cells."""
+from hashfed.retrieval import Encoder, Index, NoEncoder, build_index
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class Hashing:
     @property
     def asked(self) -> bool:
         """Whether the client sends keys, or a sketch."""
-        return not isinstance(self.encoder, NoEncoder) or len(self.sketch) > 0
+        return self.encoder.kind != NoEncoder.kind or len(self.sketch) > 0
 
 
 def first_hashing(
@@ -59,14 +48,14 @@ def first_hashing(
 ) -> Hashing:
     """Encoder and keys of a client with ``sentences`` in round 1, as ``play_round`` sends them."""
     sketching = sketcher(config)
-    if sends_everything(config) or (isinstance(index.encoder, NoEncoder) and sketching is None):
+    if sends_everything(config) or (sketching is None and not config.retrieval.asks_keys):
         return Hashing(NoEncoder(), {})
     declared = Declare(1, sentences.own_rows().astype(np.int32), 1)
     welcome = server_side.welcome(parameters, index, declared)
     sent = expand(compress_welcome(welcome, config.compression.rows))
     keys = client_side.hash_queries(model, sent, declared.own, sentences, sketching)
     points = len(server_side.points_of(index, keys, planes_plan(config))) if sends_planes(config) else 0
-    return Hashing(index.encoder, keys.keys, keys.sketch, points, _scored(config, index, keys))
+    return Hashing(index.encoder, keys.keys, keys.sketch, points, index.scored(keys.keys))
 
 
 def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
@@ -78,7 +67,7 @@ def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
     Args:
         config: its method and the length of a row.
         predictions: queries of the client.
-        rows: of the index, at most ``typical_rows``: what travels depends on no more.
+        rows: of the index, at most ``RetrievalSettings.typical_rows``: what travels depends on no more.
 
     Raises:
         HashfedError: where the method's library is missing.
@@ -97,19 +86,4 @@ def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
     sketch = {} if sketching is None else sketching.encode(queries)
     keys = ClientKeys(1, dict(index.encoder.encode(queries)), dict(sketch))
     points = len(server_side.points_of(index, keys, planes_plan(config))) if sends_planes(config) else 0
-    return Hashing(index.encoder, keys.keys, keys.sketch, points, _scored(config, index, keys))
-
-
-def _scored(config: Config, index: Index, keys: ClientKeys) -> int | None:
-    """As ``Hashing.scored``."""
-    method = config.retrieval.method
-    if method in WITHOUT_LOOKUP:
-        return 0
-    if method in SCORES_ALL and isinstance(index, TellsQueries):
-        return len(index.queries(keys.keys)[0])
-    return None
-
-
-def typical_rows(settings: RetrievalSettings) -> int:
-    """Rows with which an index has as large an encoder as with more."""
-    return ROWS_PER_CELL * settings.cells if settings.method == "cells" else LEAST_ROWS
+    return Hashing(index.encoder, keys.keys, keys.sketch, points, index.scored(keys.keys))

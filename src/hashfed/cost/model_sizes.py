@@ -1,30 +1,12 @@
 """Sizes of a model from its configuration: parameters by shape, and floats of a forward pass."""
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from hashfed.cost.trial import trial_floats
 from hashfed.models import Model
 from hashfed.randomness import stream
-
-
-@runtime_checkable
-class SaysActivations(Protocol):
-    """A model that knows what its forward pass holds."""
-
-    def activation_floats(self, positions: int, sentences: int, length: int, backward: bool) -> int:
-        """Most floats held at once, parameters and rows left out.
-
-        Args:
-            positions: p, predicted ones.
-            sentences: s.
-            length: T, positions of each sentence.
-            backward: whether intermediate results are kept for a backward pass.
-
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -58,9 +40,15 @@ class ModelSizes:
         return sum(int(np.prod(shape)) for shape in self.body.values())
 
     def activation_floats(self, positions: int, sentences: int, length: int, backward: bool) -> int:
-        """As ``SaysActivations``; of a model that does not say, on a trial run."""
-        if isinstance(self.model, SaysActivations):
-            return self.model.activation_floats(positions, sentences, length, backward)
+        """Most floats that a forward pass holds at once, parameters and rows left out, as on a trial run.
+
+        Args:
+            positions: p, predicted ones.
+            sentences: s.
+            length: T, positions of each sentence.
+            backward: whether intermediate results are kept for a backward pass.
+
+        """
         key = positions, sentences, length, backward
         if key not in self._found:
             self._found[key] = trial_floats(self.model, self.body, *key)

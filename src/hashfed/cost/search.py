@@ -6,7 +6,7 @@ from typing import Any
 
 from hashfed.config import Config, ModelSettings
 from hashfed.cost.estimate import ClientCost, estimate
-from hashfed.cost.keys import Hashing, typical_hashing, typical_rows
+from hashfed.cost.keys import Hashing, typical_hashing
 from hashfed.cost.model_sizes import ModelSizes
 from hashfed.cost.variants import (
     at_budget,
@@ -92,7 +92,7 @@ class Search:
         if config.model not in self._sizes:
             self._sizes[config.model] = ModelSizes.of(build_model(config))
         workload = draw_workload(config, self.client, size)
-        rows = min(size, typical_rows(config.retrieval))
+        rows = min(size, config.retrieval.typical_rows)
         points = (config.selection.points, config.selection.planes) if sends_planes(config) else ()
         asked = sends_everything(config), config.retrieval, points
         key = *asked, config.model.embedding, workload.predictions, rows

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashfed.cost.keys import Hashing
-from hashfed.federated.slices import FLOAT, ID, bucket_slice, filled_buckets, hash_tables
+from hashfed.federated.slices import FLOAT, ID, bucket_slice, filled_buckets
 from hashfed.retrieval import Index
-from hashfed.retrieval.simhash_encoder import SimHashEncoder
+from hashfed.retrieval.method import BucketShape
 
 
 @dataclass(frozen=True)
@@ -28,25 +28,24 @@ class BucketTraffic:
 
 def known_buckets(index: Index, hashing: Hashing) -> BucketTraffic:
     """Exactly what a client with these keys fetches of this index."""
-    tables = hash_tables(index)
-    if tables is None or not hashing.asked:
+    if index.buckets is None or not hashing.asked:
         return BucketTraffic(0, 0, 0)
+    tables = index.buckets.tables
     filled, _ = filled_buckets(tables)
     wanted = np.intersect1d(filled, hashing.keys["buckets"])
     distinct = {bucket_slice(tables, key) for key in wanted.tolist()}
     return BucketTraffic(len(filled), len(distinct), sum(len(data) for data in distinct))
 
 
-def typical_buckets(hashing: Hashing, size: int) -> BucketTraffic:
-    """The same for an index that nobody has built: ``size`` rows thrown uniformly into the buckets.
+def typical_buckets(shape: BucketShape | None, hashing: Hashing, size: int) -> BucketTraffic:
+    """The same for an index that nobody has built: ``size`` rows thrown uniformly into buckets of this shape.
 
     A bucket is expected to hold n / 2^K rows, and to be empty with chance (1 − 2^−K)^n. Real rows crowd:
     buckets that queries fall into hold more.
     """
-    encoder = hashing.encoder
-    if not isinstance(encoder, SimHashEncoder):
+    if shape is None or not hashing.asked:
         return BucketTraffic(0, 0, 0)
-    bits, tables = encoder.simhash.bits, encoder.simhash.tables
+    bits, tables = shape.bits, shape.tables
     share = 2.0**-bits
     held = 1 - (1 - share) ** size
     wanted = len(hashing.keys["buckets"])

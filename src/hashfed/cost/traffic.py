@@ -145,7 +145,8 @@ def _manifest(
     buckets: BucketTraffic,
 ) -> Manifest:
     encoder, many = hashing.encoder, buckets.filled
-    several = config.retrieval.norm_ranges if hashing.asked else 1
+    shape = config.retrieval.bucket_shape if hashing.asked else None
+    several = 1 if shape is None else shape.ranges
     return Manifest(
         PROBED_ROUND,
         width,

@@ -6,7 +6,6 @@ from hashfed.config import Config
 from hashfed.cost.budgets import Budget, budget_settings
 from hashfed.data import SPECIAL
 from hashfed.engines.budget import device_budget, sends_everything, sends_planes
-from hashfed.retrieval import RetrievalSettings
 
 UNCAPPED = {"max_rows": None, "max_bytes": None}
 """Selection settings that limit the budget further."""
@@ -15,17 +14,16 @@ UNCAPPED = {"max_rows": None, "max_bytes": None}
 def at_budget(config: Config, budget: Budget, capped: bool = True) -> Config:
     """The configuration at another budget; 1 means all rows.
 
-    A fraction of the rows stands instead of ``selection.extra``, if that is set. Method ``full`` sends all
-    rows at any budget: a smaller one is that of the default method. ``capped``: ``max_rows`` and
+    A fraction of the rows stands instead of ``selection.extra``, if that is set. A method that sends all
+    rows whatever the budget gives way to the default one. ``capped``: ``max_rows`` and
     ``max_bytes`` go on to hold.
     """
     caps = {} if capped and budget != 1 else UNCAPPED
     changes: dict[str, object] = {
         "selection": config.selection.model_copy(update=budget_settings(budget) | caps),
     }
-    if config.retrieval.method == "full" and budget != 1:
-        method = RetrievalSettings().method
-        changes["retrieval"] = config.retrieval.model_copy(update={"method": method})
+    if config.retrieval.sends_all and budget != 1:
+        changes["retrieval"] = Config.model_fields["retrieval"].default
     return config.model_copy(update=changes)
 
 
@@ -51,10 +49,8 @@ def with_width(config: Config, width: int) -> Config:
 
 
 def width_step(config: Config) -> int:
-    """What an embedding width must be a multiple of: the heads, and the parts of product codes."""
-    retrieval = config.retrieval
-    parts = retrieval.method == "product-codes" and retrieval.quantizer == "product"
-    return math.lcm(config.model.heads, retrieval.subspaces if parts else 1)
+    """What an embedding width must be a multiple of: the heads, and what the retrieval asks."""
+    return math.lcm(config.model.heads, config.retrieval.width_step)
 
 
 def held_rows(config: Config, size: int, own: int) -> tuple[int, int]:

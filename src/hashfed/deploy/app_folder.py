@@ -1,14 +1,13 @@
 """A configuration as a Flower App folder, and back from the run configuration that Flower hands to apps."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import tomli_w
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hashfed.config import Config, make_config
+from hashfed.config import Config, make_config, setting_fields
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 
@@ -33,10 +32,11 @@ flwr run . --stream -c "rounds=5 client.learning_rate=0.1"
 flwr run . -c "output='/srv/runs/first' evaluation.sentences='none'"
 ```
 
-`none` is no value. Give `output` an absolute path: the ServerApp runs in a folder of Flower's. The same
-`output` again resumes the run that is kept there. Every SuperNode needs a node configuration that says whose
-data it holds, such as `--node-config 'texts="/home/ann/texts" client="ann"'` or
-`--node-config 'partition-id=0 num-partitions=4'`.
+`none` is no value. Another retrieval method has other settings: write them in the table
+`[tool.flwr.app.config.retrieval]`. Give `output` an absolute path: the ServerApp runs in a folder of
+Flower's. The same `output` again resumes the run that is kept there. Every SuperNode needs a node
+configuration that says whose data it holds, such as `--node-config 'texts="/home/ann/texts" client="ann"'`
+or `--node-config 'partition-id=0 num-partitions=4'`.
 
 `hashfed serve` and `hashfed join` do all of this with one command each; with `--show-commands` they print the
 commands of Flower instead.
@@ -92,7 +92,7 @@ def config_of(run_config: Mapping[str, Any]) -> Config:
         HashfedError: one line naming the field, the value and what is allowed.
 
     """
-    fields = dict(_fields(Config))
+    fields = dict(setting_fields())
     tree: dict[str, Any] = {}
     for name, value in run_config.items():
         *groups, last = name.split(".")
@@ -108,7 +108,7 @@ def config_of(run_config: Mapping[str, Any]) -> Config:
 def _to_toml(config: Config) -> dict[str, Any]:
     """The settings as nested tables; what Flower or TOML would change on the way is refused."""
     tree = config.model_dump(mode="json")
-    for name, field in _fields(Config):
+    for name, field in setting_fields(config):
         *groups, last = name.split(".")
         at = tree
         for group in groups:
@@ -121,16 +121,6 @@ def _to_toml(config: Config) -> dict[str, Any]:
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise HashfedError(f"{name} = {value}: Flower carries whole numbers below 2^63")
     return tree
-
-
-def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """All settings by dotted name."""
-    for name, field in model.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _fields(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name, field
 
 
 def _may_be_none(field: FieldInfo) -> bool:

@@ -7,7 +7,6 @@ from hashfed.federated.server import PlanesPlan, client_budget
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.retrieval import device_rows
 from hashfed.retrieval.corrections import uses_planes, uses_sketch
-from hashfed.retrieval.delivery import WITHOUT_PRIOR
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 
 
@@ -16,7 +15,7 @@ def sends_everything(config: Config) -> bool:
     selection = config.selection
     everything = selection.budget == 1 and selection.extra is None
     unlimited = everything and selection.max_rows is None and selection.max_bytes is None
-    return config.retrieval.method == "full" or unlimited
+    return config.retrieval.sends_all or unlimited
 
 
 def clients_declare(config: Config) -> bool:
@@ -26,7 +25,7 @@ def clients_declare(config: Config) -> bool:
 
 def sends_counts(config: Config) -> bool:
     """Whether clients that select by themselves need the counts that the index is built of."""
-    return not sends_everything(config) and config.retrieval.method not in WITHOUT_PRIOR
+    return not sends_everything(config) and config.retrieval.uses_counts
 
 
 def device_budget(config: Config, size: int, own: int | None = None) -> int:
@@ -63,5 +62,5 @@ def sketcher(config: Config) -> QueryCentroidsEncoder | None:
     """Makes the centroids that a client sends for the planes alone; None where it sends none."""
     if sends_everything(config) or not uses_sketch(config.retrieval, config.selection):
         return None
-    codes = RotatedCodes(config.model.embedding, config.retrieval.code_bits, config.seed)
+    codes = RotatedCodes(config.model.embedding, config.selection.sketch_bits, config.seed)
     return QueryCentroidsEncoder(codes, config.selection.planes)

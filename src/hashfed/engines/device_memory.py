@@ -207,10 +207,7 @@ def _train_toy(config: Config) -> None:
     ids = np.arange(2, 8, dtype=np.int32)[None]
     sentences = Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
     # The smallest index: the server's tables must not count into the client's baseline.
-    smallest = config.retrieval.model_copy(
-        update={"bits": 1, "tables": 1, "subspaces": 1, "faiss_factory": "Flat"}
-    )
-    index = build_index(parameters.rows, smallest, np.ones(8), 0)
+    index = build_index(parameters.rows, config.retrieval.smallest(), np.ones(8), 0)
     own = sentences.own_rows().astype(np.int32)
     welcome = server_side.welcome(parameters, index, Declare(1, own, len(parameters.rows)))
     client_side.hash_queries(model, welcome, own, sentences)

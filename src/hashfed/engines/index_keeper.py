@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from hashfed.retrieval import Index, RetrievalSettings, build_index
-from hashfed.retrieval.protocol import Refreshable
 
 MOST_MOVED = 0.5
 """Above this share of moved rows the index is built anew: gathering them costs more than it spares (at 80%
@@ -57,7 +56,7 @@ class IndexKeeper:
         prior = self.prior if isinstance(self.prior, np.ndarray) else self.prior.numpy().copy()
         if self._last is not None and self._last[0] < built and self._followed and self.changed is not None:
             last, index = self._last
-            if isinstance(index, Refreshable) and index.exact_refresh:
+            if index.exact_refresh:
                 # That index is of the rows before round ``last``; the end of this round moved some of them.
                 moved = self.changed.numpy() >= last
                 if np.count_nonzero(moved) <= MOST_MOVED * len(moved):

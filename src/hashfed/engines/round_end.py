@@ -9,7 +9,6 @@ from hashfed.engines.state import ServerState
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Update
 from hashfed.federated.sums import UpdateSum, accept_update
-from hashfed.retrieval.evidence import PRECISIONS
 from hashfed.retrieval.planes import Tail
 
 
@@ -31,7 +30,7 @@ class RoundEnd:
 
     def __post_init__(self) -> None:
         uniform = self.config.server.weighting == "uniform"
-        precision = PRECISIONS[self.config.retrieval.precision]
+        precision = self.config.retrieval.pass_type
         self._sum = UpdateSum(self.state.parameters.rows, uniform, precision)
 
     def accept(self, update: Update, tail: Tail | None) -> Update:

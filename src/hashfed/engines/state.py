@@ -70,7 +70,7 @@ class ServerState:
         """
         check_memory(model, size, config)
         parameters = model.init(size, stream(config.seed, "init"))
-        counts = torch.zeros(size, dtype=torch.float64) if config.retrieval.counts == "declared" else None
+        counts = torch.zeros(size, dtype=torch.float64) if config.retrieval.counts_declared else None
         return cls(
             round=0,
             parameters=parameters,
@@ -78,7 +78,7 @@ class ServerState:
             shares=RowShares(np.zeros(size)),
             declared=counts,
             prior=None if counts is None else counts.clone(),
-            indexed=parameters.rows.clone() if config.retrieval.refresh > 1 else None,
+            indexed=parameters.rows.clone() if config.retrieval.rebuilt_every > 1 else None,
             changed=torch.zeros(size, dtype=torch.int64),
             residuals={} if config.compression.error_feedback else None,
             used={} if config.compression.error_feedback else None,

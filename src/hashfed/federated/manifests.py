@@ -12,8 +12,9 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import DIGEST, Manifest
-from hashfed.retrieval import EncoderShape, NoEncoder, RetrievalSettings, encoder_shape
+from hashfed.retrieval import EncoderShape, NoEncoder, RetrievalSettings
 from hashfed.retrieval.checks import Expected, check_arrays
+from hashfed.retrieval.method import BucketShape
 
 HEADER = 4096
 """Bytes that are more than enough for the numbers of a manifest, as text."""
@@ -45,9 +46,8 @@ class ManifestShape:
     @property
     def buckets(self) -> int:
         """The most buckets that can hold rows: all, or one for each row and table; 0 without hashing."""
-        if not self._hashes:
-            return 0
-        return min(self._tables << self._bits, self.size * self._tables)
+        shape = self._shape
+        return 0 if shape is None else min(shape.tables << shape.bits, self.size * shape.tables)
 
     @property
     def most_bytes(self) -> int:
@@ -76,23 +76,15 @@ class ManifestShape:
             raise HashfedError(f"manifest of round {round}: {error}") from None
 
     @property
-    def _hashes(self) -> bool:
-        return self.retrieval is not None and self.retrieval.method in ("simhash-union", "simhash-collisions")
-
-    @property
-    def _bits(self) -> int:
-        return 0 if self.retrieval is None else self.retrieval.bits
-
-    @property
-    def _tables(self) -> int:
-        return 0 if self.retrieval is None else self.retrieval.tables
+    def _shape(self) -> BucketShape | None:
+        return None if self.retrieval is None else self.retrieval.bucket_shape
 
     @property
     def encoder(self) -> EncoderShape:
         """Of the run."""
         if self.retrieval is None:
             return EncoderShape(NoEncoder.kind)
-        return encoder_shape(self.retrieval, self.width, self.seed)
+        return self.retrieval.encoder_shape(self.width, self.seed)
 
     def _arrays(self, buckets: int) -> dict[str, Expected]:
         """All arrays of a manifest with so many buckets."""
@@ -107,10 +99,9 @@ class ManifestShape:
         if self.counts:
             arrays["prior"] = (np.int32, np.float64), (n,)
         arrays |= {f"encoder.{name}": expected for name, expected in self.encoder.arrays.items()}
-        if self.retrieval is not None and self._hashes:
-            ranges = self.retrieval.norm_ranges
-            if ranges > 1:
-                arrays["ranges"], arrays["limits"] = ((np.uint8,), (n,)), ((np.float64,), (ranges,))
+        if self._shape is not None and self._shape.ranges > 1:
+            arrays["ranges"] = (np.uint8,), (n,)
+            arrays["limits"] = (np.float64,), (self._shape.ranges,)
         return arrays
 
     def _check_numbers(self, manifest: Manifest) -> None:
@@ -127,19 +118,19 @@ class ManifestShape:
                 raise HashfedError("limits: must ascend from 0 or more")
             if (ranges >= len(limits)).any():
                 raise HashfedError(f"ranges: must be from 0 to {len(limits) - 1}")
-        if self._hashes:
-            self._check_buckets(manifest.buckets, manifest.bucket_rows)
+        if self._shape is not None:
+            self._check_buckets(self._shape, manifest.buckets, manifest.bucket_rows)
 
-    def _check_buckets(self, buckets: np.ndarray, held: np.ndarray) -> None:
+    def _check_buckets(self, shape: BucketShape, buckets: np.ndarray, held: np.ndarray) -> None:
         """Each row is in one bucket of each table, so the slices of a client are not longer than that."""
-        total = self._tables << self._bits
+        total = shape.tables << shape.bits
         if (buckets[1:] <= buckets[:-1]).any():
             raise HashfedError("buckets must ascend without repetition")
         if len(buckets) and (buckets[0] < 0 or buckets[-1] >= total):
             raise HashfedError(f"buckets from {buckets[0]} to {buckets[-1]}: must be from 0 to {total - 1}")
         if len(held) and (held.min() < 1 or held.max() > self.size):
             raise HashfedError(f"a bucket must hold 1 to {self.size} rows")
-        sums = np.bincount(buckets >> self._bits, held, self._tables)
+        sums = np.bincount(buckets >> shape.bits, held, shape.tables)
         if (sums != self.size).any():
             table = int(np.flatnonzero(sums != self.size)[0])
             raise HashfedError(f"bucket_rows: {sums[table]:.0f} rows in table {table}: must be {self.size}")

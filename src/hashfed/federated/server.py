@@ -10,8 +10,8 @@ from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Welcom
 from hashfed.models import Parameters
 from hashfed.retrieval import Candidates, Index, Selection, SelectionSettings, device_rows, sample, select
 from hashfed.retrieval.planes import Planes, Tail, make_planes, tail_points
-from hashfed.retrieval.protocol import Powers, TellsQueries
-from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, read_centroids
+from hashfed.retrieval.protocol import Powers
+from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 
 
 @dataclass(frozen=True)
@@ -156,9 +156,8 @@ def points_of(index: Index, keys: ClientKeys, plan: PlanesPlan) -> torch.Tensor:
     """
     counts: np.ndarray | None
     if plan.sketcher is not None:
-        queries, counts = read_centroids(plan.sketcher.codes, keys.sketch)
+        queries, counts = plan.sketcher.decode(keys.sketch)
     else:
-        assert isinstance(index, TellsQueries), "the configuration was checked"
         queries, counts = index.queries(keys.keys)
     return tail_points(queries, counts, plan.count, plan.seed)
 

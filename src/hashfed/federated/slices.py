@@ -17,15 +17,11 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import DIGEST, Manifest, unpack_counts
-from hashfed.hashing.tables import count_members
+from hashfed.hashing.tables import HashTables, count_members
 from hashfed.models import Parameters
-from hashfed.retrieval import Candidates, Index, Keys, RetrievalSettings, make_encoder
-from hashfed.retrieval.frequency import FrequencyIndex
-from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
-from hashfed.retrieval.simhash_encoder import SimHashEncoder
-from hashfed.retrieval.simhash_scores import RangeScale, frequency_weight, most_collisions, union_of_buckets
-from hashfed.retrieval.simhash_tables import SimHashTables
-from hashfed.retrieval.simhash_union import SimHashUnionIndex
+from hashfed.retrieval import Candidates, Index, Keys, NoEncoder, RetrievalSettings, make_encoder
+from hashfed.retrieval.method import Published
+from hashfed.retrieval.range_scale import RangeScale
 
 FLOAT, ID = np.dtype("<f4"), np.dtype("<i4")
 
@@ -73,7 +69,7 @@ def make_slices(
 
     Args:
         parameters: the model before this round.
-        index: over its rows; a SimHash index has bucket slices, one that asks for no keys has none.
+        index: over its rows; one with buckets has slices of them, one that asks for no keys has none.
         prior: (n,) public counts as they travel (``pack_counts``), or None where clients need none.
         round: its number.
 
@@ -81,9 +77,8 @@ def make_slices(
         HashfedError: where the index needs keys and has no buckets.
 
     """
-    tables = hash_tables(index)
-    encoder = index.encoder
-    if tables is None and encoder.kind != "none":
+    hashed, encoder = index.buckets, index.encoder
+    if hashed is None and encoder.kind != NoEncoder.kind:
         raise HashfedError(f"pre-generated slices: an index with encoder {encoder.kind} has none")
     slices: dict[str, bytes] = {}
 
@@ -97,8 +92,8 @@ def make_slices(
 
     rows = parameters.rows.cpu()
     row_addresses = addresses(_row_slices(rows), len(rows))
+    tables, scale = (None, None) if hashed is None else (hashed.tables, hashed.scale)
     buckets, held = filled_buckets(tables)
-    scale = None if tables is None else tables.scale
     manifest = Manifest(
         round,
         rows.shape[1],
@@ -117,16 +112,11 @@ def make_slices(
     return manifest, slices
 
 
-def hash_tables(index: Index) -> SimHashTables | None:
-    """The tables of a SimHash index; None for another."""
-    return index.tables if isinstance(index, SimHashUnionIndex | SimHashCollisionsIndex) else None
-
-
-def filled_buckets(tables: SimHashTables | None) -> tuple[np.ndarray, np.ndarray]:
+def filled_buckets(tables: HashTables | None) -> tuple[np.ndarray, np.ndarray]:
     """Keys (b,) int32, ascending, of the buckets that hold rows, and how many rows each holds, (b,) int32."""
     if tables is None:
         return np.empty(0, np.int32), np.empty(0, np.int32)
-    held = np.diff(tables.tables.starts)
+    held = np.diff(tables.starts)
     keys = np.flatnonzero(held)
     return keys.astype(np.int32), held[keys].astype(np.int32)
 
@@ -136,15 +126,15 @@ def _row_slices(rows: torch.Tensor) -> Iterator[bytes]:
         yield row.astype(FLOAT, copy=False).tobytes()
 
 
-def _bucket_slices(tables: SimHashTables | None, buckets: np.ndarray) -> Iterator[bytes]:
+def _bucket_slices(tables: HashTables | None, buckets: np.ndarray) -> Iterator[bytes]:
     if tables is not None:
         for key in buckets.tolist():
             yield bucket_slice(tables, key)
 
 
-def bucket_slice(tables: SimHashTables, key: int) -> bytes:
+def bucket_slice(tables: HashTables, key: int) -> bytes:
     """The slice of one bucket."""
-    return tables.tables.bucket(key).astype(ID, copy=False).tobytes()
+    return tables.bucket(key).astype(ID, copy=False).tobytes()
 
 
 # The client's side
@@ -186,13 +176,6 @@ def find_candidates(
 
     """
     size = len(manifest.row_addresses)
-    if settings.method == "random":
-        return Candidates.none()
-    if settings.method == "frequency":
-        return FrequencyIndex(np.asarray(_prior(manifest), np.float64)).lookup(keys)
-    encoder = make_encoder(manifest.encoder, manifest.encoder_numbers | manifest.encoder_arrays)
-    if not isinstance(encoder, SimHashEncoder):
-        raise HashfedError(f"pre-generated slices: retrieval.method = {settings.method} has none")
     filled = manifest.buckets[_places(manifest, keys)]
     members = np.frombuffer(b"".join(slices), ID)
     lengths = np.array([len(data) // ID.itemsize for data in slices], np.int64)
@@ -205,13 +188,16 @@ def find_candidates(
         # Buckets without rows have no slice, and hit nobody.
         return count_members(members, lengths, counts[np.isin(buckets, filled)], size)
 
-    if settings.method == "simhash-union":
-        return union_of_buckets(encoder, keys, count)
+    encoder = make_encoder(manifest.encoder, manifest.encoder_numbers | manifest.encoder_arrays)
     scale = None
     if manifest.ranges is not None and manifest.limits is not None:
         scale = RangeScale(manifest.ranges, manifest.limits)
-    weight = frequency_weight(_prior(manifest), settings.prior)
-    return most_collisions(encoder, keys, count, scale, weight)
+    if settings.uses_counts and manifest.prior is None:
+        raise HashfedError(
+            f"manifest of round {manifest.round}: without the label counts that the method needs"
+        )
+    prior = np.zeros(size) if manifest.prior is None else unpack_counts(manifest.prior)
+    return settings.find(keys, Published(encoder, count, scale, prior))
 
 
 def addresses_in(manifest: Manifest) -> set[str]:
@@ -225,11 +211,3 @@ def _places(manifest: Manifest, keys: Mapping[str, np.ndarray]) -> np.ndarray:
     if "buckets" not in keys:
         return np.empty(0, np.int64)
     return np.flatnonzero(np.isin(manifest.buckets, keys["buckets"]))
-
-
-def _prior(manifest: Manifest) -> np.ndarray:
-    if manifest.prior is None:
-        raise HashfedError(
-            f"manifest of round {manifest.round}: without the label counts that the method needs"
-        )
-    return unpack_counts(manifest.prior)

@@ -217,8 +217,3 @@ def check_size(bits: int, tables: int) -> None:
         raise HashfedError(
             f"retrieval.bits × retrieval.tables = {bits * tables}: K·L must be at most {MAX_PROJECTIONS}"
         )
-
-
-def collision_probability(angle: np.ndarray, bits: int) -> np.ndarray:
-    """Chance that two vectors at ``angle`` (radians) share a bucket: (1 − θ/π)^K (definition 1)."""
-    return np.asarray((1.0 - np.asarray(angle) / np.pi) ** bits)

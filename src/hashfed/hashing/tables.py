@@ -135,10 +135,6 @@ class HashTables:
         """Bytes of codes and lists, the lists also where none are made yet."""
         return self.codes.nbytes + 4 * self.codes.size + 8 * ((len(self.codes) << self.bits) + 1)
 
-    def keys(self, codes: np.ndarray) -> np.ndarray:
-        """Keys (count, L), int32, of queries with bucket numbers ``codes`` (count, L)."""
-        return bucket_keys(codes, 1 << self.bits)
-
     def bucket(self, key: int) -> np.ndarray:
         """The row ids in one bucket, ascending."""
         return self.members[self.starts[key] : self.starts[key + 1]]

@@ -8,8 +8,7 @@ A row beyond the fitted largest norm (it may grow before the next fit) is shorte
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -270,29 +269,3 @@ def _fit_whiten(rows: torch.Tensor) -> Whiten:
     roots = (values.clamp(min=0.0) + RIDGE * variance).sqrt()
     root, inverse = (vectors * roots) @ vectors.T, (vectors / roots) @ vectors.T
     return Whiten(mean, inverse, root.float())
-
-
-CLASSES: dict[str, type[Transform]] = {
-    cls.kind: cls for cls in (NoTransform, Center, SimpleLSH, SignALSH, Whiten)
-}
-"""By name."""
-
-
-def transform_state(transform: Transform) -> dict[str, torch.Tensor]:
-    """What was fitted, by attribute, to be saved."""
-    return {field.name: torch.as_tensor(getattr(transform, field.name)) for field in fields(transform)}
-
-
-def restore_transform(kind: TransformKind, state: Mapping[str, torch.Tensor]) -> Transform:
-    """The transform whose ``transform_state`` this is.
-
-    Raises:
-        HashfedError: where it is the state of another kind.
-
-    """
-    values = {name: value.numpy() if name == "limits" else value for name, value in state.items()}
-    try:
-        return CLASSES[kind](**values)
-    except TypeError:
-        names = ", ".join(sorted(state)) or "nothing"
-        raise HashfedError(f"transform {kind}: cannot be made of {names}") from None

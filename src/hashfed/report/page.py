@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashfed.config import Config, DataSettings, EvaluationSettings, differences, identity
+from hashfed.config import Config, DataSettings, EvaluationSettings, differences, identity, leaves
 from hashfed.errors import HashfedError
 from hashfed.report.curves import (
     ACCURACY,
@@ -260,7 +260,8 @@ def setting_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def _setting_value(entry: Entry, name: str) -> str:
     unused = entry.result.method == "full" and name.startswith(("retrieval.", "selection."))
-    return NONE if unused and name != "retrieval.method" else shown(setting(entry.config, name))
+    found = dict(leaves(entry.config))
+    return NONE if name not in found or (unused and name != "retrieval.method") else shown(found[name])
 
 
 def reference(entry: Entry, entries: Sequence[Entry]) -> Entry | None:

@@ -1,14 +1,15 @@
-"""Which rows to send: encoders and indexes behind one protocol, and the budgeted selection."""
+"""Which rows to send: methods behind one base class, and the budgeted selection."""
 
-from hashfed.retrieval.encoder_shapes import EncoderShape, encoder_shape
-from hashfed.retrieval.index_file import load_index, save_index
+from hashfed.retrieval.encoder_shape import EncoderShape
+from hashfed.retrieval.method import RetrievalSettings
 from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys, NoEncoder
-from hashfed.retrieval.registry import METHODS, build_index, make_encoder
+from hashfed.retrieval.registry import BY_METHOD, METHODS, build_index, make_encoder, retrieval_settings
 from hashfed.retrieval.sample import sample
 from hashfed.retrieval.select import Selection, budget_rows, device_rows, select
-from hashfed.retrieval.settings import RetrievalSettings, SelectionSettings
+from hashfed.retrieval.settings import SelectionSettings
 
 __all__ = [
+    "BY_METHOD",
     "METHODS",
     "Candidates",
     "Encoder",
@@ -22,10 +23,8 @@ __all__ = [
     "budget_rows",
     "build_index",
     "device_rows",
-    "encoder_shape",
-    "load_index",
     "make_encoder",
+    "retrieval_settings",
     "sample",
-    "save_index",
     "select",
 ]

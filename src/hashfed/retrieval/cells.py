@@ -10,14 +10,16 @@ each row of a cell its share by public counts. A client receives C·d half-preci
 numbers and sends at most C small integers, however many queries it has.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from hashfed.errors import HashfedError
+from hashfed.retrieval.checks import Expected
+from hashfed.retrieval.encoder_shape import EncoderShape
 from hashfed.retrieval.evidence import softmax_mass, with_prior
 from hashfed.retrieval.faiss_library import (
     TRAINING_ITERATIONS,
@@ -25,16 +27,18 @@ from hashfed.retrieval.faiss_library import (
     single_threaded_faiss,
     training_vectors,
 )
-from hashfed.retrieval.protocol import Candidates, Keys
-from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.method import SmoothedSettings
+from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys
 
 METHOD = "cells"
 RESOLUTION = 256
 """Units per query in which a cell's mass is sent: an error of at most 1/512 of a query per cell."""
+ROWS_PER_CELL = 4
+"""Enough rows for every cell of a typical index to have one."""
 
 
 @dataclass(frozen=True, eq=False)
-class CellsEncoder:
+class CellsEncoder(Encoder):
     """Adds up the softmax over cells.
 
     Attributes:
@@ -66,10 +70,6 @@ class CellsEncoder:
                 )
         if not all(np.isfinite(value).all() for value in (self.centroids, self.bias, self.spread)):
             raise HashfedError("centroids, bias and spread: must be finite; the training diverged?")
-
-    def numbers(self) -> dict[str, int]:
-        """None: the arrays say all."""
-        return {}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Centroids, bias and spread."""
@@ -125,7 +125,7 @@ class CellsEncoder:
 
 
 @dataclass(frozen=True)
-class CellsIndex:
+class CellsIndex(Index):
     """Scores = the mass of a row's cell × its share of the cell's public counts, plus the prior.
 
     Attributes:
@@ -143,56 +143,51 @@ class CellsIndex:
     prior: np.ndarray
     strength: float
 
-    @classmethod
-    def build(
-        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-    ) -> "CellsIndex":
-        """Cluster ``rows`` (n, d) into at most ``settings.cells`` cells; ``prior`` (n,) are public counts.
-
-        Raises:
-            HashfedError: where FAISS is missing or the rows are too large for float16.
-
-        """
-        data = training_vectors(rows)
-        cell = _nearest(data, min(settings.cells, len(data)), faiss_seed(seed, METHOD))
-        # Cells that no row chose are left out.
-        return cls._of_cells(rows, np.unique(cell, return_inverse=True)[1], settings, prior)
-
-    @classmethod
-    def _of_cells(
-        cls, rows: torch.Tensor, cell: np.ndarray, settings: RetrievalSettings, prior: np.ndarray
-    ) -> "CellsIndex":
-        """The index with each row's ``cell`` (n,) int64 given."""
-        encoder = _encoder(rows, cell)
-        weight = np.asarray(prior, np.float64) + 1.0
-        share = weight / np.bincount(cell, weight)[cell]
-        return cls(encoder, cell.astype(np.int16), share, prior, settings.prior_strength)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Each row's cell, to be saved: all else follows from it."""
-        return {"cell": torch.from_numpy(self.cell)}
-
-    @classmethod
-    def restore(
-        cls,
-        rows: torch.Tensor,
-        settings: RetrievalSettings,
-        prior: np.ndarray,
-        seed: int,
-        state: Mapping[str, torch.Tensor],
-    ) -> "CellsIndex":
-        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
-        cell = state["cell"].numpy().astype(np.int64)
-        if cell.shape != (len(rows),) or cell.min() < 0:
-            raise ValueError(f"cells of shape {cell.shape}")
-        return cls._of_cells(rows, cell, settings, prior)
-
     def lookup(self, keys: Keys) -> Candidates:
         """The rows of the cells with mass, and those that the prior knows."""
         cells, units = self.encoder.check(keys)
         mass = np.zeros(len(self.encoder.bias))
         mass[cells] = units / RESOLUTION
         return Candidates.positive(with_prior(mass[self.cell] * self.share, self.prior, self.strength))
+
+
+class CellsSettings(SmoothedSettings):
+    """The same mass, estimated from k-means cells of the rows."""
+
+    method: Literal["cells"] = "cells"
+    cells: int = Field(256, ge=1, le=16384)
+    """K-means cells of the rows."""
+
+    encoder: ClassVar[type[Encoder]] = CellsEncoder
+
+    @property
+    def typical_rows(self) -> int:
+        """Enough for every cell to have one."""
+        return ROWS_PER_CELL * self.cells
+
+    def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> CellsIndex:
+        """Cluster ``rows`` (n, d) into at most so many cells; ``prior`` (n,) are public counts.
+
+        Raises:
+            HashfedError: where FAISS is missing or the rows are too large for float16.
+
+        """
+        data = training_vectors(rows)
+        nearest = _nearest(data, min(self.cells, len(data)), faiss_seed(seed, METHOD))
+        # Cells that no row chose are left out.
+        cell = np.unique(nearest, return_inverse=True)[1]
+        weight = np.asarray(prior, np.float64) + 1.0
+        share = weight / np.bincount(cell, weight)[cell]
+        return CellsIndex(_encoder(rows, cell), cell.astype(np.int16), share, prior, self.prior_strength)
+
+    def encoder_shape(self, dimension: int, seed: int) -> EncoderShape:
+        """At most so many cells."""
+        shapes: dict[str, Expected] = {
+            "centroids": ((np.float16,), (self.cells, dimension)),
+            "bias": ((np.float32,), (self.cells,)),
+            "spread": ((np.float32,), (self.cells,)),
+        }
+        return EncoderShape(self.encoder.kind, {}, shapes, shorter=True)
 
 
 def _nearest(data: np.ndarray, cells: int, seed: int) -> np.ndarray:

@@ -1,16 +1,8 @@
 """Which estimator of the tail goes with which retrieval settings (``selection.correction``)."""
 
-from hashfed.retrieval.settings import Method, RetrievalSettings, SelectionSettings
-
-TELLS_QUERIES: tuple[Method, ...] = (
-    "exact",
-    "faiss",
-    "hnswlib",
-    "query-centroids",
-    "query-codes",
-    "product-codes",
-)
-"""Methods whose keys say where a client's queries are (``TellsQueries``)."""
+from hashfed.retrieval.method import RetrievalSettings
+from hashfed.retrieval.registry import METHODS
+from hashfed.retrieval.settings import SelectionSettings
 
 
 def uses_planes(retrieval: RetrievalSettings, selection: SelectionSettings) -> bool:
@@ -39,9 +31,10 @@ def _planes_problem(retrieval: RetrievalSettings, selection: SelectionSettings) 
             f"needs selection.delivery on-demand, not {selection.delivery}, for the server makes planes of a "
             "client's points and draw, which it then does not know"
         )
-    if selection.points == "keys" and retrieval.method not in (*TELLS_QUERIES, "full"):
+    if selection.points == "keys" and not (retrieval.tells_queries or retrieval.sends_all):
+        able = ", ".join(name for name, method in METHODS.items() if method.tells_queries)
         return (
             f"the keys of retrieval.method {retrieval.method} say nothing of where queries are; needs "
-            f"selection.points sketch, or method {', '.join(TELLS_QUERIES)}"
+            f"selection.points sketch, or method {able}"
         )
     return None

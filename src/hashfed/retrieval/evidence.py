@@ -18,7 +18,6 @@ import torch
 
 from hashfed.errors import ClientDivergedError
 from hashfed.retrieval.protocol import Candidates, Powers
-from hashfed.retrieval.settings import RetrievalSettings
 
 CHUNK = 64
 """Most queries scored at a time."""
@@ -26,8 +25,6 @@ CHUNK_LOGITS = 1 << 25
 """Most logits held at a time (128 MiB), whatever n."""
 TILE_LOGITS = 1 << 17
 """Logits that are made, turned into exponentials and added up while they are in the cache (512 KiB)."""
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""By their names in ``RetrievalSettings.precision``."""
 PLAIN = (1e-20, 1e30)
 """Between these sums of exponentials, float32 needs no largest logit subtracted: none overflowed, and what
 underflowed is below 1e-18 of the sum."""
@@ -47,7 +44,7 @@ def softmax_mass(
         queries: (count, d) float32.
         weights: (count,), how many queries each stands for; None: one.
         keep: called with the exponentials of all queries, where they were held at one time.
-        table: (n, d) the rows in the precision of this pass (``pass_table``); None: in float32.
+        table: (n, d) the rows in the precision of this pass (``decoded.DecodedIndex``); None: in float32.
 
     Raises:
         HashfedError: where the softmax is not finite.
@@ -71,15 +68,6 @@ def softmax_mass(
     if not bool(torch.isfinite(mass.sum())):
         raise ClientDivergedError("the softmax of a client's queries is not finite: the training diverged")
     return np.asarray(mass.numpy(), np.float64)
-
-
-def pass_table(rows: torch.Tensor, settings: RetrievalSettings) -> torch.Tensor:
-    """The rows (n, d) in the precision in which all of them are multiplied; themselves for float32.
-
-    Scores become chances, and a draw with any chances is corrected for them; and whatever the planes are, the
-    correction by them has mean zero. So less precision costs a little variance.
-    """
-    return rows if settings.precision == "float32" else rows.to(PRECISIONS[settings.precision])
 
 
 def _exponentials(

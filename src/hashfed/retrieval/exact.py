@@ -5,19 +5,19 @@ not a method to deploy.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
 from hashfed.retrieval.evidence import softmax_mass
-from hashfed.retrieval.protocol import Candidates, Keys
-from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.method import IndexedSettings
+from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys
 
 
 @dataclass(frozen=True)
-class ExactEncoder:
+class ExactEncoder(Encoder):
     """Sends the queries as they are."""
 
     kind: ClassVar[str] = "exact"
@@ -26,45 +26,38 @@ class ExactEncoder:
         """``queries`` (count, d) float32."""
         return {"queries": queries.numpy()}
 
-    def numbers(self) -> dict[str, int]:
-        """No parameters."""
-        return {}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """No parameters."""
-        return {}
-
-    def flops(self, count: int) -> int:
-        """None."""
-        return 0
-
-    def most_keys(self, count: int) -> int:
-        """One for each query."""
-        return count
-
 
 @dataclass(frozen=True)
-class ExactIndex:
+class ExactIndex(Index):
     """Scores = the softmax mass that falls on a row, summed over the client's queries."""
 
     rows: torch.Tensor
     encoder: ExactEncoder = field(default_factory=ExactEncoder)
 
-    @classmethod
-    def build(
-        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-    ) -> "ExactIndex":
-        """Keeps ``rows`` (n, d) by reference."""
-        return cls(rows)
-
     def lookup(self, keys: Keys) -> Candidates:
         """All rows with their expected mass: the optimum for coverage of the softmax mass."""
-        queries = check_queries(keys, self.rows.shape[1])
-        return Candidates.positive(softmax_mass(self.rows, queries))
+        return Candidates.positive(softmax_mass(self.rows, self.queries(keys)[0]))
 
     def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
         """The queries themselves."""
         return check_queries(keys, self.rows.shape[1]), None
+
+    def scored(self, keys: Keys) -> int:
+        """The queries."""
+        return len(self.queries(keys)[0])
+
+
+class ExactSettings(IndexedSettings):
+    """Rows with the most softmax mass on the client's queries, which it sends."""
+
+    method: Literal["exact"] = "exact"
+
+    encoder: ClassVar[type[Encoder]] = ExactEncoder
+    tells_queries: ClassVar[bool] = True
+
+    def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> ExactIndex:
+        """Keeps ``rows`` (n, d) by reference."""
+        return ExactIndex(rows)
 
 
 def check_queries(keys: Keys, dimension: int) -> torch.Tensor:

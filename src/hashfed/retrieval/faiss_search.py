@@ -5,25 +5,21 @@ privacy. FAISS's own seeds are constants and it runs in one thread, so that the 
 index.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import re
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field, field_validator
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval.evidence import with_prior
-from hashfed.retrieval.exact import ExactEncoder, check_queries
 from hashfed.retrieval.faiss_library import (
     reason,
     single_threaded_faiss,
     training_vectors,
     without_warnings,
 )
-from hashfed.retrieval.neighbors import neighbor_mass
-from hashfed.retrieval.protocol import Candidates, Keys
-from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.neighbors import NeighborIndex, NeighborSettings
 
 METHOD = "faiss"
 
@@ -44,33 +40,36 @@ class FaissSearcher:
                     f"retrieval.method = faiss: FAISS cannot search ({reason(error)})"
                 ) from None
 
-    def serialized(self) -> np.ndarray:
-        """The index in FAISS's own binary format, uint8."""
-        with single_threaded_faiss(METHOD) as faiss:
-            return np.asarray(faiss.serialize_index(self._index))
-
     @property
     def index_bytes(self) -> int:
         """Bytes of the index, with the copy of the rows that some kinds keep."""
-        return len(self.serialized())
+        with single_threaded_faiss(METHOD) as faiss:
+            return len(faiss.serialize_index(self._index))
 
 
-@dataclass(frozen=True)
-class FaissIndex:
-    """Scores = softmax mass over each query's nearest rows, plus the prior."""
+class FaissSettings(NeighborSettings):
+    """The same mass, over the nearest rows that FAISS finds."""
 
-    rows: torch.Tensor
-    neighbors: int
-    search: FaissSearcher
-    prior: np.ndarray
-    strength: float
-    encoder: ExactEncoder = field(default_factory=ExactEncoder)
+    method: Literal["faiss"] = "faiss"
+    faiss_factory: str = "HNSW32"
+    """Kind of index, in FAISS's own notation, such as Flat, HNSW32 or IVF256,PQ16."""
+    faiss_probes: int = Field(16, ge=1)
+    """Lists that a query visits, where the kind has lists."""
 
+    @field_validator("faiss_factory")
     @classmethod
-    def build(
-        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-    ) -> "FaissIndex":
-        """Train the index of ``settings.faiss_factory`` on ``rows`` (n, d) and add them.
+    def _check_factory(cls, value: str) -> str:
+        # FAISS ends the process at HNSW0, and only searches fail at IVF0.
+        if re.search(r"(?<![0-9])0+(?![0-9])", value):
+            raise ValueError("no number in it may be 0")
+        return value
+
+    def smallest(self) -> Self:
+        """An index that trains nothing."""
+        return self.model_copy(update={"faiss_factory": "Flat"})
+
+    def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> NeighborIndex:
+        """Train the index of ``faiss_factory`` on ``rows`` (n, d) and add them.
 
         Raises:
             HashfedError: where FAISS is missing or refuses the factory's string for these rows.
@@ -80,7 +79,7 @@ class FaissIndex:
         size, dimension = data.shape
         with single_threaded_faiss(METHOD) as faiss:
             try:
-                index = faiss.index_factory(dimension, settings.faiss_factory, faiss.METRIC_INNER_PRODUCT)
+                index = faiss.index_factory(dimension, self.faiss_factory, faiss.METRIC_INNER_PRODUCT)
                 lists = faiss.try_extract_index_ivf(index)
                 for part in (index, lists):
                     # Codes for a search by Hamming distance, not used here, take most of the training.
@@ -92,41 +91,10 @@ class FaissIndex:
                 index.add(data)
             except RuntimeError as error:
                 raise HashfedError(
-                    f"retrieval.faiss_factory = {settings.faiss_factory}: FAISS refuses it for {size} rows "
+                    f"retrieval.faiss_factory = {self.faiss_factory}: FAISS refuses it for {size} rows "
                     f"of length {dimension} ({reason(error)})"
                 ) from None
             if lists is not None:
-                lists.nprobe = min(settings.faiss_probes, lists.nlist)
-        neighbors = min(settings.neighbors, size)
-        return cls(rows, neighbors, FaissSearcher(index, neighbors), prior, settings.prior_strength)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """FAISS's index, to be saved."""
-        return {"faiss": torch.from_numpy(self.search.serialized())}
-
-    @classmethod
-    def restore(
-        cls,
-        rows: torch.Tensor,
-        settings: RetrievalSettings,
-        prior: np.ndarray,
-        seed: int,
-        state: Mapping[str, torch.Tensor],
-    ) -> "FaissIndex":
-        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
-        with single_threaded_faiss(METHOD) as faiss:
-            index = faiss.deserialize_index(state["faiss"].numpy())
-        if (index.ntotal, index.d) != tuple(rows.shape):
-            raise ValueError(f"{index.ntotal} rows of length {index.d}")
-        neighbors = min(settings.neighbors, len(rows))
-        return cls(rows, neighbors, FaissSearcher(index, neighbors), prior, settings.prior_strength)
-
-    def lookup(self, keys: Keys) -> Candidates:
-        """The rows that are near a query, and those that the prior knows."""
-        queries = check_queries(keys, self.rows.shape[1])
-        mass = neighbor_mass(self.rows, queries, self.neighbors, self.search)
-        return Candidates.positive(with_prior(mass, self.prior, self.strength))
-
-    def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
-        """The queries themselves."""
-        return check_queries(keys, self.rows.shape[1]), None
+                lists.nprobe = min(self.faiss_probes, lists.nlist)
+        neighbors = min(self.neighbors, size)
+        return NeighborIndex(rows, neighbors, FaissSearcher(index, neighbors), prior, self.prior_strength)

@@ -4,19 +4,15 @@ Like ``exact``, the clients send their queries. The graph is built in one thread
 that the same rows give the same graph.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from hashfed.errors import HashfedError
 from hashfed.randomness import stream
-from hashfed.retrieval.evidence import with_prior
-from hashfed.retrieval.exact import ExactEncoder, check_queries
-from hashfed.retrieval.neighbors import neighbor_mass
-from hashfed.retrieval.protocol import Candidates, Keys
-from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.neighbors import NeighborIndex, NeighborSettings
 
 
 class HnswSearcher:
@@ -49,22 +45,17 @@ class HnswSearcher:
         return int(self._graph.index_file_size())
 
 
-@dataclass(frozen=True)
-class HnswlibIndex:
-    """Scores = softmax mass over each query's nearest rows, plus the prior."""
+class HnswlibSettings(NeighborSettings):
+    """The same mass, over the nearest rows that hnswlib finds."""
 
-    rows: torch.Tensor
-    neighbors: int
-    search: HnswSearcher
-    prior: np.ndarray
-    strength: float
-    encoder: ExactEncoder = field(default_factory=ExactEncoder)
+    method: Literal["hnswlib"] = "hnswlib"
+    hnsw_m: int = Field(16, ge=2, le=256)
+    """Links per row of the graph."""
+    hnsw_ef: int = Field(200, ge=1, le=10000)
+    """Rows looked at when a link or a neighbor is chosen."""
 
-    @classmethod
-    def build(
-        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-    ) -> "HnswlibIndex":
-        """A graph over ``rows`` (n, d) with ``settings.hnsw_m`` links per row.
+    def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> NeighborIndex:
+        """A graph over ``rows`` (n, d).
 
         Raises:
             HashfedError: where hnswlib is not installed.
@@ -77,24 +68,14 @@ class HnswlibIndex:
                 "retrieval.method = hnswlib: needs the package hnswlib (pip install 'hashfed[hnswlib]')"
             ) from None
         size, dimension = rows.shape
-        neighbors = min(settings.neighbors, size)
+        neighbors = min(self.neighbors, size)
         graph = hnswlib.Index(space="ip", dim=dimension)
         graph.init_index(
             size,
-            M=settings.hnsw_m,
-            ef_construction=settings.hnsw_ef,
+            M=self.hnsw_m,
+            ef_construction=self.hnsw_ef,
             random_seed=int(stream(seed, "hnswlib").integers(2**31 - 1)),
         )
         graph.add_items(rows.numpy(), np.arange(size), num_threads=1)
-        graph.set_ef(max(settings.hnsw_ef, neighbors))
-        return cls(rows, neighbors, HnswSearcher(graph, neighbors), prior, settings.prior_strength)
-
-    def lookup(self, keys: Keys) -> Candidates:
-        """The rows that are near a query, and those that the prior knows."""
-        queries = check_queries(keys, self.rows.shape[1])
-        mass = neighbor_mass(self.rows, queries, self.neighbors, self.search)
-        return Candidates.positive(with_prior(mass, self.prior, self.strength))
-
-    def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
-        """The queries themselves."""
-        return check_queries(keys, self.rows.shape[1]), None
+        graph.set_ef(max(self.hnsw_ef, neighbors))
+        return NeighborIndex(rows, neighbors, HnswSearcher(graph, neighbors), prior, self.prior_strength)

@@ -7,24 +7,23 @@ length is sent as it is. FAISS trains the codebooks on the server; a client need
 codewords, in torch. The server scores like ``query_codes`` and sees as much: one noisy query per position.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval.evidence import mass_candidates
+from hashfed.retrieval.decoded import DecodableEncoder, DecodedIndex, DecodedSettings, check_codes
+from hashfed.retrieval.encoder_shape import EncoderShape
 from hashfed.retrieval.faiss_library import (
     TRAINING_ITERATIONS,
     faiss_seed,
     single_threaded_faiss,
     training_vectors,
 )
-from hashfed.retrieval.protocol import Candidates, Keys
-from hashfed.retrieval.query_codes import check_codes
-from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.protocol import Encoder, Keys
 
 METHOD = "product-codes"
 CODEWORDS = 256
@@ -32,7 +31,7 @@ CODEWORDS = 256
 
 
 @dataclass(frozen=True, eq=False)
-class ProductCodesEncoder:
+class ProductCodesEncoder(DecodableEncoder):
     """Turns queries into codes, sorted so that they tell nothing of the order of positions.
 
     Attributes:
@@ -86,20 +85,17 @@ class ProductCodesEncoder:
         order = np.argsort(scales.numpy(), kind="stable")
         return {"codes": codes[order], "scales": scales.numpy()[order]}
 
-    def decode(self, codes: np.ndarray, scales: np.ndarray) -> torch.Tensor:
-        """The approximate queries (count, d) float32."""
+    def decode(self, keys: Keys, scale: float = 1.0) -> tuple[torch.Tensor, None]:
+        """The approximate queries."""
+        codes, scales = check_codes(self.width, keys, {"codes", "scales"})
         vectors = torch.zeros(len(codes), self.dimension)
         for position, codewords in enumerate(self._codewords()):
             vectors[:, self._columns(position)] += codewords[torch.from_numpy(codes[:, position]).long()]
-        return vectors * torch.from_numpy(scales)[:, None]
+        return vectors * torch.from_numpy(scales * np.float32(scale))[:, None], None
 
     def flops(self, count: int) -> int:
         """The product of each query's part with every codeword."""
         return 2 * count * self.codebooks.size
-
-    def most_keys(self, count: int) -> int:
-        """One for each query."""
-        return count
 
     def _codewords(self) -> list[torch.Tensor]:
         """Each codebook, (256, d / M) or (256, d), float32."""
@@ -111,31 +107,43 @@ class ProductCodesEncoder:
         return slice(None) if width == self.dimension else slice(position * width, (position + 1) * width)
 
 
-@dataclass(frozen=True)
-class ProductCodesIndex:
-    """Scores = softmax mass of the decoded queries, plus the prior."""
+class ProductCodesSettings(DecodedSettings):
+    """The same mass, estimated from queries quantized with codebooks that are trained on the rows."""
 
-    rows: torch.Tensor
-    encoder: ProductCodesEncoder
-    prior: np.ndarray
-    strength: float
-    temperature: float
+    method: Literal["product-codes"] = "product-codes"
+    quantizer: Literal["product", "residual"] = "product"
+    """Codewords of parts of a query, or codewords that add up to it."""
+    subspaces: int = Field(12, ge=1, le=256)
+    """Bytes per query: parts, which must divide the length of a row, or codewords added."""
 
-    @classmethod
-    def build(
-        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-    ) -> "ProductCodesIndex":
-        """Train codebooks on the directions of ``rows`` (n, d); the rows are kept by reference.
+    encoder: ClassVar[type[Encoder]] = ProductCodesEncoder
+
+    @property
+    def width_step(self) -> int:
+        """The parts."""
+        return self.subspaces if self.quantizer == "product" else 1
+
+    def width_problem(self, width: int) -> str | None:
+        """Where the parts do not divide it."""
+        if width % self.width_step == 0:
+            return None
+        return f"retrieval.subspaces = {self.subspaces}: must divide model.embedding = {width}"
+
+    def smallest(self) -> Self:
+        """One part."""
+        return self.model_copy(update={"subspaces": 1})
+
+    def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> DecodedIndex:
+        """Train codebooks on the directions of ``rows`` (n, d).
 
         Raises:
-            HashfedError: where FAISS is missing, or ``settings.subspaces`` does
-                not divide d.
+            HashfedError: where FAISS is missing, or ``subspaces`` does not divide d.
 
         """
         dimension = rows.shape[1]
-        if settings.quantizer == "product" and dimension % settings.subspaces:
+        if dimension % self.width_step:
             raise HashfedError(
-                f"retrieval.subspaces = {settings.subspaces}: must divide the length of the rows, {dimension}"
+                f"retrieval.subspaces = {self.subspaces}: must divide the length of the rows, {dimension}"
             )
         data = training_vectors(rows)
         unit = data / np.maximum(np.linalg.norm(data, axis=1, keepdims=True), 1e-30)
@@ -143,39 +151,17 @@ class ProductCodesIndex:
             # With as many vectors as codewords FAISS takes the vectors themselves.
             unit = np.resize(unit, (CODEWORDS, dimension))
         with single_threaded_faiss(METHOD) as faiss:
-            codebooks = _train(faiss, unit, settings, faiss_seed(seed, METHOD))
+            codebooks = _train(faiss, unit, self, faiss_seed(seed, METHOD))
         encoder = ProductCodesEncoder(dimension, codebooks.astype(np.float16))
-        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature)
+        return DecodedIndex(rows, encoder, prior, self.prior_strength, self.inverse_temperature, rows)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """The codebooks, to be saved."""
-        return {"codebooks": torch.from_numpy(self.encoder.codebooks)}
-
-    @classmethod
-    def restore(
-        cls,
-        rows: torch.Tensor,
-        settings: RetrievalSettings,
-        prior: np.ndarray,
-        seed: int,
-        state: Mapping[str, torch.Tensor],
-    ) -> "ProductCodesIndex":
-        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
-        encoder = ProductCodesEncoder(rows.shape[1], state["codebooks"].numpy())
-        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature)
-
-    def lookup(self, keys: Keys) -> Candidates:
-        """Every row, with its estimated mass."""
-        codes, scales = check_codes(self.encoder.width, keys, {"codes", "scales"})
-        queries = self.encoder.decode(codes, scales * np.float32(self.temperature))
-        return mass_candidates(self.rows, queries, self.prior, self.strength)
-
-    def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
-        """The decoded queries."""
-        return self.encoder.decode(*check_codes(self.encoder.width, keys, {"codes", "scales"})), None
+    def encoder_shape(self, dimension: int, seed: int) -> EncoderShape:
+        """The codebooks."""
+        codebooks = (np.float16,), (self.subspaces, CODEWORDS, dimension // self.width_step)
+        return EncoderShape(self.encoder.kind, {"dimension": dimension}, {"codebooks": codebooks})
 
 
-def _train(faiss: Any, unit: np.ndarray, settings: RetrievalSettings, seed: int) -> np.ndarray:
+def _train(faiss: Any, unit: np.ndarray, settings: ProductCodesSettings, seed: int) -> np.ndarray:
     """Codebooks (M, 256, d / M) or (M, 256, d) float32 for vectors ``unit`` (count, d)."""
     dimension, parts = unit.shape[1], settings.subspaces
     if settings.quantizer == "product":

@@ -7,12 +7,16 @@
 The encoder travels to clients and the keys come back, so both are made of plain arrays and numbers.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+
+from hashfed.hashing.tables import HashTables
+from hashfed.retrieval.range_scale import RangeScale
 
 Keys = Mapping[str, np.ndarray]
 """What a client sends instead of its data: named arrays. Empty where the method needs none."""
@@ -65,35 +69,40 @@ class Candidates:
         return cls(ids, np.asarray(scores[ids], np.float64))
 
 
-class Encoder(Protocol):
+class Encoder(ABC):
     """The part of an index that a client receives: turns queries into keys."""
 
     kind: ClassVar[str]
     """The name under which a client finds the class again."""
 
+    @classmethod
+    def from_numbers(cls, *_: Any, **numbers: Any) -> Self:
+        """The encoder that a client builds from the ``numbers`` and ``arrays`` that it received."""
+        return cls(**numbers)
+
+    @abstractmethod
     def encode(self, queries: torch.Tensor) -> Keys:
         """Keys for queries (count, d), float32."""
-        ...
 
     def numbers(self) -> dict[str, int]:
         """The parameters to send to a client that are integers."""
-        ...
+        return {}
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The parameters to send to a client that are arrays, such as centroids."""
-        ...
+        return {}
 
     def flops(self, count: int) -> int:
         """Floating-point operations to encode ``count`` queries."""
-        ...
+        return 0
 
     def most_keys(self, count: int) -> int:
         """How long an array of the keys of ``count`` queries can be; a server reads no longer ones."""
-        ...
+        return count
 
 
 @dataclass(frozen=True)
-class NoEncoder:
+class NoEncoder(Encoder):
     """For methods that ask a client nothing beyond its own rows."""
 
     kind: ClassVar[str] = "none"
@@ -102,31 +111,36 @@ class NoEncoder:
         """No keys."""
         return {}
 
-    def numbers(self) -> dict[str, int]:
-        """No parameters."""
-        return {}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """No parameters."""
-        return {}
-
-    def flops(self, count: int) -> int:
-        """None."""
-        return 0
-
     def most_keys(self, count: int) -> int:
         """None."""
         return 0
 
 
-class Index(Protocol):
-    """The server's side of a retrieval method, valid for one state of the rows."""
+@dataclass(frozen=True)
+class Buckets:
+    """Rows by hash bucket, for slices.
 
-    @property
-    def encoder(self) -> Encoder:
-        """What clients receive."""
-        ...
+    Attributes:
+        tables: who is in which bucket.
+        scale: of the norm ranges; None where there is one.
 
+    """
+
+    tables: HashTables
+    scale: RangeScale | None
+
+
+class Index(ABC):
+    """The server's side of a retrieval method, valid for one state of the rows.
+
+    Attributes:
+        encoder: what clients receive.
+
+    """
+
+    encoder: Encoder
+
+    @abstractmethod
     def lookup(self, keys: Keys) -> Candidates:
         """Candidates for one client's keys.
 
@@ -134,33 +148,34 @@ class Index(Protocol):
             HashfedError: where the keys do not fit this index.
 
         """
-        ...
-
-
-@runtime_checkable
-class TellsQueries(Index, Protocol):
-    """An index whose keys say where the client's queries are."""
 
     def queries(self, keys: Keys) -> tuple[torch.Tensor, np.ndarray | None]:
-        """Vectors (c, d) float32 that stand for them, and of how many queries each is the mean; None: of one.
+        """Vectors (c, d) float32 that stand for the client's queries, where the keys tell of them.
+
+        Returns:
+            The vectors, and of how many queries each is the mean; None: of one.
 
         Raises:
             HashfedError: where the keys do not fit this index.
 
         """
-        ...
+        raise NotImplementedError("the method says that its keys tell nothing of queries (tells_queries)")
 
+    def scored(self, keys: Keys) -> int | None:
+        """Vectors against which a lookup scores all rows; None where its work depends on what it holds."""
+        return None
 
-@runtime_checkable
-class Refreshable(Index, Protocol):
-    """An index that can follow a change of some rows."""
+    @property
+    def buckets(self) -> Buckets | None:
+        """The rows by hash bucket, where it has any."""
+        return None
 
     @property
     def exact_refresh(self) -> bool:
         """Whether ``refresh`` answers bit for bit as an index built anew: nothing was fitted to the rows."""
-        ...
+        return False
 
-    def refresh(self, rows: torch.Tensor, ids: np.ndarray, prior: np.ndarray | None = None) -> Index:
+    def refresh(self, rows: torch.Tensor, ids: np.ndarray, prior: np.ndarray | None = None) -> "Index":
         """The index after only the rows ``ids`` changed; what was fitted stays. This one stays as it is.
 
         Args:
@@ -172,4 +187,4 @@ class Refreshable(Index, Protocol):
             HashfedError: where ``rows``, ``ids`` or ``prior`` do not fit.
 
         """
-        ...
+        raise NotImplementedError("an index of this method is built anew (exact_refresh)")

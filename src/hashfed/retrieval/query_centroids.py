@@ -11,22 +11,23 @@ that query, so clients with few queries tell more.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from hashfed.errors import HashfedError
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.hashing.kmeans import ITERATIONS, kmeans
-from hashfed.retrieval.evidence import mass_candidates, pass_table
-from hashfed.retrieval.protocol import Candidates, Keys
-from hashfed.retrieval.query_codes import check_codes
-from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.decoded import DecodableEncoder, DecodedIndex, DecodedSettings, check_codes
+from hashfed.retrieval.encoder_shape import EncoderShape
+from hashfed.retrieval.protocol import Encoder, Keys
+from hashfed.retrieval.settings import CodeBits
 
 
 @dataclass(frozen=True)
-class QueryCentroidsEncoder:
+class QueryCentroidsEncoder(DecodableEncoder):
     """Clusters the queries on the device and quantizes the centroids."""
 
     codes: RotatedCodes
@@ -34,12 +35,12 @@ class QueryCentroidsEncoder:
     kind: ClassVar[str] = "query-centroids"
 
     @classmethod
-    def from_numbers(cls, dimension: int, bits: int, centroids: int, seed: int) -> "QueryCentroidsEncoder":
+    def from_numbers(cls, dimension: int, bits: int, centroids: int, seed: int) -> Self:
         """The encoder a client builds from what it received."""
         return cls(RotatedCodes(dimension, bits, seed), centroids)
 
     def numbers(self) -> dict[str, int]:
-        """d, bits, the number of centroids and the seed of rotation and k-means."""
+        """d, bits, the number of centroids, and the seed of rotation and k-means."""
         codes = self.codes
         return {
             "dimension": codes.dimension,
@@ -48,15 +49,22 @@ class QueryCentroidsEncoder:
             "seed": codes.seed,
         }
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """None: everything is drawn from the seed."""
-        return {}
-
     def encode(self, queries: torch.Tensor) -> Keys:
         """Queries (count, d) to ``codes`` (c, width) uint8, ``scales`` (c,) float32, ``counts`` (c,)."""
         centroids, sizes = kmeans(queries, self.centroids, self.codes.seed)
         codes, scales = self.codes.encode(centroids)
         return {"codes": codes, "scales": scales, "counts": sizes.astype(np.int32)}
+
+    def decode(self, keys: Keys, scale: float = 1.0) -> tuple[torch.Tensor, np.ndarray]:
+        """The centroids, and how many queries each holds."""
+        found, scales = check_codes(self.codes.width, keys, {"codes", "scales", "counts"})
+        counts = keys["counts"]
+        if counts.dtype.kind not in "iu" or counts.shape != scales.shape or (counts < 1).any():
+            raise HashfedError(
+                f"counts of type {counts.dtype} and shape {counts.shape}: must be integers of at least 1, "
+                f"({len(scales)},)"
+            )
+        return self.codes.decode(found, scales * np.float32(scale)), counts
 
     def flops(self, count: int) -> int:
         """K-means, and the rotation of the centroids."""
@@ -69,49 +77,29 @@ class QueryCentroidsEncoder:
         return min(self.centroids, count)
 
 
-@dataclass(frozen=True)
-class QueryCentroidsIndex:
-    """Scores = softmax mass of the decoded centroids, weighted by their counts, plus the prior."""
+class QueryCentroidsSettings(DecodedSettings):
+    """The same mass, estimated from quantized centroids of the queries."""
 
-    rows: torch.Tensor
-    encoder: QueryCentroidsEncoder
-    prior: np.ndarray
-    strength: float
-    temperature: float
-    table: torch.Tensor
+    method: Literal["query-centroids"] = "query-centroids"
+    centroids: int = Field(32, ge=1, le=4096)
+    """Groups into which a client clusters its queries."""
+    code_bits: CodeBits = 8
+    """Bits per coordinate of a quantized centroid."""
 
-    @classmethod
-    def build(
-        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-    ) -> "QueryCentroidsIndex":
-        """Keeps ``rows`` (n, d) by reference: there is nothing to hash."""
-        codes = RotatedCodes(rows.shape[1], settings.code_bits, seed)
-        encoder = QueryCentroidsEncoder(codes, settings.centroids)
-        table = pass_table(rows, settings)
-        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature, table)
+    encoder: ClassVar[type[Encoder]] = QueryCentroidsEncoder
 
-    def lookup(self, keys: Keys) -> Candidates:
-        """Every row, with its estimated mass."""
-        centroids, counts = read_centroids(self.encoder.codes, keys, self.temperature)
-        return mass_candidates(self.rows, centroids, self.prior, self.strength, counts, self.table)
+    def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> DecodedIndex:
+        """There is nothing to hash."""
+        encoder = QueryCentroidsEncoder(RotatedCodes(rows.shape[1], self.code_bits, seed), self.centroids)
+        table = rows.to(self.pass_type)
+        return DecodedIndex(rows, encoder, prior, self.prior_strength, self.inverse_temperature, table)
 
-    def queries(self, keys: Keys) -> tuple[torch.Tensor, np.ndarray]:
-        """The decoded centroids, and how many queries each holds."""
-        return read_centroids(self.encoder.codes, keys)
-
-
-def read_centroids(codes: RotatedCodes, keys: Keys, scale: float = 1.0) -> tuple[torch.Tensor, np.ndarray]:
-    """Centroids (c, d), times ``scale``, and counts (c,) of the keys of a ``QueryCentroidsEncoder``.
-
-    Raises:
-        HashfedError: where the keys are none.
-
-    """
-    found, scales = check_codes(codes.width, keys, {"codes", "scales", "counts"})
-    counts = keys["counts"]
-    if counts.dtype.kind not in "iu" or counts.shape != scales.shape or (counts < 1).any():
-        raise HashfedError(
-            f"counts of type {counts.dtype} and shape {counts.shape}: must be integers of at least 1, "
-            f"({len(scales)},)"
-        )
-    return codes.decode(found, scales * np.float32(scale)), counts
+    def encoder_shape(self, dimension: int, seed: int) -> EncoderShape:
+        """A few numbers."""
+        numbers = {
+            "dimension": dimension,
+            "bits": self.code_bits,
+            "centroids": self.centroids,
+            "seed": seed,
+        }
+        return EncoderShape(self.encoder.kind, numbers)

@@ -6,37 +6,33 @@ server sees one noisy query per position, though: ``query_centroids`` sends less
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 
-from hashfed.errors import HashfedError
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.retrieval.evidence import mass_candidates, pass_table
-from hashfed.retrieval.protocol import Candidates, Keys
-from hashfed.retrieval.settings import RetrievalSettings
+from hashfed.retrieval.decoded import DecodableEncoder, DecodedIndex, DecodedSettings, check_codes
+from hashfed.retrieval.encoder_shape import EncoderShape
+from hashfed.retrieval.protocol import Encoder, Keys
+from hashfed.retrieval.settings import CodeBits
 
 
 @dataclass(frozen=True)
-class QueryCodesEncoder:
+class QueryCodesEncoder(DecodableEncoder):
     """Turns queries into codes, sorted so that they tell nothing of the order of positions."""
 
     codes: RotatedCodes
     kind: ClassVar[str] = "query-codes"
 
     @classmethod
-    def from_numbers(cls, dimension: int, bits: int, seed: int) -> "QueryCodesEncoder":
+    def from_numbers(cls, dimension: int, bits: int, seed: int) -> Self:
         """The encoder a client builds from what it received."""
         return cls(RotatedCodes(dimension, bits, seed))
 
     def numbers(self) -> dict[str, int]:
-        """d, bits and the seed of the rotation."""
+        """d, bits and the seed of the rotation, from which it is drawn."""
         return {"dimension": self.codes.dimension, "bits": self.codes.bits, "seed": self.codes.seed}
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """None: the rotation is drawn from the seed."""
-        return {}
 
     def encode(self, queries: torch.Tensor) -> Keys:
         """Queries (count, d) to ``codes`` (count, width) uint8 and ``scales`` (count,) float32."""
@@ -44,66 +40,32 @@ class QueryCodesEncoder:
         order = np.argsort(scales, kind="stable")
         return {"codes": codes[order], "scales": scales[order]}
 
+    def decode(self, keys: Keys, scale: float = 1.0) -> tuple[torch.Tensor, None]:
+        """The approximate queries."""
+        codes, scales = check_codes(self.codes.width, keys, {"codes", "scales"})
+        return self.codes.decode(codes, scales * np.float32(scale)), None
+
     def flops(self, count: int) -> int:
         """The rotation of each query."""
         return 2 * count * self.codes.dimension**2
 
-    def most_keys(self, count: int) -> int:
-        """One for each query."""
-        return count
 
+class QueryCodesSettings(DecodedSettings):
+    """The same mass, estimated from quantized queries."""
 
-@dataclass(frozen=True)
-class QueryCodesIndex:
-    """Scores = softmax mass of the decoded queries, plus the prior."""
+    method: Literal["query-codes"] = "query-codes"
+    code_bits: CodeBits = 8
+    """Bits per coordinate of a quantized query."""
 
-    rows: torch.Tensor
-    encoder: QueryCodesEncoder
-    prior: np.ndarray
-    strength: float
-    temperature: float
-    table: torch.Tensor
+    encoder: ClassVar[type[Encoder]] = QueryCodesEncoder
 
-    @classmethod
-    def build(
-        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-    ) -> "QueryCodesIndex":
-        """Keeps ``rows`` (n, d) by reference: there is nothing to hash."""
-        encoder = QueryCodesEncoder(RotatedCodes(rows.shape[1], settings.code_bits, seed))
-        table = pass_table(rows, settings)
-        return cls(rows, encoder, prior, settings.prior_strength, settings.inverse_temperature, table)
+    def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> DecodedIndex:
+        """There is nothing to hash."""
+        encoder = QueryCodesEncoder(RotatedCodes(rows.shape[1], self.code_bits, seed))
+        table = rows.to(self.pass_type)
+        return DecodedIndex(rows, encoder, prior, self.prior_strength, self.inverse_temperature, table)
 
-    def lookup(self, keys: Keys) -> Candidates:
-        """Every row, with its estimated mass."""
-        codes, scales = check_codes(self.encoder.codes.width, keys, {"codes", "scales"})
-        queries = self.encoder.codes.decode(codes, scales * np.float32(self.temperature))
-        return mass_candidates(self.rows, queries, self.prior, self.strength, table=self.table)
-
-    def queries(self, keys: Keys) -> tuple[torch.Tensor, None]:
-        """The decoded queries."""
-        return self.encoder.codes.decode(
-            *check_codes(self.encoder.codes.width, keys, {"codes", "scales"})
-        ), None
-
-
-def check_codes(width: int, keys: Keys, names: set[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The codes (count, width) uint8 and scales (count,) float32 of ``keys``, which must hold ``names``.
-
-    Raises:
-        HashfedError: that says what is wrong with them.
-
-    """
-    if set(keys) != names:
-        raise HashfedError(f"keys {sorted(keys)}: this index needs {', '.join(sorted(names))}")
-    found, scales = keys["codes"], keys["scales"]
-    if found.dtype != np.uint8 or found.ndim != 2 or found.shape[1] != width:
-        raise HashfedError(
-            f"codes of type {found.dtype} and shape {found.shape}: must be uint8, (count, {width})"
-        )
-    if scales.dtype != np.float32 or scales.shape != (len(found),):
-        raise HashfedError(
-            f"scales of type {scales.dtype} and shape {scales.shape}: must be float32, ({len(found)},)"
-        )
-    if not np.isfinite(scales).all() or (scales < 0).any():
-        raise HashfedError("scales: must be finite and not negative; the training diverged?")
-    return found, scales
+    def encoder_shape(self, dimension: int, seed: int) -> EncoderShape:
+        """A few numbers."""
+        numbers = {"dimension": dimension, "bits": self.code_bits, "seed": seed}
+        return EncoderShape(self.encoder.kind, numbers)

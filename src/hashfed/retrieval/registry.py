@@ -1,69 +1,61 @@
-"""Retrieval methods and encoders by name: a new method adds its file and one line here."""
+"""Retrieval methods by name: a new one adds its file and one line here."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval.cells import CellsEncoder, CellsIndex
+from hashfed.retrieval.cells import CellsSettings
 from hashfed.retrieval.checks import check_counts, check_rows
-from hashfed.retrieval.exact import ExactEncoder, ExactIndex
-from hashfed.retrieval.faiss_search import FaissIndex
-from hashfed.retrieval.frequency import FrequencyIndex
-from hashfed.retrieval.full import FullIndex
-from hashfed.retrieval.hnswlib_search import HnswlibIndex
-from hashfed.retrieval.product_codes import ProductCodesEncoder, ProductCodesIndex
-from hashfed.retrieval.protocol import Encoder, Index, NoEncoder
-from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, QueryCentroidsIndex
-from hashfed.retrieval.query_codes import QueryCodesEncoder, QueryCodesIndex
-from hashfed.retrieval.random import RandomIndex
-from hashfed.retrieval.settings import RetrievalSettings
-from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
-from hashfed.retrieval.simhash_encoder import SimHashEncoder
-from hashfed.retrieval.simhash_union import SimHashUnionIndex
+from hashfed.retrieval.exact import ExactSettings
+from hashfed.retrieval.faiss_search import FaissSettings
+from hashfed.retrieval.frequency import FrequencySettings
+from hashfed.retrieval.full import FullSettings
+from hashfed.retrieval.hnswlib_search import HnswlibSettings
+from hashfed.retrieval.method import RetrievalSettings
+from hashfed.retrieval.product_codes import ProductCodesSettings
+from hashfed.retrieval.protocol import Encoder, Index
+from hashfed.retrieval.query_centroids import QueryCentroidsSettings
+from hashfed.retrieval.query_codes import QueryCodesSettings
+from hashfed.retrieval.random import RandomSettings
+from hashfed.retrieval.simhash_collisions import SimHashCollisionsSettings
+from hashfed.retrieval.simhash_union import SimHashUnionSettings
+from hashfed.settings import ByName
 
-Build = Callable[[torch.Tensor, RetrievalSettings, np.ndarray, int], Index]
-"""``build(rows, settings, prior, seed)``: rows (n, d) float32, prior (n,) public counts of the labels."""
-
-METHODS: dict[str, Build] = {
-    "full": FullIndex.build,
-    "random": RandomIndex.build,
-    "frequency": FrequencyIndex.build,
-    "exact": ExactIndex.build,
-    "faiss": FaissIndex.build,
-    "hnswlib": HnswlibIndex.build,
-    "cells": CellsIndex.build,
-    "query-centroids": QueryCentroidsIndex.build,
-    "query-codes": QueryCodesIndex.build,
-    "product-codes": ProductCodesIndex.build,
-    "simhash-union": SimHashUnionIndex.build,
-    "simhash-collisions": SimHashCollisionsIndex.build,
+METHODS: dict[str, type[RetrievalSettings]] = {
+    "full": FullSettings,
+    "random": RandomSettings,
+    "frequency": FrequencySettings,
+    "exact": ExactSettings,
+    "faiss": FaissSettings,
+    "hnswlib": HnswlibSettings,
+    "cells": CellsSettings,
+    "query-centroids": QueryCentroidsSettings,
+    "query-codes": QueryCodesSettings,
+    "product-codes": ProductCodesSettings,
+    "simhash-union": SimHashUnionSettings,
+    "simhash-collisions": SimHashCollisionsSettings,
 }
 
-RESTORE: dict[str, Callable[..., Index]] = {
-    "faiss": FaissIndex.restore,
-    "cells": CellsIndex.restore,
-    "product-codes": ProductCodesIndex.restore,
-    "simhash-union": SimHashUnionIndex.restore,
-    "simhash-collisions": SimHashCollisionsIndex.restore,
-}
-"""``restore(rows, settings, prior, seed, state)`` of methods whose index files hold more than settings."""
+BY_METHOD = ByName("method", METHODS, "query-centroids")
+"""How a configuration names one."""
 
-ENCODERS: dict[str, Callable[..., Encoder]] = {
-    NoEncoder.kind: NoEncoder,
-    ExactEncoder.kind: ExactEncoder,
-    CellsEncoder.kind: CellsEncoder,
-    QueryCentroidsEncoder.kind: QueryCentroidsEncoder.from_numbers,
-    QueryCodesEncoder.kind: QueryCodesEncoder.from_numbers,
-    ProductCodesEncoder.kind: ProductCodesEncoder,
-    SimHashEncoder.kind: SimHashEncoder.from_numbers,
-}
+
+def retrieval_settings(method: str = BY_METHOD.default, **fields: Any) -> RetrievalSettings:
+    """A method with these settings, the others at their defaults.
+
+    Raises:
+        ValidationError: as ``ByName.choose``.
+
+    """
+    chosen: RetrievalSettings = BY_METHOD.choose({"method": method, **fields})
+    return chosen
 
 
 def build_index(rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int) -> Index:
-    """The index of ``settings.method`` over ``rows`` (paper, section 3.2, step 1).
+    """The index of a method over ``rows`` (paper, section 3.2, step 1).
 
     Args:
         rows: (n, d) float32.
@@ -77,7 +69,7 @@ def build_index(rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarr
     """
     check_rows(rows)
     check_counts(prior, len(rows))
-    return METHODS[settings.method](rows, settings, prior, seed)
+    return settings.build(rows, prior, seed)
 
 
 def make_encoder(kind: str, numbers: Mapping[str, Any]) -> Encoder:
@@ -87,9 +79,10 @@ def make_encoder(kind: str, numbers: Mapping[str, Any]) -> Encoder:
         HashfedError: for an unknown kind or wrong parameters.
 
     """
-    if kind not in ENCODERS:
-        raise HashfedError(f"encoder {kind!r}: must be one of {', '.join(ENCODERS)}")
+    encoders = {method.encoder.kind: method.encoder for method in METHODS.values()}
+    if kind not in encoders:
+        raise HashfedError(f"encoder {kind!r}: must be one of {', '.join(encoders)}")
     try:
-        return ENCODERS[kind](**numbers)
+        return encoders[kind].from_numbers(**numbers)
     except (TypeError, ValueError) as error:
         raise HashfedError(f"encoder {kind!r} with parameters {sorted(numbers)}: {error}") from None

@@ -1,124 +1,23 @@
-"""What can be chosen about retrieval and selection."""
+"""What can be chosen about selection; each retrieval method's settings are in its file."""
 
-import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from hashfed.hashing.probes import MAX_PROBES
-from hashfed.hashing.projections import ProjectionKind
-from hashfed.hashing.simhash import MAX_BITS, MAX_PROJECTIONS
-from hashfed.hashing.transforms import RANGED, TransformKind
 from hashfed.settings import Settings
 
-Method = Literal[
-    "full",
-    "random",
-    "frequency",
-    "exact",
-    "faiss",
-    "hnswlib",
-    "cells",
-    "query-centroids",
-    "query-codes",
-    "product-codes",
-    "simhash-union",
-    "simhash-collisions",
-]
+
+def _whole(value: object) -> object:
+    # Of choices that are numbers, pydantic also takes what only equals one: true, 1.0.
+    if type(value) is not int:
+        raise ValueError("input should be 1, 2, 4 or 8")
+    return value
 
 
+CodeBits = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_whole)]
+"""Bits per coordinate of a quantized vector."""
 Delivery = Literal["on-demand", "broadcast", "pre-generated"]
 """How rows reach a client (Charles et al. 2022, Federated Select)."""
-
-
-class RetrievalSettings(Settings):
-    """How the server finds rows for a client's keys."""
-
-    method: Method = "query-centroids"
-    """Which rows are sent: all; uniform; most frequent; most softmax mass on the client's queries (sends
-    the queries); the same over the nearest rows that FAISS or hnswlib find; the same, estimated from k-means
-    cells of the rows, from quantized centroids of the queries, or from quantized queries (two kinds); the
-    paper's union of SimHash buckets; ranked by SimHash collisions."""
-    bits: int = Field(8, ge=1, le=MAX_BITS)
-    """K, hash bits per table (SimHash)."""
-    tables: int = Field(64, ge=1, le=MAX_PROJECTIONS)
-    """L, number of hash tables (SimHash)."""
-    refresh: int = Field(1, ge=1)
-    """Rebuild the index after so many rounds; in between it ranks by rows that have moved on."""
-    counts: Literal["public", "declared"] = "public"
-    """The prior: public counts of the labels, or how often clients declared a row in earlier rounds."""
-    transform: TransformKind = "center"
-    """What is done to rows and queries so that small angles mean large inner products (SimHash)."""
-    norm_ranges: int = Field(1, ge=1, le=64)
-    """Parts of the rows by norm, each scaled on its own (SimHash; simple-lsh, sign-alsh)."""
-    probes: int = Field(0, ge=0, le=MAX_PROBES)
-    """Buckets just missed that are also looked up, per query and table (SimHash)."""
-    projections: ProjectionKind = "random"
-    """Directions of the hash bits: drawn; drawn orthogonal; or learned, which sends them (SimHash)."""
-    prior: float = Field(1.0, ge=0, le=4)
-    """Exponent of the public label counts that multiply the collisions (simhash-collisions)."""
-    centroids: int = Field(32, ge=1, le=4096)
-    """Groups into which a client clusters its queries (query-centroids)."""
-    code_bits: Literal[1, 2, 4, 8] = 8
-    """Bits per coordinate of a quantized query or centroid (query-centroids, query-codes, points: sketch)."""
-    cells: int = Field(256, ge=1, le=16384)
-    """K-means cells of the rows (cells)."""
-    quantizer: Literal["product", "residual"] = "product"
-    """Codewords of parts of a query, or codewords that add up to it (product-codes)."""
-    subspaces: int = Field(12, ge=1, le=256)
-    """Bytes per query: parts, which must divide the length of a row, or codewords added (product-codes)."""
-    neighbors: int = Field(100, ge=1)
-    """Nearest rows found for each query (faiss, hnswlib)."""
-    faiss_factory: str = "HNSW32"
-    """Kind of index, in FAISS's own notation, such as Flat, HNSW32 or IVF256,PQ16 (faiss)."""
-    faiss_probes: int = Field(16, ge=1)
-    """Lists that a query visits, where the kind has lists (faiss)."""
-    hnsw_m: int = Field(16, ge=2, le=256)
-    """Links per row of the graph (hnswlib)."""
-    hnsw_ef: int = Field(200, ge=1, le=10000)
-    """Rows looked at when a link or a neighbor is chosen (hnswlib)."""
-    prior_strength: float = Field(16.0, ge=0)
-    """How many queries' worth of evidence the public label counts are (faiss, hnswlib, cells, centroids
-    and codes)."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of the server's passes over all rows. bfloat16: what clients do to the tail, and with
-    query-centroids and query-codes scores and the planes made of them; some twice as fast on processors with
-    instructions for it, slow on others, and a copy of the rows in each process."""
-    inverse_temperature: float = Field(1.0, gt=0, le=10)
-    """Factor on the logits of decoded queries; below 1 where the quantization is coarse."""
-
-    @model_validator(mode="after")
-    def _check_projections(self) -> "RetrievalSettings":
-        if self.bits * self.tables > MAX_PROJECTIONS:
-            raise ValueError(
-                f"bits × tables = {self.bits * self.tables}: K·L must be at most {MAX_PROJECTIONS}"
-            )
-        return self
-
-    @field_validator("code_bits", mode="before")
-    @classmethod
-    def _check_code_bits(cls, value: object) -> object:
-        # Of choices that are numbers, pydantic also takes what only equals one: true, 1.0.
-        if type(value) is not int:
-            raise ValueError("input should be 1, 2, 4 or 8")
-        return value
-
-    @field_validator("faiss_factory")
-    @classmethod
-    def _check_factory(cls, value: str) -> str:
-        # FAISS ends the process at HNSW0, and only searches fail at IVF0.
-        if re.search(r"(?<![0-9])0+(?![0-9])", value):
-            raise ValueError("no number in it may be 0")
-        return value
-
-    @model_validator(mode="after")
-    def _check_ranges(self) -> "RetrievalSettings":
-        if self.norm_ranges > 1 and self.transform not in RANGED:
-            raise ValueError(
-                f"norm_ranges = {self.norm_ranges}: needs transform {' or '.join(RANGED)}, "
-                f"not {self.transform}"
-            )
-        return self
 
 
 class SelectionSettings(Settings):
@@ -150,8 +49,10 @@ class SelectionSettings(Settings):
     (query-centroids: retrieval.centroids). 0: as tail."""
     points: Literal["keys", "sketch"] = "keys"
     """Of what these points are made (control-variate): keys, where they tell of the queries; sketch: the
-    client also sends so many centroids of its queries, in retrieval.code_bits, which tells the server
-    averages of its hidden vectors."""
+    client also sends so many centroids of its queries, which tells the server averages of its hidden
+    vectors."""
+    sketch_bits: CodeBits = 8
+    """Bits per coordinate of these centroids (points: sketch)."""
     oversample: float = Field(1.0, ge=1, le=10)
     """Send this many times the budget; the client keeps the rows with the largest activations (top). What it
     drops is missing from the partition function, also a corrected one."""
@@ -167,6 +68,12 @@ class SelectionSettings(Settings):
         if value is not None and value >= 1 and value != int(value):
             raise ValueError("must be a fraction below 1, or a whole number of rows")
         return value
+
+    @model_validator(mode="after")
+    def _check_sketch(self) -> "SelectionSettings":
+        if self.points == "keys" and self.sketch_bits != type(self).model_fields["sketch_bits"].default:
+            raise ValueError(f"sketch_bits = {self.sketch_bits}: needs points sketch")
+        return self
 
     @model_validator(mode="after")
     def _check_budget(self) -> "SelectionSettings":

@@ -6,83 +6,59 @@ over tables and queries, is for the same keys an estimate of Σ_q L·(1 − θ_q
 come first.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from hashfed.retrieval.checks import check_counts
+from hashfed.retrieval.method import CountedSettings, Published
 from hashfed.retrieval.protocol import Candidates, Keys
-from hashfed.retrieval.settings import RetrievalSettings
-from hashfed.retrieval.simhash_encoder import SimHashEncoder
+from hashfed.retrieval.simhash_index import SimHashIndex, SimHashSettings, slice_encoder
 from hashfed.retrieval.simhash_scores import frequency_weight, most_collisions
-from hashfed.retrieval.simhash_tables import SimHashTables
 
 
 @dataclass(frozen=True)
-class SimHashCollisionsIndex:
+class SimHashCollisionsIndex(SimHashIndex):
     """Scores = collisions × (public frequency + 1)^prior.
 
     Attributes:
-        tables: the rows by bucket.
         weight: (n,) float64, by which collisions are multiplied.
         exponent: of the public frequency.
 
     """
 
-    tables: SimHashTables
     weight: np.ndarray
     exponent: float
 
-    @classmethod
-    def build(
-        cls, rows: torch.Tensor, settings: RetrievalSettings, prior: np.ndarray, seed: int
-    ) -> "SimHashCollisionsIndex":
-        """Hash ``rows`` (n, d); ``prior`` (n,) are public counts of how often each row is a label."""
-        return cls._weighted(SimHashTables.build(rows, settings, seed), prior, settings.prior)
-
-    @classmethod
-    def _weighted(cls, tables: SimHashTables, prior: np.ndarray, exponent: float) -> "SimHashCollisionsIndex":
-        return cls(tables, frequency_weight(prior, exponent), exponent)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """What to save (``SimHashTables.state``)."""
-        return self.tables.state()
-
-    @classmethod
-    def restore(
-        cls,
-        rows: torch.Tensor,
-        settings: RetrievalSettings,
-        prior: np.ndarray,
-        seed: int,
-        state: Mapping[str, torch.Tensor],
-    ) -> "SimHashCollisionsIndex":
-        """The index whose ``state`` this is, over the same ``rows`` (n, d)."""
-        return cls._weighted(SimHashTables.restore(rows, settings, seed, state), prior, settings.prior)
-
-    @property
-    def encoder(self) -> SimHashEncoder:
-        """What clients receive."""
-        return self.tables.encoder
-
-    @property
-    def exact_refresh(self) -> bool:
-        """Whether ``refresh`` gives what ``build`` would (``SimHashTables.exact_refresh``)."""
-        return self.tables.exact_refresh
-
-    def refresh(
-        self, rows: torch.Tensor, ids: np.ndarray, prior: np.ndarray | None = None
-    ) -> "SimHashCollisionsIndex":
-        """The index with the rows ``ids`` hashed again (``SimHashTables.refresh``), and new counts if any."""
-        tables = self.tables.refresh(rows, ids)
+    def refresh(self, rows: torch.Tensor, ids: np.ndarray, prior: np.ndarray | None = None) -> Self:
+        """As ``SimHashIndex.refresh``, with new counts if any."""
+        index = super().refresh(rows, ids)
         if prior is None:
-            return replace(self, tables=tables)
+            return index
         check_counts(prior, len(self.weight))
-        return self._weighted(tables, prior, self.exponent)
+        return replace(index, weight=frequency_weight(prior, self.exponent))
 
     def lookup(self, keys: Keys) -> Candidates:
         """Every row with at least one collision, and its score."""
-        tables = self.tables
-        return most_collisions(self.encoder, keys, tables.tables.collisions, tables.scale, self.weight)
+        return most_collisions(self.encoder, keys, self.tables.collisions, self.scale, self.weight)
+
+
+class SimHashCollisionsSettings(SimHashSettings, CountedSettings):
+    """Rows ranked by SimHash collisions."""
+
+    method: Literal["simhash-collisions"] = "simhash-collisions"
+    prior: float = Field(1.0, ge=0, le=4)
+    """Exponent of the public label counts that multiply the collisions."""
+
+    def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> SimHashCollisionsIndex:
+        """Hash ``rows`` (n, d); ``prior`` (n,) are public counts of how often each row is a label."""
+        weight = frequency_weight(prior, self.prior)
+        return SimHashCollisionsIndex(*self.hash(rows, seed), weight, self.prior)
+
+    def find(self, keys: Keys, published: Published) -> Candidates:
+        """The same in the buckets that were fetched."""
+        weight = frequency_weight(published.prior, self.prior)
+        return most_collisions(slice_encoder(published), keys, published.hits, published.scale, weight)

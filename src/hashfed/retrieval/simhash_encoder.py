@@ -1,7 +1,7 @@
 """Queries to bucket keys with SimHash: the client's side of both SimHash methods."""
 
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar, Self, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from hashfed.hashing.probes import MAX_PROBES
 from hashfed.hashing.projections import ProjectionKind
 from hashfed.hashing.tables import bucket_keys
 from hashfed.hashing.transforms import APPENDED, TransformKind
-from hashfed.retrieval.protocol import Keys
+from hashfed.retrieval.protocol import Encoder, Keys
 
 TRANSFORMS: tuple[TransformKind, ...] = get_args(TransformKind)
 """A transform travels as its place in this list."""
@@ -21,7 +21,7 @@ PROJECTIONS: tuple[ProjectionKind, ...] = get_args(ProjectionKind)
 
 
 @dataclass(frozen=True)
-class SimHashEncoder:
+class SimHashEncoder(Encoder):
     """Turns queries into the distinct buckets they fall into and how often each was hit.
 
     A client sends no order and no position: only which buckets, and counts (paper, section 3.2,
@@ -51,7 +51,7 @@ class SimHashEncoder:
         probes: int,
         matrix: np.ndarray | None = None,
         projections: np.ndarray | None = None,
-    ) -> "SimHashEncoder":
+    ) -> Self:
         """The encoder a client builds from what it received.
 
         Raises:

@@ -10,21 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from hashfed.config import Config, make_config
+from hashfed.config import Config, make_config, setting_fields
 from hashfed.errors import HashfedError
 
 pytest.importorskip("flwr")
 
 from flwr.common.config import flatten_dict, fuse_dicts, parse_config_args
 
-from hashfed.deploy.app_folder import CLIENT, SERVER, _fields, app_toml, config_of, write_app
+from hashfed.deploy.app_folder import CLIENT, SERVER, app_toml, config_of, write_app
 from hashfed.deploy.commands import Value, environment, find_program, pairs
+from hashfed.retrieval import METHODS
 from small import PATIENCE
 from small_flower import write_trivial_app
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "flower"
 OWN_DATA = EXAMPLE.parent / "own_data"
-FIELDS = dict(_fields(Config))
 
 
 def run_config(text: str) -> dict[str, Any]:
@@ -62,11 +62,13 @@ def values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
 @st.composite
 def configs(draw: st.DrawFn) -> Config:
     """Configurations that differ from the default one in a few settings."""
-    names = draw(st.lists(st.sampled_from(sorted(FIELDS)), unique=True, max_size=6))
-    tree: dict[str, Any] = {}
+    method = draw(st.sampled_from(sorted(METHODS)))
+    tree: dict[str, Any] = {"retrieval": {"method": method}}
+    fields = dict(setting_fields(make_config(tree)))
+    names = draw(st.lists(st.sampled_from(sorted(fields)), unique=True, max_size=6))
     for name in names:
         group, _, leaf = name.rpartition(".")
-        (tree.setdefault(group, {}) if group else tree)[leaf] = draw(values(name, FIELDS[name]))
+        (tree.setdefault(group, {}) if group else tree)[leaf] = draw(values(name, fields[name]))
     try:
         return make_config(tree)
     except HashfedError:  # settings that do not go together
@@ -182,4 +184,4 @@ def test_flower_builds_an_app(tmp_path: Path) -> None:
 
 def test_settings_are_plain_values() -> None:
     assert json.dumps(run_config(app_toml(Config())))
-    assert set(run_config(app_toml(Config()))) == set(FIELDS)
+    assert set(run_config(app_toml(Config()))) == {name for name, _ in setting_fields(Config())}

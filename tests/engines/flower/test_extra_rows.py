@@ -22,7 +22,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.federated.server import retrieve
 from hashfed.randomness import stream
-from hashfed.retrieval import RetrievalSettings, SelectionSettings, build_index
+from hashfed.retrieval import SelectionSettings, build_index, retrieval_settings
 from hashfed.retrieval.select import extra_rows
 from loopback import LoopbackGrid, partitions
 from small import prepare, small_config, small_data
@@ -158,7 +158,7 @@ def test_a_selection_has_own_rows_and_the_extra_ones(
     """Law 7: whatever the limits, own rows are in; ids ascend and are in range."""
     own = np.array(sorted(row for row in needed if row < size), np.int32)
     settings = SelectionSettings.model_validate({"extra": extra, "max_rows": max_rows, "sampling": sampling})
-    retrieval = RetrievalSettings.model_validate({"method": method})
+    retrieval = retrieval_settings(method)
     index = build_index(torch.ones(size, 4), retrieval, np.arange(size), 0)
     declared = Declare(1, own, device)
     found, _ = retrieve(index, ClientKeys(1, {}), declared, size, 4, settings, stream(seed, "select"))

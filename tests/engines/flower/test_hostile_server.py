@@ -19,6 +19,7 @@ from hashfed.engines.network.exchanges import EVALUATE, HASH, JOIN, TRAIN
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import SelectedRows, Welcome
 from hashfed.retrieval.planes import Planes
+from hashfed.retrieval.simhash_union import SimHashUnionSettings
 from loopback import LoopbackGrid, partitions
 from small import prepare
 
@@ -67,9 +68,7 @@ def test_the_name_of_the_run_is_the_nodes_own_finding(texts: Path, tmp_path: Pat
 @pytest.mark.parametrize(("number", "value"), [("dimension", 10**8), ("tables", 10**6), ("seed", 1)])
 def test_an_encoder_of_other_numbers_is_refused(texts: Path, number: str, value: int) -> None:
     config, data = prepare(texts, patience=1)
-    config = config.model_copy(
-        update={"retrieval": config.retrieval.model_copy(update={"method": "simhash-union"})}
-    )
+    config = config.model_copy(update={"retrieval": SimHashUnionSettings(bits=3, tables=6)})
 
     def change(message: Message) -> None:
         parcel = records.unpack(message.content)
@@ -190,7 +189,7 @@ def test_a_node_asks_no_other_machine_than_its_own_setting_names(texts: Path, tm
     """The server names a machine of the node's network, once with a query of its own."""
     config, data = prepare(texts, patience=1, slices=str(tmp_path / "slices"))
     selection = config.selection.model_copy(update={"delivery": "pre-generated"})
-    retrieval = config.retrieval.model_copy(update={"method": "simhash-union"})
+    retrieval = SimHashUnionSettings(bits=3, tables=6)
     config = config.model_copy(update={"selection": selection, "retrieval": retrieval})
 
     class Asked(BaseHTTPRequestHandler):

@@ -27,6 +27,7 @@ from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.models import Parameters
+from hashfed.retrieval import retrieval_settings
 from hashfed.runs.train import train
 from loopback import LoopbackGrid, partitions
 from small import prepare
@@ -48,9 +49,7 @@ def look_again(engine: FlowerRounds) -> None:
 def test_the_order_of_answers_changes_nothing(texts: Path, method: str) -> None:
     rng = np.random.default_rng(0)
     config, data = prepare(texts)
-    config = config.model_copy(
-        update={"rounds": 3, "retrieval": config.retrieval.model_copy(update={"method": method})}
-    )
+    config = config.model_copy(update={"rounds": 3, "retrieval": retrieval_settings(method)})
     with Simulation(config, data) as simulation:
         expected = [simulation.run_round() for _ in range(3)]
         parameters = simulation.state.parameters.clone()

@@ -23,24 +23,29 @@ from hashfed.retrieval import METHODS
 from hashfed.runs.train import Engine, train
 from hashfed.settings import Settings
 from loopback import LoopbackGrid, partitions
-from small import small_config, small_data
+from small import fitting, small_config, small_data
 
 NO_HNSWLIB = importlib.util.find_spec("hnswlib") is None
 CHECKS = ("config.py", "settings.py")
 """Files that define settings: what they read of them only checks them."""
 
 
-def leaves(group: type[Settings], prefix: str = "") -> Iterator[str]:
+GROUPS: dict[type[Settings], str] = {
+    **{type(value): f"{name}." for name, value in Config() if isinstance(value, Settings)},
+    **{kind: f"retrieval.{name}." for name, kind in METHODS.items()},
+    Config: "",
+}
+"""With the beginning of their settings' names: each retrieval method has its own."""
+NAMES = {f"retrieval.{name}.method" for name in METHODS}
+"""What only says which group it is."""
+
+
+def leaves() -> Iterator[str]:
     """All settings by dotted name."""
-    for name, field in group.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Settings):
-            yield from leaves(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name
-
-
-GROUPS = {type(value): f"{name}." for name, value in Config() if isinstance(value, Settings)} | {Config: ""}
+    named = {prefix.partition(".")[0] for prefix in GROUPS.values()}
+    for group, prefix in GROUPS.items():
+        names = group.model_fields if prefix else [name for name in Config.model_fields if name not in named]
+        yield from (prefix + name for name in names)
 
 
 @pytest.fixture
@@ -71,9 +76,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 SMALL: dict[str, object] = {"subspaces": 2, "cells": 4, "neighbors": 5, "faiss_factory": "IVF2,Flat"}
+"""Of every method that has them."""
 VARIANTS: list[dict[str, object]] = [
-    *[dict[str, object](retrieval=SMALL | {"method": method}) for method in METHODS],
+    *[dict[str, object](retrieval=fitting(method, **SMALL)) for method in METHODS],
     {"selection": {"sampling": "top"}},
+    {"selection": {"points": "sketch"}},
     {"server": {"optimizer": "fedavgm", "decay_rounds": 5, "clip": 0.1}, "client": {"clip": 1.0}},
     {"compression": {"updates": "int8", "error_feedback": True}, "retrieval": {"method": "frequency"}},
     {"flower": {"evaluation": "clients"}, "memory_map": True, "retrieval": {"method": "frequency"}},
@@ -107,13 +114,13 @@ def test_an_engine_reads_all_settings_but_those_that_say_so(
     for number, groups in enumerate(VARIANTS):
         retrieval = groups.get("retrieval")
         if isinstance(retrieval, dict) and retrieval["method"] == "hnswlib" and NO_HNSWLIB:
-            missing = {"retrieval.hnsw_m", "retrieval.hnsw_ef"}
+            missing = {name for name in leaves() if name.startswith("retrieval.hnswlib.")}
             continue
         config = small_config(texts, cohort=3, rounds=1, output=str(tmp_path / str(number)), **groups)
         with make_engine(config, data, lambda: False) as engine:
             engine.run_round()
     train(config.model_copy(update={"output": str(tmp_path / "run")}), make_engine=make_engine)
-    assert set(leaves(Config)) - read - missing == without
+    assert set(leaves()) - NAMES - read - missing == without
 
 
 def test_settings_without_effect_say_so() -> None:

@@ -16,7 +16,7 @@ from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.runs.train import round_metrics
 from hashfed.stopping import Interrupted
-from small import small_config, small_data
+from small import fitting, small_config, small_data
 
 METHODS = ["full", "random", "frequency", "exact", "cells", "simhash-union", "simhash-collisions"]
 
@@ -253,7 +253,7 @@ def test_stale_indexes_and_declared_counts_survive(
     method: str, changed: str, texts: Path, tmp_path: Path
 ) -> None:
     data = small_data(texts)
-    retrieval = {"method": method, "refresh": 3, "counts": "declared", "cells": 5}
+    retrieval = fitting(method, refresh=3, counts="declared", cells=5)
     config = small_config(texts, retrieval=retrieval)
     with Simulation(config, data) as simulation:
         for _ in range(5):

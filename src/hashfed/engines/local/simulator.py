@@ -120,7 +120,7 @@ class Simulation:
 
         """
         config, state, number = self.config, self.state, self.state.round + 1
-        if refreshed(number, config.retrieval.refresh) == number:
+        if refreshed(number, config.retrieval.rebuilt_every) == number:
             state.refresh()
         cohort = draw_cohort(config, number, len(self.data.train))
         tasks: list[Task] = [PlayClient(number, c, self._size(c), self._residual(c)) for c in cohort]

@@ -153,7 +153,7 @@ class Workbench:
             rows = self.parameters.rows if self.indexed is None else self.indexed
             prior: np.ndarray | torch.Tensor = self.data.label_counts if self.prior is None else self.prior
             self.keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, self.changed)
-        index = self.keeper.index(refreshed(task.round, self.config.retrieval.refresh), task.round)
+        index = self.keeper.index(refreshed(task.round, self.config.retrieval.rebuilt_every), task.round)
         client = self.data.train[task.client]
         parameters = self._on_device(task.round - 1)
         lost: list[Residual] = []

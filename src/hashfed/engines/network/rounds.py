@@ -207,7 +207,7 @@ class NetworkRounds:
     def _play(self, number: int, left_out: Collection[int]) -> RoundRecord:
         config, state = self.config, self.state
         start, down, up = time.perf_counter(), self._post.transport.down, self._post.transport.up
-        if refreshed(number, config.retrieval.refresh) == number:
+        if refreshed(number, config.retrieval.rebuilt_every) == number:
             state.refresh()
         declarations = self._following
         if declarations is None or declarations.round != number:
@@ -292,7 +292,7 @@ class NetworkRounds:
             rows = state.parameters.rows if state.indexed is None else state.indexed
             prior = self.data.label_counts if state.prior is None else state.prior
             self._keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, state.changed)
-        return self._keeper.index(refreshed(number, self.config.retrieval.refresh), number)
+        return self._keeper.index(refreshed(number, self.config.retrieval.rebuilt_every), number)
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
         """Metrics of the current model on held-out clients (``PredictionSums.metrics``).

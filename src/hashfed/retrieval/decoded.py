@@ -1,0 +1,99 @@
+"""Keys that the server decodes to vectors: shared by ``query_codes``, ``query_centroids``, ``product_codes``.
+
+Every row is scored by its softmax mass on the decoded vectors.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from hashfed.errors import HashfedError
+from hashfed.retrieval.evidence import mass_candidates
+from hashfed.retrieval.method import SmoothedSettings
+from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys
+
+
+class DecodedSettings(SmoothedSettings):
+    """Of these methods."""
+
+    inverse_temperature: float = Field(1.0, gt=0, le=10)
+    """Factor on the logits of decoded queries; below 1 where the quantization is coarse."""
+
+    tells_queries: ClassVar[bool] = True
+
+
+class DecodableEncoder(Encoder):
+    """An encoder whose keys can be turned back."""
+
+    @abstractmethod
+    def decode(self, keys: Keys, scale: float = 1.0) -> tuple[torch.Tensor, np.ndarray | None]:
+        """Vectors (c, d) float32, times ``scale``, and of how many queries each is the mean; None: of one.
+
+        Raises:
+            HashfedError: where the keys are none of this encoder.
+
+        """
+
+
+@dataclass(frozen=True)
+class DecodedIndex(Index):
+    """Scores = softmax mass of the decoded vectors, weighted by their counts, plus the prior.
+
+    Attributes:
+        rows: (n, d) float32, kept by reference.
+        encoder: what clients receive.
+        prior: (n,) public counts.
+        strength: of the prior.
+        temperature: inverse, a factor on the logits.
+        table: the rows in the precision in which all of them are multiplied. Scores become chances, and a
+            draw with any chances is corrected for them; and whatever the planes are, the correction by them
+            has mean zero. So less precision costs a little variance.
+
+    """
+
+    rows: torch.Tensor
+    encoder: DecodableEncoder
+    prior: np.ndarray
+    strength: float
+    temperature: float
+    table: torch.Tensor
+
+    def lookup(self, keys: Keys) -> Candidates:
+        """Every row, with its estimated mass."""
+        queries, counts = self.encoder.decode(keys, self.temperature)
+        return mass_candidates(self.rows, queries, self.prior, self.strength, counts, self.table)
+
+    def queries(self, keys: Keys) -> tuple[torch.Tensor, np.ndarray | None]:
+        """The decoded vectors."""
+        return self.encoder.decode(keys)
+
+    def scored(self, keys: Keys) -> int:
+        """The decoded vectors."""
+        return len(self.queries(keys)[0])
+
+
+def check_codes(width: int, keys: Keys, names: set[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The codes (count, width) uint8 and scales (count,) float32 of ``keys``, which must hold ``names``.
+
+    Raises:
+        HashfedError: that says what is wrong with them.
+
+    """
+    if set(keys) != names:
+        raise HashfedError(f"keys {sorted(keys)}: this index needs {', '.join(sorted(names))}")
+    found, scales = keys["codes"], keys["scales"]
+    if found.dtype != np.uint8 or found.ndim != 2 or found.shape[1] != width:
+        raise HashfedError(
+            f"codes of type {found.dtype} and shape {found.shape}: must be uint8, (count, {width})"
+        )
+    if scales.dtype != np.float32 or scales.shape != (len(found),):
+        raise HashfedError(
+            f"scales of type {scales.dtype} and shape {scales.shape}: must be float32, ({len(found)},)"
+        )
+    if not np.isfinite(scales).all() or (scales < 0).any():
+        raise HashfedError("scales: must be finite and not negative; the training diverged?")
+    return found, scales
