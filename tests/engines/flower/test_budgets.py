@@ -9,12 +9,13 @@ import pytest
 import torch
 from flwr.app import Message
 
+from exchanges import TRAIN
 from hashfed.config import Config, make_config
 from hashfed.data import SPECIAL, Client, ClientTexts, FederatedText, Vocabulary, encode_client
 from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import TRAIN, app, make_client_app
+from hashfed.engines.flower.client_app import app, make_client_app
 from hashfed.engines.flower.round_play import client_limits
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.local.simulator import Simulation

@@ -12,8 +12,9 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Message, UserConfig
 
+from exchanges import HASH, TRAIN
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import EVALUATE, HASH, JOIN, TRAIN, app
+from hashfed.engines.flower.client_app import EVALUATE, JOIN, app
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import SelectedRows, Welcome

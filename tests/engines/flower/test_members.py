@@ -7,13 +7,13 @@ from flwr.app import ConfigRecord, RecordDict
 
 from hashfed.engines.flower.client_app import JOIN
 from hashfed.engines.flower.members import Members, by_node
-from hashfed.engines.flower.post import Reply
+from hashfed.engines.flower.post import NOTHING, Reply
 
 
 def joined(node: int, train: object, held_out: object = ()) -> Reply:
     held = [*held_out] if isinstance(held_out, Iterable) else held_out
     names = ConfigRecord({"train": train, "held_out": held})  # type: ignore[dict-item]
-    return Reply("m", node, JOIN, RecordDict({"names": names}), "", False, 0.0, 0.0, 0, (), (0, []))
+    return Reply("m", node, JOIN, RecordDict({"names": names}), "", False, 0.0, 0.0, 0, (), NOTHING)
 
 
 def members(most: int = 10) -> tuple[Members, list[str]]:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from flwr.app import Message, RecordDict, UserConfig
 
+from exchanges import TRAIN
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines.flower.client_app import TRAIN, app
+from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.memory import Memories
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.local.simulator import Simulation

@@ -12,8 +12,9 @@ import torch
 from flwr.app import Message, RecordDict
 
 from clock import Clock
+from exchanges import TRAIN
 from hashfed.engines.flower import pulls, records
-from hashfed.engines.flower.client_app import JOIN, TRAIN, app
+from hashfed.engines.flower.client_app import JOIN, app
 from hashfed.engines.flower.post import Post
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.local.simulator import Simulation

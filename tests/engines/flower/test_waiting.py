@@ -12,9 +12,10 @@ import pytest
 import torch
 from flwr.app import Message, RecordDict
 
+from exchanges import TRAIN
 from hashfed.data import FederatedText
 from hashfed.engines.flower import round_play
-from hashfed.engines.flower.client_app import JOIN, TRAIN, app
+from hashfed.engines.flower.client_app import JOIN, app
 from hashfed.engines.flower.post import Post
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.engines.flower.waiting import WaitingUpdates

@@ -57,6 +57,25 @@ def seconds_of(value: object, most: float) -> float:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """A step that needs nothing of its round, asked for before it begins.
+
+    Attributes:
+        step: its name.
+        round: that it is for.
+        clients: that are asked; there may be none.
+
+    """
+
+    step: str
+    round: int
+    clients: list[str]
+
+
+NOTHING = Ahead("", 0, [])
+
+
+@dataclass(frozen=True)
 class Reply:
     """A node's answer to one message.
 
@@ -71,7 +90,7 @@ class Reply:
         worked: of these, seconds within the node's ClientApp.
         round: that the message was of.
         clients: that it was about.
-        asked: the clients that were also to declare, and for which round.
+        ahead: what of another round was also asked for.
 
     """
 
@@ -85,20 +104,18 @@ class Reply:
     worked: float
     round: int
     clients: Sequence[str]
-    asked: tuple[int, list[str]]
+    ahead: Ahead
 
 
 More = Mapping[str, int | str | list[str] | list[int]]
 """What a request says besides."""
 
 
-def make_request(
-    setup: str, round: int, declare: tuple[int, list[str]], more: More | None = None
-) -> ConfigRecord:
-    """What every message to a node says: the run's checksum, the round, who is also to declare, and more."""
+def make_request(setup: str, round: int, ahead: Ahead, more: More | None = None) -> ConfigRecord:
+    """What every message to a node says: the run's checksum, the round, what is asked for ahead, and more."""
     request: dict[str, int | str | list[str] | list[int]] = {"setup": setup, "round": round}
-    if declare[1]:
-        request |= {"declare_round": declare[0], "declare": declare[1]}
+    if ahead.clients:
+        request |= {records.asked_ahead(ahead.step): ahead.round, ahead.step: ahead.clients}
     return ConfigRecord(request | dict(more or {}))  # type: ignore[arg-type]
 
 
@@ -110,7 +127,7 @@ class _Sent:
     kind: str
     round: int
     clients: Sequence[str]
-    asked: tuple[int, list[str]]
+    ahead: Ahead
     since: float
 
 
@@ -149,7 +166,7 @@ class Post:
         content: RecordDict,
         keep: float,
         clients: Sequence[str] = (),
-        declare: tuple[int, list[str]] = (0, []),
+        ahead: Ahead = NOTHING,
         more: More | None = None,
     ) -> str:
         """Send one message; returns its id.
@@ -161,21 +178,21 @@ class Post:
             content: its records.
             keep: seconds for which Flower keeps it.
             clients: that it is about.
-            declare: for which round, and which clients are also to declare.
+            ahead: what of another round is also asked for.
             more: what the request says besides.
 
         """
-        content["request"] = make_request(self.setup, round, declare, more)
+        content["request"] = make_request(self.setup, round, ahead, more)
         self.down += records.size(content)
         message = Message(content, dst_node_id=node, message_type=kind, ttl=keep, group_id=str(round))
         since = time.monotonic()
         ids = self._ask(lambda: list(self.grid.push_messages([message])))
         if len(ids) == 1 and ids[0]:
-            self._sent[ids[0]] = _Sent(node, kind, round, clients, declare, since)
+            self._sent[ids[0]] = _Sent(node, kind, round, clients, ahead, since)
             return str(ids[0])
         self._unsent += 1
         name, text = f"unsent {self._unsent}", f"{kind} could not be sent to it"
-        self._waiting.append(Reply(name, node, kind, None, text, True, 0.0, 0.0, round, clients, declare))
+        self._waiting.append(Reply(name, node, kind, None, text, True, 0.0, 0.0, round, clients, ahead))
         return name
 
     def nodes(self) -> set[int]:
@@ -278,7 +295,7 @@ class Post:
             worked,
             sent.round,
             sent.clients,
-            sent.asked,
+            sent.ahead,
         )
 
     def waits_for(self, node: int, kind: str) -> bool:

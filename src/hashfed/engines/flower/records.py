@@ -18,27 +18,20 @@ from safetensors.torch import load, save
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message
+from hashfed.federated.protocols import all_steps
 
 SAFETENSORS = "safetensors"
 BODY, REST = "body", "rest"
 """Names of the two arrays; the first holds all names that begin with ``body.``."""
 HEAD = {"round", "clients", "kinds", "failed", "problems", "reported"}
 """Fields of the record ``head``."""
-ALONGSIDE: dict[str, set[str]] = {
-    "request": {
-        "setup",
-        "round",
-        "declare_round",
-        "declare",
-        "train",
-        "slices",
-        "manifest",
-        "manifest_bytes",
-        "used",
-    },
-    "time": {"seconds"},
-}
-"""Records that travel beside a parcel, and their fields."""
+TIME = "time", {"seconds"}
+"""A record that travels beside a parcel, and its fields; the other is ``request``."""
+USED = "used"
+"""In a request for updates, with error feedback: for each of its clients, the round of its last update that
+the server used; 0 where there is none."""
+PLACE, MANIFEST, MANIFEST_BYTES = "slices", "manifest", "manifest_bytes"
+"""In a request whose message is fetched: where, and its address and size."""
 NOBODY = ""
 """Under which a shared message travels: no client has an empty name."""
 
@@ -108,8 +101,9 @@ def unpack(records: RecordDict) -> Parcel:
 def _unpack(records: RecordDict) -> Parcel:
     head = records["head"]
     _only("head", head, HEAD)
-    parcel, known = Parcel(_round(head)), set(ALONGSIDE) | {"head"}
-    for name, fields in ALONGSIDE.items():
+    parcel, known = Parcel(_round(head)), {"head"}
+    for name, fields in (TIME, ("request", _request_fields())):
+        known.add(name)
         _only(name, records.get(name, {}), fields)
     for position, (client, kind) in enumerate(
         zip(_texts(head, "clients"), _texts(head, "kinds"), strict=True)
@@ -182,6 +176,23 @@ def tensors(record: ArrayRecord) -> dict[str, torch.Tensor]:
 def size(records: RecordDict) -> int:
     """Bytes of all that Flower serializes for these records; equal objects travel, and count, once."""
     return sum(len(item.deflate()) for item in get_all_nested_objects(records).values())
+
+
+def type_of(step: str) -> str:
+    """The type of Flower's messages of a step."""
+    return step if step == "train" else f"query.{step}"
+
+
+def asked_ahead(step: str) -> str:
+    """In a request: the round for which a step is asked ahead; of whom, stands under the step's name."""
+    return f"{step}_round"
+
+
+def _request_fields() -> set[str]:
+    """Those that some step has, under its name the clients that are asked where no message names them."""
+    steps = {step.name for step in all_steps()}
+    ahead = {asked_ahead(step.name) for step in all_steps() if step.ahead}
+    return {"setup", "round", USED, PLACE, MANIFEST, MANIFEST_BYTES} | steps | ahead
 
 
 def _part(name: str) -> str:

@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 from hashfed.config import Config
 from hashfed.data import SPECIAL, FederatedText
 from hashfed.data.sentences import most_predictions
-from hashfed.engines.budget import clients_declare, device_budget
+from hashfed.engines.budget import device_budget, steps
 from hashfed.engines.evaluation import (
     NotEvaluatedError,
     chunks,
@@ -27,7 +27,7 @@ from hashfed.engines.flower.node import make_setup
 from hashfed.engines.flower.post import Post, Reply, shorten
 from hashfed.engines.flower.replies import open_reply, read_sums
 from hashfed.engines.flower.round_play import (
-    Declarations,
+    Begun,
     RoundPlay,
     slices_folder,
     slices_place,
@@ -139,7 +139,7 @@ class FlowerRounds:
         self._post = Post(grid, str(setup.config_records["setup"]["digest"]), stop)
         self._members = Members(setup, config.flower.patience, config.flower.clients_per_node, say)
         self._keeper: IndexKeeper | None = None
-        self._following: Declarations | None = None
+        self._following: Begun | None = None
         self._begun = False
 
     def __enter__(self) -> "FlowerRounds":
@@ -217,11 +217,11 @@ class FlowerRounds:
         start, down, up = time.perf_counter(), self._post.down, self._post.up
         if refreshed(number, config.retrieval.refresh) == number:
             state.refresh()
-        declarations = self._following
-        if declarations is None or declarations.round != number:
-            declarations = self._draw(number, left_out)
+        begun = self._following
+        if begun is None or begun.round != number:
+            begun = self._draw(number, left_out)
         following = None
-        if number < config.rounds and clients_declare(config):
+        if number < config.rounds and steps(config)[0].ahead:
             following = self._following = self._draw(number + 1)
         # Of a broadcast, clients build the index themselves.
         index = None if config.selection.delivery == "broadcast" else self._index(number)
@@ -234,7 +234,7 @@ class FlowerRounds:
             self._post,
             self._members,
             server,
-            declarations,
+            begun,
             following,
             manifest=manifest,
             used=state.used,
@@ -282,7 +282,7 @@ class FlowerRounds:
     def _enough(self, play: RoundPlay) -> Iterator[tuple[Update, Tail | None]]:
         """The round's updates; where they are too few the sum is dropped before anything is changed."""
         yield from play.updates()
-        asked = len(play.declarations.cohort)
+        asked = len(play.begun.cohort)
         wanted = self._least(asked)
         answered = asked - len(play.failed)
         if answered < wanted:
@@ -293,7 +293,7 @@ class FlowerRounds:
                 play.erring,
             )
 
-    def _draw(self, number: int, left_out: Collection[int] = ()) -> Declarations:
+    def _draw(self, number: int, left_out: Collection[int] = ()) -> Begun:
         """The cohort among those who are there: with all training clients, that of the simulator.
 
         Without the clients of some nodes, unless too few remain.
@@ -301,7 +301,7 @@ class FlowerRounds:
         names = [name for name in self._members.train if self._members.node(name) not in left_out]
         if len(names) < self._least(self.config.cohort):
             names = self._members.train
-        return Declarations(number, [names[c] for c in draw_cohort(self.config, number, len(names))])
+        return Begun(number, [names[c] for c in draw_cohort(self.config, number, len(names))])
 
     def _index(self, number: int) -> Index:
         if self._keeper is None:

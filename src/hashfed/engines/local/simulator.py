@@ -7,8 +7,9 @@ import torch
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
+from hashfed.engines.client_round import ClientReport
 from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_sentences
-from hashfed.engines.exchange import ClientReport, build_model
+from hashfed.engines.exchange import build_model
 from hashfed.engines.local.workers import (
     EvaluateChunk,
     InProcess,
