@@ -14,6 +14,7 @@ from hashfed.data import Client
 from hashfed.data.sentences import Sentences
 from hashfed.engines.budget import (
     agreed_budget,
+    asks_for_keys,
     device_budget,
     sends_counts,
     sends_everything,
@@ -44,7 +45,7 @@ from hashfed.federated.messages import (
 from hashfed.federated.protocols import SLICES
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
-from hashfed.retrieval import EncoderShape, Index, NoEncoder, Selection, build_index, make_encoder
+from hashfed.retrieval import EncoderShape, Index, Selection, build_index, make_encoder
 
 
 @dataclass
@@ -184,15 +185,13 @@ class ClientRound:
             sends_counts(config),
         )
 
-    def hash(self, welcome: Welcome) -> ClientKeys | None:
-        """Step 3: keys of the data's queries; None where the method asks for none.
+    def hash(self, welcome: Welcome) -> ClientKeys:
+        """Step 3: keys of the data's queries.
 
         Raises:
             HashfedError: where a query is not finite, or the encoder is unknown.
 
         """
-        if not self._hashes(welcome.encoder):
-            return None
         with self.report.timed("hash"):
             return client_side.hash_queries(
                 self.model, expand(welcome), self.declared.own, self.sentences, sketcher(self.config)
@@ -215,7 +214,7 @@ class ClientRound:
             parameters = Parameters(message.rows, message.body)
             there = ServerRound.of(config, parameters, self.index, self.round)
             welcome = there.welcome(self.declared)
-        keys = self.hash(welcome)
+        keys = self.hash(welcome) if asks_for_keys(self.config) else None
         with self.report.timed("retrieve"):
             return welcome, there.select(self.client.name, self.declared, keys)[0]
 
@@ -273,7 +272,7 @@ class ClientRound:
             manifest.encoder_numbers,
             manifest.encoder_arrays,
         )
-        keys = self.hash(welcome)
+        keys = self.hash(welcome) if asks_for_keys(self.config) else None
         with self.report.timed("retrieve"):
             if sends_everything(config):
                 selection = Selection.all(size)
@@ -319,7 +318,7 @@ class ClientRound:
                 update, self.lost = compress_with_feedback(update, compression.updates, self.residual)
             else:
                 update = compress_update(update, compression.updates)
-        hashed = self._hashes(encoder.kind)
+        hashed = asks_for_keys(self.config)
         flops = round_flops(
             self.model,
             encoder if hashed else None,
@@ -340,12 +339,6 @@ class ClientRound:
         report.parameters = held * local.rows.shape[1] + sum(value.numel() for value in local.body.values())
         report.flops = sum(flops.values())
         return update
-
-    def _hashes(self, encoder: str) -> bool:
-        """Whether it answers with keys, for this kind of encoder, or with a sketch for the planes."""
-        return not sends_everything(self.config) and (
-            encoder != NoEncoder.kind or sketcher(self.config) is not None
-        )
 
 
 def _broadcast_index(config: Config, message: Broadcast) -> Index | None:

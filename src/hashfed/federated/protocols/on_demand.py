@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from hashfed.errors import HashfedError
 from hashfed.federated.checks import (
     Limits,
     RowsSent,
@@ -57,10 +56,7 @@ WELCOME = Down(
 def _hash(client: ClientSide, got: Received) -> ClientKeys:
     welcome = got[Welcome.kind]
     assert isinstance(welcome, Welcome)
-    keys = client.hash(welcome)
-    if keys is None:
-        raise HashfedError(f"encoder {welcome.encoder}: asks for no keys")
-    return keys
+    return client.hash(welcome)
 
 
 def _check_keys(server: ServerSide, exchange: Exchange, message: ClientKeys, limits: Limits) -> None:

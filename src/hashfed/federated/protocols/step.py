@@ -171,7 +171,7 @@ class ClientSide(Protocol):
         """Rows that it may hold."""
         ...
 
-    def hash(self, welcome: Welcome) -> ClientKeys | None:
+    def hash(self, welcome: Welcome) -> ClientKeys:
         """Step 3 of the paper."""
         ...
 
