@@ -44,7 +44,7 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python benchmarks/client_cost.py
+	$(BIN)/python -m benchmarks.client_cost
 
 # The peers get an environment of their own, for JAX and pfl-research bring much that hashfed does not need.
 $(PEERS)/installed: pyproject.toml
@@ -53,7 +53,7 @@ $(PEERS)/installed: pyproject.toml
 	touch $@
 
 bench-simulation: install $(PEERS)/installed
-	$(BIN)/hashfed bench simulation --python \
+	$(BIN)/python -m benchmarks.simulation --python \
 		pfl_research=$(PEERS)/bin/python \
 		flower_simulation=$(PEERS)/bin/python \
 		fedjax_library=$(PEERS)/bin/python

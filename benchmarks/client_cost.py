@@ -1,10 +1,10 @@
 """What budgets save a device: memory, bytes, parameters and seconds of a client's round; prints JSON.
 
-Ratios are to all rows, and of speed also to plain PyTorch, within this run: what ``hashfed bench client``
-(one thread, candidates in turn, medians) and ``hashfed bench memory`` (fresh processes) find at each budget,
-for one client with 64 full sentences of 20 words. What the server spends on the client is beside it.
+Ratios are to all rows, and of speed also to plain PyTorch, within this run: what ``benchmarks.client`` (one
+thread, candidates in turn, medians) and ``benchmarks.memory`` (fresh processes) find at each budget, for one
+client with 64 full sentences of 20 words. What the server spends on the client is beside it.
 
-    python benchmarks/client_cost.py --vocabulary 80000 --budgets own+1%
+    python -m benchmarks.client_cost --vocabulary 80000 --budgets own+1%
 """
 
 import argparse
@@ -12,10 +12,10 @@ import json
 import sys
 from typing import Any
 
+from benchmarks.client.run import bench_client
+from benchmarks.memory.clients import client_memory
 from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cost.budgets import Budget, budget_label
-from hashfed.experiments.client_benchmark.run import bench_client
-from hashfed.experiments.memory_benchmark.clients import client_memory
 
 
 def summary(words: int, budgets: list[Budget], repeats: int) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def summary(words: int, budgets: list[Budget], repeats: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--vocabulary", type=int, default=80_000)
     parser.add_argument("--budgets", type=budget, nargs="+", default=[budget("own+1%"), 0.1])
     parser.add_argument("--repeats", type=int, default=7)

@@ -3,7 +3,7 @@
 For each kind: bytes down and up per client and round, and accuracy and NLL on all held-out sentences. Kinds
 are trained one after another, each in a folder below --output, where a run that was stopped goes on:
 
-    python benchmarks/compression.py configs/hashed.yaml --rounds 100 --seed 1 --selection.budget 0.05
+    python -m benchmarks.compression configs/hashed.yaml --rounds 100 --seed 1 --selection.budget 0.05
 
 Settings of all runs may be given as for ``hashfed train``.
 """

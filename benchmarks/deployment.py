@@ -5,7 +5,7 @@ The same three clients train with hashfed on all rows, on 10% of them with keys 
 Flower app (``plain_flower``: its own FedAdam, of the whole model). The first round is left out, for nodes
 join in it. Needs hashfed[flower,chitchat]:
 
-    python benchmarks/deployment.py configs/sample.yaml --rounds 8
+    python -m benchmarks.deployment configs/sample.yaml --rounds 8
 
 Settings of all runs may be given as for ``hashfed train``.
 """

@@ -2,7 +2,7 @@
 
 Types a text letter by letter, one process and one core for server and client together.
 
-    taskset -c 0 python benchmarks/keyboard.py runs/ours
+    taskset -c 0 python -m benchmarks.keyboard runs/ours
 """
 
 import argparse

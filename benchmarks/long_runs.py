@@ -1,7 +1,7 @@
 """Train with all rows and with parts of them, long and in pairs of the same seed; print JSON with the gaps.
 
-    python benchmarks/long_runs.py chitchat --seeds 0 1
-    python benchmarks/long_runs.py texts.jsonl.gz --vocabulary 30000 --rounds 200 --server 0.005 --share 0.05
+    python -m benchmarks.long_runs chitchat --seeds 0 1
+    python -m benchmarks.long_runs texts.jsonl.gz --vocabulary 30000 --rounds 200 --server 0.005 --share 0.05
 
 Runs of a seed have the same cohorts, sentences and first parameters. Short runs and single ones have misled:
 a run scatters by 0.01 nats, a pair by 0.002. Finished runs in ``--output`` are not run again, others
@@ -75,7 +75,7 @@ def gaps(run: dict[str, Any], full: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Run what is asked for, and print one JSON object: by variant, by seed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("source")
     parser.add_argument("--vocabulary", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=400)

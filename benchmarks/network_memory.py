@@ -4,7 +4,7 @@ The server is the real one; the nodes, one for each client, are a few lines that
 right shape. Their messages lie on disk until the server pulls them, as they lie in the SuperLink. The first
 client of the cohort answers after all others, so all their updates wait. Each cohort in a fresh process.
 
-    python benchmarks/network_memory.py --cohorts 16 200
+    python -m benchmarks.network_memory --cohorts 16 200
 """
 
 import argparse
@@ -23,8 +23,8 @@ from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
+from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
-from hashfed.data import synthetic_text
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.device_memory import resident_peak
 from hashfed.engines.flower import records

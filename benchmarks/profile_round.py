@@ -1,6 +1,6 @@
 """Where the time of one client's round goes, part by part; prints JSON (milliseconds of one thread, medians).
 
-python benchmarks/profile_round.py --vocabulary 80000 --budget own+1%
+python -m benchmarks.profile_round --vocabulary 80000 --budget own+1%
 """
 
 import argparse
@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.client.workload import Workload
 from hashfed.cli.budgets import budget
 from hashfed.engines.allocator import keep_memory
-from hashfed.experiments.client_benchmark.workload import Workload
 from hashfed.federated import client, server
 from hashfed.models import OutputGradients, Transformer, output_layer
 
@@ -50,7 +50,7 @@ def timed(function: Callable[..., Any], seconds: dict[str, float], name: str) ->
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--vocabulary", type=int, default=80_000)
     parser.add_argument("--budget", type=budget, default=budget("own+1%"))
     parser.add_argument("--repeats", type=int, default=7)

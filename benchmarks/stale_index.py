@@ -5,7 +5,7 @@ ago with today's keys (``retrieval.refresh``: r is the largest age, the mean is 
 index with keys that a client computed r rounds ago with that round's model. Coverage is of today's softmax
 mass, as a share of the optimum.
 
-    python benchmarks/stale_index.py --rounds 100
+    python -m benchmarks.stale_index --rounds 100
 """
 
 import argparse
@@ -15,14 +15,14 @@ import sys
 
 import numpy as np
 
-from hashfed import Simulation, load_data, make_config
-from hashfed.experiments.index_benchmark.measure import best_rows, measure_truth
-from hashfed.experiments.index_benchmark.problem import (
+from benchmarks.index.measure import best_rows, measure_truth
+from benchmarks.index.problem import (
     LEAST_SENTENCES,
     ClientQueries,
     Problem,
     client_queries,
 )
+from hashfed import Simulation, load_data, make_config
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import RetrievalSettings, budget_rows, build_index, select

@@ -4,8 +4,8 @@ For the cohort that would train a run's model next, and several draws of rows, t
 the error of log Z and of one step's gradient at fixed parameters, or with ``--epochs`` that of the cohort's
 mean change after so many epochs of local training, each against what all rows give.
 
-    python benchmarks/tail_estimator.py runs/full
-    python benchmarks/tail_estimator.py runs/full --epochs 1 4
+    python -m benchmarks.tail_estimator runs/full
+    python -m benchmarks.tail_estimator runs/full --epochs 1 4
 """
 
 import argparse
@@ -19,13 +19,13 @@ from typing import Literal
 import numpy as np
 import torch
 
+from benchmarks.index.problem import client_queries
 from hashfed.config import Config
 from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
 from hashfed.engines.client_round import draw_sentences
 from hashfed.engines.exchange import build_model
 from hashfed.engines.rounds import draw_cohort
-from hashfed.experiments.index_benchmark.problem import client_queries
 from hashfed.federated.tail import spread
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.models import Model, Parameters, WorkSpace, output_gradients

@@ -3,7 +3,7 @@
 The test clients are not touched. Trials run two at a time, each with one worker, and the server's rate
 falls to zero over the last 40% of the rounds:
 
-    python benchmarks/tune_learning_rates.py configs/full.yaml configs/hashed.yaml --rounds 100
+    python -m benchmarks.tune_learning_rates configs/full.yaml configs/hashed.yaml --rounds 100
 
 Further settings of all trials follow ``--setting``, such as ``--setting selection.budget=0.05``.
 """

@@ -93,8 +93,6 @@ def test_numbers() -> None:
         ["predict", "run", "hi", "--top", "1_0"],
         ["reproduce", "buckets", "run", "--bits", "４"],
         ["cost", "--budgets", "nan"],
-        ["bench", "index", "--rows", "1e3"],
-        ["bench", "client", "--repeats", " 5"],
         ["serve", "--nodes", "0x2"],
         ["join", "127.0.0.1:8000", "--wait", "inf"],
         ["certificates", "d", "--days", "1_0"],
@@ -140,10 +138,20 @@ def test_home_folders_are_found_by_commands(
     assert main(["predict", "~/tiny", "w1"]) == 0
     assert main(["compare", "~/tiny", "--output=~/page.html"]) == 0
     assert main(["reproduce", "buckets", "~/tiny", "--output=~/buckets.html", "--json=~/buckets.json"]) == 0
-    one = ["bench", "index", "--clients", "1", "--seeds", "1", "--indexes", "random", "--output", "~/bench"]
-    assert main([*one, "~/tiny"]) == 0
-    names = {"tiny", "page.html", "buckets.html", "buckets.json", "bench"}
+    names = {"tiny", "page.html", "buckets.html", "buckets.json"}
     assert {item.name for item in tmp_path.iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [([], "NAME"), (["index"], "index"), (["memory", "--rounds", "2"], "memory"), (["x\x1b"], "NAME")],
+)
+def test_benchmarks_are_named_by_their_new_command(
+    words: list[str], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *words]) == 2
+    expected = f"hashfed: bench: now python -m benchmarks.{name}, in a checkout of hashfed's sources\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "config.yaml", "summary.json", "checkpoint/latest.json"])

@@ -103,7 +103,6 @@ def test_words(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ["train", "--rounds", "\x1b[2J"],
         ["predict", "run", "w1", "--top", "\x1b[2J"],
         ["cost", "--max-bytes", "\x9b2J"],
-        ["bench", "index", "\x1b[2J"],
         ["join", "\x1b[2J"],
         ["serve", "--address", "\x1b[2J"],
         ["serve", "--address", "a:" + "9" * 5000],
@@ -112,14 +111,13 @@ def test_words(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ["train", "--rounds", "x" * 10**5],
         ["predict", "x" * 10**5, "w1"],
         ["compare", "x" * 10**5],
-        ["bench", "index", "x" * 10**5],
         ["join", "127.0.0.1:8000", "--texts", "x" * 10**5],
         ["train", "--output", "x" * 10**5, "--data.source", "none"],
         ["train", "--data.source", "x" * 10**5],
         ["certificates", "x" * 10**5],
         ["cost", "--data.source", "none", "--json", "x" * 10**5],
     ],
-    ids=range(25),
+    ids=range(23),
 )
 def test_mistakes(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     for package in ("flwr", "jinja2", "plotly"):

@@ -178,8 +178,8 @@ OPTIMIZED = """\
 import contextlib, io, sys
 from hashfed.cli.main import main
 assert not __doc__, "asserts are gone, and so are docstrings"
-commands = ["train", "cost", "serve", "join", "certificates", "compare", "predict", "bench index",
-            "bench client", "bench simulation", "bench memory", "reproduce buckets", "data describe"]
+commands = ["train", "cost", "serve", "join", "certificates", "compare", "predict",
+            "reproduce buckets", "data describe"]
 for command in ["", *commands]:
     found = io.StringIO()
     with contextlib.redirect_stdout(found):
@@ -200,6 +200,6 @@ def test_without_asserts_and_docstrings(texts: Path, tmp_path: Path) -> None:
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     lines = done.stderr.splitlines()
-    assert sum(line.endswith(" 0 True") for line in lines) == 14
+    assert sum(line.endswith(" 0 True") for line in lines) == 10
     assert done.stdout.splitlines()[0] == "help True True"
     assert done.stdout.splitlines()[-1] == "code 0"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost import run
 from hashfed.cost.budgets import Budget, OwnAnd
@@ -30,7 +31,7 @@ from hashfed.cost.variants import (
     with_words,
 )
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
-from hashfed.data import Client, synthetic_text
+from hashfed.data import Client
 from hashfed.data.sentences import Sentences
 from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.device_memory import busiest_client

@@ -10,8 +10,6 @@ from hashfed.display import brief
 from hashfed.errors import HashfedError
 
 OWN = "own+"
-DEFAULT_BUDGETS: tuple[Budget, ...] = (0.3, 0.1, 0.05, OwnAnd(0.01))
-"""Of benchmarks, besides all rows."""
 
 
 def budget(text: str) -> Budget:

@@ -2,15 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hashfed import __version__
 from hashfed.cli.arguments import Parser, add_settings, path, whole
-from hashfed.cli.bench import add_bench_index, bench_index
-from hashfed.cli.bench_client import add_bench_client, bench_client
-from hashfed.cli.bench_memory import add_bench_memory, bench_memory
-from hashfed.cli.bench_simulation import add_bench_simulation, bench_simulation
 from hashfed.cli.buckets import add_buckets, buckets
 from hashfed.cli.certificates import add_certificates, certificates
 from hashfed.cli.commands import compare, describe_data, predict, train
@@ -141,48 +137,6 @@ def build_parser() -> Parser:
     add_keyboard(command)
     command.set_defaults(run=keyboard)
 
-    bench = commands.add_parser("bench", help="measure on this machine", allow_abbrev=False)
-    actions = bench.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    command = actions.add_parser(
-        "index",
-        help="quality and cost of the indexes on output layers",
-        description="Measure which share of the softmax mass each index finds, in which time and bytes. "
-        "Writes result.json and index.html, and prints a table.",
-        allow_abbrev=False,
-    )
-    add_bench_index(command)
-    command.set_defaults(run=bench_index)
-
-    command = actions.add_parser(
-        "client",
-        help="time of a client's round against plain PyTorch and the bare matrix products",
-        description="Time one client's round, one thread, in turn with plain PyTorch and with the bare "
-        "matrix products, after checking that the losses are equal. Writes JSON and prints a table.",
-        allow_abbrev=False,
-    )
-    add_bench_client(command)
-    command.set_defaults(run=bench_client)
-
-    command = actions.add_parser(
-        "simulation",
-        help="client-steps per second against plain PyTorch, pfl-research, Flower and FedJAX",
-        description="Simulate the same rounds with hashfed and with its peers, in turn, after checking that "
-        "losses and parameters are equal. Writes JSON and prints a table.",
-        allow_abbrev=False,
-    )
-    add_bench_simulation(command)
-    command.set_defaults(run=bench_simulation)
-
-    command = actions.add_parser(
-        "memory",
-        help="peak memory of clients by budget, and of the server by cohort",
-        description="Measure in fresh processes the peak memory of a client at several budgets, and of the "
-        "server with several cohorts. Writes JSON and prints tables.",
-        allow_abbrev=False,
-    )
-    add_bench_memory(command)
-    command.set_defaults(run=bench_memory)
-
     paper = commands.add_parser(
         "reproduce", help="the paper's figure and tables, and what is now possible", allow_abbrev=False
     )
@@ -220,30 +174,35 @@ def build_parser() -> Parser:
     command.add_argument("config", nargs="?", type=path, metavar="CONFIG", help=CONFIG_HELP)
     add_settings(command)
     command.set_defaults(run=describe_data)
+
+    command = commands.add_parser("bench", add_help=False)  # a command of former versions
+    command.add_argument("words", nargs=argparse.REMAINDER)
+    command.set_defaults(run=_bench)
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code.
+def main(arguments: Sequence[str] | None = None, make_parser: Callable[[], Parser] = build_parser) -> int:
+    """Run a command of the parser, which sets ``run``; returns the exit code.
 
     0; 2 for a user's mistake; 128 + the signal that ended it; and where all is done but standard output could
     not take what was printed, 1 if its reader left, else 2.
     """
+    given = sys.argv[1:] if arguments is None else arguments
     with usable_streams() as output:
         try:
-            return exit_code(output, _run(arguments))
+            return exit_code(output, _run(given, make_parser))
         except SystemExit as stop:  # by the parser, after --help and mistakes
             raise SystemExit(exit_code(output, int(stop.code or 0))) from None
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str], make_parser: Callable[[], Parser]) -> int:
     try:
         # Left before what came is told, so that a second signal does not end this half-way.
         with raised():
-            parser = build_parser()
+            parser = make_parser()
             parsed, unknown = parser.parse_known_args(arguments)
             if unknown:
-                _refuse(parser, sys.argv[1:] if arguments is None else arguments, unknown)
+                _refuse(parser, arguments, unknown)
             with warnings_told(lambda line: say(f"hashfed: {line}")), lack_of_memory():
                 parsed.run(parsed)
         return 0
@@ -256,6 +215,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt as stop:
         say("hashfed: stopped; what was saved is kept")
         return signal_code(stop)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    names = ("client", "index", "memory", "simulation")
+    name = next((word for word in arguments.words[:1] if word in names), "NAME")
+    raise HashfedError(f"bench: now python -m benchmarks.{name}, in a checkout of hashfed's sources")
 
 
 def _refuse(parser: Parser, arguments: Sequence[str], unknown: list[str]) -> None:

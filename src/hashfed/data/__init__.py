@@ -5,7 +5,6 @@ from hashfed.data.clients import Client, FederatedText, build_federated_text, en
 from hashfed.data.floors import Floors, measure_floors
 from hashfed.data.part import Part, group_of
 from hashfed.data.readers import merge_clients, read_texts
-from hashfed.data.synthetic import synthetic_text
 from hashfed.data.vocabulary import BOS, EOS, OOV, PAD, SPECIAL, Vocabulary
 from hashfed.data.word_counts import read_word_counts
 
@@ -28,5 +27,4 @@ __all__ = [
     "merge_clients",
     "read_texts",
     "read_word_counts",
-    "synthetic_text",
 ]

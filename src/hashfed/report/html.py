@@ -9,6 +9,8 @@ from hashfed.display import printable
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 
+HERE = Path(__file__).parent
+
 
 def require_report(command: str) -> None:
     """Raise a HashfedError that names ``command`` where a page cannot be made for want of a package."""
@@ -31,14 +33,17 @@ def plotly_text(text: str) -> str:
     return html.escape(printable(text), quote=False)
 
 
-def write_template(output: Path, template: str, content: Mapping[str, Any], command: str) -> None:
-    """Render a template of this folder with ``content`` and plotly's code, and write it atomically.
+def write_template(
+    output: Path, template: str, content: Mapping[str, Any], command: str, folder: Path = HERE
+) -> None:
+    """Render a template with ``content`` and plotly's code, and write it atomically.
 
     Args:
         output: the page.
         template: its file name.
         content: what it shows; texts are escaped.
         command: named where a package is missing.
+        folder: of the template, which may include those of ``hashfed.report``.
 
     Raises:
         HashfedError: where a package is missing, or ``output`` cannot be written.
@@ -50,7 +55,7 @@ def write_template(output: Path, template: str, content: Mapping[str, Any], comm
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([folder, HERE]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_plain,

@@ -1,0 +1,101 @@
+"""The work that every candidate does: a model, its clients, and rounds in which all of them take part."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from benchmarks.synthetic import synthetic_text
+from hashfed.config import Config, make_config
+from hashfed.data import FederatedText
+from hashfed.engines.client_round import ClientRound, draw_sentences
+from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.server_round import ServerRound
+from hashfed.randomness import stream
+from hashfed.retrieval import build_index
+
+LENGTH, BATCH, RATE = 20, 16, 0.1
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Sizes of the work.
+
+    Attributes:
+        words: V.
+        clients: all of whom train in every round.
+        sentences: of each client, of 20 positions, in batches of 16.
+        workers: cores to use.
+        rounds: to play; the first warms up.
+        budget: fraction of the rows that hashfed sends; 1: the full layer, as all peers do.
+
+    """
+
+    words: int
+    clients: int
+    sentences: int
+    workers: int
+    rounds: int
+    budget: float = 1.0
+
+    @property
+    def batches(self) -> list[int]:
+        """Sentences of each step of a client."""
+        return [min(BATCH, self.sentences - start) for start in range(0, self.sentences, BATCH)]
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(dataclasses.asdict(self))
+
+    def data(self) -> FederatedText:
+        """The clients' sentences."""
+        return synthetic_text(self.words, self.clients, self.sentences, LENGTH)
+
+    def config(self) -> Config:
+        """The default model; plain federated averaging, each client counting the same."""
+        return make_config(
+            {
+                "data": {"vocabulary": self.words, "sentence_length": LENGTH},
+                "retrieval": {"method": "full"} if self.budget == 1 else {},
+                "selection": {"budget": self.budget},
+                "client": {"learning_rate": RATE, "batch_size": BATCH, "sentences": self.sentences},
+                "server": {"optimizer": "fedavg", "learning_rate": 1.0, "weighting": "uniform"},
+                "cohort": self.clients,
+                "rounds": self.rounds,
+                "workers": self.workers,
+            }
+        )
+
+    def write_workload(self, path: Path) -> None:
+        """The same for peers, as a file; sentences in the order in which hashfed takes them in round 1."""
+        config, data = self.config(), self.data()
+        model = build_model(config)
+        parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
+        inputs, targets = [], []
+        for client in data.train:
+            drawn = draw_sentences(config, client, 1, len(data.vocabulary))
+            order = stream(config.seed, "train", 1, client.name).permutation(len(drawn))
+            inputs.append(drawn.inputs[order])
+            targets.append(drawn.targets[order])
+        tensors = {f"body.{name}": value.numpy() for name, value in parameters.body.items()}
+        tensors |= {"rows": parameters.rows.numpy(), "inputs": np.stack(inputs), "targets": np.stack(targets)}
+        metadata = {
+            "learning_rate": str(RATE),
+            "batch_size": str(BATCH),
+            "heads": str(config.model.heads),
+            "server_learning_rate": "1.0",
+        }
+        save_file(tensors, path, metadata=metadata)
+
+    def first_loss(self) -> float:
+        """Mean loss over the steps of the first client in round 1, nats."""
+        config, data = self.config(), self.data()
+        model = build_model(config)
+        parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
+        index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
+        there = ServerRound.of(config, parameters, index, 1)
+        here = ClientRound(config, model, data.train[0], 1, len(parameters.rows))
+        return play_round(there, here).update.loss

@@ -1,1 +1,0 @@
-"""How good and how dear the indexes are, on trained and synthetic layers (``hashfed bench index``)."""

@@ -1,0 +1,26 @@
+import numpy as np
+
+from benchmarks.synthetic import synthetic_text
+from hashfed.data import SPECIAL
+
+
+def test_sentences_are_full_and_within_the_vocabulary() -> None:
+    data = synthetic_text(50, 3, 4, 6)
+    assert len(data.vocabulary) == 54
+    assert [len(client.sentences) for client in data.train] == [4, 4, 4]
+    ids = np.concatenate([client.sentences.targets.ravel() for client in data.train])
+    assert ids.min() >= len(SPECIAL)
+    assert ids.max() < 54
+    assert data.label_counts.sum() == len(ids) == 3 * 4 * 6
+    assert np.array_equal(data.label_counts, np.bincount(ids, minlength=54))
+
+
+def test_targets_follow_the_inputs() -> None:
+    sentences = synthetic_text(50, 1, 2, 6).train[0].sentences
+    assert np.array_equal(sentences.inputs[:, 1:], sentences.targets[:, :-1])
+
+
+def test_small_ranks_are_frequent_as_under_zipfs_law() -> None:
+    counts = synthetic_text(1000, 20, 100, 20).label_counts[len(SPECIAL) :]
+    # P(rank ≤ r) = log(r + 1)/log(1000) for floored log-uniform ranks: half of the text up to r = 31.
+    assert abs(counts[:31].sum() / counts.sum() - np.log(32) / np.log(1000)) < 0.01
