@@ -28,9 +28,9 @@ from hashfed.config import Config, make_config
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.device_memory import resident_peak
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import JOIN
-from hashfed.engines.flower.records import Parcel, type_of
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
+from hashfed.engines.network.exchanges import JOIN, type_of
+from hashfed.engines.network.parcel import Parcel
 from hashfed.federated.messages import Declare, SelectedRows, Update, Welcome
 
 OWN = 300

@@ -9,7 +9,8 @@ import pytest
 
 import loopback
 from hashfed.engines.background import begin
-from hashfed.engines.flower import members, post, pulls, round_play, server
+from hashfed.engines.flower import pulls
+from hashfed.engines.network import members, post, round_play, rounds
 
 
 class Clock:
@@ -47,6 +48,6 @@ class Clock:
             self._pulls.append(begin(work))
             return self._pulls[-1]
 
-        for module in (loopback, members, post, pulls, round_play, server):
+        for module in (loopback, members, post, pulls, round_play, rounds):
             patch.setattr(module, "time", self)
         patch.setattr(pulls, "begin", remembered)

@@ -10,7 +10,7 @@ from flwr.simulation import run_simulation
 
 from hashfed.config import load_config
 from hashfed.engines.flower.client_app import app as client_app
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.runs import train
 
 if __name__ == "__main__":

@@ -4,13 +4,16 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from flwr.app import Context, Error, Message, RecordDict, UserConfig
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
+from hashfed.engines.flower.transport import FlowerTransport
+from hashfed.engines.network.post import Post
 
 Interfere = Callable[[int, Message], Message | None]
 """Changes a node's answer; None: the node does not answer."""
@@ -22,6 +25,11 @@ def partitions(source: str | Path, count: int = 3) -> list[UserConfig]:
     """Settings of nodes that share the clients of a source."""
     shared: UserConfig = {"num-partitions": count, "source": str(source)}
     return [{**shared, "partition-id": part} for part in range(count)]
+
+
+def post_through(grid: Grid) -> Post:
+    """The server's post through a Grid, of a run that no node knows."""
+    return Post(FlowerTransport(grid, RecordDict({"setup": ConfigRecord({"digest": "run"})})))
 
 
 class LoopbackGrid(Grid):

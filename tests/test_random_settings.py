@@ -24,7 +24,7 @@ from loopback import LoopbackGrid, partitions
 from random_settings import draw, fields, mostly_sound_tree
 
 app = pytest.importorskip("hashfed.engines.flower.client_app").app
-server = pytest.importorskip("hashfed.engines.flower.server")
+server = pytest.importorskip("hashfed.engines.flower.rounds")
 
 FEW, MANY = 25, 3000
 """Configurations tried each time, and by name (``-m slow``)."""

@@ -8,7 +8,7 @@ from hashfed.data.sentences import Sentences
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.node import NodeState
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from loopback import LoopbackGrid
 from small import small_config, small_data
 

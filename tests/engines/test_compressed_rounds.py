@@ -12,7 +12,7 @@ from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.server_round import ServerRound, accept_update
+from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
@@ -22,6 +22,7 @@ from hashfed.federated.compression import compress_update
 from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import SelectedRows, Update, Welcome
 from hashfed.federated.settings import ServerSettings, UpdatePrecision
+from hashfed.federated.sums import accept_update
 from hashfed.federated.tail import spread
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index

@@ -15,7 +15,7 @@ from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import make_client_app
 from hashfed.engines.flower.node import NodeState
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError

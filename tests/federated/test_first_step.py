@@ -8,15 +8,16 @@ import torch
 
 from hashfed.data.sentences import Sentences
 from hashfed.federated import client
-from hashfed.federated.aggregate import PseudoGradient, RowShares, aggregate
 from hashfed.federated.compression import NUMBERS
 from hashfed.federated.messages import ClientKeys, Declare, Update
 from hashfed.federated.server import PlanesPlan, planes_of, retrieve, send_rows, welcome
 from hashfed.federated.settings import ClientSettings, RowPrecision
+from hashfed.federated.sums import PseudoGradient, RowShares
 from hashfed.models import Parameters, Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import RetrievalSettings, SelectionSettings, build_index
 from hashfed.retrieval.planes import Planes, Tail
+from summed import mean_of
 
 MODEL = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=1)
 SIZE = 40
@@ -39,7 +40,7 @@ def data() -> Sentences:
 
 
 def summed(parameters: Parameters, update: Update, tail: Tail | None) -> PseudoGradient:
-    return aggregate([(update, tail)], parameters.rows, "cohort", RowShares(np.zeros(SIZE)))
+    return mean_of([(update, tail)], parameters.rows, "cohort", RowShares(np.zeros(SIZE)))
 
 
 def full_step(parameters: Parameters) -> PseudoGradient:

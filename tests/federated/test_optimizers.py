@@ -6,15 +6,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.federated.aggregate import PseudoGradient, RowShares, aggregate
 from hashfed.federated.messages import LARGEST_CHANGE, Update
 from hashfed.federated.optimizers import OptimizerState, init_optimizer, learning_rate, step
 from hashfed.federated.settings import ServerSettings
+from hashfed.federated.sums import PseudoGradient, RowShares
 from hashfed.models import Parameters
+from summed import mean_of
 
 
 def gradient(ids: list[int], rows: torch.Tensor, body: torch.Tensor) -> PseudoGradient:
-    return PseudoGradient({"b": body}, np.array(ids), rows, np.ones(len(ids)), 1.0, 0.0)
+    return PseudoGradient({"b": body}, np.array(ids), rows, 0.0)
 
 
 def fresh(settings: ServerSettings, size: int = 4) -> tuple[Parameters, OptimizerState]:
@@ -134,7 +135,7 @@ def test_no_update_that_is_accepted_makes_anything_infinite(
         rows = LARGEST_CHANGE * torch.tensor([signs])
         update = Update(round, 10**6, 1.0, {"b": torch.full((5,), LARGEST_CHANGE)}, ids, rows)
         update.check_values()
-        step(parameters, aggregate([(update, None)] * 3, parameters.rows, average, shares), state, settings)
+        step(parameters, mean_of([(update, None)] * 3, parameters.rows, average, shares), state, settings)
     for value in (*parameters.named().values(), *state.first.values(), *state.second.values()):
         assert bool(torch.isfinite(value).all())
 

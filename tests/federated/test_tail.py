@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from hashfed.errors import HashfedError
 from hashfed.federated import tail as tail_module
-from hashfed.federated.aggregate import RowShares, aggregate
 from hashfed.federated.clip import clip_update, norm
 from hashfed.federated.messages import LARGEST_CHANGE, Update
+from hashfed.federated.sums import RowShares
 from hashfed.federated.tail import check_tail_change
 from hashfed.retrieval import Selection
 from hashfed.retrieval.planes import Tail, make_planes
+from summed import mean_of
 
 WIDTH = 3
 
@@ -79,7 +80,8 @@ def test_a_cohort_s_tails_equal_the_dense_sum(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("MOST_POINTS", most), ("TILE_LOGITS", tile), ("FEWEST_ROWS", fewest)):
             patch.setattr(tail_module, name, value)
-        result = aggregate(clients, table, "cohort", RowShares(np.zeros(size)), uniform)
+        shares = RowShares(np.zeros(size))
+        result = mean_of(clients, table, "cohort", shares, uniform)
     weights = [1 if uniform else update.weight for update, _ in clients]
     expected = sum(
         weight * dense(table, *client) for weight, client in zip(weights, clients, strict=True)
@@ -94,7 +96,7 @@ def test_a_cohort_s_tails_equal_the_dense_sum(
         assert update.ids is not None
         held[slice(None) if update.tail is not None else update.ids] += weight
     assert result.ids.tolist() == np.flatnonzero(held).tolist()
-    assert result.held_weight.tolist() == held[result.ids].tolist()
+    assert shares.held.tolist() == held.tolist()
 
 
 def test_a_tail_by_hand() -> None:
@@ -106,7 +108,7 @@ def test_a_tail_by_hand() -> None:
     change = torch.tensor([[4.0, 8.0, 0.0]])
     ids, rows = selection.ids.astype(np.int32), torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
     update = Update(1, 3, 1.0, {}, ids, rows, tail=change)
-    result = aggregate([(update, made[1])], table, "cohort", RowShares(np.zeros(5)))
+    result = mean_of([(update, made[1])], table, "cohort", RowShares(np.zeros(5)))
     assert result.rows.tolist() == [[1, 2, 0], [1, 0, 0], [1, 2, 0], [1, 2, 0], [-1, -2, 1]]
 
 
@@ -115,7 +117,7 @@ def test_the_sum_does_not_hang_on_what_waits(monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(0)
     table = a_table(rng, 20)
     clients = [a_client(rng, table, 3) for _ in range(4)]
-    expected = aggregate(clients, table, "cohort", RowShares(np.zeros(20))).rows
+    expected = mean_of(clients, table, "cohort", RowShares(np.zeros(20))).rows
     monkeypatch.setattr(tail_module, "MOST_POINTS", 6)
     calls: list[int] = []
     spread = tail_module.spread
@@ -135,7 +137,7 @@ def test_the_sum_does_not_hang_on_what_waits(monkeypatch: pytest.MonkeyPatch) ->
             assert lent.tail is not None
             lent.tail.fill_(torch.nan)
 
-    found = aggregate(overwritten(), table, "cohort", RowShares(np.zeros(20))).rows
+    found = mean_of(overwritten(), table, "cohort", RowShares(np.zeros(20))).rows
     assert calls == [2, 2]
     torch.testing.assert_close(found, expected)
 

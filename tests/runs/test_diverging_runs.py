@@ -52,7 +52,7 @@ def simulation(config: Config, data: FederatedText, stop: Callable[[], bool]) ->
 def network(texts: Path) -> MakeEngine:
     pytest.importorskip("flwr")
     from hashfed.engines.flower.client_app import app
-    from hashfed.engines.flower.server import FlowerRounds
+    from hashfed.engines.flower.rounds import FlowerRounds
     from loopback import LoopbackGrid, partitions
 
     return lambda config, data, stop: FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data)

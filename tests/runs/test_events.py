@@ -14,7 +14,7 @@ from hashfed.cli.commands import ProgressBar
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.errors import HashfedError
 from hashfed.report import write_page
 from hashfed.report.results import read_result

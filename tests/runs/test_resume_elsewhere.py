@@ -108,7 +108,7 @@ def test_begun_by_train_and_resumed_by_serve_and_the_other_way_round(
     pytest.importorskip("flwr")
     from hashfed.cli.serve import absolute
     from hashfed.engines.flower.client_app import app
-    from hashfed.engines.flower.server import FlowerRounds
+    from hashfed.engines.flower.rounds import FlowerRounds
     from loopback import LoopbackGrid, partitions
 
     flower = {"clients": 9, "deadline": 600, "patience": 600}

@@ -55,7 +55,7 @@ def serve(arguments: argparse.Namespace) -> None:
     need_flower("hashfed serve")
     from hashfed.deploy.commands import split_address
     from hashfed.deploy.processes import SuperLink
-    from hashfed.engines.flower.server import check_config
+    from hashfed.engines.network.rounds import check_config
 
     config = absolute(load_config(arguments.config, overrides(arguments)))
     check_config(config)

@@ -14,10 +14,12 @@ from hashfed.cost.workload import Workload
 from hashfed.engines.budget import steps
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import step_report, time_record, train_report
-from hashfed.engines.flower.post import Ahead, make_request
-from hashfed.engines.flower.records import Parcel
-from hashfed.engines.flower.round_play import feedback_request, slices_place, slices_request
+from hashfed.engines.flower.client_app import time_record
+from hashfed.engines.flower.transport import make_request
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.replies import step_report, train_report
+from hashfed.engines.network.round_play import feedback_request, slices_place, slices_request
+from hashfed.engines.network.transport import Ahead
 from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message
 from hashfed.federated.protocols import SLICES

@@ -63,3 +63,8 @@ class IndexKeeper:
                 if np.count_nonzero(moved) <= MOST_MOVED * len(moved):
                     return index.refresh(self.rows, np.flatnonzero(moved), prior)
         return build_index(self.rows, self.settings, prior, self.seed)
+
+
+def refreshed(round: int, refresh: int) -> int:
+    """The round before which the index of ``round`` was built: the first of every ``refresh``."""
+    return round - (round - 1) % refresh

@@ -20,22 +20,19 @@ from hashfed.engines.slice_store import MemoryStore, SliceStore
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits, ModelShape, RowsSent
-from hashfed.federated.clip import clip_update
-from hashfed.federated.compression import compress_rows, compress_welcome, expand
+from hashfed.federated.compression import compress_rows, compress_welcome
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
     Declare,
     Manifest,
     SelectedRows,
-    Update,
     Welcome,
     pack_counts,
 )
 from hashfed.federated.protocols import Exchange, Step
-from hashfed.federated.settings import ServerSettings, UpdatePrecision
+from hashfed.federated.settings import UpdatePrecision
 from hashfed.federated.slices import Wanted, addresses_in, make_slices
-from hashfed.federated.tail import check_tail_change
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Encoder, Index, Selection
@@ -229,29 +226,3 @@ class ServerRound:
 def selection_stream(config: Config, round: int, client: str) -> np.random.Generator:
     """The random numbers of a client's selection, whoever selects."""
     return stream(config.seed, "select", round, client)
-
-
-def accept_update(settings: ServerSettings, update: Update, tail: Tail | None = None) -> tuple[Update, bool]:
-    """What is summed of a client's update: expanded, checked, and not longer than ``settings.clip``.
-
-    Every engine calls this for every update before the sum. Arrays that need not be expanded are not copied,
-    but scaled in place where the update is too long (``clip_update``).
-
-    Args:
-        settings: of the run.
-        update: as it was received, or expanded already, on the CPU.
-        tail: of its client, if it was sent planes.
-
-    Returns:
-        The update, and whether it was clipped.
-
-    Raises:
-        HashfedError: where the loss or a value is not finite or absurdly large, or a scale is missing.
-
-    """
-    update = expand(update)
-    update.check_values()
-    update.check_loss()
-    if tail is not None and update.tail is not None:
-        check_tail_change(tail, update.tail)
-    return update, settings.clip is not None and clip_update(update, settings.clip, tail)

@@ -13,10 +13,10 @@ from hashfed.config import Config
 from hashfed.engines.mapped import MappedTable
 from hashfed.engines.shared import SharedBlock, share
 from hashfed.errors import HashfedError
-from hashfed.federated.aggregate import PseudoGradient, RowShares
 from hashfed.federated.divergence import DivergedError, check_parameters, diverged
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.optimizers import OptimizerState, has_moments, init_optimizer, moves_all_rows, step
+from hashfed.federated.sums import PseudoGradient, RowShares
 from hashfed.hardware import exceeds_memory, free_memory, show_bytes
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream

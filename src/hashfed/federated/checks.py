@@ -119,22 +119,6 @@ def check_broadcast(message: Broadcast, round: int, shape: ModelShape) -> None:
     _array("rows", message.rows, torch.float32, (shape.size, shape.dimension))
 
 
-def check_parameters(named: Mapping[str, torch.Tensor], shape: ModelShape) -> None:
-    """Refuse a whole model, ``rows`` and ``body.…``, that is not of this shape and finite.
-
-    Raises:
-        HashfedError: as ``check_declare``.
-
-    """
-    wanted: dict[str, Sequence[int]] = {f"body.{name}": size for name, size in shape.body.items()}
-    wanted["rows"] = shape.size, shape.dimension
-    odd = sorted(set(named) ^ set(wanted))
-    if odd:
-        raise HashfedError(f"{odd[0]}: is in only one of the message and the model")
-    for name, value in named.items():
-        _array(name, value, torch.float32, wanted[name])
-
-
 def check_keys(
     message: ClientKeys, round: int, limits: Limits, encoder: Encoder, sketcher: Encoder | None = None
 ) -> None:

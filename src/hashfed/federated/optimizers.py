@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hashfed.federated.aggregate import PseudoGradient
 from hashfed.federated.settings import ServerSettings
+from hashfed.federated.sums import PseudoGradient
 from hashfed.models import Parameters
 
 CHUNK = 1024

@@ -20,8 +20,9 @@ from hashfed.data import FederatedText
 from hashfed.deploy.app_folder import config_of
 from hashfed.display import printable
 from hashfed.engines.evaluation import NotEvaluatedError
-from hashfed.engines.flower.server import FlowerRounds, without_effect
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.lack import lack_of_memory
+from hashfed.engines.network.rounds import without_effect
 from hashfed.engines.rounds import RoundRecord
 from hashfed.errors import HashfedError, warnings_told
 from hashfed.runs.train import train

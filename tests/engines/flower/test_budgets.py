@@ -16,9 +16,9 @@ from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app, make_client_app
-from hashfed.engines.flower.round_play import client_limits
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.network.round_play import client_limits
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape, check_declare
 from hashfed.federated.messages import Declare, SelectedRows, Update

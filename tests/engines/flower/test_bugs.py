@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +10,13 @@ import torch
 from flwr.app import UserConfig
 
 from hashfed.config import make_config
-from hashfed.engines.flower import client_app, records, round_play, server
+from hashfed.engines import round_end
+from hashfed.engines.flower import client_app
 from hashfed.engines.flower.client_app import app
-from hashfed.engines.flower.server import FlowerRounds
-from hashfed.engines.flower.waiting import WaitingUpdates
+from hashfed.engines.flower.rounds import FlowerRounds
+from hashfed.engines.flower.transport import FlowerTransport
+from hashfed.engines.network import round_play
+from hashfed.engines.network.waiting import WaitingUpdates
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
@@ -22,6 +24,7 @@ from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.messages import Update
 from hashfed.federated.protocols import on_demand
+from hashfed.federated.sums import UpdateSum
 from loopback import LoopbackGrid, partitions
 from small import prepare
 
@@ -49,15 +52,16 @@ PLACES: list[tuple[Any, str]] = [
     (ServerRound, "select"),
     (server_side, "cut_to_budget"),
     (server_side, "send_rows"),
-    (round_play, "accept_update"),
+    (round_end, "accept_update"),
     (round_play, "client_limits"),
     (on_demand, "rows_sent"),
-    (round_play, "records"),
+    (FlowerTransport, "pack"),
     (wire, "size"),
     (WaitingUpdates, "put"),
     (WaitingUpdates, "take"),
     (Update, "check_values"),
-    (server, "aggregate"),
+    (UpdateSum, "add"),
+    (UpdateSum, "mean"),
     (ServerState, "finish_round"),
 ]
 
@@ -80,12 +84,8 @@ def test_a_bug_of_the_server_ends_the_run(
     with FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data, said.append) as engine:
         engine._wait_for_clients(len(data.train))
         monkeypatch.setattr(round_play.RoundPlay, "_start", noted)
-        if name == "records":  # the nodes, in this process too, have theirs
-            broken = SimpleNamespace(**vars(records) | {"pack": later(records.pack, calls)})
-            monkeypatch.setattr(round_play, name, broken)
-        else:
-            monkeypatch.setattr(where, name, later(getattr(where, name), calls))
-        once = name in ("client_limits", "aggregate", "finish_round")
+        monkeypatch.setattr(where, name, later(getattr(where, name), calls))
+        once = name in ("client_limits", "mean", "finish_round")
         for _ in range(calls if once else 0):
             engine.run_round()
         before = engine.state.parameters.clone()

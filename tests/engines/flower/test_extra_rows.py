@@ -16,7 +16,7 @@ from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare

@@ -18,7 +18,8 @@ from hashfed.config import Config, make_config
 from hashfed.data import FederatedText
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
-from hashfed.engines.flower.server import FlowerRounds, TooFewAnsweredError
+from hashfed.engines.flower.rounds import FlowerRounds
+from hashfed.engines.network.rounds import TooFewAnsweredError
 from hashfed.engines.rounds import RoundRecord
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, Update

@@ -14,8 +14,9 @@ from flwr.app import ConfigRecord, Message, UserConfig
 
 from exchanges import HASH, TRAIN
 from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import EVALUATE, JOIN, app
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.rounds import FlowerRounds
+from hashfed.engines.network.exchanges import EVALUATE, JOIN
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import SelectedRows, Welcome
 from hashfed.retrieval.planes import Planes
@@ -174,8 +175,8 @@ def test_a_model_of_another_shape_is_not_evaluated(texts: Path, shape: tuple[int
     config, data = prepare(texts, patience=1, evaluation="clients")
 
     def change(message: Message) -> None:
-        named = records.tensors(message.content.array_records["parameters"])
-        message.content["parameters"] = records.arrays({**named, "rows": torch.zeros(shape)})
+        named = records.tensors(message.content.array_records["0.arrays"])
+        message.content["0.arrays"] = records.arrays({**named, "rows": torch.zeros(shape)})
 
     said: list[str] = []
     nodes = grid(partitions(config.data.source), EVALUATE, change)

@@ -19,10 +19,12 @@ from hashfed.data import FederatedText
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.node import KEPT
-from hashfed.engines.flower.post import NOTHING, Reply
-from hashfed.engines.flower.round_play import RoundPlay
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.network.post import Reply
+from hashfed.engines.network.round_play import RoundPlay
+from hashfed.engines.network.transport import NOTHING
+from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare
@@ -243,6 +245,7 @@ def test_only_the_node_that_was_asked_last_declares_for_a_client(texts: Path) ->
             engine._post,
             engine._members,
             ServerRound.of(config, engine.state.parameters, engine._index(1), 1, data.label_counts),
+            RoundEnd(config, engine.state),
             declarations,
             None,
         )

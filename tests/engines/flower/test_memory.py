@@ -12,7 +12,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.memory import Memories
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import ClientMemory, Residual

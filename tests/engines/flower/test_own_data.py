@@ -9,7 +9,7 @@ from flwr.app import UserConfig
 from flwr.clientapp import ClientApp
 
 from hashfed.engines.flower.node import node_texts
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from loopback import LoopbackGrid
 from small import small_config, small_data
 

@@ -14,12 +14,12 @@ from flwr.app import Message, RecordDict
 from clock import Clock
 from exchanges import TRAIN
 from hashfed.engines.flower import pulls, records
-from hashfed.engines.flower.client_app import JOIN, app
-from hashfed.engines.flower.post import Post
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.network.exchanges import JOIN
 from hashfed.errors import HashfedError, one_line
-from loopback import LoopbackGrid, partitions
+from loopback import LoopbackGrid, partitions, post_through
 from small import small_config, small_data
 
 
@@ -74,7 +74,7 @@ def test_a_superlink_that_fails_for_long_is(
 ) -> None:
     grid = LoopbackGrid(app, partitions(texts))
     monkeypatch.setattr(grid, "pull_messages", Mock(side_effect=OSError("reset")))
-    post = Post(grid, "run")
+    post = post_through(grid)
     post.send(1, JOIN, 0, RecordDict(), 60.0)
     assert post.collect() == []
     clock.sleep(pulls.TROUBLE_SECONDS)
@@ -138,7 +138,7 @@ def test_few_pulls_are_on_their_way_at_a_time(texts: Path, monkeypatch: pytest.M
             return super().pull_messages(message_ids)
 
     grid = Slow(app, partitions(texts, 30))
-    post = Post(grid, "run")
+    post = post_through(grid)
     for node in range(1, 31):
         post.send(node, JOIN, 0, RecordDict(), 60.0)
     found: list[int] = []
@@ -165,7 +165,7 @@ def test_replies_that_hang_do_not_take_the_places_of_others(
                 closed.wait()
             return found
 
-    post = Post(Hanging(app, partitions(texts, 15)), "run")
+    post = post_through(Hanging(app, partitions(texts, 15)))
     for node in range(1, 16):
         post.send(node, JOIN, 0, RecordDict(), 60.0)
     found: set[int] = set()
@@ -179,7 +179,7 @@ def test_replies_that_hang_do_not_take_the_places_of_others(
 
 
 def test_nothing_of_a_node_that_is_forgotten_comes(texts: Path) -> None:
-    post = Post(LoopbackGrid(app, partitions(texts)), "run")
+    post = post_through(LoopbackGrid(app, partitions(texts)))
     for node in (1, 2):
         post.send(node, JOIN, 0, RecordDict(), 60.0)
     post.put_back(post.collect())

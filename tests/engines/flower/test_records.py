@@ -9,7 +9,8 @@ from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.engines.flower.records import Parcel, arrays, pack, size, tensors, unpack
+from hashfed.engines.flower.records import arrays, pack, size, tensors, unpack
+from hashfed.engines.network.parcel import Parcel
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.messages import ClientKeys, Declare, Message, SelectedRows, Update, Welcome

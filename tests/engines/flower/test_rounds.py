@@ -14,7 +14,7 @@ from hashfed.config import Config
 from hashfed.data import FederatedText, Vocabulary
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.rounds import RoundRecord
 from hashfed.errors import HashfedError

@@ -14,9 +14,10 @@ from hashfed.cli.main import main
 from hashfed.config import Config, FlowerSettings, make_config
 from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app
-from hashfed.engines.flower.server import FlowerRounds, check_config, without_effect
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.mapped import MAPPED
+from hashfed.engines.network.rounds import check_config, without_effect
 from hashfed.errors import HashfedError
 from hashfed.retrieval import METHODS
 from hashfed.runs.train import Engine, train

@@ -9,7 +9,7 @@ from flwr.app import UserConfig
 from hashfed.data import group_of, read_texts
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.node import node_texts
-from hashfed.engines.flower.server import FlowerRounds
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
 from hashfed.runs import load_data

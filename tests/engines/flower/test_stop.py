@@ -14,7 +14,8 @@ from flwr.supercore.run import RunNotRunningException
 from hashfed import Interrupted, RunFolder, train
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines.flower.client_app import EVALUATE, app
+from hashfed.engines.flower.client_app import app
+from hashfed.engines.network.exchanges import EVALUATE
 from hashfed.runs.flower_server import StoppableRounds
 from hashfed.runs.train import Silent
 from loopback import LoopbackGrid, partitions

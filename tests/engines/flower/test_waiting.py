@@ -14,17 +14,18 @@ from flwr.app import Message, RecordDict
 
 from exchanges import TRAIN
 from hashfed.data import FederatedText
-from hashfed.engines.flower import round_play
-from hashfed.engines.flower.client_app import JOIN, app
-from hashfed.engines.flower.post import Post
-from hashfed.engines.flower.server import FlowerRounds
-from hashfed.engines.flower.waiting import WaitingUpdates
+from hashfed.engines import round_end
+from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.server_round import accept_update
+from hashfed.engines.network import round_play
+from hashfed.engines.network.exchanges import JOIN
+from hashfed.engines.network.waiting import WaitingUpdates
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
+from hashfed.federated.sums import accept_update
 from hashfed.retrieval.planes import Tail
-from loopback import LoopbackGrid, partitions
+from loopback import LoopbackGrid, partitions, post_through
 from small import small_config, small_data, write_texts
 
 COHORT = 30
@@ -112,7 +113,7 @@ class Alive:
             self.most, self.count = max(self.most, sum(value.nbytes for value in held)), self.count + 1
             return accepted, clipped
 
-        monkeypatch.setattr(round_play, "accept_update", noted)
+        monkeypatch.setattr(round_end, "accept_update", noted)
 
 
 class SlowFirst(LoopbackGrid):
@@ -236,7 +237,7 @@ def test_replies_are_taken_one_by_one(texts: Path) -> None:
             taken.extend(message.metadata.message_id for message in found)
             return found
 
-    post = Post(Counting(app, partitions(texts, 10)), "run")
+    post = post_through(Counting(app, partitions(texts, 10)))
     for node in range(1, 11):
         post.send(node, JOIN, 0, RecordDict(), 60.0)
     replies = post.replies()

@@ -1,1 +1,1 @@
-"""The engine over a network: hashfed's rounds as messages of Flower (``hashfed[flower]``)."""
+"""Flower as the network between the server and nodes: its messages, and their app (``hashfed[flower]``)."""

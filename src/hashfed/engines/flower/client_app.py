@@ -13,30 +13,30 @@ from logging import ERROR, WARNING
 from typing import cast
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from flwr.common.logger import log
 
 from hashfed.engines.budget import steps
-from hashfed.engines.client_round import ClientReport, ClientRound
+from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
-from hashfed.engines.flower.records import Parcel
+from hashfed.engines.network import exchanges
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.replies import step_report, train_report
 from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
 from hashfed.errors import HashfedError, one_line, warnings_told
-from hashfed.federated.checks import check_parameters
+from hashfed.federated.checks import check_broadcast
 from hashfed.federated.error_feedback import ClientMemory
+from hashfed.federated.messages import Broadcast
 from hashfed.federated.messages import Message as HashfedMessage
-from hashfed.federated.protocols import SLICES, Received, Step, all_steps, needed_later
+from hashfed.federated.protocols import Received, Step, all_steps, needed_later
 from hashfed.federated.slices import Wanted
 from hashfed.models import Parameters, PredictionSums
 from hashfed.retrieval import Index
-
-JOIN, EVALUATE = "query.join", "evaluate"
-"""Types of the messages that are of no step (``records.type_of``)."""
 
 Handler = Callable[[Message, Context], RecordDict]
 
@@ -63,7 +63,7 @@ def make_client_app(read: ReadTexts = node_texts, mods: Sequence[Mod] = ()) -> C
         return RecordDict({"names": ConfigRecord({kind: list(found) for kind, found in names.items()})})
 
     for name in dict.fromkeys(step.name for step in all_steps()):
-        kind, _, action = records.type_of(name).partition(".")
+        kind, _, action = exchanges.type_of(name).partition(".")
         registered = app.query(action) if kind == "query" else app.train()
         registered(_answered(partial(answer_step, name)))
     app.evaluate()(_answered(evaluate))
@@ -157,16 +157,16 @@ class _Beside:
             if not down.fetched:
                 continue
             # Each client counts what it needs. Nobody waits for what comes after the deadline.
-            where = node.slices or str(request[records.PLACE])
+            where = node.slices or str(request[exchanges.PLACE])
             self.source = self.source or CachedSource(open_source(where, node.config.flower.deadline))
             client.source = CachedSource(self.source)
-            address, size = request[records.MANIFEST], cast(int, request[records.MANIFEST_BYTES])
+            address, size = request[exchanges.MANIFEST], cast(int, request[exchanges.MANIFEST_BYTES])
             got[down.kind.kind] = client.fetch_manifest(Wanted(str(address), int(size)))
 
 
 def _used(request: ConfigRecord, clients: Sequence[str]) -> dict[str, int]:
     """By client, the round of its last update that the server used (``round_play.feedback_request``)."""
-    rounds = cast(list[int], request.get(records.USED, [0] * len(clients)))
+    rounds = cast(list[int], request.get(exchanges.USED, [0] * len(clients)))
     return dict(zip(clients, rounds, strict=True))
 
 
@@ -174,11 +174,9 @@ def evaluate(message: Message, context: Context) -> RecordDict:
     """Sums over the held-out clients of this node, under the full softmax."""
     node, answer = _open(message, context)
     model = build_model(node.config)
-    named = records.tensors(cast(ArrayRecord, message.content["parameters"]))
-    check_parameters(named, node.shape)
-    start = "body."
-    body = {name.removeprefix(start): value for name, value in named.items() if name.startswith(start)}
-    parameters = Parameters(named["rows"], body)
+    whole = cast(Broadcast, records.unpack(message.content).shared[Broadcast.kind])
+    check_broadcast(whole, answer.round, node.shape)
+    parameters = Parameters(whole.rows, whole.body)
     for name in node.held_out:
         with _reported(answer, name):
             sentences = held_out_sentences([node.client(name)], None, node.config.seed)
@@ -202,36 +200,8 @@ def _answer_ahead(node: NodeState, step: Step, content: RecordDict, answer: Parc
     request = cast(ConfigRecord, content["request"])
     for name in cast(list[str], request.get(step.name, [])):
         with _reported(answer, name):
-            client = _client(node, name, int(cast(int, request[records.asked_ahead(step.name)])))
+            client = _client(node, name, int(cast(int, request[exchanges.asked_ahead(step.name)])))
             answer.add(name, step.up.make(client, Received()))
-
-
-def step_report(step: Step, report: ClientReport) -> dict[str, float]:
-    """What a client says about a step before the last; floats, whose size does not depend on their value."""
-    return {seconds_field(step.name): report.seconds.get(step.name, 0.0)}
-
-
-def seconds_field(step: str) -> str:
-    """In a client's report: the seconds of a step."""
-    return f"{step}_seconds"
-
-
-def train_report(report: ClientReport) -> dict[str, float]:
-    """What a client says about its training."""
-    slices = {SLICES: float(report.bytes[SLICES])} if SLICES in report.bytes else {}
-    bounded = {} if report.bounded is None else {"bounded": float(report.bounded)}
-    return (
-        {
-            "own": float(report.own_rows),
-            "rows": float(report.rows),
-            "parameters": float(report.parameters),
-            "predictions": float(report.predictions),
-            "flops": float(report.flops),
-            "train_seconds": report.seconds.get("train", 0.0),
-        }
-        | slices
-        | bounded
-    )
 
 
 def time_record(seconds: float) -> MetricRecord:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -17,7 +17,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, identity, make_config
 from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, merge_clients, read_texts
-from hashfed.data.client_texts import full_name
+from hashfed.data.client_texts import Key, full_name
 from hashfed.data.part import group, is_train
 from hashfed.data.readers import NAMED
 from hashfed.data.sentences import Sentences
@@ -25,6 +25,7 @@ from hashfed.display import shown
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.memory import RESIDUAL, Memories
+from hashfed.engines.network.parcel import Parcel
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
@@ -99,14 +100,7 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
 
     """
     numbers = cast(ConfigRecord, setup["setup"])
-    config = make_config(json.loads(str(numbers["config"])))
-    words = records.tensors(cast(ArrayRecord, setup["vocabulary"]))["words"].numpy().tobytes()
-    for name, value in _checksums(str(numbers["config"]), config, words).items():
-        # They name files and decide what is remembered: the server's word is not enough.
-        if numbers.get(name) != value:
-            raise HashfedError(
-                f"{name} of the run: not what this node finds; has the server another version of hashfed?"
-            )
+    config, words = _read_setup(numbers, cast(ArrayRecord, setup["vocabulary"]))
     vocabulary = Vocabulary.from_json(words.decode())
     data = config.data
     items = merge_clients(read(node, config), "node-config")
@@ -129,16 +123,8 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
     clients = [client for client in encoded if client is not None]
     if not clients:
         raise HashfedError("node-config: the texts hold no word")
-    # A node's own texts are there to be trained on, whatever the clients' names; unless they say otherwise.
-    own = {name for name, (stated, _) in keys.items() if stated is None and "partition-id" not in node}
-    names, kind = [client.name for client in clients], config.evaluation.clients
-    held_out = [name for name in names if name not in own and group(keys[name]) == kind]
-    train = [name for name in names if name in own or is_train(keys[name], kind)]
-    same = "setup" in state and cast(ConfigRecord, state["setup"])["identity"] == numbers["identity"]
-    kept = {key: record for key, record in state.items() if same and key.startswith(RESIDUAL)}
-    state.clear()
-    for key, record in kept.items():
-        state[key] = record
+    names = _by_purpose([client.name for client in clients], keys, node, config)
+    _forget_other_runs(state, str(numbers["identity"]))
     state["setup"] = ConfigRecord(
         {
             "config": str(numbers["config"]),
@@ -146,7 +132,7 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
             "identity": str(numbers["identity"]),
             "size": len(vocabulary),
             "clients": [client.name for client in clients],
-            "held_out": held_out or [""],
+            "held_out": names["held_out"] or [""],
         }
     )
     for position, client in enumerate(clients):
@@ -156,7 +142,42 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
                 "targets": torch.from_numpy(client.sentences.targets),
             }
         )
-    return {"train": train, "held_out": held_out}
+    return names
+
+
+def _read_setup(numbers: ConfigRecord, vocabulary: ArrayRecord) -> tuple[Config, bytes]:
+    """The run's configuration and words, whose checksums are what the server says."""
+    config = make_config(json.loads(str(numbers["config"])))
+    words = records.tensors(vocabulary)["words"].numpy().tobytes()
+    for name, value in _checksums(str(numbers["config"]), config, words).items():
+        # They name files and decide what is remembered: the server's word is not enough.
+        if numbers.get(name) != value:
+            raise HashfedError(
+                f"{name} of the run: not what this node finds; has the server another version of hashfed?"
+            )
+    return config, words
+
+
+def _by_purpose(
+    names: list[str], keys: Mapping[str, Key], node: UserConfig, config: Config
+) -> dict[str, list[str]]:
+    """Names of clients to ``train`` and ``held_out`` ones."""
+    # A node's own texts are there to be trained on, whatever the clients' names; unless they say otherwise.
+    own = {name for name, (stated, _) in keys.items() if stated is None and "partition-id" not in node}
+    kind = config.evaluation.clients
+    return {
+        "train": [name for name in names if name in own or is_train(keys[name], kind)],
+        "held_out": [name for name in names if name not in own and group(keys[name]) == kind],
+    }
+
+
+def _forget_other_runs(state: RecordDict, identity: str) -> None:
+    """Leave nothing in a node's state but what clients keep of the run with this ``identity``."""
+    same = "setup" in state and cast(ConfigRecord, state["setup"])["identity"] == identity
+    kept = {key: record for key, record in state.items() if same and key.startswith(RESIDUAL)}
+    state.clear()
+    for key, record in kept.items():
+        state[key] = record
 
 
 def make_setup(config: Config, vocabulary: Vocabulary) -> RecordDict:
@@ -259,7 +280,7 @@ class NodeState:
             if set(parcel.messages) <= set(clients):
                 self._drop(number)
 
-    def _parcels(self) -> dict[int, records.Parcel]:
+    def _parcels(self) -> dict[int, Parcel]:
         """The parcels that brought them, in the order in which they came."""
         parts: dict[int, RecordDict] = {}
         for key, record in self._state.items():

@@ -6,7 +6,6 @@ SuperLink, SuperNode and ClientApp, whatever its size. The other fields are text
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -15,6 +14,8 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from hashfed.engines.network.exchanges import FIELDS, asked_ahead
+from hashfed.engines.network.parcel import Parcel
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message
@@ -27,37 +28,8 @@ HEAD = {"round", "clients", "kinds", "failed", "problems", "reported"}
 """Fields of the record ``head``."""
 TIME = "time", {"seconds"}
 """A record that travels beside a parcel, and its fields; the other is ``request``."""
-USED = "used"
-"""In a request for updates, with error feedback: for each of its clients, the round of its last update that
-the server used; 0 where there is none."""
-PLACE, MANIFEST, MANIFEST_BYTES = "slices", "manifest", "manifest_bytes"
-"""In a request whose message is fetched: where, and its address and size."""
 NOBODY = ""
 """Under which a shared message travels: no client has an empty name."""
-
-
-@dataclass
-class Parcel:
-    """What one Flower message carries between the server and a node, which may host several clients.
-
-    Attributes:
-        round: of all of it.
-        messages: by client; in one parcel a client has at most one message of each kind.
-        shared: by kind, messages for all clients that the request names.
-        problems: by client, what went wrong instead.
-        reports: by client, numbers about what it did.
-
-    """
-
-    round: int
-    messages: dict[str, dict[str, Message]] = field(default_factory=dict)
-    shared: dict[str, Message] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-    reports: dict[str, dict[str, float]] = field(default_factory=dict)
-
-    def add(self, client: str, message: Message) -> None:
-        """Put in one message."""
-        self.messages.setdefault(client, {})[message.kind] = message
 
 
 def pack(parcel: Parcel) -> RecordDict:
@@ -178,21 +150,11 @@ def size(records: RecordDict) -> int:
     return sum(len(item.deflate()) for item in get_all_nested_objects(records).values())
 
 
-def type_of(step: str) -> str:
-    """The type of Flower's messages of a step."""
-    return step if step == "train" else f"query.{step}"
-
-
-def asked_ahead(step: str) -> str:
-    """In a request: the round for which a step is asked ahead; of whom, stands under the step's name."""
-    return f"{step}_round"
-
-
 def _request_fields() -> set[str]:
     """Those that some step has, under its name the clients that are asked where no message names them."""
     steps = {step.name for step in all_steps()}
     ahead = {asked_ahead(step.name) for step in all_steps() if step.ahead}
-    return {"setup", "round", USED, PLACE, MANIFEST, MANIFEST_BYTES} | steps | ahead
+    return {"setup", "round", *FIELDS} | steps | ahead
 
 
 def _part(name: str) -> str:

@@ -1,15 +1,15 @@
 """Federated rounds on one machine (paper, section 3.2)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 
 import torch
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines.client_round import ClientReport
 from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_sentences
 from hashfed.engines.exchange import build_model
+from hashfed.engines.index_keeper import refreshed
 from hashfed.engines.local.workers import (
     EvaluateChunk,
     InProcess,
@@ -17,21 +17,16 @@ from hashfed.engines.local.workers import (
     Task,
     Workbench,
     WorkerPool,
-    refreshed,
 )
 from hashfed.engines.mapped import MAPPED
+from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.rounds import RoundRecord, draw_cohort
-from hashfed.engines.server_round import accept_update
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
-from hashfed.federated.aggregate import aggregate
 from hashfed.federated.error_feedback import Residual
-from hashfed.federated.messages import Update
 from hashfed.hardware import usable_cores
 from hashfed.models import PredictionSums
-from hashfed.retrieval.evidence import PRECISIONS
-from hashfed.retrieval.planes import Tail
 
 
 def workers_of(config: Config) -> int:
@@ -129,38 +124,16 @@ class Simulation:
             state.refresh()
         cohort = draw_cohort(config, number, len(self.data.train))
         tasks: list[Task] = [PlayClient(number, c, self._size(c), self._residual(c)) for c in cohort]
-        reports: list[ClientReport] = []
-        residuals: dict[str, Residual] = {}
-        clipped = 0
-
-        def updates() -> Iterator[tuple[Update, Tail | None]]:
-            """Those of the cohort in order of names, each when it is there; then its memory is free again."""
-            nonlocal clipped
+        end = RoundEnd(config, state)
+        with single_thread():
             for played in self._executor.run(tasks):
                 report = played.report
                 try:
-                    update, too_long = accept_update(config.server, played.update, played.tail)
+                    accepted = end.accept(played.update, played.tail)
                 except HashfedError as error:
                     raise type(error)(f"round {number}: client {report.client}: {error}") from None
-                clipped += too_long
-                reports.append(report)
-                if played.residual is not None:
-                    residuals[report.client] = played.residual
-                yield update, played.tail
-
-        with single_thread():
-            gradient = aggregate(
-                updates(),
-                state.parameters.rows,
-                config.server.row_average,
-                state.shares,
-                config.server.weighting == "uniform",
-                PRECISIONS[config.retrieval.precision],
-            )
-            state.finish_round(gradient, config, [report.own for report in reports])
-        if state.residuals is not None:
-            state.residuals |= residuals
-        return RoundRecord(number, gradient.loss, reports, None if config.server.clip is None else clipped)
+                end.add(report, accepted, played.tail, played.residual)
+            return end.finish()
 
     def _residual(self, client: int) -> Residual | None:
         """What compression lost of the client's last update, if that is fed back."""

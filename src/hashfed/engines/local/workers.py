@@ -32,7 +32,7 @@ from hashfed.engines.allocator import give_back_gaps, keep_memory
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import evaluate_chunk
 from hashfed.engines.exchange import Played, play_round
-from hashfed.engines.index_keeper import IndexKeeper
+from hashfed.engines.index_keeper import IndexKeeper, refreshed
 from hashfed.engines.lack import lack_of_memory
 from hashfed.engines.local.channel import Channel, Parcel, ready
 from hashfed.engines.local.slots import SlotReader, SlotWriter
@@ -156,11 +156,6 @@ class Workbench:
         if self.copy is None or self.copy[0] != rounds:
             self.copy = (rounds, self.parameters.to(self.config.device))
         return self.copy[1]
-
-
-def refreshed(round: int, refresh: int) -> int:
-    """The round before which the index of ``round`` was built: the first of every ``refresh``."""
-    return round - (round - 1) % refresh
 
 
 class InProcess:

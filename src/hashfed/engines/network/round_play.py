@@ -11,23 +11,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
-
-from flwr.app import RecordDict
+from typing import Any, cast
 
 from hashfed.config import Config
 from hashfed.data import SPECIAL
 from hashfed.data.sentences import most_own_rows, most_predictions
 from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientReport
-from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import JOIN, seconds_field
-from hashfed.engines.flower.members import Members, by_node
-from hashfed.engines.flower.post import NOTHING, Ahead, More, Post, Reply, seconds_of, shorten
-from hashfed.engines.flower.records import Parcel
-from hashfed.engines.flower.replies import open_reply, take_report
-from hashfed.engines.flower.waiting import WaitingUpdates
-from hashfed.engines.server_round import ServerRound, accept_update
+from hashfed.engines.network import exchanges
+from hashfed.engines.network.members import Members, by_node
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.post import Post, Reply, seconds_of, shorten
+from hashfed.engines.network.replies import open_reply, seconds_field, take_report
+from hashfed.engines.network.transport import NOTHING, Ahead, More
+from hashfed.engines.network.waiting import WaitingUpdates
+from hashfed.engines.round_end import RoundEnd
+from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError, one_line
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits
@@ -88,13 +87,13 @@ class RoundPlay:
         post: to the nodes.
         members: who is there.
         server: the server's answers.
+        end: accepts updates.
         begun: by this round's cohort, and who that is.
         following: by the next round's; None where there is none, or nothing is asked ahead.
         reports: of clients whose update has come, by name.
         failed: why an update will not come, by name.
         erring: nodes that answered with errors, and are there.
         seconds: of the server's own work, and of the slowest node's.
-        clipped: updates that were longer than ``server.clip``.
         manifest: where the round's slices are and which one lists them; None where rows are sent.
         used: by client, the round of its last update that was used; None without error feedback.
 
@@ -104,18 +103,18 @@ class RoundPlay:
     post: Post
     members: Members
     server: ServerRound
+    end: RoundEnd
     begun: Begun
     following: Begun | None
     reports: dict[str, ClientReport] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     erring: set[int] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
-    clipped: int = 0
     manifest: tuple[str, Wanted] | None = None
     used: Mapping[str, int] | None = None
     _exchanges: dict[str, Exchange] = field(default_factory=dict, init=False)
     """With clients whose update has not come."""
-    _common: RecordDict | None = field(default=None, init=False)
+    _common: Any | None = field(default=None, init=False)
     """What is sent to all, and its bytes by kind."""
     _common_bytes: dict[str, int] = field(default_factory=dict, init=False)
     _tails: dict[str, Tail] = field(default_factory=dict, init=False)
@@ -134,10 +133,10 @@ class RoundPlay:
         """Its number."""
         return self.server.round
 
-    def updates(self) -> Iterator[tuple[Update, Tail | None]]:
+    def updates(self) -> Iterator[tuple[ClientReport, Update, Tail | None]]:
         """Those of the clients that answer in time, in order of names, each as soon as it is its turn.
 
-        With each comes the tail that its client was sent planes of, if it was.
+        With each comes its client's report, and the tail that it was sent planes of, if it was.
 
         The deadline is for the nodes: the server's own work, and what the caller does between two updates,
         do not count, and what has come by then is read. At the end ``failed`` says who is missing.
@@ -156,7 +155,7 @@ class RoundPlay:
                         self.post.rest()
                 if name in self._updates:
                     with self._own_work():
-                        yield self._updates.take(name), self._tails.pop(name, None)
+                        yield self.reports[name], self._updates.take(name), self._tails.pop(name, None)
         finally:
             self._updates.close()
 
@@ -214,13 +213,13 @@ class RoundPlay:
 
     def _ask_ahead(self, node: int, begun: Begun, names: list[str]) -> None:
         step = self._steps[0].name
-        content, ahead = records.pack(Parcel(self.round)), Ahead(step, begun.round, names)
-        sent_as = self.post.send(node, records.type_of(step), self.round, content, self._keep, ahead=ahead)
+        content, ahead = self.post.transport.pack(Parcel(self.round)), Ahead(step, begun.round, names)
+        sent_as = self.post.send(node, exchanges.type_of(step), self.round, content, self._keep, ahead=ahead)
         begun.asked |= dict.fromkeys(names, sent_as)
 
     @property
     def _keep(self) -> float:
-        # The deadline waits for the server's own work, however long that is; so does Flower.
+        # The deadline waits for the server's own work, however long that is; so does the network.
         return self.config.flower.deadline + OWN_WORK_SECONDS
 
     def _step(self) -> bool:
@@ -230,7 +229,7 @@ class RoundPlay:
         for reply in self.post.replies():
             found = True
             with self._own_work():
-                if reply.kind == JOIN:
+                if reply.kind == exchanges.JOIN:
                     self.members.answer(reply)
                 else:
                     self._answer(reply)
@@ -310,7 +309,7 @@ class RoundPlay:
         """Send a step's messages, with the last one what is asked of the node for the next round."""
         parcel, content = Parcel(self.round), None
         if step.scope == "cohort":
-            content = RecordDict(dict(self._for_all(step, names).items()))
+            content = self._for_all(step, names)
         for name in names:
             if name not in self.reports:
                 self._begin_report(name)
@@ -326,7 +325,7 @@ class RoundPlay:
                 for message in messages:
                     parcel.add(name, message)
         asked = [name for name in names if name not in self.failed]
-        self._send(node, step, asked, records.pack(parcel) if content is None else content)
+        self._send(node, step, asked, self.post.transport.pack(parcel) if content is None else content)
 
     def _begin_report(self, name: str) -> None:
         exchange = self._exchanges[name]
@@ -341,11 +340,13 @@ class RoundPlay:
         self._count(report, message)
         return message
 
-    def _for_all(self, step: Step, names: list[str]) -> RecordDict:
+    def _for_all(self, step: Step, names: list[str]) -> Any:
         """The messages that are the same for all clients: made, counted and packed once."""
         if self._common is None:
             made = [down.make(self.server, Exchange("")) for down in step.down if not down.fetched]
-            self._common = records.pack(Parcel(self.round, shared={item.kind: item for item in made}))
+            self._common = self.post.transport.pack(
+                Parcel(self.round, shared={item.kind: item for item in made})
+            )
             self._common_bytes = {item.kind: wire.size(item) for item in made}
             for down in step.down:
                 if down.fetched and self.manifest is not None:
@@ -355,9 +356,9 @@ class RoundPlay:
             self.reports[name].bytes |= self._common_bytes
         return self._common
 
-    def _send(self, node: int, step: Step, clients: list[str], content: RecordDict) -> None:
+    def _send(self, node: int, step: Step, clients: list[str], content: Any) -> None:
         """Send what there is; with the last step go the questions to the node for the next round."""
-        last, kind, ahead = step is self._steps[-1], records.type_of(step.name), NOTHING
+        last, kind, ahead = step is self._steps[-1], exchanges.type_of(step.name), NOTHING
         if last and self.following is not None:
             names = by_node(self.following.cohort, self.members).get(node, [])
             due = self._to_be_asked(self.following, names)
@@ -397,11 +398,10 @@ class RoundPlay:
         numbers = parcel.reports.get(name, {})
         try:
             take_report(report, numbers, update, self.server.shape, self._limits, waited)
-            accepted, clipped = accept_update(self.config.server, update, exchange.tail)
+            accepted = self.end.accept(update, exchange.tail)
         except HashfedError as error:  # what it says of its work, or the values
             self._fail(name, str(error))
             return
-        self.clipped += clipped
         self._updates.put(name, accepted)
         if exchange.tail is not None:
             self._tails[name] = exchange.tail
@@ -449,15 +449,15 @@ def slices_folder(config: Config) -> Path:
 def slices_request(where: str, manifest: Wanted) -> More:
     """What a client needs to know to fetch a round's slices."""
     return {
-        records.PLACE: where,
-        records.MANIFEST: manifest.address,
-        records.MANIFEST_BYTES: manifest.size,
+        exchanges.PLACE: where,
+        exchanges.MANIFEST: manifest.address,
+        exchanges.MANIFEST_BYTES: manifest.size,
     }
 
 
 def feedback_request(rounds: list[int]) -> More:
     """What clients need to know to feed back what compression lost: the rounds of their last used updates."""
-    return {records.USED: rounds}
+    return {exchanges.USED: rounds}
 
 
 def client_limits(config: Config) -> Limits:

@@ -1,12 +1,11 @@
-"""Federated rounds over Flower, with the interface of ``Simulation``."""
+"""Federated rounds over a network, with the interface of ``Simulation``."""
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from types import TracebackType
-
-from flwr.app import RecordDict
-from flwr.serverapp import Grid
+from typing import Self
 
 from hashfed.config import Config
 from hashfed.data import SPECIAL, FederatedText
@@ -20,34 +19,30 @@ from hashfed.engines.evaluation import (
     held_out_sentences,
 )
 from hashfed.engines.exchange import build_model
-from hashfed.engines.flower import records
-from hashfed.engines.flower.client_app import EVALUATE, JOIN
-from hashfed.engines.flower.members import Members
-from hashfed.engines.flower.node import make_setup
-from hashfed.engines.flower.post import Post, Reply, shorten
-from hashfed.engines.flower.replies import open_reply, read_sums
-from hashfed.engines.flower.round_play import (
+from hashfed.engines.index_keeper import IndexKeeper, refreshed
+from hashfed.engines.mapped import MAPPED
+from hashfed.engines.network.exchanges import EVALUATE, JOIN
+from hashfed.engines.network.members import Members
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.post import Post, Reply, shorten
+from hashfed.engines.network.replies import open_reply, read_sums
+from hashfed.engines.network.round_play import (
     Begun,
     RoundPlay,
     slices_folder,
     slices_place,
 )
-from hashfed.engines.index_keeper import IndexKeeper
-from hashfed.engines.local.workers import refreshed
-from hashfed.engines.mapped import MAPPED
+from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.rounds import RoundRecord, draw_cohort
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.slice_store import FolderStore
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
-from hashfed.federated.aggregate import aggregate
-from hashfed.federated.messages import Update
+from hashfed.federated.messages import Broadcast, Message
 from hashfed.federated.slices import Wanted
 from hashfed.models import PredictionSums
 from hashfed.retrieval import Index
-from hashfed.retrieval.evidence import PRECISIONS
-from hashfed.retrieval.planes import Tail
 
 ATTEMPTS = 3
 """Times that a round is begun before the run ends, where too few clients answer."""
@@ -97,8 +92,8 @@ def without_effect(config: Config) -> list[str]:
     return [f"workers = {config.workers}: without effect over a network, where nodes train, not workers"]
 
 
-class FlowerRounds:
-    """A server whose clients are on Flower's nodes.
+class NetworkRounds:
+    """A server whose clients are on other machines.
 
     Attributes:
         state: the server's state after the last finished round.
@@ -110,21 +105,19 @@ class FlowerRounds:
 
     def __init__(
         self,
-        grid: Grid,
+        post: Post,
         config: Config,
         data: FederatedText,
         say: Callable[[str], None] = lambda line: None,
-        stop: Callable[[], bool] | None = None,
     ) -> None:
         """Set up round 0.
 
         Args:
-            grid: of the run.
+            post: to the nodes.
             config: of the run.
             data: the server's own: vocabulary, public counts, and held-out clients to evaluate on; the
                 training clients may be on the nodes alone.
             say: told what a person who watches the run wants to know.
-            stop: asked now and then; once true, ``run_round`` raises ``Interrupted``. None: never.
 
         Raises:
             HashfedError: where settings do not go together over a network, or tables cannot be mapped.
@@ -135,14 +128,13 @@ class FlowerRounds:
         self.model = build_model(config)
         self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
         self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
-        setup = make_setup(config, data.vocabulary)
-        self._post = Post(grid, str(setup.config_records["setup"]["digest"]), stop)
-        self._members = Members(setup, config.flower.patience, config.flower.clients_per_node, say)
+        self._post = post
+        self._members = Members(config.flower.patience, config.flower.clients_per_node, say)
         self._keeper: IndexKeeper | None = None
         self._following: Begun | None = None
         self._begun = False
 
-    def __enter__(self) -> "FlowerRounds":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -214,7 +206,7 @@ class FlowerRounds:
 
     def _play(self, number: int, left_out: Collection[int]) -> RoundRecord:
         config, state = self.config, self.state
-        start, down, up = time.perf_counter(), self._post.down, self._post.up
+        start, down, up = time.perf_counter(), self._post.transport.down, self._post.transport.up
         if refreshed(number, config.retrieval.refresh) == number:
             state.refresh()
         begun = self._following
@@ -229,30 +221,25 @@ class FlowerRounds:
         indexed = time.perf_counter()
         manifest = self._publish(server)
         published = time.perf_counter()
+        end = RoundEnd(config, state)
         play = RoundPlay(
             config,
             self._post,
             self._members,
             server,
+            end,
             begun,
             following,
             manifest=manifest,
             used=state.used,
         )
         with single_thread():
-            gradient = aggregate(
-                self._enough(play),
-                state.parameters.rows,
-                config.server.row_average,
-                state.shares,
-                config.server.weighting == "uniform",
-                PRECISIONS[config.retrieval.precision],
-            )
+            for update in play.updates():
+                end.add(*update)
+                del update  # its memory is free before the next one is waited for
+            self._check_enough(play)
             answered = time.perf_counter()
-            reports = [play.reports[name] for name in sorted(play.reports)]
-            state.finish_round(gradient, config, [report.own for report in reports])
-            if state.used is not None:
-                state.used |= dict.fromkeys(play.reports, number)
+            record = end.finish()
         for name, reason in sorted(play.failed.items()):
             self._say(f"round {number}: client {name}: {reason}")
         seconds = {
@@ -262,13 +249,10 @@ class FlowerRounds:
             "exchanges": answered - published,
             "step": time.perf_counter() - answered,
         }
-        return RoundRecord(
-            number,
-            gradient.loss,
-            reports,
-            None if config.server.clip is None else play.clipped,
+        return replace(
+            record,
             failed=dict(sorted(play.failed.items())),
-            wire_bytes={"down": self._post.down - down, "up": self._post.up - up},
+            wire_bytes={"down": self._post.transport.down - down, "up": self._post.transport.up - up},
             seconds=seconds,
         )
 
@@ -279,9 +263,8 @@ class FlowerRounds:
         store = FolderStore(slices_folder(self.config))
         return slices_place(self.config), server.publish(store)
 
-    def _enough(self, play: RoundPlay) -> Iterator[tuple[Update, Tail | None]]:
-        """The round's updates; where they are too few the sum is dropped before anything is changed."""
-        yield from play.updates()
+    def _check_enough(self, play: RoundPlay) -> None:
+        """Refuse a round with too few updates, before anything is changed."""
         asked = len(play.begun.cohort)
         wanted = self._least(asked)
         answered = asked - len(play.failed)
@@ -341,10 +324,12 @@ class FlowerRounds:
     def _evaluate_on_nodes(self) -> PredictionSums:
         """Sums over the held-out clients of all nodes that answer in time, added in order of names."""
         self._begin()  # a run may have come back for its last evaluation alone
-        parameters = records.arrays(self.state.parameters.named())
+        rows, body = self.state.parameters.rows, self.state.parameters.body
+        shared: dict[str, Message] = {Broadcast.kind: Broadcast(self.state.round, body, rows, None)}
+        content = self._post.transport.pack(Parcel(self.state.round, shared=shared))
         waiting: dict[str, int] = {}
         for node, names in self._members.hosts_of_held_out().items():
-            content, keep = RecordDict({"parameters": parameters}), self.config.flower.deadline + 60
+            keep = self.config.flower.deadline + 60
             waiting[self._post.send(node, EVALUATE, self.state.round, content, keep, names)] = node
         end = time.monotonic() + self.config.flower.deadline
         sums: dict[str, PredictionSums] = {}

@@ -1,14 +1,12 @@
 """Which clients are there, and on which node: nodes come, say whom they host, and go."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from flwr.app import ConfigRecord, RecordDict
-
-from hashfed.engines.flower.client_app import JOIN
-from hashfed.engines.flower.post import Post, Reply, shorten
+from hashfed.engines.network.exchanges import JOIN
+from hashfed.engines.network.post import Post, Reply, shorten
 from hashfed.errors import HashfedError
 
 LOOK_EVERY = 2.0
@@ -35,15 +33,13 @@ class Members:
     takes over a client whose node is there.
 
     Attributes:
-        setup: what a node is told when it joins.
-        keep: seconds for which Flower keeps the invitation to join.
+        keep: seconds for which an invitation to join may wait to be taken.
         most: clients that one node may host.
         say: told when a node could not join, and why.
         refused: why a node could not join, by node.
 
     """
 
-    setup: RecordDict
     keep: float
     most: int
     say: Callable[[str], None] = lambda line: None
@@ -84,11 +80,11 @@ class Members:
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
         self._looked = time.monotonic()
-        there = post.nodes()
+        there = post.transport.nodes()
         for node in there:
             due = self._again.get(node, 0.0) <= self._looked
             if due and node not in self._joined and not post.waits_for(node, JOIN):
-                post.send(node, JOIN, round, RecordDict(dict(self.setup.items())), self.keep)
+                post.send(node, JOIN, round, post.transport.invitation(), self.keep)
         for node in set(self._joined) - there:
             self.lose(node)
 
@@ -98,7 +94,7 @@ class Members:
         try:
             if reply.content is None:
                 raise HashfedError(reply.problem)
-            hosted = _read(reply.content, self.most)
+            hosted = _read(reply.content.hosted(), self.most)
         except HashfedError as error:
             if self.refused.get(reply.node) != str(error):
                 self.say(f"node {reply.node} could not join: {error}")
@@ -145,15 +141,14 @@ def by_node(clients: Iterable[str], members: Members) -> dict[int, list[str]]:
     return groups
 
 
-def _read(content: RecordDict, most: int) -> Hosted:
+def _read(names_by_kind: Mapping[str, object], most: int) -> Hosted:
     """The names in a node's reply to its invitation.
 
     Raises:
         HashfedError: where they are none, too many, too long, or not distinct.
 
     """
-    record = content.config_records.get("names", ConfigRecord())
-    hosted = Hosted(_names(record, "train"), _names(record, "held_out"))
+    hosted = Hosted(_names(names_by_kind, "train"), _names(names_by_kind, "held_out"))
     names = hosted.train + hosted.held_out
     if len(names) > most:
         raise HashfedError(f"{len(names)} clients: at most {most} on one node (flower.clients_per_node)")
@@ -167,8 +162,8 @@ def _read(content: RecordDict, most: int) -> Hosted:
     return hosted
 
 
-def _names(record: ConfigRecord, kind: str) -> list[str]:
-    found = record.get(kind)
+def _names(names_by_kind: Mapping[str, object], kind: str) -> list[str]:
+    found = names_by_kind.get(kind)
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise HashfedError(f"no names of {kind} clients in its reply")
     return cast(list[str], found)

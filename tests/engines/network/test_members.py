@@ -3,22 +3,23 @@
 from collections.abc import Iterable
 
 import pytest
-from flwr.app import ConfigRecord, RecordDict
 
-from hashfed.engines.flower.client_app import JOIN
-from hashfed.engines.flower.members import Members, by_node
-from hashfed.engines.flower.post import NOTHING, Reply
+from hashfed.engines.network.exchanges import JOIN
+from hashfed.engines.network.members import Members, by_node
+from hashfed.engines.network.post import Reply
+from hashfed.engines.network.transport import NOTHING
+from memory_transport import MemoryContent
 
 
 def joined(node: int, train: object, held_out: object = ()) -> Reply:
     held = [*held_out] if isinstance(held_out, Iterable) else held_out
-    names = ConfigRecord({"train": train, "held_out": held})  # type: ignore[dict-item]
-    return Reply("m", node, JOIN, RecordDict({"names": names}), "", False, 0.0, 0.0, 0, (), NOTHING)
+    content = MemoryContent(names={"train": train, "held_out": held})
+    return Reply("m", node, JOIN, content, "", False, 0.0, 0.0, 0, (), NOTHING)
 
 
 def members(most: int = 10) -> tuple[Members, list[str]]:
     said: list[str] = []
-    return Members(RecordDict(), 60.0, most, said.append), said
+    return Members(60.0, most, said.append), said
 
 
 def test_clients_by_node() -> None:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from hashfed.engines.client_round import ClientReport
-from hashfed.engines.flower import records
-from hashfed.engines.flower.post import Reply, seconds_of
-from hashfed.engines.flower.records import Parcel
+from hashfed.engines.network.exchanges import type_of
+from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.post import Reply, seconds_of
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import Limits, ModelShape
 from hashfed.federated.messages import LARGEST_LOSS, Update
@@ -31,7 +31,7 @@ def open_reply(reply: Reply, steps: Sequence[Step] = ()) -> Parcel:
     """
     if reply.content is None:
         raise HashfedError(reply.problem)
-    parcel = records.unpack(reply.content)
+    parcel = reply.content.parcel()
     if parcel.round != reply.round:
         raise HashfedError(
             f"round = {parcel.round}: a message of another round, it was asked in {reply.round}"
@@ -53,9 +53,36 @@ def _answers(exchange: str, steps: Sequence[Step]) -> set[str]:
     return {
         step.up.kind.kind
         for step in steps
-        if exchange == records.type_of(step.name)
-        or (step.ahead and exchange == records.type_of(steps[-1].name))
+        if exchange == type_of(step.name) or (step.ahead and exchange == type_of(steps[-1].name))
     }
+
+
+def step_report(step: Step, report: ClientReport) -> dict[str, float]:
+    """What a client says about a step before the last; floats, whose size does not depend on their value."""
+    return {seconds_field(step.name): report.seconds.get(step.name, 0.0)}
+
+
+def seconds_field(step: str) -> str:
+    """In a client's report: the seconds of a step."""
+    return f"{step}_seconds"
+
+
+def train_report(report: ClientReport) -> dict[str, float]:
+    """What a client says about its training."""
+    slices = {SLICES: float(report.bytes[SLICES])} if SLICES in report.bytes else {}
+    bounded = {} if report.bounded is None else {"bounded": float(report.bounded)}
+    return (
+        {
+            "own": float(report.own_rows),
+            "rows": float(report.rows),
+            "parameters": float(report.parameters),
+            "predictions": float(report.predictions),
+            "flops": float(report.flops),
+            "train_seconds": report.seconds.get("train", 0.0),
+        }
+        | slices
+        | bounded
+    )
 
 
 def take_report(
@@ -70,7 +97,7 @@ def take_report(
 
     Args:
         report: of the server, changed.
-        numbers: of the client (``client_app.train_report``); those of slices count where some are fetched.
+        numbers: of the client (``train_report``); those of slices count where some are fetched.
         update: that came with them.
         shape: of the model.
         limits: of a client.

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.federated import aggregate as aggregate_module
-from hashfed.federated.aggregate import PseudoGradient, RowShares
 from hashfed.federated.messages import Update
+from hashfed.federated.sums import PseudoGradient, RowShares, _move_to_front
+from summed import mean_of
 
 
 def update(ids: list[int] | None, rows: list[list[float]], weight: int, body: float = 0.0) -> Update:
@@ -19,11 +19,16 @@ def update(ids: list[int] | None, rows: list[list[float]], weight: int, body: fl
 
 
 def aggregate(
-    updates: Iterable[Update], size: int, rule: Any, shares: RowShares, uniform: bool = False
+    updates: Iterable[Update],
+    size: int,
+    rule: Any,
+    shares: RowShares,
+    uniform: bool = False,
+    dimension: int = 1,
 ) -> PseudoGradient:
-    """Of clients that were sent no planes, whose rows' length is that of the first."""
+    """Of clients that were sent no planes."""
     pairs = ((update, None) for update in updates)
-    return aggregate_module.aggregate(pairs, torch.zeros(size, 1), rule, shares, uniform)
+    return mean_of(pairs, torch.zeros(size, dimension), rule, shares, uniform)
 
 
 def test_the_three_row_averages_by_hand() -> None:
@@ -31,12 +36,13 @@ def test_the_three_row_averages_by_hand() -> None:
     updates = [update([0], [[4.0]], 1, 8.0), update([0, 2], [[8.0], [2.0]], 3, 4.0)]
     expected = {"cohort": [[7.0], [1.5]], "holders": [[7.0], [2.0]], "fedsubavg": [[7.0], [2.0]]}
     for rule, rows in expected.items():
-        result = aggregate(updates, 3, rule, RowShares(np.zeros(3)))
+        shares = RowShares(np.zeros(3))
+        result = aggregate(updates, 3, rule, shares)
         assert result.ids.tolist() == [0, 2]
         assert result.rows.tolist() == rows
         assert result.body["b"].tolist() == [5.0]
         assert result.loss == (1 * 1 + 3 * 3) / 4
-        assert result.held_weight.tolist() == [4.0, 3.0]
+        assert shares.held.tolist() == [4.0, 0.0, 3.0]
 
 
 def test_fedsubavg_divides_by_the_share_over_all_rounds() -> None:
@@ -71,7 +77,7 @@ def test_sparse_equals_dense_aggregation_of_the_scattered_changes(
         dense += weight * scattered
         held[ids] += weight
         total += weight
-    result = aggregate(updates, size, rule, RowShares(np.zeros(size)))
+    result = aggregate(updates, size, rule, RowShares(np.zeros(size)), dimension=3)
     divisor = np.full(size, total) if rule == "cohort" else np.maximum(held, 1)
     expected = dense / torch.from_numpy(divisor.astype(np.float32))[:, None]
     assert result.ids.tolist() == np.flatnonzero(held).tolist()
@@ -119,7 +125,7 @@ def test_rows_move_to_the_front_in_place(size: int, chunk: int, seed: int) -> No
     ids = np.flatnonzero(rng.random(size) < 0.5)
     expected = rows[torch.from_numpy(ids)].clone()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hashfed.federated.aggregate.CHUNK", chunk)
-        moved = aggregate_module._move_to_front(rows, ids)
+        patch.setattr("hashfed.federated.sums.CHUNK", chunk)
+        moved = _move_to_front(rows, ids)
     assert torch.equal(moved, expected)
     assert moved.data_ptr() == rows.data_ptr() or len(ids) == 0

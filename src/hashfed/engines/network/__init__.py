@@ -1,0 +1,1 @@
+"""Rounds whose clients are on other machines, whatever carries the messages: the server's half."""

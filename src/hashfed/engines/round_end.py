@@ -1,0 +1,85 @@
+"""The end of a round, the same in every engine (paper, section 3.2, step 6)."""
+
+from dataclasses import dataclass, field
+
+from hashfed.config import Config
+from hashfed.engines.client_round import ClientReport
+from hashfed.engines.rounds import RoundRecord
+from hashfed.engines.state import ServerState
+from hashfed.federated.error_feedback import Residual
+from hashfed.federated.messages import Update
+from hashfed.federated.sums import UpdateSum, accept_update
+from hashfed.retrieval.evidence import PRECISIONS
+from hashfed.retrieval.planes import Tail
+
+
+@dataclass
+class RoundEnd:
+    """From the updates of a cohort to the server's next state, which changes in ``finish`` alone.
+
+    Attributes:
+        config: of the run.
+        state: after the round before.
+
+    """
+
+    config: Config
+    state: ServerState
+    _reports: list[ClientReport] = field(default_factory=list, init=False)
+    _residuals: dict[str, Residual] = field(default_factory=dict, init=False)
+    _clipped: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        uniform = self.config.server.weighting == "uniform"
+        precision = PRECISIONS[self.config.retrieval.precision]
+        self._sum = UpdateSum(self.state.parameters.rows, uniform, precision)
+
+    def accept(self, update: Update, tail: Tail | None) -> Update:
+        """What is added of an update that has come: checked and clipped.
+
+        Args:
+            update: as it came.
+            tail: that its client was sent planes of, if it was.
+
+        Raises:
+            HashfedError: where the update is of no use (``accept_update``).
+
+        """
+        accepted, clipped = accept_update(self.config.server, update, tail)
+        self._clipped += clipped
+        return accepted
+
+    def add(
+        self, report: ClientReport, accepted: Update, tail: Tail | None, residual: Residual | None = None
+    ) -> None:
+        """Add what was accepted of one client; engines do so in order of names.
+
+        Args:
+            report: what its round cost.
+            accepted: what ``accept`` returned.
+            tail: that it was sent planes of, if it was.
+            residual: what compression lost of its update, unless the client keeps that itself.
+
+        """
+        self._sum.add(accepted, tail)
+        self._reports.append(report)
+        if residual is not None:
+            self._residuals[report.client] = residual
+
+    def finish(self) -> RoundRecord:
+        """The server's step, and what is kept of the round.
+
+        Raises:
+            DivergedError: where the step left no usable model; nor is the state one.
+
+        """
+        config, state = self.config, self.state
+        gradient = self._sum.mean(config.server.row_average, state.shares)
+        state.finish_round(gradient, config, [report.own for report in self._reports])
+        if state.residuals is not None:
+            state.residuals |= self._residuals
+        if state.used is not None:
+            names = {report.client for report in self._reports} - set(self._residuals)
+            state.used |= dict.fromkeys(sorted(names), state.round)
+        clipped = None if config.server.clip is None else self._clipped
+        return RoundRecord(state.round, gradient.loss, self._reports, clipped)
