@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flwr.app import Message
 
-from hashfed.cli.commands import ProgressBar
+from hashfed.cli.train import ProgressBar
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app

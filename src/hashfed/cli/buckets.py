@@ -6,6 +6,7 @@ import shutil
 import sys
 
 from hashfed.cli.arguments import Parser, path, whole
+from hashfed.cli.command import Command
 from hashfed.cli.outputs import check_output
 from hashfed.files import write_atomically
 from hashfed.report.buckets_page import write_buckets_page
@@ -62,3 +63,14 @@ def buckets(arguments: argparse.Namespace) -> None:
         write_atomically(arguments.json, text.encode())
     write_buckets_page(found, rows, run.path.resolve().name, output)
     print(f"\npage: {output}")
+
+
+BUCKETS = Command(
+    name="reproduce buckets",
+    help="sample buckets of a run's output rows, with their words",
+    description="Print sample SimHash buckets of a trained run's output rows with their words, as in the "
+    "paper's appendix A, and draw them on a page. Words of the paper's own sample buckets are marked "
+    "and counted by the buckets into which they fall.",
+    run=buckets,
+    add=add_buckets,
+)

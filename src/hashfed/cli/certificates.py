@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from hashfed.cli.arguments import Parser, path, whole
+from hashfed.cli.command import Command
 from hashfed.cli.flower_extra import need_flower
 from hashfed.errors import HashfedError
 
@@ -50,3 +51,13 @@ def certificates(arguments: argparse.Namespace) -> None:
     if nodes:
         print("Give every node its own key only, over a safe channel. A running SuperLink learns of further")
         print("nodes when it is started again.")
+
+
+CERTIFICATES = Command(
+    name="certificates",
+    help="train on other machines: TLS certificates and keys of nodes",
+    description="Make an authority, a certificate for the SuperLink and a key pair for each node, or "
+    "keys for further nodes. Overwrites nothing.",
+    run=certificates,
+    add=add_certificates,
+)

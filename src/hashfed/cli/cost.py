@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from hashfed.cli.arguments import Parser, overrides, path
 from hashfed.cli.budgets import budget, check_budgets
+from hashfed.cli.command import Command
 from hashfed.cli.outputs import check_output
 from hashfed.cli.sizes import read_bytes
 from hashfed.config import load_config
@@ -70,3 +71,15 @@ def cost(arguments: argparse.Namespace) -> None:
 
 def _limit(name: str, text: str | None) -> int | None:
     return None if text is None else read_bytes(f"--{name}", text)
+
+
+COST = Command(
+    name="cost",
+    help="what a configuration costs a client, and the largest model that a device can afford",
+    description="Print what one client moves, computes and holds in one round, by budget, and the "
+    "largest models within limits.",
+    run=cost,
+    add=add_cost,
+    settings=True,
+    usage="[--max-memory BYTES] [--max-bytes BYTES] [...]",
+)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from hashfed.cli.arguments import Parser, path, real, whole
+from hashfed.cli.command import Command
 from hashfed.cli.flower_extra import need_flower, shell
 from hashfed.cli.streams import say
 from hashfed.data.readers import NAMED
@@ -156,3 +157,13 @@ def _readable(option: str, path: Path) -> str:
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
         raise HashfedError(f"{option} = {path}: not readable by this user")
     return str(path.absolute())
+
+
+JOIN = Command(
+    name="join",
+    help="train on other machines: one node, with Flower",
+    description="Start a Flower SuperNode that trains on the data of this machine until Ctrl-C. The data "
+    "stay here. Waits for a SuperLink that is not there yet, and joins again when it starts anew.",
+    run=join,
+    add=add_join,
+)

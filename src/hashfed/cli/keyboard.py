@@ -6,6 +6,7 @@ import webbrowser
 import torch
 
 from hashfed.cli.arguments import Parser, path, whole
+from hashfed.cli.command import Command
 from hashfed.cli.streams import say
 from hashfed.errors import HashfedError
 from hashfed.report.keyboard_server import KeyboardServer, read_columns
@@ -47,3 +48,13 @@ def keyboard(arguments: argparse.Namespace) -> None:
         if arguments.open and not webbrowser.open(server.url):
             say("hashfed: --open: no browser found; the page is at the address above")
         server.serve_forever()
+
+
+KEYBOARD = Command(
+    name="keyboard",
+    help="a page on which one types and sees a run's next words",
+    description="Serve a page to this machine's browser until Ctrl-C. Whoever types there sees the three "
+    "likeliest next words of a run, or of two side by side, as on a phone's keyboard.",
+    run=keyboard,
+    add=add_keyboard,
+)

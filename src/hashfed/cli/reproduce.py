@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from hashfed.cli.arguments import Parser, add_group, overrides, path, whole
 from hashfed.cli.budgets import budget, check_budgets
+from hashfed.cli.command import Command
 from hashfed.cli.streams import say
 from hashfed.config import DataSettings, load_config
 from hashfed.errors import HashfedError
@@ -307,3 +308,40 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+_TEXTS = {
+    "figure1": (
+        "accuracy against computed output parameters, of every method",
+        "Train every method at every budget with several seeds, after tuning each on validation clients; the "
+        "paper's figure 1, and the smallest budget with which each method is as good as full training.",
+    ),
+    "table1": ("sizes of the model", "Count the parameters of the model beside the paper's numbers."),
+    "table2": (
+        "the best model within a device's parameters and memory",
+        "Train the largest models that fit in the parameters, and in the memory, of the full one, with some "
+        "of the rows.",
+    ),
+    "all": ("all of these and buckets", "Reproduce figure 1, tables 1 and 2, and sample buckets."),
+}
+
+
+def _of(experiment: str) -> Command:
+    """The command of one experiment, or of all."""
+    help, description = _TEXTS[experiment]
+
+    def add(parser: Parser) -> None:
+        add_reproduce(parser, experiment)
+        parser.set_defaults(experiment=experiment)
+
+    return Command(
+        name=f"reproduce {experiment}",
+        help=help,
+        description=f"{description} The runs are ordinary run folders below --output; the same command goes "
+        "on where it was stopped, and makes no finished run again.",
+        run=reproduce,
+        add=add,
+    )
+
+
+REPRODUCE = tuple(_of(name) for name in _TEXTS)

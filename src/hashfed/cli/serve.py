@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hashfed.cli.arguments import Parser, add_settings, overrides, path, whole
+from hashfed.cli.arguments import Parser, overrides, path, whole
+from hashfed.cli.command import Command
 from hashfed.cli.flower_extra import need_flower, shell
 from hashfed.cli.streams import say
 from hashfed.config import Config, load_config
@@ -47,7 +48,6 @@ def add_serve(parser: Parser) -> None:
     parser.add_argument(
         "--show-commands", action="store_true", help="print the commands of Flower instead, and start nothing"
     )
-    add_settings(parser)
 
 
 def serve(arguments: argparse.Namespace) -> None:
@@ -179,3 +179,15 @@ def _script(config: Config, host: str, port: int, secure: Path | None) -> str:
             shell([*run_command(Path("hashfed-app")), "--stream"]),
         ]
     )
+
+
+SERVE = Command(
+    name="serve",
+    help="train on other machines: the server, with Flower",
+    description="Start a Flower SuperLink, wait for nodes (hashfed join), train, end as the run does. "
+    "The run is kept in a folder here; the same command resumes it.",
+    run=serve,
+    add=add_serve,
+    settings=True,
+    usage="[--address HOST:PORT] [--secure DIR] [--nodes N]",
+)
