@@ -11,7 +11,7 @@ from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentence
 from hashfed.engines.exchange import build_model
 from hashfed.engines.network.exchanges import EVALUATE, JOIN, type_of
 from hashfed.engines.network.parcel import Parcel
-from hashfed.engines.network.replies import step_report, train_report
+from hashfed.engines.network.reports import step_report, train_report
 from hashfed.engines.network.transport import Answer, Request
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Broadcast

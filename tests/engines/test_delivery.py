@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counted_store import Counted
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.client_round import ClientRound
@@ -176,7 +177,8 @@ def test_slices_from_a_folder_and_from_the_web(
     store, url = served
     wanted = ServerRound.of(config, parameters, index, 1, data.label_counts).publish(store)
     for where in (str(store.folder), url):
-        source = CachedSource(open_source(where))
+        counted = Counted(open_source(where))
+        source = CachedSource(counted)
         here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
         here.source = source
         manifest = here.fetch_manifest(wanted)
@@ -184,7 +186,8 @@ def test_slices_from_a_folder_and_from_the_web(
         # The bytes that the simulator states are those that travelled.
         assert here.report.bytes == {kind: simulated.bytes[kind] for kind in ("manifest", "slices")}
         assert source.fetched == sum(here.report.bytes.values())
-        assert source.requests == len(source.kept) + 1
+        assert counted.requests == len(source.kept) + 1
+        assert counted.served == source.fetched
         # Asked again, nothing travels.
         here.select_published(manifest)
         assert here.report.bytes["slices"] == 0
@@ -198,7 +201,8 @@ def test_a_client_that_keeps_slices_fetches_only_what_moved(texts: Path) -> None
     config = delivered(texts, "pre-generated", retrieval={"method": "simhash-union", "refresh": 2})
     parameters, index = begin(config, data)
     store = MemoryStore()
-    source = CachedSource(store)
+    counted = Counted(store)
+    source = CachedSource(counted)
     here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows), source=source)
     wanted = ServerRound.of(config, parameters, index, 1).publish(store)
     here.select_published(here.fetch_manifest(wanted))
@@ -210,8 +214,7 @@ def test_a_client_that_keeps_slices_fetches_only_what_moved(texts: Path) -> None
     later = ServerRound.of(config, Parameters(rows, parameters.body), index, 1).publish(store)
     here.select_published(here.fetch_manifest(later))
     assert source.fetched - before == later.size + 4 * parameters.rows.shape[1]
-    assert store.served == source.fetched
-    assert store.requests == source.requests
+    assert counted.served == source.fetched
     # The old row and the old manifest are of no use any more.
     assert wanted.address not in store.slices
     assert address_of(parameters.rows[moved].numpy().tobytes()) not in store.slices

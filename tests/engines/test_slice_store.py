@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from counted_store import Counted
 from hashfed.engines.slice_store import CachedSource, FolderStore, MemoryStore, WebSource, open_source
 from hashfed.errors import HashfedError
 from hashfed.federated.slices import Wanted
@@ -42,16 +43,17 @@ def test_a_folder_is_cleared_of_slices_and_of_nothing_else(tmp_path: Path) -> No
         store.get(Wanted(old, 3))
 
 
-def test_memory_counts_what_it_hands_out() -> None:
+def test_each_slice_is_fetched_from_memory_once() -> None:
     store = MemoryStore()
     assert store.put(DATA) == store.put(DATA) == ADDRESS
     assert len(store.slices) == 1
-    source = CachedSource(store)
+    counted = Counted(store)
+    source = CachedSource(counted)
     assert source.fetch([WANTED, WANTED]) == [DATA, DATA]
-    assert (source.requests, source.fetched) == (store.requests, store.served) == (1, 7)
+    assert (counted.requests, counted.served, source.fetched) == (1, 7, 7)
     source.keep(set())
     assert source.get(WANTED) == DATA
-    assert (source.requests, source.fetched) == (2, 14)
+    assert (counted.requests, counted.served, source.fetched) == (2, 14, 14)
     store.keep(set())
     with pytest.raises(HashfedError, match="not in this store"):
         store.get(WANTED)

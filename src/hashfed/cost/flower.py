@@ -17,7 +17,7 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import time_record
 from hashfed.engines.flower.transport import make_request
 from hashfed.engines.network.parcel import Parcel
-from hashfed.engines.network.replies import step_report, train_report
+from hashfed.engines.network.reports import step_report, train_report
 from hashfed.engines.network.round_play import feedback_request, slices_place, slices_request
 from hashfed.engines.network.transport import Ahead
 from hashfed.federated import wire

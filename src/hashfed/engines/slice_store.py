@@ -58,14 +58,10 @@ class MemoryStore:
 
     Attributes:
         slices: by address.
-        requests: slices handed out so far.
-        served: bytes of them.
 
     """
 
     slices: dict[str, bytes] = field(default_factory=dict)
-    requests: int = 0
-    served: int = 0
 
     def put(self, data: bytes) -> str:
         """Keep a slice; returns its address."""
@@ -82,10 +78,7 @@ class MemoryStore:
         """
         if wanted.address not in self.slices:
             raise HashfedError(f"slice {wanted.address}: not in this store")
-        data = self.slices[wanted.address]
-        self.requests += 1
-        self.served += len(data)
-        return data
+        return self.slices[wanted.address]
 
     def keep(self, addresses: Set[str]) -> None:
         """Delete all other slices."""
@@ -212,14 +205,12 @@ class CachedSource:
 
     Attributes:
         source: of the slices.
-        requests: slices fetched from it so far.
-        fetched: bytes of them.
+        fetched: bytes fetched from it so far.
         kept: slices by address.
 
     """
 
     source: SliceSource
-    requests: int = 0
     fetched: int = 0
     kept: dict[str, bytes] = field(default_factory=dict)
 
@@ -241,7 +232,6 @@ class CachedSource:
         """
         if wanted.address not in self.kept:
             data = verified(wanted, self.source.get(wanted))
-            self.requests += 1
             self.fetched += len(data)
             self.kept[wanted.address] = data
         return self.kept[wanted.address]

@@ -26,7 +26,7 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
 from hashfed.engines.network import exchanges
 from hashfed.engines.network.parcel import Parcel
-from hashfed.engines.network.replies import step_report, train_report
+from hashfed.engines.network.reports import step_report, train_report
 from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
 from hashfed.errors import HashfedError, one_line, warnings_told
 from hashfed.federated.checks import check_broadcast

@@ -57,34 +57,6 @@ def _answers(exchange: str, steps: Sequence[Step]) -> set[str]:
     }
 
 
-def step_report(step: Step, report: ClientReport) -> dict[str, float]:
-    """What a client says about a step before the last; floats, whose size does not depend on their value."""
-    return {seconds_field(step.name): report.seconds.get(step.name, 0.0)}
-
-
-def seconds_field(step: str) -> str:
-    """In a client's report: the seconds of a step."""
-    return f"{step}_seconds"
-
-
-def train_report(report: ClientReport) -> dict[str, float]:
-    """What a client says about its training."""
-    slices = {SLICES: float(report.bytes[SLICES])} if SLICES in report.bytes else {}
-    bounded = {} if report.bounded is None else {"bounded": float(report.bounded)}
-    return (
-        {
-            "own": float(report.own_rows),
-            "rows": float(report.rows),
-            "parameters": float(report.parameters),
-            "predictions": float(report.predictions),
-            "flops": float(report.flops),
-            "train_seconds": report.seconds.get("train", 0.0),
-        }
-        | slices
-        | bounded
-    )
-
-
 def take_report(
     report: ClientReport,
     numbers: Mapping[str, float],
@@ -97,7 +69,7 @@ def take_report(
 
     Args:
         report: of the server, changed.
-        numbers: of the client (``train_report``); those of slices count where some are fetched.
+        numbers: of the client (``reports.train_report``); those of slices count where some are fetched.
         update: that came with them.
         shape: of the model.
         limits: of a client.

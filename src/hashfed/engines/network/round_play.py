@@ -22,7 +22,8 @@ from hashfed.engines.network import exchanges
 from hashfed.engines.network.members import Members, by_node
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.post import Post, Reply, seconds_of, shorten
-from hashfed.engines.network.replies import open_reply, seconds_field, take_report
+from hashfed.engines.network.replies import open_reply, take_report
+from hashfed.engines.network.reports import seconds_field
 from hashfed.engines.network.transport import NOTHING, Ahead, More
 from hashfed.engines.network.waiting import WaitingUpdates
 from hashfed.engines.round_end import RoundEnd
