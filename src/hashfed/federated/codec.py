@@ -84,20 +84,18 @@ Data = TypeVar("Data")
 
 def tensors_of(data: Any) -> dict[str, torch.Tensor]:
     """The fields of a dataclass that travel as tensors."""
-    return {
-        name: value
-        for part in _parts(_hashable(type(data)))
-        for name, value in part.tensors(getattr(data, part.field)).items()
-    }
+    found: dict[str, torch.Tensor] = {}
+    for part in _parts(_hashable(type(data))):
+        found |= part.tensors(getattr(data, part.field))
+    return found
 
 
 def texts_of(data: Any) -> dict[str, str]:
     """The fields of a dataclass that travel as texts."""
-    return {
-        name: text
-        for part in _parts(_hashable(type(data)))
-        for name, text in part.texts(getattr(data, part.field)).items()
-    }
+    found: dict[str, str] = {}
+    for part in _parts(_hashable(type(data))):
+        found |= part.texts(getattr(data, part.field))
+    return found
 
 
 def read(cls: type[Data], tensors: Tensors, texts: Texts) -> Data:
@@ -167,7 +165,7 @@ class _Array(_Part):
     def tensors(self, value: Any) -> dict[str, torch.Tensor]:
         if value is None or (self.empty is not None and len(value) == 0):
             return {}
-        return {self.field: _tensor(value)}
+        return {self.field: torch.from_numpy(value) if self.numpy else value}
 
     def read(self, tensors: Tensors, texts: Texts) -> Any:
         if self.field not in tensors and self.empty is not None:
@@ -185,7 +183,7 @@ class _Arrays(_Part):
     """Fields whose tensors are not of this one, where it has no prefix."""
 
     def tensors(self, value: Any) -> dict[str, torch.Tensor]:
-        found = {name: _tensor(array) for name, array in value.items()}
+        found = {name: torch.from_numpy(array) for name, array in value.items()} if self.numpy else value
         return prefixed(self.prefix, found) if self.prefix else found
 
     def read(self, tensors: Tensors, texts: Texts) -> Any:
@@ -255,10 +253,6 @@ def _part(name: str, hint: Any) -> _Part:
 
 def _is_array(hint: Any) -> bool:
     return hint is torch.Tensor or hint is np.ndarray or get_origin(hint) is np.ndarray
-
-
-def _tensor(value: np.ndarray | torch.Tensor) -> torch.Tensor:
-    return value if isinstance(value, torch.Tensor) else torch.from_numpy(value)
 
 
 Held = TypeVar("Held")
