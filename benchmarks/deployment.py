@@ -29,7 +29,7 @@ from hashfed.deploy.app_folder import write_app
 from hashfed.deploy.commands import Value
 from hashfed.deploy.processes import SuperLink, SuperNode
 from hashfed.deploy.runs import reason_of, run_app, wait_for_run
-from hashfed.engines.exchange import draw_sentences
+from hashfed.engines.client_round import draw_sentences
 from hashfed.errors import HashfedError
 from hashfed.runs import RunFolder, load_data
 

@@ -29,7 +29,7 @@ from hashfed.engines.allocator import return_memory
 from hashfed.engines.device_memory import resident_peak
 from hashfed.engines.flower import records
 from hashfed.engines.flower.rounds import FlowerRounds
-from hashfed.engines.network.exchanges import JOIN, TRAIN
+from hashfed.engines.network.exchanges import JOIN, type_of
 from hashfed.engines.network.parcel import Parcel
 from hashfed.federated.messages import Declare, SelectedRows, Update, Welcome
 
@@ -100,7 +100,7 @@ class DiskGrid(Grid):
             self._sent += 1
             name = message.metadata.__dict__["_message_id"] = str(self._sent)
             node, kind = message.metadata.dst_node_id, message.metadata.message_type
-            if kind == TRAIN:
+            if kind == type_of("train"):
                 self._outstanding += 1
                 self._late = name if node == 1 else self._late
             reply = Message(answer(message, self._config), reply_to=message)
@@ -116,7 +116,7 @@ class DiskGrid(Grid):
         path = self._folder / name
         reply = message_from_proto(MessageProto.FromString(path.read_bytes()))
         path.unlink()
-        self._outstanding -= reply.metadata.message_type == TRAIN
+        self._outstanding -= reply.metadata.message_type == type_of("train")
         return [reply]
 
     def set_run(self, *_: object) -> None:
@@ -148,7 +148,7 @@ def answer(message: Message, config: Config) -> RecordDict:
     own = np.sort(np.random.default_rng(node).choice(size, OWN, replace=False)).astype(np.int32)
     received = records.unpack(message.content).messages.get(name, {})
     parcel = Parcel(1)
-    if kind != TRAIN:
+    if kind != type_of("train"):
         parcel.add(name, Declare(1, own, size))
         return records.pack(parcel)
     welcome, selected = received[Welcome.kind], received[SelectedRows.kind]

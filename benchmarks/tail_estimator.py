@@ -23,7 +23,8 @@ from benchmarks.index.problem import client_queries
 from hashfed.config import Config
 from hashfed.data.sentences import Sentences
 from hashfed.data.vocabulary import PAD
-from hashfed.engines.exchange import build_model, draw_sentences
+from hashfed.engines.client_round import draw_sentences
+from hashfed.engines.exchange import build_model
 from hashfed.engines.rounds import draw_cohort
 from hashfed.federated.tail import spread
 from hashfed.hashing.codes import RotatedCodes

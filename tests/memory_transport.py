@@ -5,15 +5,17 @@ from dataclasses import asdict, dataclass, field
 
 from hashfed.config import Config
 from hashfed.data import Client, FederatedText
+from hashfed.engines.budget import steps
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.exchange import build_model
-from hashfed.engines.network.exchanges import DECLARE, EVALUATE, HASH, JOIN, TRAIN
+from hashfed.engines.network.exchanges import EVALUATE, JOIN, type_of
 from hashfed.engines.network.parcel import Parcel
-from hashfed.engines.network.reports import hash_report, train_report
+from hashfed.engines.network.reports import step_report, train_report
 from hashfed.engines.network.transport import Answer, Request
 from hashfed.errors import HashfedError
-from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
+from hashfed.federated.messages import Broadcast
+from hashfed.federated.protocols import Received, needed_later
 from hashfed.models import Parameters, PredictionSums
 
 
@@ -44,33 +46,26 @@ class MemoryNode:
         """Set it up; ``size`` is n."""
         self.config, self.size, self.model = config, size, build_model(config)
         self.train, self.held_out = ({client.name: client for client in found} for found in (train, held_out))
-        self._welcomes: dict[str, Welcome] = {}
+        self._kept: dict[str, Received] = {}
 
     def answer(self, request: Request, parcel: Parcel) -> MemoryContent:
         """Of any exchange."""
         if request.kind == JOIN:
             return MemoryContent(names={"train": list(self.train), "held_out": list(self.held_out)})
-        answer = Parcel(request.round)
-        for name, messages in parcel.messages.items():
-            client, welcome = self._client(name, request.round), messages.get(Welcome.kind)
-            if isinstance(welcome, Welcome):
-                self._welcomes[name] = welcome
-            if request.kind == HASH:
-                keys = client.hash(self._welcomes[name])
-                assert keys is not None
-                answer.add(name, keys)
-                answer.reports[name] = hash_report(client.report)
-            elif request.kind == TRAIN:
-                selected = messages[SelectedRows.kind]
-                assert isinstance(selected, SelectedRows)
-                update, _ = client.train(self._welcomes[name], selected, None)
-                answer.add(name, update)
-                answer.reports[name] = train_report(client.report)
+        answer, round = Parcel(request.round), steps(self.config)
+        for step in round:
+            if request.kind == type_of(step.name):
+                for name, messages in parcel.messages.items():
+                    client, got = self._client(name, request.round), self._kept.pop(name, {}) | messages
+                    answer.add(name, step.up.make(client, got))
+                    self._kept[name] = {kind: got[kind] for kind in needed_later(round, step) & set(got)}
+                    last = step is round[-1]
+                    said = train_report(client.report) if last else step_report(step, client.report)
+                    answer.reports[name] = said
+            for name in request.ahead.clients if step.ahead else ():
+                answer.add(name, step.up.make(self._client(name, request.ahead.round), Received()))
         if request.kind == EVALUATE:
             self._evaluate(parcel, answer)
-        round, names = request.declare
-        for name in names:
-            answer.add(name, self._client(name, round).declared)
         return MemoryContent(answer)
 
     def _client(self, name: str, round: int) -> ClientRound:
@@ -120,7 +115,6 @@ class MemoryTransport:
 
     def send(self, node: int, request: Request, content: Parcel) -> str | None:
         """Let the node answer."""
-        assert request.kind in (JOIN, DECLARE, HASH, TRAIN, EVALUATE)
         self.asked.append((node, request.kind))
         name = str(len(self.asked))
         if node in self.there:

@@ -8,7 +8,7 @@ from benchmarks.client.processes import WorkloadProcess
 from benchmarks.client.workload import STEPS
 from hashfed.cost.budgets import Budget, budget_label, from_most
 from hashfed.errors import HashfedError
-from hashfed.runs.train import DOWN, UP
+from hashfed.federated.protocols import moved
 
 TOLERANCE = 1e-5
 """Largest relative difference of the losses."""
@@ -111,5 +111,4 @@ def bench_client(
 
 def _moved(report: Any) -> dict[str, int]:
     """Bytes of a round, by way."""
-    ways = {"down": DOWN, "up": UP}
-    return {way: sum(report.bytes.get(kind, 0) for kind in kinds) for way, kinds in ways.items()}
+    return {"down": moved(report.bytes, "down"), "up": moved(report.bytes, "up")}

@@ -11,7 +11,10 @@ from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost.budgets import Budget, budget_settings
 from hashfed.data import FederatedText
-from hashfed.engines.exchange import ClientReport, build_model, device_budget, play_round
+from hashfed.engines.budget import device_budget
+from hashfed.engines.client_round import ClientReport, ClientRound
+from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.server_round import ServerRound
 from hashfed.federated import client as client_side
 from hashfed.federated.messages import Update
 from hashfed.federated.tail import TailSum
@@ -69,9 +72,10 @@ class Workload:
             self.indexes[budget] = build_index(self.parameters.rows, config.retrieval, counts, 0)
         index, client = self.indexes[budget], self.data.train[0]
         start = time.perf_counter()
-        update, report, tail = play_round(config, self.model, self.parameters, index, client, 1)
+        there = ServerRound.of(config, self.parameters, index, 1)
+        played = play_round(there, ClientRound(config, self.model, client, 1, len(self.parameters.rows)))
         seconds = time.perf_counter() - start
-        return seconds, report, self._tail_seconds(update, tail)
+        return seconds, played.report, self._tail_seconds(played.update, played.tail)
 
     def plain(self) -> float:
         """Seconds of the same client's training of the full layer in plain PyTorch."""

@@ -11,7 +11,9 @@ from safetensors.numpy import save_file
 from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.data import FederatedText
-from hashfed.engines.exchange import build_model, draw_sentences, play_round
+from hashfed.engines.client_round import ClientRound, draw_sentences
+from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.server_round import ServerRound
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 
@@ -94,5 +96,6 @@ class Scenario:
         model = build_model(config)
         parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
         index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
-        update, *_ = play_round(config, model, parameters, index, data.train[0], 1)
-        return update.loss
+        there = ServerRound.of(config, parameters, index, 1)
+        here = ClientRound(config, model, data.train[0], 1, len(parameters.rows))
+        return play_round(there, here).update.loss

@@ -33,9 +33,11 @@ from hashfed.cost.variants import (
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
 from hashfed.data import Client
 from hashfed.data.sentences import Sentences
+from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.device_memory import busiest_client
-from hashfed.engines.exchange import ClientReport, build_model, play_round
+from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.flops import round_flops, server_flops
+from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
@@ -95,7 +97,9 @@ def played(config: Config, texts: Path, client: Client) -> tuple[Update, ClientR
     data, model = small_data(texts), build_model(config)
     parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
-    return play_round(config, model, parameters, index, client, 1, prior=data.label_counts)[:2]
+    there = ServerRound.of(config, parameters, index, 1, data.label_counts)
+    found = play_round(there, ClientRound(config, model, client, 1, len(parameters.rows)))
+    return found.update, found.report
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -146,7 +146,8 @@ def test_steps_over_the_wire_give_what_the_simulator_sums(texts: Path) -> None:
             message, tail = there.select(here.client.name, here.declared, here.hash(welcome))
             selected = wire.decode(wire.encode(message))
             assert isinstance(selected, SelectedRows)
-            sent, lost = here.train(welcome, selected, residual)
+            here.residual = residual
+            sent, lost = here.train(welcome, selected), here.lost
             assert lost is not None
             memories[name], used[name] = ClientMemory(residual, lost), round
             received = wire.decode(wire.encode(sent))

@@ -18,7 +18,7 @@ from counted_store import Counted
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.exchange import build_model, play_round, publish_here
+from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
@@ -50,8 +50,10 @@ def begin(config: Config, data: FederatedText, spread: float = 1.0) -> tuple[Par
 def played(config: Config, data: FederatedText, client: int = 0, spread: float = 1.0) -> tuple[Update, Any]:
     parameters, index = begin(config, data, spread)
     prior = data.label_counts
-    client_data = data.train[client]
-    return play_round(config, build_model(config), parameters, index, client_data, 1, prior=prior)[:2]
+    there = ServerRound.of(config, parameters, index, 1, prior)
+    here = ClientRound(config, build_model(config), data.train[client], 1, len(parameters.rows))
+    played = play_round(there, here)
+    return played.update, played.report
 
 
 def assert_same_update(one: Update, other: Update) -> None:
@@ -122,7 +124,7 @@ def test_a_device_builds_what_the_server_has(texts: Path, method: str) -> None:
     assert isinstance(message, Broadcast)
     assert (message.prior is None) == (method in ("random", "simhash-union"))
     here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
-    assert_same_update(here.train(*here.select_broadcast(message))[0], expected)
+    assert_same_update(here.train(*here.select_broadcast(message)), expected)
     # The device holds all rows until it has selected.
     body = sum(value.numel() for value in parameters.body.values())
     assert here.report.parameters == report.parameters == body + parameters.rows.numel()
@@ -137,7 +139,9 @@ def test_a_broadcast_is_the_same_for_all_clients(texts: Path) -> None:
     for client in data.train[:2]:
         sent: list[Message] = []
         prior = data.label_counts
-        play_round(config, build_model(config), parameters, index, client, 1, sent.append, prior)
+        there = ServerRound.of(config, parameters, index, 1, prior)
+        here = ClientRound(config, build_model(config), client, 1, len(parameters.rows))
+        play_round(there, here, sent.append)
         found.append(sent[0])
     one, other = found
     assert one.kind == other.kind == "broadcast"
@@ -178,19 +182,20 @@ def test_slices_from_a_folder_and_from_the_web(
         counted = Counted(open_source(where))
         source = CachedSource(counted)
         here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
-        manifest = here.fetch_manifest(wanted, source)
-        assert_same_update(here.train(*here.select_published(manifest, source))[0], expected)
+        here.source = source
+        manifest = here.fetch_manifest(wanted)
+        assert_same_update(here.train(*here.select_published(manifest)), expected)
         # The bytes that the simulator states are those that travelled.
         assert here.report.bytes == {kind: simulated.bytes[kind] for kind in ("manifest", "slices")}
         assert source.fetched == sum(here.report.bytes.values())
         assert counted.requests == len(source.kept) + 1
         assert counted.served == source.fetched
         # Asked again, nothing travels.
-        here.select_published(manifest, source)
+        here.select_published(manifest)
         assert here.report.bytes["slices"] == 0
-    source = CachedSource(open_source(url))
+    here.source = CachedSource(open_source(url))
     with pytest.raises(HashfedError, match=r"/00/0+: cannot be fetched \(HTTP Error 404"):
-        here.fetch_manifest(replace(wanted, address="0" * 64), source)
+        here.fetch_manifest(replace(wanted, address="0" * 64))
 
 
 def test_a_client_that_keeps_slices_fetches_only_what_moved(texts: Path) -> None:
@@ -200,16 +205,16 @@ def test_a_client_that_keeps_slices_fetches_only_what_moved(texts: Path) -> None
     store = MemoryStore()
     counted = Counted(store)
     source = CachedSource(counted)
-    here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
+    here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows), source=source)
     wanted = ServerRound.of(config, parameters, index, 1).publish(store)
-    here.select_published(here.fetch_manifest(wanted, source), source)
+    here.select_published(here.fetch_manifest(wanted))
     before = source.fetched
     # One of the client's own rows moves; the index is that of before.
     moved = int(here.declared.own[0])
     rows = parameters.rows.clone()
     rows[moved] += 1
     later = ServerRound.of(config, Parameters(rows, parameters.body), index, 1).publish(store)
-    here.select_published(here.fetch_manifest(later, source), source)
+    here.select_published(here.fetch_manifest(later))
     assert source.fetched - before == later.size + 4 * parameters.rows.shape[1]
     assert counted.served == source.fetched
     # The old row and the old manifest are of no use any more.
@@ -248,7 +253,7 @@ def test_slices_of_an_older_index_are_those_that_the_server_looks_up(texts: Path
 def test_manifest_of_another_model_is_refused(texts: Path) -> None:
     data, config = small_data(texts), delivered(texts, "pre-generated", retrieval={"method": "simhash-union"})
     parameters, index = begin(config, data)
-    manifest, store = publish_here(ServerRound.of(config, parameters, index, 1))
+    manifest, store = ServerRound.of(config, parameters, index, 1).published
     assert isinstance(manifest, Manifest)
     here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
     for change, message in (
@@ -275,10 +280,11 @@ def test_manifest_of_another_model_is_refused(texts: Path) -> None:
             "has a value that is not finite",
         ),
     ):
+        here.source = CachedSource(store)
         with pytest.raises(HashfedError, match=message):
-            here.select_published(replace(manifest, **change), CachedSource(store))
+            here.select_published(replace(manifest, **change))
     for size in (0, 1 << 20):
         with pytest.raises(
             HashfedError, match=rf"manifest of {size} bytes: must be from 1 to \d+ for this model"
         ):
-            here.fetch_manifest(Wanted("0" * 64, size), CachedSource(store))
+            here.fetch_manifest(Wanted("0" * 64, size))

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from hashfed.engines import device_memory
+from hashfed.engines.client_round import ClientRound
 from hashfed.engines.device_memory import measure_device_memory
-from hashfed.engines.exchange import build_model, draw_sentences, play_round
+from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.server_round import ServerRound
 from hashfed.federated import client as client_side
 from hashfed.federated import wire
-from hashfed.federated.messages import ClientKeys, Message
+from hashfed.federated.messages import ClientKeys, Message, SelectedRows
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from small import small_config, small_data
@@ -60,7 +62,9 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
     def keep(message: Message) -> None:
         (tmp_path / message.kind).write_bytes(wire.encode(message))
 
-    play_round(config, model, parameters, index, client, device_memory.PROBED_ROUND, keep)
+    there = ServerRound.of(config, parameters, index, device_memory.PROBED_ROUND)
+    size = len(parameters.rows)
+    play_round(there, ClientRound(config, model, client, device_memory.PROBED_ROUND, size), keep)
     hashed: list[ClientKeys] = []
     hash_queries = client_side.hash_queries
 
@@ -69,8 +73,9 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
         return hashed[-1]
 
     monkeypatch.setattr(client_side, "hash_queries", note)
-    sentences = draw_sentences(config, client, device_memory.PROBED_ROUND, len(data.vocabulary))
-    _, selected = device_memory._receive(tmp_path, config, model, sentences)
+    device_memory._play(ClientRound(config, model, client, device_memory.PROBED_ROUND, size), tmp_path)
+    selected = wire.decode((tmp_path / "rows").read_bytes())
+    assert isinstance(selected, SelectedRows)
     assert selected.planes is not None
     (keys,) = hashed
     sent = wire.decode((tmp_path / "keys").read_bytes())

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from hashfed.engines.client_round import ClientRound
 from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.server_round import ServerRound
 from hashfed.federated import wire
 from hashfed.federated.compression import expand
 from hashfed.federated.messages import Message, SelectedRows, Update, Welcome
@@ -19,7 +21,9 @@ def test_claimed_bytes_are_those_of_the_messages_sent(texts: Path, budget: float
     parameters = model.init(len(data.vocabulary), stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     sent: list[Message] = []
-    _, report, _ = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
+    there = ServerRound.of(config, parameters, index, 1)
+    here = ClientRound(config, model, data.train[0], 1, len(parameters.rows))
+    report = play_round(there, here, sent.append).report
     kinds = ["declare", "welcome", "keys", "rows", "update"]
     assert [message.kind for message in sent] == (kinds if budget < 1 else ["welcome", "rows", "update"])
     assert report.bytes == {message.kind: len(wire.encode(message)) for message in sent}
@@ -40,7 +44,11 @@ def test_compressed_messages_travel_and_an_expanded_update_returns(
     parameters = model.init(len(data.vocabulary), stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     sent: list[Message] = []
-    update, report, _ = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
+    there = ServerRound.of(config, parameters, index, 1)
+    played = play_round(
+        there, ClientRound(config, model, data.train[0], 1, len(parameters.rows)), sent.append
+    )
+    update, report = played.update, played.report
     assert report.bytes == {message.kind: len(wire.encode(message)) for message in sent}
     down = torch.float32 if rows == "none" else getattr(torch, rows)
     up = torch.float32 if updates == "none" else getattr(torch, updates)
@@ -63,7 +71,9 @@ def test_no_compression_makes_no_copies(texts: Path) -> None:
     parameters = model.init(len(data.vocabulary), stream(0, "init"))
     sent: list[Message] = []
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
-    update, _, _ = play_round(config, model, parameters, index, data.train[0], 1, sent.append)
+    there = ServerRound.of(config, parameters, index, 1)
+    here = ClientRound(config, model, data.train[0], 1, len(parameters.rows))
+    update = play_round(there, here, sent.append).update
     welcome, selected, message = sent
     assert isinstance(welcome, Welcome)
     assert isinstance(selected, SelectedRows)
@@ -86,7 +96,8 @@ def test_flops_by_hand(texts: Path) -> None:
     model = build_model(config)
     parameters = model.init(len(data.vocabulary), stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
-    _, report, _ = play_round(config, model, parameters, index, data.train[0], 1)
+    there = ServerRound.of(config, parameters, index, 1)
+    report = play_round(there, ClientRound(config, model, data.train[0], 1, len(parameters.rows))).report
     sentences = min(6, len(data.train[0].sentences))
     body = model.body_flops(report.predictions, sentences, 6)
     assert report.flops == 3 * (body + 2 * report.predictions * 8 * len(data.vocabulary))

@@ -13,7 +13,7 @@ from hashfed.cost.variants import held_planes, held_rows
 from hashfed.cost.workload import Workload
 from hashfed.engines.budget import sends_everything, sketcher
 from hashfed.engines.flops import round_flops, server_flops
-from hashfed.runs.train import DOWN, UP
+from hashfed.federated.protocols import moved
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class ClientCost:
     @property
     def bytes_down(self) -> int:
         """Bytes from the server."""
-        return sum(self.bytes.get(kind, 0) for kind in DOWN)
+        return moved(self.bytes, "down")
 
     @property
     def bytes_up(self) -> int:
         """Bytes to the server."""
-        return sum(self.bytes.get(kind, 0) for kind in UP)
+        return moved(self.bytes, "up")
 
     @property
     def traffic(self) -> int:

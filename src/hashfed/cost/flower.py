@@ -1,6 +1,7 @@
 """The bytes of a round over Flower, from messages that are built as they are sent."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -8,19 +9,20 @@ from hashfed.config import Config
 from hashfed.cost.keys import Hashing
 from hashfed.cost.model_sizes import ModelSizes
 from hashfed.cost.slices import BucketTraffic, typical_buckets
-from hashfed.cost.traffic import round_messages
+from hashfed.cost.traffic import outline_of
 from hashfed.cost.workload import Workload
+from hashfed.engines.budget import steps
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import time_record
 from hashfed.engines.flower.transport import make_request
-from hashfed.engines.network.exchanges import TRAIN
 from hashfed.engines.network.parcel import Parcel
-from hashfed.engines.network.reports import hash_report, train_report
+from hashfed.engines.network.reports import step_report, train_report
 from hashfed.engines.network.round_play import feedback_request, slices_place, slices_request
-from hashfed.engines.network.transport import More
+from hashfed.engines.network.transport import Ahead
 from hashfed.federated import wire
-from hashfed.federated.messages import KINDS, Message, SelectedRows
+from hashfed.federated.messages import KINDS, Message
+from hashfed.federated.protocols import SLICES
 from hashfed.federated.slices import Wanted
 
 SETUP = "0" * 64
@@ -35,11 +37,11 @@ def exchange_bytes(
     hashing: Hashing,
     buckets: BucketTraffic | None = None,
 ) -> dict[str, dict[str, int]]:
-    """Bytes ``down`` and ``up`` by exchange: ``declare``, ``hash``, ``train``; those that there are.
+    """Bytes ``down`` and ``up`` by step of the round.
 
     They are of a node that hosts one client, in the first 63 rounds (a larger number may take a byte more),
     and of arrays that all differ (Flower sends equal ones once: a fresh model has some). The declaration is
-    counted as an exchange of its own; where it rides along with the training of the round before it is
+    counted as a step of its own; where it rides along with the training of the round before it is
     smaller. Slices are not fetched through Flower, nor is their manifest.
 
     Args:
@@ -52,71 +54,35 @@ def exchange_bytes(
 
     """
     buckets = buckets or typical_buckets(config.retrieval.bucket_shape, hashing, size)
-    listed = round_messages(config, sizes, size, workload, hashing, buckets)
-    messages = {message.kind: _filled(message) for message in listed}
-    name, report = workload.client, ClientReport(workload.client)
-    rows_message = messages.get("rows")
-    if isinstance(rows_message, SelectedRows) and rows_message.planes is not None:
+    outline, name = outline_of(config, sizes, size, workload, hashing, buckets), workload.client
+    round, report, found = steps(config), ClientReport(workload.client), {}
+    if outline.planes:
         report.bounded = 0  # its report says so
-    if config.selection.delivery != "on-demand":
-        return {"train": _train_of_a_selector(config, workload, messages)}
-    found = {}
-    if "declare" in messages:
-        asked = _bytes(workload, [], {}, (1, [name]))
-        found["declare"] = {"down": asked, "up": _bytes(workload, [messages["declare"]], {}, None)}
-    if "keys" in messages:
-        found["hash"] = {
-            "down": _bytes(workload, [messages["welcome"]], {}, (0, [])),
-            "up": _bytes(workload, [messages["keys"]], hash_report(report), None),
-        }
-    rows = [messages["rows"]] if "keys" in messages else [messages["welcome"], messages["rows"]]
-    found["train"] = {
-        "down": _bytes(workload, rows, {}, (0, []), _feedback(config)),
-        "up": _bytes(workload, [messages["update"]], train_report(report), None),
-    }
+    for step in round:
+        down, up, more, said = Parcel(1), Parcel(1), dict[str, Any](), {}
+        for item in step.down:
+            message = _filled(item.outline(outline))
+            if item.fetched:
+                report.bytes[SLICES] = 0
+                more |= slices_request(slices_place(config), Wanted(SETUP, wire.size(message)))
+            elif step.scope == "cohort":
+                down.shared[message.kind] = message
+            else:
+                down.add(name, message)
+        if step is round[-1]:
+            said = train_report(report)
+            more |= feedback_request([0]) if config.compression.error_feedback else {}
+        elif not step.ahead:
+            said = step_report(step, report)
+        if not step.ahead and not down.messages:
+            more |= {step.name: [name]}
+        up.add(name, _filled(step.up.outline(outline)))
+        up.reports |= {name: said} if said else {}
+        content, answer = records.pack(down), records.pack(up)
+        content["request"] = make_request(SETUP, 1, Ahead(step.name, 1, [name] if step.ahead else []), more)
+        answer["time"] = time_record(0.0)
+        found[step.name] = {"down": records.size(content), "up": records.size(answer)}
     return found
-
-
-def _train_of_a_selector(config: Config, workload: Workload, messages: dict[str, Message]) -> dict[str, int]:
-    """The one exchange of a client that selects by itself."""
-    report, parcel = ClientReport(workload.client), Parcel(1)
-    more: More = {}
-    if "broadcast" in messages:
-        parcel.shared = {"broadcast": messages["broadcast"]}
-    else:
-        report.bytes["slices"] = 0
-        more = slices_request(slices_place(config), Wanted(SETUP, wire.size(messages["manifest"])))
-    content = records.pack(parcel)
-    more = {**more, TRAIN: [workload.client], **_feedback(config)}
-    content["request"] = make_request(SETUP, 1, (0, []), more)
-    up = _bytes(workload, [messages["update"]], train_report(report), None)
-    return {"down": records.size(content), "up": up}
-
-
-def _feedback(config: Config) -> More:
-    return feedback_request([0]) if config.compression.error_feedback else {}
-
-
-def _bytes(
-    workload: Workload,
-    messages: list[Message],
-    report: dict[str, float],
-    declare: tuple[int, list[str]] | None,
-    more: More | None = None,
-) -> int:
-    """Of one Flower message: a request where ``declare`` says who is also to declare, else an answer."""
-    round = 1
-    parcel = Parcel(round)
-    for message in messages:
-        parcel.add(workload.client, message)
-    if report:
-        parcel.reports[workload.client] = report
-    content = records.pack(parcel)
-    if declare is None:
-        content["time"] = time_record(0.0)
-    else:
-        content["request"] = make_request(SETUP, round, declare, more)
-    return records.size(content)
 
 
 def _filled(message: Message) -> Message:

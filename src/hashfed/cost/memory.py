@@ -27,7 +27,7 @@ from hashfed.config import Config
 from hashfed.cost.model_sizes import ModelSizes
 from hashfed.cost.variants import held_rows
 from hashfed.cost.workload import Workload
-from hashfed.engines.exchange import sends_everything
+from hashfed.engines.budget import sends_everything
 from hashfed.models.output_layer import MAX_LOGITS
 
 LIBRARIES = 3_000_000

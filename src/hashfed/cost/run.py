@@ -17,8 +17,9 @@ from hashfed.cost.variants import at_budget
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
 from hashfed.data import Client, FederatedText
 from hashfed.engines.budget import sends_everything
+from hashfed.engines.client_round import draw_sentences
 from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
-from hashfed.engines.exchange import build_model, draw_sentences
+from hashfed.engines.exchange import build_model
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.randomness import stream

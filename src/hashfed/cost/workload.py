@@ -7,8 +7,8 @@ import numpy as np
 from hashfed.config import Config
 from hashfed.data import OOV, PAD, Client, FederatedText
 from hashfed.data.sentences import Sentences
+from hashfed.engines.client_round import draw_sentences
 from hashfed.engines.device_memory import PROBED_ROUND
-from hashfed.engines.exchange import draw_sentences
 from hashfed.federated.client import HASH_BATCH
 
 

@@ -1,11 +1,12 @@
-"""How many rows a client of this configuration holds."""
+"""How many rows a client of this configuration holds, and which steps its round has."""
 
 from hashfed.config import Config
 from hashfed.federated.compression import NUMBERS
 from hashfed.federated.messages import Declare
+from hashfed.federated.protocols import Step, Terms, steps_of
 from hashfed.federated.server import PlanesPlan, client_budget
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.retrieval import device_rows
+from hashfed.retrieval import NoEncoder, device_rows
 from hashfed.retrieval.corrections import uses_planes, uses_sketch
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 
@@ -21,6 +22,20 @@ def sends_everything(config: Config) -> bool:
 def clients_declare(config: Config) -> bool:
     """Whether clients say which rows they need: not where they get all, or select by themselves."""
     return config.selection.delivery == "on-demand" and not sends_everything(config)
+
+
+def asks_for_keys(config: Config) -> bool:
+    """Whether a client answers with keys, or with a sketch for the planes."""
+    if sends_everything(config):
+        return False
+    shape = config.retrieval.encoder_shape(config.model.embedding, config.seed)
+    return shape.kind != NoEncoder.kind or sketcher(config) is not None
+
+
+def steps(config: Config) -> tuple[Step, ...]:
+    """The exchanges of a round."""
+    terms = Terms(declares=clients_declare(config), asks=asks_for_keys(config))
+    return steps_of(config.selection.delivery, terms)
 
 
 def sends_counts(config: Config) -> bool:

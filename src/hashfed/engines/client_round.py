@@ -14,9 +14,11 @@ from hashfed.data import Client
 from hashfed.data.sentences import Sentences
 from hashfed.engines.budget import (
     agreed_budget,
+    asks_for_keys,
     device_budget,
     sends_counts,
     sends_everything,
+    sends_planes,
     sketcher,
 )
 from hashfed.engines.flops import round_flops
@@ -26,6 +28,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import slices, wire
+from hashfed.federated.checks import ModelShape
 from hashfed.federated.compression import compress_update, expand
 from hashfed.federated.error_feedback import Residual, compress_with_feedback
 from hashfed.federated.manifests import ManifestShape
@@ -39,9 +42,10 @@ from hashfed.federated.messages import (
     Welcome,
     unpack_counts,
 )
+from hashfed.federated.protocols import SLICES
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
-from hashfed.retrieval import Index, NoEncoder, Selection, build_index, make_encoder
+from hashfed.retrieval import EncoderShape, Index, Selection, build_index, make_encoder
 
 
 @dataclass
@@ -95,12 +99,9 @@ def draw_sentences(
 
 @dataclass
 class ClientRound:
-    """A client in one round (paper, section 3.2, steps 2, 3 and 5).
+    """A client in one round (paper, section 3.2, steps 2, 3 and 5): what ``federated.protocols`` asks it for.
 
-    It may be made anew for each step, in another process: the same numbers come out. By
-    ``selection.delivery``, what ``train`` needs comes from the server's answers to ``declared`` and ``hash``
-    (on-demand), from ``select_broadcast``, or from ``fetch_manifest`` and ``select_published``
-    (pre-generated).
+    It may be made anew for each step, in another process: the same numbers come out.
 
     Attributes:
         config: of the run.
@@ -108,7 +109,12 @@ class ClientRound:
         client: its name and data.
         round: the round's number.
         size: n.
+        residual: what compression lost of the client's last update before this round; only used with
+            ``compression.error_feedback``, and left as it was.
+        index: that of a broadcast's rows and counts, where it is known already, or once it is built.
+        source: where slices are fetched.
         report: what the steps done so far cost.
+        lost: what compression lost of this round's update, with error feedback.
 
     """
 
@@ -117,7 +123,11 @@ class ClientRound:
     client: Client
     round: int
     size: int
+    residual: Residual | None = None
+    index: Index | None = None
+    source: CachedSource | None = None
     report: ClientReport = field(init=False)
+    lost: Residual | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.report = ClientReport(self.client.name)
@@ -146,6 +156,21 @@ class ClientRound:
         """Rows that this device may hold, and the server sends: it knows no more than was declared."""
         return agreed_budget(self.config, self.declared, self.size)
 
+    @property
+    def shape(self) -> ModelShape:
+        """Of the model."""
+        return ModelShape(self.size, self.model.dimension, self.model.body_shapes())
+
+    @property
+    def encoder_shape(self) -> EncoderShape:
+        """Of the run's encoder."""
+        return self.manifest_shape.encoder
+
+    @property
+    def most_planes(self) -> int:
+        """Of the tail, that the server sends."""
+        return self.config.selection.planes if sends_planes(self.config) else 0
+
     @cached_property
     def manifest_shape(self) -> ManifestShape:
         """What every manifest of this run must be."""
@@ -160,28 +185,20 @@ class ClientRound:
             sends_counts(config),
         )
 
-    def hash(self, welcome: Welcome) -> ClientKeys | None:
-        """Step 3: keys of the data's queries; None where the method asks for none.
+    def hash(self, welcome: Welcome) -> ClientKeys:
+        """Step 3: keys of the data's queries.
 
         Raises:
             HashfedError: where a query is not finite, or the encoder is unknown.
 
         """
-        if not asks_for_keys(self.config, welcome.encoder):
-            return None
         with self.report.timed("hash"):
             return client_side.hash_queries(
                 self.model, expand(welcome), self.declared.own, self.sentences, sketcher(self.config)
             )
 
-    def select_broadcast(
-        self, message: Broadcast, index: Index | None = None
-    ) -> tuple[Welcome, SelectedRows]:
+    def select_broadcast(self, message: Broadcast) -> tuple[Welcome, SelectedRows]:
         """Steps 2 to 4 on the device, which received all rows: what the server would have answered.
-
-        Args:
-            message: of the server.
-            index: that of the message's rows and counts, where it is known already; None: built here.
 
         Raises:
             HashfedError: where the message is not of this model, or its rows or counts are not finite.
@@ -192,21 +209,25 @@ class ClientRound:
             shape = tuple(message.rows.shape)
             raise HashfedError(f"broadcast rows of shape {shape}: must be ({self.size}, {width})")
         with self.report.timed("retrieve"):
-            if index is None:
-                index = broadcast_index(config, message)
+            if self.index is None:
+                self.index = _broadcast_index(config, message)
             parameters = Parameters(message.rows, message.body)
-            there = ServerRound.of(config, parameters, index, self.round)
+            there = ServerRound.of(config, parameters, self.index, self.round)
             welcome = there.welcome(self.declared)
-        keys = self.hash(welcome)
+        keys = self.hash(welcome) if asks_for_keys(self.config) else None
         with self.report.timed("retrieve"):
             return welcome, there.select(self.client.name, self.declared, keys)[0]
 
-    def fetch_manifest(self, wanted: slices.Wanted, source: CachedSource) -> Manifest:
-        """What slices the round has; slices of other rounds that ``source`` kept are forgotten.
+    def _slices(self) -> CachedSource:
+        if self.source is None:
+            raise ValueError("this step fetches slices: give ClientRound their source")
+        return self.source
+
+    def fetch_manifest(self, wanted: slices.Wanted) -> Manifest:
+        """What slices the round has; slices of other rounds that the source kept are forgotten.
 
         Args:
             wanted: address and size of the manifest (``ServerRound.publish``).
-            source: of the slices.
 
         Raises:
             HashfedError: where it is longer than one of this model can be, cannot be fetched, or is none.
@@ -215,6 +236,7 @@ class ClientRound:
         most = self.manifest_shape.most_bytes
         if not 1 <= wanted.size <= most:
             raise HashfedError(f"manifest of {wanted.size} bytes: must be from 1 to {most} for this model")
+        source = self._slices()
         encoded = source.get(wanted)
         manifest = wire.decode(encoded)
         if not isinstance(manifest, Manifest):
@@ -223,19 +245,18 @@ class ClientRound:
         self.report.bytes[manifest.kind] = len(encoded)
         return manifest
 
-    def select_published(self, manifest: Manifest, source: CachedSource) -> tuple[Welcome, SelectedRows]:
+    def select_published(self, manifest: Manifest) -> tuple[Welcome, SelectedRows]:
         """Steps 2 to 4 on the device, which fetches slices of rows and buckets and names itself to nobody.
 
-        Args:
-            manifest: of the round.
-            source: of the slices; what it has kept is not fetched again.
+        What the source has kept is not fetched again.
 
         Raises:
             HashfedError: where the manifest is not of this round, model and index, or a slice is missing or
                 was changed.
 
         """
-        config, size, before = self.config, self.size, source.fetched
+        config, size, source = self.config, self.size, self._slices()
+        before = source.fetched
         self.manifest_shape.check(manifest, self.round)
         device = next((value.device for value in manifest.body.values()), None)
 
@@ -251,7 +272,7 @@ class ClientRound:
             manifest.encoder_numbers,
             manifest.encoder_arrays,
         )
-        keys = self.hash(welcome)
+        keys = self.hash(welcome) if asks_for_keys(self.config) else None
         with self.report.timed("retrieve"):
             if sends_everything(config):
                 selection = Selection.all(size)
@@ -266,48 +287,45 @@ class ClientRound:
             selected = server_side.pack_rows(
                 take, size, selection, self.declared.own, self.agreed_budget, self.round
             )
-        self.report.bytes["slices"] = source.fetched - before
+        self.report.bytes[SLICES] = source.fetched - before
         return welcome, selected
 
-    def train(
-        self, welcome: Welcome, selected: SelectedRows, residual: Residual | None = None
-    ) -> tuple[Update, Residual | None]:
+    def train(self, welcome: Welcome, selected: SelectedRows) -> Update:
         """Step 5: drop rows where more came than fit, train on the others, and compress what changed.
+
+        Messages and rows that the caller holds no longer are freed before the training begins.
 
         Args:
             welcome: as the server sent it.
             selected: likewise.
-            residual: what compression lost of this client's last update before this round; only used with
-                ``compression.error_feedback``, and left as it was.
 
         Returns:
-            The update as it is sent, and what its compression lost; None without error feedback.
+            The update as it is sent; ``lost`` is what its compression lost, with error feedback.
 
         """
         sentences, report, compression = self.sentences, self.report, self.config.compression
+        encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
         with report.timed("train"):
-            received = client_side.join_rows(expand(welcome), self.declared.own, expand(selected))
-            local = client_side.drop_rows(
-                self.model, received, self.declared.own, sentences, self.agreed_budget
-            )
+            local = client_side.join_rows(expand(welcome), self.declared.own, expand(selected))
+            del welcome, selected
+            received = len(local.rows)
+            local = client_side.drop_rows(self.model, local, self.declared.own, sentences, self.agreed_budget)
             rng = stream(self.config.seed, "train", self.round, self.client.name)
             update, bounded = client_side.train(
                 self.model, local, sentences, self.config.client, self.round, rng
             )
-            lost = None
             if compression.error_feedback:
-                update, lost = compress_with_feedback(update, compression.updates, residual)
+                update, self.lost = compress_with_feedback(update, compression.updates, self.residual)
             else:
                 update = compress_update(update, compression.updates)
-        hashed = asks_for_keys(self.config, welcome.encoder)
-        encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
+        hashed = asks_for_keys(self.config)
         flops = round_flops(
             self.model,
             encoder if hashed else None,
             self.config.client.epochs,
             sentences.predictions,
             sentences.inputs.shape,
-            len(received.rows),
+            received,
             len(local.rows),
             0 if local.planes is None else len(local.planes.offsets),
             sketcher(self.config) if hashed else None,
@@ -317,23 +335,16 @@ class ClientRound:
         report.rows = len(local.rows)
         report.predictions = sentences.predictions
         report.bounded = None if local.planes is None else bounded
-        held = self.size if self.config.selection.delivery == "broadcast" else len(received.rows)
-        report.parameters = held * received.rows.shape[1] + sum(
-            value.numel() for value in local.body.values()
-        )
+        held = self.size if self.config.selection.delivery == "broadcast" else received
+        report.parameters = held * local.rows.shape[1] + sum(value.numel() for value in local.body.values())
         report.flops = sum(flops.values())
-        return update, lost
+        return update
 
 
-def broadcast_index(config: Config, message: Broadcast) -> Index | None:
+def _broadcast_index(config: Config, message: Broadcast) -> Index | None:
     """The server's index, built on the device of a broadcast; None where all rows are selected."""
     if sends_everything(config):
         return None
     # Methods that use no counts get none, and are built of any.
     prior = np.zeros(len(message.rows)) if message.prior is None else unpack_counts(message.prior)
     return build_index(message.rows.cpu(), config.retrieval, prior, config.seed)
-
-
-def asks_for_keys(config: Config, encoder: str) -> bool:
-    """Whether a client with this kind of encoder answers with keys, or with a sketch for the planes."""
-    return not sends_everything(config) and (encoder != NoEncoder.kind or sketcher(config) is not None)

@@ -21,17 +21,17 @@ from hashfed.config import Config, load_config
 from hashfed.data import Client, FederatedText
 from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import return_memory
-from hashfed.engines.budget import sketcher
-from hashfed.engines.client_round import ClientRound, asks_for_keys
-from hashfed.engines.exchange import build_model, draw_sentences, play_round, publish_here
+from hashfed.engines.budget import steps
+from hashfed.engines.client_round import ClientRound, draw_sentences
+from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, FolderStore, slice_path
 from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
-from hashfed.federated.compression import compress_update, expand
-from hashfed.federated.messages import Broadcast, Declare, Manifest, Message, SelectedRows, Update, Welcome
+from hashfed.federated.messages import Declare
+from hashfed.federated.protocols import Received, needed_later
 from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters, Transformer
 from hashfed.randomness import stream
@@ -40,6 +40,8 @@ from hashfed.retrieval import build_index
 PROBED_ROUND = 1
 PROBES = 3
 """Processes whose median is reported."""
+SENTENCES, CONFIG, CLIENT, SLICES = "@sentences", "@config.yaml", "@client", "@slices"
+"""Files of such a process, beside the messages by their kinds."""
 
 
 def measure_device_memory(
@@ -65,28 +67,19 @@ def measure_device_memory(
 
     """
     client = client or busiest_client(config, data)
-    prior = data.label_counts
-    index = build_index(parameters.rows, config.retrieval, prior, config.seed)
-    published = None
-    if config.selection.delivery == "pre-generated":
-        manifest, store = publish_here(ServerRound.of(config, parameters, index, PROBED_ROUND, prior))
-        published = manifest, CachedSource(store)
+    index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
+    there = ServerRound.of(config, parameters, index, PROBED_ROUND, data.label_counts)
+    here = ClientRound(config, model, client, PROBED_ROUND, len(parameters.rows))
     with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
         folder = Path(name)
-
-        def keep(message: Message) -> None:
-            if not isinstance(message, Update):
-                write_atomically(folder / message.kind, wire.encode(message))
-
-        play_round(config, model, parameters, index, client, PROBED_ROUND, keep, prior, published)
-        sentences = draw_sentences(config, client, PROBED_ROUND, len(parameters.rows))
-        arrays = {"inputs": sentences.inputs, "targets": sentences.targets}
+        play_round(there, here, lambda message: write_atomically(folder / message.kind, wire.encode(message)))
+        arrays = {"inputs": here.sentences.inputs, "targets": here.sentences.targets}
         try:
-            save_file(arrays, folder / "sentences")
-            (folder / "config.yaml").write_text(config.to_yaml())
-            (folder / "client").write_text(client.name)
-            if published is not None:
-                _write_slices(folder / "slices", published[1])
+            save_file(arrays, folder / SENTENCES)
+            (folder / CONFIG).write_text(config.to_yaml())
+            (folder / CLIENT).write_text(json.dumps([client.name, here.size]))
+            if here.source is not None:
+                _write_slices(folder / SLICES, here.source)
         except (OSError, SafetensorError) as error:
             raise HashfedError(f"{name}: cannot be written ({error})") from None
         found = [run_fresh(__name__, name) for _ in range(PROBES)]
@@ -150,54 +143,33 @@ def resident_peak() -> int:
 def _client_process(folder: Path) -> dict[str, int]:
     return_memory()
     torch.set_num_threads(1)
-    config = load_config(folder / "config.yaml")
-    model = build_model(config)
-    arrays = load_file(folder / "sentences")
-    sentences = Sentences(arrays["inputs"], arrays["targets"])
-    _train_toy(config)
+    here = _client(folder)
+    _train_toy(here.config)
     baseline = resident_peak()
-    welcome, selected = _receive(folder, config, model, sentences)
-    own = _declared(welcome, sentences)
-    local = client_side.join_rows(expand(welcome), own, expand(selected))
-    budget = selected.budget
-    del welcome, selected
-    local = client_side.drop_rows(model, local, own, sentences, budget)
-    rng = stream(config.seed, "train", PROBED_ROUND, (folder / "client").read_text())
-    update, _ = client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng)
-    wire.encode(compress_update(update, config.compression.updates))
+    _play(here, folder)
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
 
 
-def _declared(welcome: Welcome, sentences: Sentences) -> np.ndarray:
-    """The client's own rows, where it was to say them."""
-    return sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
+def _client(folder: Path) -> ClientRound:
+    """With the sentences that were drawn; it holds nothing else of the data."""
+    config, arrays = load_config(folder / CONFIG), load_file(folder / SENTENCES)
+    name, size = json.loads((folder / CLIENT).read_text())
+    client = Client(name, Sentences(arrays["inputs"], arrays["targets"]))
+    here = ClientRound(config, build_model(config), client, PROBED_ROUND, size)
+    here.sentences = client.sentences
+    here.source = CachedSource(FolderStore(folder / SLICES))
+    return here
 
 
-def _receive(
-    folder: Path, config: Config, model: Model, sentences: Sentences
-) -> tuple[Welcome, SelectedRows]:
-    """All steps before training; what they need besides is freed at the end."""
-    if config.selection.delivery == "on-demand":
-        welcome = wire.decode((folder / "welcome").read_bytes())
-        assert isinstance(welcome, Welcome)
-        own = _declared(welcome, sentences)
-        if asks_for_keys(config, welcome.encoder):
-            client_side.hash_queries(model, expand(welcome), own, sentences, sketcher(config))
-        selected = wire.decode((folder / "rows").read_bytes())
-        assert isinstance(selected, SelectedRows)
-        return welcome, selected
-    client = Client((folder / "client").read_text(), sentences)
-    if config.selection.delivery == "broadcast":
-        message = wire.decode((folder / "broadcast").read_bytes())
-        assert isinstance(message, Broadcast)
-        here = ClientRound(config, model, client, PROBED_ROUND, len(message.rows))
-        here.sentences = sentences  # drawn already
-        return here.select_broadcast(message)
-    manifest = wire.decode((folder / "manifest").read_bytes())
-    assert isinstance(manifest, Manifest)
-    here = ClientRound(config, model, client, PROBED_ROUND, len(manifest.row_addresses))
-    here.sentences = sentences
-    return here.select_published(manifest, CachedSource(FolderStore(folder / "slices")))
+def _play(here: ClientRound, folder: Path) -> None:
+    """The client's part of all steps; what a step leaves and no later one needs is freed."""
+    round, got = steps(here.config), Received()
+    for step in round:
+        for down in step.down:
+            got[down.kind.kind] = wire.decode((folder / down.kind.kind).read_bytes())
+        wire.encode(step.up.make(here, got))
+        for kind in set(got) - needed_later(round, step):
+            del got[kind]
 
 
 def _train_toy(config: Config) -> None:

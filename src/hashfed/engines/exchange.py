@@ -1,32 +1,20 @@
 """One client's whole round, played in one process: the messages of both sides, their bytes and seconds."""
 
 from collections.abc import Callable
-
-import numpy as np
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 from hashfed.config import Config
-from hashfed.data import Client
-from hashfed.engines.budget import device_budget, sends_everything
-from hashfed.engines.client_round import ClientReport, ClientRound, draw_sentences
+from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.server_round import ServerRound
-from hashfed.engines.slice_store import CachedSource, MemoryStore, SliceSource
+from hashfed.engines.slice_store import CachedSource
 from hashfed.federated import wire
 from hashfed.federated.compression import expand
 from hashfed.federated.error_feedback import Residual
-from hashfed.federated.messages import Manifest, Message, SelectedRows, Update, Welcome
-from hashfed.models import Model, Parameters, make_model
-from hashfed.retrieval import Index
+from hashfed.federated.messages import Message, Update
+from hashfed.federated.protocols import Exchange, Received, needed_later
+from hashfed.models import Model, make_model
 from hashfed.retrieval.planes import Tail
-
-__all__ = [
-    "ClientReport",
-    "build_model",
-    "device_budget",
-    "draw_sentences",
-    "play_round",
-    "publish_here",
-    "sends_everything",
-]
 
 
 def build_model(config: Config) -> Model:
@@ -35,86 +23,52 @@ def build_model(config: Config) -> Model:
     return make_model(sizes.pop("name"), **sizes)
 
 
-def play_round(
-    config: Config,
-    model: Model,
-    parameters: Parameters,
-    index: Index,
-    client: Client,
-    round: int,
-    sent: Callable[[Message], None] = lambda message: None,
-    prior: np.ndarray | None = None,
-    published: tuple[Manifest, SliceSource] | None = None,
-    residual: Residual | None = None,
-    keep: Callable[[Residual], None] = lambda residual: None,
-) -> tuple[Update, ClientReport, Tail | None]:
-    """Declare, hash, retrieve and train (paper, section 3.2, steps 2 to 5).
+@dataclass(frozen=True)
+class Played:
+    """A client's round.
 
-    A full selection needs neither declaration nor keys; a method without encoder needs no keys. Those
-    messages are then not sent and not counted.
-
-    Args:
-        config: of the run.
-        model: its functions.
-        parameters: the model before this round.
-        index: over its rows.
-        client: its name and data.
-        round: the round's number.
-        sent: called with every message, compressed as it travels; those are the bytes that are counted.
-        prior: (n,) public counts that the index is built of; needed where the client selects by itself.
-        published: the round's slices (pre-generated), where somebody made them before; None: made here.
-        residual: what compression lost of the client's last update (with ``compression.error_feedback``).
-        keep: called with what it lost of this one.
-
-    Returns:
-        The update, expanded; what the round cost; and the tail that the client was sent planes of, if it was.
+    Attributes:
+        update: of the client, expanded.
+        report: what its round cost.
+        tail: that it was sent planes of, if it was.
+        residual: what compression lost of the update, where that is fed back.
 
     """
-    there = ServerRound.of(config, parameters, index, round, prior)
-    here = ClientRound(config, model, client, round, len(parameters.rows))
-    report = here.report
 
-    tail: Tail | None = None
+    update: Update
+    report: ClientReport
+    tail: Tail | None
+    residual: Residual | None
+
+
+def play_round(
+    there: ServerRound, here: ClientRound, sent: Callable[[Message], None] = lambda message: None
+) -> Played:
+    """The steps of a round between its server and one client (paper, section 3.2, steps 2 to 5).
+
+    Args:
+        there: the server.
+        here: the client.
+        sent: called with every message, compressed as it travels; those are the bytes that are counted.
+
+    """
+    report, exchange, got = here.report, Exchange(here.client.name), Received()
+    here.index = there.index  # what a client would build of a broadcast
 
     def send(message: Message) -> None:
         report.bytes[message.kind] = wire.size(message)
         sent(message)
 
-    if config.selection.delivery == "broadcast":
-        message = there.broadcast()
-        send(message)
-        welcome, selected = here.select_broadcast(message, index)
-    elif config.selection.delivery == "pre-generated":
-        manifest, source = published if published is not None else publish_here(there)
-        send(manifest)
-        welcome, selected = here.select_published(manifest, CachedSource(source))
-    else:
-        welcome, selected, tail = _ask(there, here, send)
-    update, lost = here.train(welcome, selected, residual)
-    send(update)
-    if lost is not None:
-        keep(lost)
-    return expand(update), report, tail
-
-
-def publish_here(there: ServerRound) -> tuple[Manifest, MemoryStore]:
-    """The round's slices in the memory of this process."""
-    manifest, slices = there.slices()
-    return manifest, MemoryStore(slices)
-
-
-def _ask(
-    there: ServerRound, here: ClientRound, send: Callable[[Message], None]
-) -> tuple[Welcome, SelectedRows, Tail | None]:
-    """Rows on demand: declaration and keys go up, rows come down."""
-    if not sends_everything(here.config):
-        send(here.declared)
-    welcome = there.welcome(here.declared)
-    send(welcome)
-    keys = here.hash(welcome)
-    if keys is not None:
-        send(keys)
-    with here.report.timed("retrieve"):
-        selected, tail = there.select(here.client.name, here.declared, keys)
-    send(selected)
-    return welcome, selected, tail
+    for step in there.steps:
+        for down in step.down:
+            with nullcontext() if down.timed is None else report.timed(down.timed):
+                message = down.make(there, exchange)
+            send(message)
+            if down.fetched:
+                here.source = here.source or CachedSource(there.published[1])
+            got[message.kind] = message
+        answer = exchange.answers[step.up.kind.kind] = step.up.make(here, got)
+        send(answer)
+        got = {kind: got[kind] for kind in needed_later(there.steps, step) & set(got)}
+    assert isinstance(answer, Update), "a round ends with the training"
+    return Played(expand(answer), report, exchange.tail, here.lost)

@@ -1,21 +1,25 @@
 """The server's part of one round: every engine calls these."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from hashfed.config import Config
 from hashfed.engines.budget import (
     agreed_budget,
+    device_budget,
     planes_plan,
     sends_counts,
     sends_everything,
     sends_planes,
     sketcher,
+    steps,
 )
-from hashfed.engines.slice_store import SliceStore
+from hashfed.engines.slice_store import MemoryStore, SliceStore
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
+from hashfed.federated.checks import Limits, ModelShape, RowsSent
 from hashfed.federated.compression import compress_rows, compress_welcome
 from hashfed.federated.messages import (
     Broadcast,
@@ -26,6 +30,8 @@ from hashfed.federated.messages import (
     Welcome,
     pack_counts,
 )
+from hashfed.federated.protocols import Exchange, Step
+from hashfed.federated.settings import UpdatePrecision
 from hashfed.federated.slices import Wanted, addresses_in, make_slices
 from hashfed.models import Parameters
 from hashfed.randomness import stream
@@ -36,10 +42,9 @@ from hashfed.retrieval.planes import Planes, Tail
 
 @dataclass(frozen=True)
 class ServerRound:
-    """The server in one round (paper, section 3.2, steps 2 and 4).
+    """The server in one round (paper, section 3.2, steps 2 and 4): what ``federated.protocols`` asks it for.
 
-    By ``selection.delivery``: on-demand, ``welcome`` and ``select`` for each client; broadcast, ``broadcast``
-    once for all; pre-generated, ``publish`` once for all.
+    Pre-generated slices are made by whoever asks first, or in a store by ``publish``.
 
     Attributes:
         config: of the run.
@@ -70,6 +75,29 @@ class ServerRound:
             index = FullIndex(len(parameters.rows))
         return cls(config, parameters, index, round, prior)
 
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Of the round."""
+        return steps(self.config)
+
+    @cached_property
+    def shape(self) -> ModelShape:
+        """Of the model."""
+        size, dimension = self.parameters.rows.shape
+        body = {name: tuple(value.shape) for name, value in self.parameters.body.items()}
+        return ModelShape(size, dimension, body)
+
+    @property
+    def update_precision(self) -> UpdatePrecision:
+        """Of updates as they are sent."""
+        return self.config.compression.updates
+
+    def sent_to_selectors(self, limits: Limits) -> RowsSent:
+        """What is known of the rows of a client that selects by itself."""
+        size = self.shape.size
+        most = min(max(device_budget(self.config, size), limits.own), size)
+        return RowsSent(None, 0, most, not sends_everything(self.config))
+
     def broadcast(self) -> Broadcast:
         """All that clients need to select by themselves: body, all rows, and counts where they are used."""
         return Broadcast(self.round, self.parameters.body, self.parameters.rows, self._sent_counts())
@@ -82,6 +110,16 @@ class ServerRound:
 
         """
         return make_slices(self.parameters, self._index(), self._sent_counts(), self.round)
+
+    @cached_property
+    def published(self) -> tuple[Manifest, MemoryStore]:
+        """The slices of this round in the memory of this process, made once, and their manifest."""
+        manifest, slices = self.slices()
+        return manifest, MemoryStore(slices)
+
+    def manifest(self) -> Manifest:
+        """The list of the slices in memory."""
+        return self.published[0]
 
     def publish(self, store: SliceStore) -> Wanted:
         """Put all slices and then their manifest into ``store``; those of earlier rounds are deleted.
@@ -128,6 +166,13 @@ class ServerRound:
         if self.index is None:
             raise ValueError("this step needs the index: give it to ServerRound")
         return self.index
+
+    def declared(self, exchange: Exchange) -> Declare:
+        """What the client said; that it needs no rows where all are sent, and nobody is asked."""
+        said = exchange.answers.get(Declare.kind)
+        if isinstance(said, Declare):
+            return said
+        return Declare(self.round, np.empty(0, np.int32), self.shape.size)
 
     def welcome(self, declared: Declare) -> Welcome:
         """Step 2: body, declared rows and encoder, compressed as the configuration asks.

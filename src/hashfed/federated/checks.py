@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
+from hashfed.federated.codec import prefixed
 from hashfed.federated.compression import NUMBERS, scale_count
 from hashfed.federated.messages import (
     Broadcast,
@@ -19,7 +20,6 @@ from hashfed.federated.messages import (
     SelectedRows,
     Update,
     Welcome,
-    prefixed,
 )
 from hashfed.federated.settings import UpdatePrecision
 from hashfed.retrieval import Encoder, EncoderShape

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hashfed.federated import codec
 from hashfed.federated.compression import compress_update, expand
 from hashfed.federated.messages import Update
 from hashfed.federated.settings import UpdatePrecision
@@ -46,9 +47,7 @@ class Residual:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of it, to be kept: in a checkpoint, or in a client's state."""
-        ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
-        body = {f"body.{name}": value for name, value in self.body.items()}
-        return {"round": torch.tensor(self.round), "rows": self.rows} | ids | body
+        return {"round": torch.tensor(self.round)} | codec.tensors_of(self)
 
     @classmethod
     def read(cls, tensors: Mapping[str, torch.Tensor]) -> "Residual":
@@ -58,11 +57,7 @@ class Residual:
             KeyError: where one is missing.
 
         """
-        body = {
-            name.removeprefix("body."): value for name, value in tensors.items() if name.startswith("body.")
-        }
-        ids = tensors["ids"].numpy() if "ids" in tensors else None
-        return cls(int(tensors["round"]), body, ids, tensors["rows"])
+        return codec.read(cls, tensors, {"round": str(int(tensors["round"]))})
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For another process as plain arrays: as a tensor each would cost a file descriptor for good."""

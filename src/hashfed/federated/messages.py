@@ -11,18 +11,22 @@ stands for the first four (Charles et al. 2022, Federated Select):
 
 server → all      Broadcast       body, all rows, and what the index is built of
 server → all      Manifest        body, encoder, and where the slices of rows and index are
+
+A message is a dataclass that says of each field how it travels (``federated.codec``); ``federated.protocols``
+says in which order they go.
 """
 
 import math
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Annotated, final
 
 import numpy as np
 import torch
 
 from hashfed.errors import ClientDivergedError, HashfedError
+from hashfed.federated.codec import KINDS as KINDS
+from hashfed.federated.codec import Message as Message
+from hashfed.federated.codec import OnlyIfAny, Prefix
 from hashfed.retrieval.checks import check_ids
 from hashfed.retrieval.planes import Planes
 
@@ -35,8 +39,9 @@ DIGEST = 32
 """Bytes of a slice's address."""
 
 
+@final
 @dataclass(frozen=True)
-class Declare:
+class Declare(Message, kind="declare"):
     """A client names its own rows.
 
     Attributes:
@@ -49,7 +54,6 @@ class Declare:
     round: int
     own: np.ndarray
     budget: int
-    kind: ClassVar[str] = "declare"
 
     def check(self, size: int) -> None:
         """Refuse a declaration that does not fit a model of ``size`` rows.
@@ -65,22 +69,10 @@ class Declare:
         if self.budget < 1:
             raise HashfedError(f"round {self.round}: declared budget = {self.budget}: must be at least 1")
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays to send."""
-        return {"own": torch.from_numpy(self.own)}
 
-    def numbers(self) -> dict[str, str]:
-        """The other fields to send."""
-        return {"round": str(self.round), "budget": str(self.budget)}
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Declare":
-        """The message from what was received."""
-        return cls(int(numbers["round"]), tensors["own"].numpy(), int(numbers["budget"]))
-
-
+@final
 @dataclass(frozen=True)
-class Welcome:
+class Welcome(Message, kind="welcome"):
     """What a client needs to compute its queries.
 
     Attributes:
@@ -97,29 +89,13 @@ class Welcome:
     body: dict[str, torch.Tensor]
     own_rows: torch.Tensor
     encoder: str
-    encoder_numbers: dict[str, int]
-    encoder_arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    kind: ClassVar[str] = "welcome"
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays to send."""
-        arrays = {name: torch.from_numpy(value) for name, value in self.encoder_arrays.items()}
-        return {"own_rows": self.own_rows} | prefixed("body", self.body) | prefixed("encoder", arrays)
-
-    def numbers(self) -> dict[str, str]:
-        """The other fields to send."""
-        return {"round": str(self.round), "encoder": self.encoder} | _encoder(self.encoder_numbers)
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Welcome":
-        """The message from what was received."""
-        integers, arrays = _read_encoder(tensors, numbers)
-        body = _unprefixed("body", tensors)
-        return cls(int(numbers["round"]), body, tensors["own_rows"], numbers["encoder"], integers, arrays)
+    encoder_numbers: Annotated[dict[str, int], Prefix("encoder")]
+    encoder_arrays: Annotated[dict[str, np.ndarray], Prefix("encoder")] = field(default_factory=dict)
 
 
+@final
 @dataclass(frozen=True)
-class ClientKeys:
+class ClientKeys(Message, kind="keys"):
     """A client's keys (``retrieval.protocol.Keys``).
 
     Attributes:
@@ -131,31 +107,13 @@ class ClientKeys:
     """
 
     round: int
-    keys: dict[str, np.ndarray]
+    keys: Annotated[dict[str, np.ndarray], Prefix("")]
     sketch: dict[str, np.ndarray] = field(default_factory=dict)
-    kind: ClassVar[str] = "keys"
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays to send."""
-        sketch = {name: torch.from_numpy(value) for name, value in self.sketch.items()}
-        return {name: torch.from_numpy(value) for name, value in self.keys.items()} | prefixed(
-            "sketch", sketch
-        )
-
-    def numbers(self) -> dict[str, str]:
-        """The other fields to send."""
-        return {"round": str(self.round)}
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "ClientKeys":
-        """The message from what was received."""
-        sketch = {name: value.numpy() for name, value in _unprefixed("sketch", tensors).items()}
-        keys = {name: value.numpy() for name, value in tensors.items() if not name.startswith("sketch.")}
-        return cls(int(numbers["round"]), keys, sketch)
 
 
+@final
 @dataclass(frozen=True)
-class SelectedRows:
+class SelectedRows(Message, kind="rows"):
     """The rows of the selection that the client does not hold yet.
 
     Attributes:
@@ -174,40 +132,11 @@ class SelectedRows:
     rows: torch.Tensor
     log_weight: torch.Tensor | None
     planes: Planes | None = None
-    kind: ClassVar[str] = "rows"
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays to send."""
-        tensors = {"rows": self.rows}
-        if self.ids is not None:
-            tensors["ids"] = torch.from_numpy(self.ids)
-        if self.log_weight is not None:
-            tensors["log_weight"] = self.log_weight
-        if self.planes is not None:
-            tensors |= prefixed("planes", vars(self.planes))
-        return tensors
-
-    def numbers(self) -> dict[str, str]:
-        """The other fields to send."""
-        return {"round": str(self.round), "budget": str(self.budget)}
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "SelectedRows":
-        """The message from what was received."""
-        ids = tensors["ids"].numpy() if "ids" in tensors else None
-        planes = _unprefixed("planes", tensors)
-        return cls(
-            int(numbers["round"]),
-            int(numbers["budget"]),
-            ids,
-            tensors["rows"],
-            tensors.get("log_weight"),
-            Planes(**planes) if planes else None,
-        )
 
 
+@final
 @dataclass(frozen=True)
-class Update:
+class Update(Message, kind="update"):
     """What a client's training changed.
 
     Attributes:
@@ -228,36 +157,8 @@ class Update:
     body: dict[str, torch.Tensor]
     ids: np.ndarray | None
     rows: torch.Tensor
-    scales: dict[str, torch.Tensor] = field(default_factory=dict)
+    scales: Annotated[dict[str, torch.Tensor], Prefix("scale")] = field(default_factory=dict)
     tail: torch.Tensor | None = None
-    kind: ClassVar[str] = "update"
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays to send."""
-        ids = {} if self.ids is None else {"ids": torch.from_numpy(self.ids)}
-        scales = prefixed("scale", self.scales)
-        tail = {} if self.tail is None else {"tail": self.tail}
-        return {"rows": self.rows} | ids | tail | prefixed("body", self.body) | scales
-
-    def numbers(self) -> dict[str, str]:
-        """The other fields to send."""
-        # The bits of the loss, for decimal digits would be more or fewer from client to client.
-        loss = struct.pack(">d", self.loss).hex()
-        return {"round": str(self.round), "weight": str(self.weight), "loss": loss}
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Update":
-        """The message from what was received."""
-        return cls(
-            int(numbers["round"]),
-            int(numbers["weight"]),
-            struct.unpack(">d", bytes.fromhex(numbers["loss"]))[0],
-            _unprefixed("body", tensors),
-            tensors["ids"].numpy() if "ids" in tensors else None,
-            tensors["rows"],
-            _unprefixed("scale", tensors),
-            tensors.get("tail"),
-        )
 
     def cpu(self) -> "Update":
         """The same with all arrays in the memory of the CPU."""
@@ -301,8 +202,9 @@ class Update:
                 )
 
 
+@final
 @dataclass(frozen=True)
-class Broadcast:
+class Broadcast(Message, kind="broadcast"):
     """All that a client needs to build the index and to select by itself; the same for all clients.
 
     Attributes:
@@ -317,26 +219,11 @@ class Broadcast:
     body: dict[str, torch.Tensor]
     rows: torch.Tensor
     prior: np.ndarray | None
-    kind: ClassVar[str] = "broadcast"
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays to send."""
-        prior = {} if self.prior is None else {"prior": torch.from_numpy(self.prior)}
-        return {"rows": self.rows} | prior | prefixed("body", self.body)
-
-    def numbers(self) -> dict[str, str]:
-        """The other fields to send."""
-        return {"round": str(self.round)}
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Broadcast":
-        """The message from what was received."""
-        body = _unprefixed("body", tensors)
-        return cls(int(numbers["round"]), body, tensors["rows"], _array(tensors, "prior"))
 
 
+@final
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(Message, kind="manifest"):
     """What slices a round has, for clients that fetch them (``federated.slices``); the same for all clients.
 
     ``federated.manifests`` says how a client checks it. A slice's address is the SHA-256 of its bytes.
@@ -362,57 +249,15 @@ class Manifest:
     width: int
     body: dict[str, torch.Tensor]
     encoder: str
-    encoder_numbers: dict[str, int]
+    encoder_numbers: Annotated[dict[str, int], Prefix("encoder")]
     row_addresses: np.ndarray
-    buckets: np.ndarray
-    bucket_rows: np.ndarray
-    bucket_addresses: np.ndarray
-    encoder_arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    buckets: Annotated[np.ndarray, OnlyIfAny(np.int32, (0,))]
+    bucket_rows: Annotated[np.ndarray, OnlyIfAny(np.int32, (0,))]
+    bucket_addresses: Annotated[np.ndarray, OnlyIfAny(np.uint8, (0, DIGEST))]
+    encoder_arrays: Annotated[dict[str, np.ndarray], Prefix("encoder")] = field(default_factory=dict)
     prior: np.ndarray | None = None
     ranges: np.ndarray | None = None
     limits: np.ndarray | None = None
-    kind: ClassVar[str] = "manifest"
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The arrays to send; those of buckets only where there are any."""
-        arrays: dict[str, np.ndarray | None] = {"row_addresses": self.row_addresses}
-        if len(self.buckets):
-            arrays |= {name: getattr(self, name) for name in ("buckets", "bucket_rows", "bucket_addresses")}
-        arrays |= {name: getattr(self, name) for name in ("prior", "ranges", "limits")}
-        sent = {name: torch.from_numpy(value) for name, value in arrays.items() if value is not None}
-        encoder = {name: torch.from_numpy(value) for name, value in self.encoder_arrays.items()}
-        return sent | prefixed("body", self.body) | prefixed("encoder", encoder)
-
-    def numbers(self) -> dict[str, str]:
-        """The other fields to send."""
-        fixed = {"round": str(self.round), "width": str(self.width), "encoder": self.encoder}
-        return fixed | _encoder(self.encoder_numbers)
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]) -> "Manifest":
-        """The message from what was received."""
-        integers, arrays = _read_encoder(tensors, numbers)
-        none = np.empty(0, np.int32)
-        buckets, held = _array(tensors, "buckets"), _array(tensors, "bucket_rows")
-        addresses = _array(tensors, "bucket_addresses")
-        return cls(
-            int(numbers["round"]),
-            int(numbers["width"]),
-            _unprefixed("body", tensors),
-            numbers["encoder"],
-            integers,
-            tensors["row_addresses"].numpy(),
-            none if buckets is None else buckets,
-            none if held is None else held,
-            np.empty((0, DIGEST), np.uint8) if addresses is None else addresses,
-            arrays,
-            _array(tensors, "prior"),
-            _array(tensors, "ranges"),
-            _array(tensors, "limits"),
-        )
-
-
-Message = Declare | Welcome | ClientKeys | SelectedRows | Update | Broadcast | Manifest
 
 
 def pack_counts(prior: np.ndarray) -> np.ndarray:
@@ -427,38 +272,3 @@ def pack_counts(prior: np.ndarray) -> np.ndarray:
 def unpack_counts(sent: np.ndarray) -> np.ndarray:
     """Counts (n,) as an index takes them: int64 or float64."""
     return sent.astype(np.int64) if sent.dtype == np.int32 else sent
-
-
-def _array(tensors: Mapping[str, torch.Tensor], name: str) -> np.ndarray | None:
-    return tensors[name].numpy() if name in tensors else None
-
-
-def _encoder(numbers: Mapping[str, int]) -> dict[str, str]:
-    return {f"encoder.{name}": str(value) for name, value in numbers.items()}
-
-
-def _read_encoder(
-    tensors: Mapping[str, torch.Tensor], numbers: Mapping[str, str]
-) -> tuple[dict[str, int], dict[str, np.ndarray]]:
-    """An encoder's parameters that are integers, and those that are arrays."""
-    start = "encoder."
-    integers = {
-        name.removeprefix(start): int(value) for name, value in numbers.items() if name.startswith(start)
-    }
-    return integers, {name: value.numpy() for name, value in _unprefixed("encoder", tensors).items()}
-
-
-KINDS: dict[str, type[Message]] = {
-    cls.kind: cls for cls in (Declare, Welcome, ClientKeys, SelectedRows, Update, Broadcast, Manifest)
-}
-"""Their classes by kind."""
-
-
-def prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same as ``PREFIX.NAME``."""
-    return {f"{prefix}.{name}": value for name, value in tensors.items()}
-
-
-def _unprefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    start = f"{prefix}."
-    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

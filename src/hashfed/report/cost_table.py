@@ -3,23 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
+from hashfed.federated.protocols import all_steps, ways
 from hashfed.report.columns import print_columns
-
-ARROWS = {
-    "declare": "up",
-    "welcome": "down",
-    "keys": "up",
-    "rows": "down",
-    "broadcast": "down",
-    "manifest": "down",
-    "slices": "down",
-    "update": "up",
-}
-"""Which way each message goes."""
-
-
-EXCHANGES = ("declare", "hash", "train")
-"""Those of a round over Flower."""
 
 
 def print_cost(result: Mapping[str, Any], file: TextIO) -> None:
@@ -66,13 +51,13 @@ def _client_lines(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...
             yield line(name.replace("_", " "), [f"{cost[name]:,}" for cost in costs])
     for name in ("body", "rows"):
         yield line(f"parameters, {name}", [f"{cost['parameters'][name]:,}" for cost in costs])
-    for kind, way in ARROWS.items():
+    for kind, way in ways().items():
         if any(kind in cost["bytes"] for cost in costs):
             yield line(f"{kind} ({way}), bytes", [f"{cost['bytes'].get(kind, 0):,}" for cost in costs])
     for way in ("down", "up"):
         yield line(f"bytes {way}", [f"{cost[f'bytes_{way}']:,}" for cost in costs])
     if all("flower" in cost for cost in costs):
-        for exchange in EXCHANGES:
+        for exchange in dict.fromkeys(step.name for step in all_steps()):
             for way in ("down", "up"):
                 cells = [f"{cost['flower'].get(exchange, {}).get(way, 0):,}" for cost in costs]
                 if any(exchange in cost["flower"] for cost in costs):

@@ -8,6 +8,7 @@ from typing import Any
 
 from hashfed.config import Config, DataSettings, EvaluationSettings, differences, identity, leaves
 from hashfed.errors import HashfedError
+from hashfed.federated.protocols import ways
 from hashfed.report.curves import (
     ACCURACY,
     NLL,
@@ -24,12 +25,9 @@ from hashfed.report.curves import (
 from hashfed.report.html import write_template
 from hashfed.report.results import RunResult, each_once, read_result, unique_names
 from hashfed.runs.folder import RunFolder
-from hashfed.runs.train import DOWN
 
 NONE = "–"
 """What a table shows where there is no value."""
-MESSAGES = ("declare", "welcome", "keys", "rows", "broadcast", "manifest", "slices", "update")
-"""In the order in which a round sends them, whatever the delivery."""
 DATA_SETTINGS = tuple(f"data.{name}" for name in DataSettings.model_fields if name != "source")
 DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
@@ -140,7 +138,7 @@ def section(label: str, entries: Sequence[Entry], id: str) -> dict[str, Any]:
         "results": [result_row(entry, reference(entry, entries)) for entry in entries],
         "gaps": any(reference(entry, entries) for entry in entries),
         "floors": floor_rows(entries[0].result.floors),
-        "messages": [f"{kind}\u00a0{'↓' if kind in DOWN else '↑'}" for kind in kinds],
+        "messages": [f"{kind}\u00a0{'↓' if ways()[kind] == 'down' else '↑'}" for kind in kinds],
         "costs": [cost_row(entry, reference(entry, entries), kinds) for entry in entries],
         "references": reference_notes(entries),
         "settings": setting_rows(entries),
@@ -344,7 +342,7 @@ def floor_rows(floors: Mapping[str, float]) -> list[dict[str, Any]]:
 
 def message_kinds(entries: Sequence[Entry]) -> list[str]:
     """The kinds of messages that any of the runs sent."""
-    return [kind for kind in MESSAGES if any(entry.result.device["bytes"].get(kind) for entry in entries)]
+    return [kind for kind in ways() if any(entry.result.device["bytes"].get(kind) for entry in entries)]
 
 
 def cost_row(entry: Entry, full: Entry | None, kinds: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from hashfed.config import Config
 from hashfed.data import FederatedText
-from hashfed.engines.exchange import build_model, draw_sentences
+from hashfed.engines.client_round import draw_sentences
+from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
 from hashfed.reproduction.options import Options
 from hashfed.reproduction.plan import Planned, Run

@@ -13,14 +13,15 @@ import numpy as np
 
 from hashfed.config import Config
 from hashfed.data import FederatedText, build_federated_text, measure_floors, read_texts, read_word_counts
+from hashfed.engines.budget import device_budget
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.evaluation import NotEvaluatedError
-from hashfed.engines.exchange import device_budget
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.rounds import RoundRecord
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.divergence import DivergedError
+from hashfed.federated.protocols import moved, ways
 from hashfed.models import Model
 from hashfed.runs.events import Events
 from hashfed.runs.folder import RunFolder
@@ -311,23 +312,18 @@ def client_seconds(record: RoundRecord) -> dict[str, float]:
     return total
 
 
-DOWN = ("welcome", "rows", "broadcast", "manifest", "slices")
-UP = ("declare", "keys", "update")
-"""Kinds of messages by their way; ``slices`` are all those that a client fetched."""
-
-
 def device_cost(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Means per client and round over a run's metrics lines."""
     clients = sum(line["clients"] for line in lines)
-    kinds = [kind for kind in (*DOWN, *UP) if any(kind in line["bytes"] for line in lines)]
+    kinds = [kind for kind in ways() if any(kind in line["bytes"] for line in lines)]
     by_kind = {kind: sum(line["bytes"].get(kind, 0) for line in lines) / clients for kind in kinds}
     return {
         "rows": float(np.mean([line["rows"] for line in lines])),
         "parameters": float(np.mean([line["parameters"] for line in lines])),
         "flops": sum(line["flops"] for line in lines) / clients,
         "bytes": by_kind,
-        "bytes_down": sum(by_kind.get(kind, 0) for kind in DOWN),
-        "bytes_up": sum(by_kind.get(kind, 0) for kind in UP),
+        "bytes_down": moved(by_kind, "down"),
+        "bytes_up": moved(by_kind, "up"),
     }
 
 

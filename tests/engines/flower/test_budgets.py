@@ -9,6 +9,7 @@ import pytest
 import torch
 from flwr.app import Message
 
+from exchanges import TRAIN
 from hashfed.config import Config, make_config
 from hashfed.data import SPECIAL, Client, ClientTexts, FederatedText, Vocabulary, encode_client
 from hashfed.engines.budget import device_budget
@@ -17,7 +18,6 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app, make_client_app
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.network.exchanges import TRAIN
 from hashfed.engines.network.round_play import client_limits
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape, check_declare

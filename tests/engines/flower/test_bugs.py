@@ -23,6 +23,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.messages import Update
+from hashfed.federated.protocols import on_demand
 from hashfed.federated.sums import UpdateSum
 from loopback import LoopbackGrid, partitions
 from small import prepare
@@ -53,7 +54,7 @@ PLACES: list[tuple[Any, str]] = [
     (server_side, "send_rows"),
     (round_end, "accept_update"),
     (round_play, "client_limits"),
-    (round_play, "_rows_sent"),
+    (on_demand, "rows_sent"),
     (FlowerTransport, "pack"),
     (wire, "size"),
     (WaitingUpdates, "put"),
@@ -105,9 +106,18 @@ def test_a_mistake_of_the_user_is_no_clients_fault(texts: Path, delivery: str) -
         FlowerRounds(LoopbackGrid(app, partitions(texts)), make_config(tree), data)
 
 
-@pytest.mark.parametrize("name", ["build_model", "check_welcome", "check_selected", "train_report"])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        (client_app, "build_model"),
+        (on_demand, "check_welcome"),
+        (on_demand, "check_selected"),
+        (client_app, "train_report"),
+    ],
+    ids=lambda item: getattr(item, "__name__", item),
+)
 def test_a_bug_on_a_node_is_told_with_its_type(
-    texts: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    texts: Path, monkeypatch: pytest.MonkeyPatch, where: Any, name: str
 ) -> None:
     """To the server on one line; the node's own log has the traceback."""
     config, data = prepare(texts, minimum_share=0.1)
@@ -119,7 +129,7 @@ def test_a_bug_on_a_node_is_told_with_its_type(
     with FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data) as engine:
         engine._wait_for_clients(len(data.train))
         monkeypatch.setattr(client_app, "log", log)
-        monkeypatch.setattr(client_app, name, later(getattr(client_app, name), 3, 5))
+        monkeypatch.setattr(where, name, later(getattr(where, name), 3, 5))
         record = engine.run_round()
     assert record.failed
     assert set(record.failed.values()) == {"BugError: somewhere"}

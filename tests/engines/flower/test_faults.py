@@ -64,7 +64,7 @@ def edit(kind: str, change: Callable[[HashfedMessage], HashfedMessage]) -> Inter
 
 
 def changed(kind: str, **fields: object) -> Interfere:
-    return edit(kind, lambda message: replace(message, **fields))  # type: ignore[arg-type]
+    return edit(kind, lambda message: replace(message, **fields))  # type: ignore[type-var]
 
 
 def of_update(change: Callable[[Update], Update]) -> Interfere:

@@ -12,10 +12,11 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Message, UserConfig
 
+from exchanges import HASH, TRAIN
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
-from hashfed.engines.network.exchanges import EVALUATE, HASH, JOIN, TRAIN
+from hashfed.engines.network.exchanges import EVALUATE, JOIN
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import SelectedRows, Welcome
 from hashfed.retrieval.planes import Planes

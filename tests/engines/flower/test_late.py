@@ -13,15 +13,17 @@ import torch
 from flwr.app import Message
 
 from clock import Clock
+from exchanges import DECLARE
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
+from hashfed.engines.flower.node import KEPT
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.network.exchanges import DECLARE
 from hashfed.engines.network.post import Reply
 from hashfed.engines.network.round_play import RoundPlay
+from hashfed.engines.network.transport import NOTHING
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError
@@ -172,7 +174,7 @@ def test_a_node_gets_two_messages_of_one_exchange(texts: Path) -> None:
         assert kinds["query.hash"] == 2
         assert (found.loss, found.failed) == (expected[1].loss, {})
         assert_same(engine.state.parameters, parameters)
-    assert not [key for key in grid.contexts[1].state if key.startswith("welcome.")]
+    assert not [key for key in grid.contexts[1].state if key.startswith(KEPT)]
 
 
 def test_a_round_that_is_tried_again_does_not_wait_for_the_dead(texts: Path) -> None:
@@ -246,13 +248,13 @@ def test_only_the_node_that_was_asked_last_declares_for_a_client(texts: Path) ->
             declarations,
             None,
         )
-        play._ask_to_declare(2, declarations, mine)
+        play._ask_ahead(2, declarations, mine)
         (old,) = engine._post.collect()
         del grid.contexts[2]
         grid.contexts[4] = honest
         look_again(engine)
         engine._wait_for_clients(len(data.train))
-        play._ask_to_declare(4, declarations, mine)
+        play._ask_ahead(4, declarations, mine)
         play._answer(old)
         assert declarations.there == {}
         (new,) = engine._post.collect()
@@ -321,7 +323,7 @@ def test_a_node_that_was_gone_in_an_evaluation_is_not_thrown_out_again_after_it(
     grid = LoopbackGrid(app, partitions(config.data.source))
     with FlowerRounds(grid, config, data) as engine:
         engine.run_round()
-        late = Reply("m", 2, DECLARE, None, "started anew", True, 1.0, 0.0, 1, (), (2, []))
+        late = Reply("m", 2, DECLARE, None, "started anew", True, 1.0, 0.0, 1, (), NOTHING)
         kept = replace(late, node=1, gone=False)
         engine._post.put_back([late, kept])
         engine.evaluate()

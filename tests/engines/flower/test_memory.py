@@ -7,13 +7,13 @@ import pytest
 import torch
 from flwr.app import Message, RecordDict, UserConfig
 
+from exchanges import TRAIN
 from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.memory import Memories
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.network.exchanges import TRAIN
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import ClientMemory, Residual
 from hashfed.models import Parameters

@@ -12,11 +12,12 @@ import torch
 from flwr.app import Message, RecordDict
 
 from clock import Clock
+from exchanges import TRAIN
 from hashfed.engines.flower import pulls, records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.network.exchanges import JOIN, TRAIN
+from hashfed.engines.network.exchanges import JOIN
 from hashfed.errors import HashfedError, one_line
 from loopback import LoopbackGrid, partitions, post_through
 from small import small_config, small_data

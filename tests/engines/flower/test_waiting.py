@@ -12,13 +12,14 @@ import pytest
 import torch
 from flwr.app import Message, RecordDict
 
+from exchanges import TRAIN
 from hashfed.data import FederatedText
 from hashfed.engines import round_end
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.network import round_play
-from hashfed.engines.network.exchanges import JOIN, TRAIN
+from hashfed.engines.network.exchanges import JOIN
 from hashfed.engines.network.waiting import WaitingUpdates
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update

@@ -7,13 +7,14 @@ import pytest
 from hashfed.engines.network.exchanges import JOIN
 from hashfed.engines.network.members import Members, by_node
 from hashfed.engines.network.post import Reply
+from hashfed.engines.network.transport import NOTHING
 from memory_transport import MemoryContent
 
 
 def joined(node: int, train: object, held_out: object = ()) -> Reply:
     held = [*held_out] if isinstance(held_out, Iterable) else held_out
     content = MemoryContent(names={"train": train, "held_out": held})
-    return Reply("m", node, JOIN, content, "", False, 0.0, 0.0, 0, (), (0, []))
+    return Reply("m", node, JOIN, content, "", False, 0.0, 0.0, 0, (), NOTHING)
 
 
 def members(most: int = 10) -> tuple[Members, list[str]]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from exchanges import HASH, TRAIN
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.network.exchanges import EVALUATE, HASH, JOIN, TRAIN
+from hashfed.engines.network.exchanges import EVALUATE, JOIN
 from hashfed.engines.network.post import Post
 from hashfed.engines.network.rounds import NetworkRounds
 from memory_transport import MemoryTransport

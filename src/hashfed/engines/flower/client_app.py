@@ -1,4 +1,4 @@
-"""The clients' side on Flower: a ClientApp that joins, declares, hashes, trains and evaluates.
+"""The clients' side on Flower: a ClientApp that joins, answers the steps of rounds, and evaluates.
 
 ``app`` reads its node's texts as ``node.node_texts`` says; a client with data of its own makes its own app:
 
@@ -7,8 +7,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from functools import wraps
+from dataclasses import asdict, dataclass
+from functools import partial, wraps
 from logging import ERROR, WARNING
 from typing import cast
 
@@ -18,21 +18,22 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from flwr.common.logger import log
 
-from hashfed.engines.budget import sends_planes
-from hashfed.engines.client_round import ClientRound, broadcast_index
+from hashfed.engines.budget import steps
+from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
-from hashfed.engines.network.exchanges import TRAIN, USED
+from hashfed.engines.network import exchanges
 from hashfed.engines.network.parcel import Parcel
-from hashfed.engines.network.reports import hash_report, train_report
+from hashfed.engines.network.reports import step_report, train_report
 from hashfed.engines.slice_store import CachedSource, SliceSource, open_source
 from hashfed.errors import HashfedError, one_line, warnings_told
-from hashfed.federated.checks import check_broadcast, check_selected, check_welcome
-from hashfed.federated.compression import expand
+from hashfed.federated.checks import check_broadcast
 from hashfed.federated.error_feedback import ClientMemory
-from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
+from hashfed.federated.messages import Broadcast
+from hashfed.federated.messages import Message as HashfedMessage
+from hashfed.federated.protocols import Received, Step, all_steps, needed_later
 from hashfed.federated.slices import Wanted
 from hashfed.models import Parameters, PredictionSums
 from hashfed.retrieval import Index
@@ -61,111 +62,112 @@ def make_client_app(read: ReadTexts = node_texts, mods: Sequence[Mod] = ()) -> C
             raise
         return RecordDict({"names": ConfigRecord({kind: list(found) for kind, found in names.items()})})
 
-    app.query("declare")(_answered(declare))
-    app.query("hash")(_answered(hash))
-    app.train()(_answered(train))
+    for name in dict.fromkeys(step.name for step in all_steps()):
+        kind, _, action = exchanges.type_of(name).partition(".")
+        registered = app.query(action) if kind == "query" else app.train()
+        registered(_answered(partial(answer_step, name)))
     app.evaluate()(_answered(evaluate))
     return app
 
 
-def declare(message: Message, context: Context) -> RecordDict:
-    """Step 2: the own rows of the clients that are asked."""
+def answer_step(name: str, message: Message, context: Context) -> RecordDict:
+    """A step of the round for the clients that are asked, and what is asked for ahead of another round."""
     node, answer = _open(message, context)
-    _declare_next(node, message.content, answer)
+    round = steps(node.config)
+    step = next((step for step in round if step.name == name), None)
+    if step is None:
+        raise HashfedError(f"{name}: no step of this run's rounds")
+    if not step.ahead:
+        _play(node, round, step, message.content, answer)
+    for other in round:
+        if other.ahead:
+            _answer_ahead(node, other, message.content, answer)
     return records.pack(answer)
 
 
-def hash(message: Message, context: Context) -> RecordDict:
-    """Step 3: keys of the clients that are welcomed, and the welcomes kept."""
-    node, answer = _open(message, context)
-    node.keep_welcomes(message.content, answer.round)
-    for name, messages in records.unpack(message.content).messages.items():
-        with _reported(answer, name):
-            client, welcome = _client(node, name, answer.round), cast(Welcome, messages["welcome"])
-            _check_welcome(welcome, client, node)
-            keys = client.hash(welcome)
-            if keys is None:
-                raise HashfedError(f"encoder {welcome.encoder}: asks for no keys")
-            answer.reports[name] = hash_report(client.report)
-            answer.add(name, keys)
-    return records.pack(answer)
-
-
-def train(message: Message, context: Context) -> RecordDict:
-    """Step 5: the clients that get rows train; the clients of the next round declare."""
-    node, answer = _open(message, context)
-    parcel, kept = records.unpack(message.content), node.welcomes()
-    request = cast(ConfigRecord, message.content["request"])
-    used = _used(request, parcel)
-    for name, messages in parcel.messages.items():
-        with _reported(answer, name):
-            welcome = cast(Welcome | None, (kept.get(name, {}) | messages).get("welcome"))
-            if welcome is None or welcome.round != answer.round:
-                raise HashfedError(
-                    f"no welcome of round {answer.round} is kept here: was this node started anew?"
-                )
-            client, selected = _client(node, name, answer.round), cast(SelectedRows, messages["rows"])
-            _check_welcome(welcome, client, node)
-            planes = node.config.selection.planes if sends_planes(node.config) else 0
-            check_selected(expand(selected), answer.round, node.shape, client.agreed_budget, planes)
-            _train(node, client, welcome, selected, answer, used.get(name, 0))
-    node.drop_welcomes(parcel.messages)
-    _select_and_train(node, parcel, request, answer, used)
-    _declare_next(node, message.content, answer)
-    return records.pack(answer)
-
-
-def _select_and_train(
-    node: NodeState, parcel: Parcel, request: ConfigRecord, answer: Parcel, used: Mapping[str, int]
-) -> None:
-    """Steps 2 to 5 of clients that select by themselves, of a broadcast or of published slices."""
-    broadcast = cast(Broadcast | None, parcel.shared.get(Broadcast.kind))
-    if broadcast is not None:
-        check_broadcast(broadcast, answer.round, node.shape)
-    index: Index | None = None
-    source: SliceSource | None = None
-    for name in cast(list[str], request.get(TRAIN, [])):
+def _play(node: NodeState, round: Sequence[Step], step: Step, content: RecordDict, answer: Parcel) -> None:
+    """The answers of the clients that are asked; what they need for later steps is kept."""
+    if needed_later(round, step):
+        node.keep(content, answer.round)
+    parcel, request = records.unpack(content), cast(ConfigRecord, content["request"])
+    kept = node.kept() if step.needs else {}
+    names, last = list(parcel.messages) or cast(list[str], request.get(step.name, [])), step is round[-1]
+    used = _used(request, names)
+    beside = _Beside()
+    for name in names:
         with _reported(answer, name):
             client = _client(node, name, answer.round)
-            if broadcast is not None:
-                index = index or broadcast_index(node.config, broadcast)
-                welcome, selected = client.select_broadcast(broadcast, index)
-            else:
-                # The node's clients share what it has fetched; each counts what it needs.
-                # Nobody waits for what comes after the deadline.
-                where = node.slices or str(request["slices"])
-                source = source or CachedSource(open_source(where, node.config.flower.deadline))
-                mine = CachedSource(source)
-                wanted = Wanted(str(request["manifest"]), int(cast(int, request["manifest_bytes"])))
-                manifest = client.fetch_manifest(wanted, mine)
-                welcome, selected = client.select_published(manifest, mine)
-                _check_welcome(welcome, client, node)
-                check_selected(selected, answer.round, node.shape, client.agreed_budget)
-            _train(node, client, welcome, selected, answer, used.get(name, 0))
+            got = _received(step, kept.get(name, {}), parcel.shared | parcel.messages.get(name, {}), client)
+            beside.lend(client, step, node, request, got)
+            for down in step.needs if beside.checked else (*step.needs, *step.down):
+                down.check(client, got[down.kind.kind])
+            beside.checked = step.scope == "cohort"
+            if last and node.config.compression.error_feedback:
+                client.residual = node.memories.get(name).of(used.get(name, 0))
+            answered = step.up.make(client, got)
+            beside.index = client.index
+            if client.lost is not None:
+                node.memories.set(name, ClientMemory(client.residual, client.lost))
+            answer.reports[name] = train_report(client.report) if last else step_report(step, client.report)
+            answer.add(name, answered)
+    if last:
+        node.drop(parcel.messages)
 
 
-def _used(request: ConfigRecord, parcel: Parcel) -> dict[str, int]:
+def _received(
+    step: Step, kept: Mapping[str, HashfedMessage], came: Mapping[str, HashfedMessage], client: ClientRound
+) -> Received:
+    """What the client has of this step's messages and of those that it needs of earlier ones."""
+    got = Received()
+    for down in (*step.needs, *step.down):
+        kind, here = down.kind.kind, kept if down in step.needs else came
+        if down.fetched:
+            continue
+        if kind not in here or (down in step.needs and here[kind].round != client.round):
+            raise HashfedError(
+                f"no {kind} of round {client.round} is kept here: was this node started anew?"
+                if down in step.needs
+                else f"no message {kind} came with {step.name}"
+            )
+        got[kind] = here[kind]
+    return got
+
+
+@dataclass
+class _Beside:
+    """What the clients of a node share within a message, each of whom would make or fetch the same.
+
+    Attributes:
+        index: of a broadcast's rows.
+        source: of slices, with those that were fetched.
+        checked: whether what came for all of them was.
+
+    """
+
+    index: Index | None = None
+    source: SliceSource | None = None
+    checked: bool = False
+
+    def lend(
+        self, client: ClientRound, step: Step, node: NodeState, request: ConfigRecord, got: Received
+    ) -> None:
+        """Give it to a client, which fetches what is to be fetched."""
+        client.index = self.index
+        for down in step.down:
+            if not down.fetched:
+                continue
+            # Each client counts what it needs. Nobody waits for what comes after the deadline.
+            where = node.slices or str(request[exchanges.PLACE])
+            self.source = self.source or CachedSource(open_source(where, node.config.flower.deadline))
+            client.source = CachedSource(self.source)
+            address, size = request[exchanges.MANIFEST], cast(int, request[exchanges.MANIFEST_BYTES])
+            got[down.kind.kind] = client.fetch_manifest(Wanted(str(address), int(size)))
+
+
+def _used(request: ConfigRecord, clients: Sequence[str]) -> dict[str, int]:
     """By client, the round of its last update that the server used (``round_play.feedback_request``)."""
-    clients = list(parcel.messages) or cast(list[str], request.get(TRAIN, []))
-    rounds = cast(list[int], request.get(USED, [0] * len(clients)))
+    rounds = cast(list[int], request.get(exchanges.USED, [0] * len(clients)))
     return dict(zip(clients, rounds, strict=True))
-
-
-def _train(
-    node: NodeState,
-    client: ClientRound,
-    welcome: Welcome,
-    selected: SelectedRows,
-    answer: Parcel,
-    used: int,
-) -> None:
-    name, feeds_back = client.client.name, node.config.compression.error_feedback
-    before = node.memories.get(name).of(used) if feeds_back else None
-    update, lost = client.train(welcome, selected, before)
-    if lost is not None:
-        node.memories.set(name, ClientMemory(before, lost))
-    answer.reports[name] = train_report(client.report)
-    answer.add(name, update)
 
 
 def evaluate(message: Message, context: Context) -> RecordDict:
@@ -193,17 +195,13 @@ def _client(node: NodeState, name: str, round: int) -> ClientRound:
     return ClientRound(node.config, build_model(node.config), node.client(name), round, node.size)
 
 
-def _declare_next(node: NodeState, content: RecordDict, answer: Parcel) -> None:
-    """Declarations for a later round that ride along; a round of their own (``declare_round``)."""
+def _answer_ahead(node: NodeState, step: Step, content: RecordDict, answer: Parcel) -> None:
+    """Answers to a step of another round, which need nothing of it."""
     request = cast(ConfigRecord, content["request"])
-    for name in cast(list[str], request.get("declare", [])):
+    for name in cast(list[str], request.get(step.name, [])):
         with _reported(answer, name):
-            answer.add(name, _client(node, name, int(cast(int, request["declare_round"]))).declared)
-
-
-def _check_welcome(welcome: Welcome, client: ClientRound, node: NodeState) -> None:
-    own, encoder = len(client.declared.own), client.manifest_shape.encoder
-    check_welcome(expand(welcome), client.round, node.shape, own, encoder)
+            client = _client(node, name, int(cast(int, request[exchanges.asked_ahead(step.name)])))
+            answer.add(name, step.up.make(client, Received()))
 
 
 def time_record(seconds: float) -> MetricRecord:

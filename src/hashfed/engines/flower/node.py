@@ -1,7 +1,7 @@
 """What a node remembers between messages, in Flower's ``Context``, which never leaves it.
 
 Every message of a deployment is answered by a new process, so the clients' sentences are encoded once, when
-the node joins, and kept as arrays; and a client's welcome is kept from its keys to its training.
+the node joins, and kept as arrays; and what of a step's messages a later one needs is kept.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
 from hashfed.files import with_home
 
-WELCOME = "welcome."
-"""Before the names of the records that brought a round's welcomes."""
+KEPT = "kept."
+"""Before the names of the records that brought what later steps of a round need."""
 
 ReadTexts = Callable[[UserConfig, Config], Sequence[ClientTexts]]
 """From the node's own settings and the run's: the texts of the clients that this node hosts."""
@@ -247,21 +247,21 @@ class NodeState:
         arrays = records.tensors(cast(ArrayRecord, self._state[f"sentences.{self._names.index(name)}"]))
         return Client(name, Sentences(arrays["inputs"].numpy(), arrays["targets"].numpy()))
 
-    def keep_welcomes(self, content: RecordDict, round: int) -> None:
-        """Remember the records that brought welcomes; those of other rounds, or replaced, are forgotten.
+    def keep(self, content: RecordDict, round: int) -> None:
+        """Remember the records that brought messages; those of other rounds, or replaced, are forgotten.
 
         A round may bring several, each for some of this node's clients.
         """
-        new = set(records.unpack(content).messages)
-        kept = self._parcels()
+        new, kept = records.unpack(content).messages, self._parcels()
         for number, parcel in kept.items():
-            if parcel.round != round or set(parcel.messages) <= new:
+            replaced = all(set(held) <= set(new.get(name, ())) for name, held in parcel.messages.items())
+            if parcel.round != round or replaced:
                 self._drop(number)
         here = max(kept, default=-1) + 1
         for key, record in content.items():
-            self._state[f"{WELCOME}{here}.{key}"] = record
+            self._state[f"{KEPT}{here}.{key}"] = record
 
-    def welcomes(self) -> dict[str, dict[str, Message]]:
+    def kept(self) -> dict[str, dict[str, Message]]:
         """What was remembered, by client and kind; the newest of each.
 
         Raises:
@@ -270,26 +270,27 @@ class NodeState:
         """
         found: dict[str, dict[str, Message]] = {}
         for parcel in self._parcels().values():
-            found |= parcel.messages
+            for name, messages in parcel.messages.items():
+                found[name] = found.get(name, {}) | messages
         return found
 
-    def drop_welcomes(self, clients: Collection[str]) -> None:
+    def drop(self, clients: Collection[str]) -> None:
         """Forget those whose clients, all of them, are among these."""
         for number, parcel in self._parcels().items():
             if set(parcel.messages) <= set(clients):
                 self._drop(number)
 
     def _parcels(self) -> dict[int, Parcel]:
-        """The parcels that brought welcomes, in the order in which they came."""
+        """The parcels that brought them, in the order in which they came."""
         parts: dict[int, RecordDict] = {}
         for key, record in self._state.items():
-            if key.startswith(WELCOME):
-                number, _, name = key.removeprefix(WELCOME).partition(".")
+            if key.startswith(KEPT):
+                number, _, name = key.removeprefix(KEPT).partition(".")
                 parts.setdefault(int(number), RecordDict())[name] = record
         return {number: records.unpack(parts[number]) for number in sorted(parts)}
 
     def _drop(self, number: int) -> None:
-        for key in [key for key in self._state if key.startswith(f"{WELCOME}{number}.")]:
+        for key in [key for key in self._state if key.startswith(f"{KEPT}{number}.")]:
             del self._state[key]
 
 

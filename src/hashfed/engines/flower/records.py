@@ -14,31 +14,20 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from hashfed.engines.network.exchanges import FIELDS, asked_ahead
 from hashfed.engines.network.parcel import Parcel
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message
+from hashfed.federated.protocols import all_steps
 
 SAFETENSORS = "safetensors"
 BODY, REST = "body", "rest"
 """Names of the two arrays; the first holds all names that begin with ``body.``."""
 HEAD = {"round", "clients", "kinds", "failed", "problems", "reported"}
 """Fields of the record ``head``."""
-ALONGSIDE: dict[str, set[str]] = {
-    "request": {
-        "setup",
-        "round",
-        "declare_round",
-        "declare",
-        "train",
-        "slices",
-        "manifest",
-        "manifest_bytes",
-        "used",
-    },
-    "time": {"seconds"},
-}
-"""Records that travel beside a parcel, and their fields."""
+TIME = "time", {"seconds"}
+"""A record that travels beside a parcel, and its fields; the other is ``request``."""
 NOBODY = ""
 """Under which a shared message travels: no client has an empty name."""
 
@@ -84,8 +73,9 @@ def unpack(records: RecordDict) -> Parcel:
 def _unpack(records: RecordDict) -> Parcel:
     head = records["head"]
     _only("head", head, HEAD)
-    parcel, known = Parcel(_round(head)), set(ALONGSIDE) | {"head"}
-    for name, fields in ALONGSIDE.items():
+    parcel, known = Parcel(_round(head)), {"head"}
+    for name, fields in (TIME, ("request", _request_fields())):
+        known.add(name)
         _only(name, records.get(name, {}), fields)
     for position, (client, kind) in enumerate(
         zip(_texts(head, "clients"), _texts(head, "kinds"), strict=True)
@@ -158,6 +148,13 @@ def tensors(record: ArrayRecord) -> dict[str, torch.Tensor]:
 def size(records: RecordDict) -> int:
     """Bytes of all that Flower serializes for these records; equal objects travel, and count, once."""
     return sum(len(item.deflate()) for item in get_all_nested_objects(records).values())
+
+
+def _request_fields() -> set[str]:
+    """Those that some step has, under its name the clients that are asked where no message names them."""
+    steps = {step.name for step in all_steps()}
+    ahead = {asked_ahead(step.name) for step in all_steps() if step.ahead}
+    return {"setup", "round", *FIELDS} | steps | ahead
 
 
 def _part(name: str) -> str:

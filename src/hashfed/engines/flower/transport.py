@@ -15,9 +15,10 @@ from flwr.serverapp import Grid
 from hashfed.engines.background import begin
 from hashfed.engines.flower import records
 from hashfed.engines.flower.pulls import Pulls, SuperLinkError
+from hashfed.engines.network.exchanges import asked_ahead
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.post import POLL_SECONDS, shorten
-from hashfed.engines.network.transport import Answer, More, Request
+from hashfed.engines.network.transport import Ahead, Answer, More, Request
 from hashfed.errors import one_line
 from hashfed.stopping import Interrupted
 
@@ -37,13 +38,11 @@ GONE = {3, 4, 5, 8}
 """Those after which the node's memory of this run must be doubted."""
 
 
-def make_request(
-    setup: str, round: int, declare: tuple[int, list[str]], more: More | None = None
-) -> ConfigRecord:
-    """What every message to a node says: the run's checksum, the round, who is also to declare, and more."""
+def make_request(setup: str, round: int, ahead: Ahead, more: More | None = None) -> ConfigRecord:
+    """What every message to a node says: the run's checksum, the round, what is asked for ahead, and more."""
     request: dict[str, int | str | list[str] | list[int]] = {"setup": setup, "round": round}
-    if declare[1]:
-        request |= {"declare_round": declare[0], "declare": declare[1]}
+    if ahead.clients:
+        request |= {asked_ahead(ahead.step): ahead.round, ahead.step: ahead.clients}
     return ConfigRecord(request | dict(more or {}))  # type: ignore[arg-type]
 
 
@@ -107,7 +106,7 @@ class FlowerTransport:
 
         """
         content = RecordDict(dict(content.items()))
-        content["request"] = make_request(self._digest, request.round, request.declare, request.more)
+        content["request"] = make_request(self._digest, request.round, request.ahead, request.more)
         self.down += records.size(content)
         group = str(request.round)
         message = Message(

@@ -18,7 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,9 @@ from hashfed.config import Config
 from hashfed.data import FederatedText
 from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import give_back_gaps, keep_memory
+from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import evaluate_chunk
-from hashfed.engines.exchange import ClientReport, play_round, publish_here
+from hashfed.engines.exchange import Played, play_round
 from hashfed.engines.index_keeper import IndexKeeper, refreshed
 from hashfed.engines.lack import lack_of_memory
 from hashfed.engines.local.channel import Channel, Parcel, ready
@@ -39,13 +40,9 @@ from hashfed.engines.local.worker_troubles import MISTAKE, how_it_ended, not_sta
 from hashfed.engines.mapped import MappedTable
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.shared import SharedBlock
-from hashfed.engines.slice_store import MemoryStore
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
-from hashfed.federated.messages import Manifest, Update
 from hashfed.models import Model, Parameters, PredictionSums
-from hashfed.retrieval import Index
-from hashfed.retrieval.planes import Tail
 from hashfed.stopping import Interrupted, blocked
 
 POLL_SECONDS = 0.1
@@ -81,24 +78,6 @@ class EvaluateChunk:
 Task = PlayClient | EvaluateChunk
 
 
-@dataclass(frozen=True)
-class Played:
-    """Result of ``PlayClient``.
-
-    Attributes:
-        update: of the client, expanded.
-        report: what its round cost.
-        tail: that it was sent planes of, if it was.
-        residual: what compression lost of the update, where that is fed back.
-
-    """
-
-    update: Update
-    report: ClientReport
-    tail: Tail | None
-    residual: Residual | None
-
-
 @dataclass
 class Workbench:
     """What is needed to do tasks, in a worker or in the main process.
@@ -114,7 +93,7 @@ class Workbench:
         tables: files of those of these tables that are mapped, by name.
         changed: (n,) the last round at whose end each row moved, shared; None where nobody notes it.
         keeper: of the index, from the first client on.
-        published: a round and its slices (``selection.delivery: pre-generated``), made for its first client.
+        server: of the round that was played last, with its slices (``selection.delivery: pre-generated``).
         copy: the parameters on the clients' device, and after how many rounds they were so; None on a CPU.
 
     """
@@ -129,7 +108,7 @@ class Workbench:
     tables: Mapping[str, MappedTable]
     changed: torch.Tensor | None = None
     keeper: IndexKeeper | None = field(default=None, init=False)
-    published: tuple[int, tuple[Manifest, MemoryStore]] | None = field(default=None, init=False)
+    server: ServerRound | None = field(default=None, init=False)
     copy: tuple[int, Parameters] | None = field(default=None, init=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -153,37 +132,20 @@ class Workbench:
             rows = self.parameters.rows if self.indexed is None else self.indexed
             prior: np.ndarray | torch.Tensor = self.data.label_counts if self.prior is None else self.prior
             self.keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, self.changed)
-        index = self.keeper.index(refreshed(task.round, self.config.retrieval.rebuilt_every), task.round)
-        client = self.data.train[task.client]
-        parameters = self._on_device(task.round - 1)
-        lost: list[Residual] = []
-        update, report, tail = play_round(
-            self.config,
-            self.model,
-            parameters,
-            index,
-            client,
-            task.round,
-            prior=self.data.label_counts,
-            published=self._published(parameters, index, task.round),
-            residual=task.residual,
-            keep=lost.append,
-        )
-        return Played(update.cpu(), report, tail, lost[0].cpu() if lost else None)
-
-    def _published(
-        self, parameters: Parameters, index: Index, round: int
-    ) -> tuple[Manifest, MemoryStore] | None:
-        """The slices of ``round``; None where none are fetched."""
-        if self.config.selection.delivery != "pre-generated":
-            return None
-        if self.published is None or self.published[0] != round:
-            there = ServerRound.of(self.config, parameters, index, round, self.data.label_counts)
-            self.published = round, publish_here(there)
-        return self.published[1]
+        if self.server is None or self.server.round != task.round:
+            self.server = None  # its index need not be held beside the next
+            index = self.keeper.index(refreshed(task.round, self.config.retrieval.rebuilt_every), task.round)
+            parameters, prior = self._on_device(task.round - 1), self.data.label_counts
+            self.server = ServerRound.of(self.config, parameters, index, task.round, prior)
+        client, size = self.data.train[task.client], len(self.server.parameters.rows)
+        here = ClientRound(self.config, self.model, client, task.round, size, task.residual)
+        played = play_round(self.server, here)
+        residual = None if played.residual is None else played.residual.cpu()
+        return replace(played, update=played.update.cpu(), residual=residual)
 
     def evaluate(self, task: EvaluateChunk) -> PredictionSums:
         """Sums of one chunk."""
+        self.server = None  # nor its copy of the parameters
         parameters = self._on_device(task.round)
         return evaluate_chunk(self.model, parameters, self.held_out[task.everything], task.chunk)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hashfed.engines.network.transport import Answer, Content, More, Request, Transport
+from hashfed.engines.network.transport import NOTHING, Ahead, Answer, Content, More, Request, Transport
 from hashfed.stopping import Interrupted
 
 POLL_SECONDS = 0.1
@@ -48,7 +48,7 @@ class Reply:
         worked: of these, seconds within the node's app.
         round: that the message was of.
         clients: that it was about.
-        asked: the clients that were also to declare, and for which round.
+        ahead: what of another round was also asked for.
 
     """
 
@@ -62,7 +62,7 @@ class Reply:
     worked: float
     round: int
     clients: Sequence[str]
-    asked: tuple[int, list[str]]
+    ahead: Ahead
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class _Sent:
     kind: str
     round: int
     clients: Sequence[str]
-    asked: tuple[int, list[str]]
+    ahead: Ahead
     since: float
 
 
@@ -103,7 +103,7 @@ class Post:
         content: Any,
         keep: float,
         clients: Sequence[str] = (),
-        declare: tuple[int, list[str]] = (0, []),
+        ahead: Ahead = NOTHING,
         more: More | None = None,
     ) -> str:
         """Send one message; returns its id.
@@ -115,19 +115,18 @@ class Post:
             content: what ``transport`` packed.
             keep: seconds for which it may wait to be taken.
             clients: that it is about.
-            declare: for which round, and which clients are also to declare.
+            ahead: what of another round is also asked for.
             more: what the request says besides.
 
         """
         since = time.monotonic()
-        request = Request(kind, round, declare, more or {}, keep)
-        sent = self.transport.send(node, request, content)
+        sent = self.transport.send(node, Request(kind, round, ahead, more or {}, keep), content)
         if sent is not None:
-            self._sent[sent] = _Sent(node, kind, round, clients, declare, since)
+            self._sent[sent] = _Sent(node, kind, round, clients, ahead, since)
             return sent
         self._unsent += 1
         name, text = f"unsent {self._unsent}", f"{kind} could not be sent to it"
-        self._waiting.append(Reply(name, node, kind, None, text, True, 0.0, 0.0, round, clients, declare))
+        self._waiting.append(Reply(name, node, kind, None, text, True, 0.0, 0.0, round, clients, ahead))
         return name
 
     def collect(self) -> list[Reply]:
@@ -215,5 +214,5 @@ def _reply(name: str, sent: _Sent, answer: Answer) -> Reply:
         seconds_of(answer.worked, waited),
         sent.round,
         sent.clients,
-        sent.asked,
+        sent.ahead,
     )

@@ -1,31 +1,29 @@
 """What a reply must be before anything in it is looked at: an answer to what was asked, and nothing more."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from hashfed.engines.client_round import ClientReport
-from hashfed.engines.network.exchanges import DECLARE, EVALUATE, HASH, TRAIN
+from hashfed.engines.network.exchanges import type_of
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.post import Reply, seconds_of
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import Limits, ModelShape
-from hashfed.federated.messages import LARGEST_LOSS, ClientKeys, Declare, Manifest, Update
+from hashfed.federated.messages import LARGEST_LOSS, Update
+from hashfed.federated.protocols import SLICES, Step
 from hashfed.models import PredictionSums
 
-KINDS = {
-    DECLARE: {Declare.kind},
-    HASH: {ClientKeys.kind},
-    TRAIN: {Update.kind, Declare.kind},
-    EVALUATE: set[str](),
-}
-"""Messages that a client may send in each exchange."""
 MOST = 2**62
 """Of what nobody can check."""
 
 
-def open_reply(reply: Reply) -> Parcel:
+def open_reply(reply: Reply, steps: Sequence[Step] = ()) -> Parcel:
     """What a node answered.
+
+    Args:
+        reply: of the node.
+        steps: of the round; an exchange that is none of them brings reports alone.
 
     Raises:
         HashfedError: where it answered with a problem, or with something else than it was asked for.
@@ -38,15 +36,25 @@ def open_reply(reply: Reply) -> Parcel:
         raise HashfedError(
             f"round = {parcel.round}: a message of another round, it was asked in {reply.round}"
         )
-    asked = {*reply.clients, *reply.asked[1]}
+    asked = {*reply.clients, *reply.ahead.clients}
+    allowed = _answers(reply.kind, steps)
     for name in (*parcel.messages, *parcel.problems, *parcel.reports):
         if name not in asked:
             raise HashfedError(f"client {name}: was not asked")
     for kinds in (parcel.shared, *parcel.messages.values()):
         for kind in kinds:
-            if kind not in KINDS[reply.kind] or kinds is parcel.shared:
+            if kind not in allowed or kinds is parcel.shared:
                 raise HashfedError(f"a message {kind}, which was not asked for")
     return parcel
+
+
+def _answers(exchange: str, steps: Sequence[Step]) -> set[str]:
+    """Messages that a client may send in an exchange: with the last one also what is asked for ahead."""
+    return {
+        step.up.kind.kind
+        for step in steps
+        if exchange == type_of(step.name) or (step.ahead and exchange == type_of(steps[-1].name))
+    }
 
 
 def take_report(
@@ -61,7 +69,7 @@ def take_report(
 
     Args:
         report: of the server, changed.
-        numbers: of the client (``reports.train_report``).
+        numbers: of the client (``reports.train_report``); those of slices count where some are fetched.
         update: that came with them.
         shape: of the model.
         limits: of a client.
@@ -79,10 +87,10 @@ def take_report(
         "parameters": (0, everything),
         "predictions": (update.weight, update.weight),
         "flops": (0, MOST),
-        "slices": (0, MOST),
+        SLICES: (0, MOST),
         "bounded": (0, MOST),
     }
-    optional = {"slices", "bounded"}
+    optional = {SLICES, "bounded"}
     for name, (least, most) in bounds.items():
         value = numbers.get(name, 0 if name in optional else -1)
         if not least <= value <= most or value != int(value):
@@ -98,9 +106,8 @@ def take_report(
     if update.tail is not None:
         report.bounded = int(numbers.get("bounded", 0))
     report.seconds["train"] = seconds_of(numbers.get("train_seconds"), waited)
-    if Manifest.kind in report.bytes:
-        slices, sent = numbers.get("slices", 0.0), report.bytes.pop(Update.kind)
-        report.bytes |= {"slices": int(slices), Update.kind: sent}
+    if SLICES in report.bytes:
+        report.bytes[SLICES] = int(numbers.get(SLICES, 0.0))
 
 
 def read_sums(numbers: Mapping[str, float], most: int) -> PredictionSums:

@@ -1,43 +1,38 @@
-"""One round over the network: each node goes on to its next exchange as soon as it has answered the last.
+"""One round over the network: each node goes on to its next step as soon as it has answered the last.
 
-    declare     rows that the clients' data needs; already asked for while the last round trained
-    hash        welcome down, keys up; spared where the method asks for no keys
-    train       rows down, update up; the next cohort's declarations ride along
-
-Where clients select by themselves (``selection.delivery``) there is only ``train``: all rows, or the address
-of the round's slices, down, update up.
+The steps are those of ``federated.protocols``. A first step that needs nothing of its round is asked for
+while the round before trains: its questions ride along with those for updates.
 
 No node waits for another one, and none but the sum of updates waits for all.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
-
-import numpy as np
+from typing import Any, cast
 
 from hashfed.config import Config
 from hashfed.data import SPECIAL
 from hashfed.data.sentences import most_own_rows, most_predictions
-from hashfed.engines.budget import device_budget, sends_everything
-from hashfed.engines.client_round import ClientReport, asks_for_keys
-from hashfed.engines.network.exchanges import DECLARE, HASH, JOIN, TRAIN, USED
+from hashfed.engines.budget import device_budget
+from hashfed.engines.client_round import ClientReport
+from hashfed.engines.network import exchanges
 from hashfed.engines.network.members import Members, by_node
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.post import Post, Reply, seconds_of, shorten
 from hashfed.engines.network.replies import open_reply, take_report
-from hashfed.engines.network.transport import More
+from hashfed.engines.network.reports import seconds_field
+from hashfed.engines.network.transport import NOTHING, Ahead, More
 from hashfed.engines.network.waiting import WaitingUpdates
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError, one_line
 from hashfed.federated import wire
-from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare, check_keys, check_update
-from hashfed.federated.client import kept_rows
-from hashfed.federated.messages import ClientKeys, Declare, Manifest, Message, SelectedRows, Update
+from hashfed.federated.checks import Limits
+from hashfed.federated.messages import Message, Update
+from hashfed.federated.protocols import SLICES, Down, Exchange, Step
 from hashfed.federated.slices import Wanted
 from hashfed.retrieval.planes import Tail
 
@@ -46,8 +41,8 @@ OWN_WORK_SECONDS = 3600
 
 
 @dataclass
-class Declarations:
-    """Those of one cohort, which may come while the round before is still played.
+class Begun:
+    """A cohort's answers to a step that is asked ahead, which may come while the round before is played.
 
     Attributes:
         round: that they are for.
@@ -62,7 +57,7 @@ class Declarations:
     round: int
     cohort: list[str]
     asked: dict[str, str] = field(default_factory=dict)
-    there: dict[str, Declare] = field(default_factory=dict)
+    there: dict[str, Message] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
 
@@ -77,10 +72,10 @@ class Declarations:
 
 @dataclass(frozen=True)
 class Owed:
-    """What the server waits for from a client: a node's answer to an exchange, and to which message."""
+    """What the server waits for from a client: a node's answer to a step, and to which message."""
 
     node: int
-    exchange: str
+    step: Step
     message: str
 
 
@@ -94,8 +89,8 @@ class RoundPlay:
         members: who is there.
         server: the server's answers.
         end: accepts updates.
-        declarations: of this round's cohort.
-        following: of the next round's; None where there is none, or nobody declares.
+        begun: by this round's cohort, and who that is.
+        following: by the next round's; None where there is none, or nothing is asked ahead.
         reports: of clients whose update has come, by name.
         failed: why an update will not come, by name.
         erring: nodes that answered with errors, and are there.
@@ -110,15 +105,19 @@ class RoundPlay:
     members: Members
     server: ServerRound
     end: RoundEnd
-    declarations: Declarations
-    following: Declarations | None
+    begun: Begun
+    following: Begun | None
     reports: dict[str, ClientReport] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     erring: set[int] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=dict)
     manifest: tuple[str, Wanted] | None = None
     used: Mapping[str, int] | None = None
-    _sent: dict[str, RowsSent] = field(default_factory=dict, init=False)
+    _exchanges: dict[str, Exchange] = field(default_factory=dict, init=False)
+    """With clients whose update has not come."""
+    _common: Any | None = field(default=None, init=False)
+    """What is sent to all, and its bytes by kind."""
+    _common_bytes: dict[str, int] = field(default_factory=dict, init=False)
     _tails: dict[str, Tail] = field(default_factory=dict, init=False)
     """Of clients whose update waits for its turn."""
     _owed: dict[str, Owed] = field(default_factory=dict, init=False)
@@ -126,14 +125,9 @@ class RoundPlay:
     """Of the round, on the clock of ``time.monotonic``."""
 
     def __post_init__(self) -> None:
-        parameters = self.server.parameters
-        body = {name: tuple(value.shape) for name, value in parameters.body.items()}
-        size, dimension = parameters.rows.shape
-        self._shape, self._limits = ModelShape(size, dimension, body), client_limits(self.config)
-        self._budget = device_budget(self.config, size)  # a mistake in it is nobody's but the user's
+        self._steps, self._limits = self.server.steps, client_limits(self.config)
+        device_budget(self.config, self.server.shape.size)  # a mistake in it is nobody's but the user's
         self._updates = WaitingUpdates(self.config.folder())
-        index = self.server.index
-        self._asks = index is not None and asks_for_keys(self.config, index.encoder.kind)
 
     @property
     def round(self) -> int:
@@ -151,7 +145,7 @@ class RoundPlay:
         self._start()
         self._end = time.monotonic() + self.config.flower.deadline
         try:
-            for name in self.declarations.cohort:
+            for name in self.begun.cohort:
                 while name not in self._updates and name not in self.failed:
                     late = time.monotonic() >= self._end
                     if self._step():
@@ -174,81 +168,55 @@ class RoundPlay:
         self._end += time.monotonic() - start
 
     def _start(self) -> None:
-        cohort = self.declarations.cohort
-        self.declarations.drop_of_other_nodes(self.members)
+        cohort = self.begun.cohort
+        self.begun.drop_of_other_nodes(self.members)
         for name in cohort:
             if self.members.node(name) is None:
                 self._fail(name, "its node is gone")
-            elif name in self.declarations.failed:
-                self._fail(name, self.declarations.failed[name])
-                self.erring.add(self.declarations.answered[name])
-        if self.config.selection.delivery != "on-demand":
-            self._send_to_all([name for name in cohort if name not in self.failed])
-            return
-        if sends_everything(self.config):
-            size = self._shape.size
-            for name in cohort:
-                self.declarations.there[name] = Declare(self.round, np.empty(0, np.int32), size)
+            elif name in self.begun.failed:
+                self._fail(name, self.begun.failed[name])
+                self.erring.add(self.begun.answered[name])
         waiting = [name for name in cohort if name not in self.failed]
-        ready = [name for name in waiting if name in self.declarations.there]
+        for name in waiting:
+            self._exchanges[name] = Exchange(name)
+        if not self._steps[0].ahead:
+            for node, names in by_node(waiting, self.members).items():
+                self._ask(node, names, self._steps[0])
+            return
+        ready = [name for name in waiting if name in self.begun.there]
         for node, names in by_node(waiting, self.members).items():
-            due = self._to_be_asked(self.declarations, names)
+            due = self._to_be_asked(self.begun, names)
             if due:
-                self._ask_to_declare(node, self.declarations, due)
+                self._ask_ahead(node, self.begun, due)
         for name in waiting:
             if name not in ready:
                 node = cast(int, self.members.node(name))
-                self._owed[name] = Owed(node, DECLARE, self.declarations.asked[name])
+                self._owed[name] = Owed(node, self._steps[0], self.begun.asked[name])
         for node, names in by_node(ready, self.members).items():
-            self._welcome(node, names)
+            self._go_on(node, names, self._steps[0])
         if self.following is not None:
             # Nodes without a client in this round need not wait for its end.
             busy = set(by_node(waiting, self.members))
             for node, names in by_node(self.following.cohort, self.members).items():
                 due = self._to_be_asked(self.following, names)
                 if node not in busy and due:
-                    self._ask_to_declare(node, self.following, due)
+                    self._ask_ahead(node, self.following, due)
 
-    def _send_to_all(self, names: list[str]) -> None:
-        """One message for everybody, who selects and trains: a broadcast, or where its slices are."""
-        broadcast = self.config.selection.delivery == "broadcast"
-        message = self.server.broadcast() if broadcast else None
-        shared: dict[str, Message] = {} if message is None else {message.kind: message}
-        shared_bytes = {} if message is None else {message.kind: wire.size(message)}
-        more: More = {}
-        if self.manifest is not None:
-            where, manifest = self.manifest
-            more = slices_request(where, manifest)
-            shared_bytes = {Manifest.kind: manifest.size}
-        sent = self._rows_of_a_selector()
-        content = self.post.transport.pack(Parcel(self.round, shared=shared))
-        for node, hosted in by_node(names, self.members).items():
-            for name in hosted:
-                self.reports[name] = ClientReport(name, dict(shared_bytes))
-                self._sent[name] = sent
-            request = {**more, TRAIN: hosted, **self._feedback(hosted)}
-            sent_as = self.post.send(node, TRAIN, self.round, content, self._keep, hosted, more=request)
-            self._owe(hosted, node, TRAIN, sent_as)
-
-    def _rows_of_a_selector(self) -> RowsSent:
-        """What is known of the rows of a client that selects by itself."""
-        most = min(max(self._budget, self._limits.own), self._shape.size)
-        return RowsSent(None, 0, most, not sends_everything(self.config))
-
-    def _to_be_asked(self, declarations: Declarations, names: list[str]) -> list[str]:
-        """Those whose declaration is neither there nor on its way from the node that hosts them now."""
+    def _to_be_asked(self, begun: Begun, names: list[str]) -> list[str]:
+        """Those whose answer is neither there nor on its way from the node that hosts them now."""
         return [
             name
             for name in names
-            if name not in declarations.there
-            and name not in declarations.failed
-            and self.post.waits_at(declarations.asked.get(name, "")) != self.members.node(name)
+            if name not in begun.there
+            and name not in begun.failed
+            and self.post.waits_at(begun.asked.get(name, "")) != self.members.node(name)
         ]
 
-    def _ask_to_declare(self, node: int, declarations: Declarations, names: list[str]) -> None:
-        content, asked = self.post.transport.pack(Parcel(self.round)), (declarations.round, names)
-        sent_as = self.post.send(node, DECLARE, self.round, content, self._keep, declare=asked)
-        declarations.asked |= dict.fromkeys(names, sent_as)
+    def _ask_ahead(self, node: int, begun: Begun, names: list[str]) -> None:
+        step = self._steps[0].name
+        content, ahead = self.post.transport.pack(Parcel(self.round)), Ahead(step, begun.round, names)
+        sent_as = self.post.send(node, exchanges.type_of(step), self.round, content, self._keep, ahead=ahead)
+        begun.asked |= dict.fromkeys(names, sent_as)
 
     @property
     def _keep(self) -> float:
@@ -262,7 +230,7 @@ class RoundPlay:
         for reply in self.post.replies():
             found = True
             with self._own_work():
-                if reply.kind == JOIN:
+                if reply.kind == exchanges.JOIN:
                     self.members.answer(reply)
                 else:
                     self._answer(reply)
@@ -275,152 +243,178 @@ class RoundPlay:
         self.seconds[f"{reply.kind}_wait"] = max(waited, reply.waited)
         owing = [name for name, owed in self._owed.items() if owed.message == reply.message]
         try:
-            parcel = open_reply(reply)
+            parcel = open_reply(reply, self._steps)
         except HashfedError as error:
-            # Whom it was asked to declare for the next round is asked again: nothing is on its way.
+            # Whom it was asked about ahead is asked again: nothing is on its way.
             self._fail_all(owing, str(error))
             if reply.gone:
                 self._lose(reply.node, str(error))
             return
-        self._take_declarations(reply, parcel)
-        by_exchange: dict[str, list[str]] = {}
-        for name in owing:
-            if name in self._owed:
-                by_exchange.setdefault(self._owed[name].exchange, []).append(name)
-        if DECLARE in by_exchange:
-            self._welcome(reply.node, by_exchange[DECLARE])
-        if HASH in by_exchange:
-            self._send_rows(reply.node, by_exchange[HASH], parcel, reply.waited)
-        for name in by_exchange.get(TRAIN, []):
-            self._take_update(name, parcel, reply.waited)
+        self._take_ahead(reply, parcel)
+        steps = {name: self._owed[name].step for name in owing if name in self._owed}
+        for step in self._steps:
+            names = [name for name in steps if steps[name] is step]
+            if step is self._steps[-1]:
+                for name in names:
+                    self._take_update(name, parcel, reply.waited)
+            elif names:
+                if not step.ahead:
+                    names = [name for name in names if self._take(name, step, parcel, reply.waited)]
+                self._go_on(reply.node, names, step)
 
-    def _take_declarations(self, reply: Reply, parcel: Parcel) -> None:
-        """Of this cohort or the next, whichever the request asked for."""
-        round, names = reply.asked
-        declarations = self.declarations if self.declarations.round == round else self.following
-        if declarations is None or declarations.round != round:
+    def _take_ahead(self, reply: Reply, parcel: Parcel) -> None:
+        """Answers of this cohort or the next, whichever the request asked for."""
+        step, round = self._steps[0], reply.ahead.round
+        begun = self.begun if self.begun.round == round else self.following
+        if begun is None or begun.round != round or not step.ahead:
             return
-        for name in names:
-            if declarations.asked.get(name) != reply.message:
+        server = self.server if begun is self.begun else replace(self.server, round=round)
+        for name in reply.ahead.clients:
+            if begun.asked.get(name) != reply.message:
                 continue  # another node was asked since
-            declarations.answered[name] = reply.node
+            begun.answered[name] = reply.node
             with _checking() as checked:
-                message = parcel.messages.get(name, {}).get(Declare.kind)
-                if message is None:
-                    raise HashfedError(parcel.problems.get(name, "no declaration in its answer"))
-                declared = cast(Declare, message)
-                check_declare(declared, round, self._shape, self._limits)
+                message = _answer_in(parcel, name, step)
+                step.up.check(server, Exchange(name), message, self._limits)
             if not checked.problem:
-                declarations.there[name] = declared
+                begun.there[name] = message
                 continue
-            declarations.failed[name] = shorten(checked.problem)
-            if declarations is self.declarations:
-                self._fail(name, declarations.failed[name])
+            begun.failed[name] = shorten(checked.problem)
+            if begun is self.begun:
+                self._fail(name, begun.failed[name])
 
-    def _welcome(self, node: int, names: list[str]) -> None:
-        """Step 2; with step 4 in the same message where no keys are asked for."""
-        parcel = Parcel(self.round)
+    def _take(self, name: str, step: Step, parcel: Parcel, waited: float) -> bool:
+        """A client's answer to a step before the last; whether it is of use."""
+        exchange, report = self._exchanges[name], self.reports[name]
+        with _checking() as checked:
+            message = _answer_in(parcel, name, step)
+            step.up.check(self.server, exchange, message, self._limits)
+        if checked.problem:
+            self._fail(name, checked.problem)
+            return False
+        exchange.answers[message.kind] = message
+        self._count(report, message)
+        said = parcel.reports.get(name, {}).get(seconds_field(step.name))
+        report.seconds[step.name] = seconds_of(said, waited)
+        return True
+
+    def _go_on(self, node: int, names: list[str], answered: Step) -> None:
+        """The step after one that these clients have answered."""
+        if answered.ahead:
+            for name in names:
+                message = self.begun.there[name]
+                self._exchanges[name].answers[message.kind] = message
+        self._ask(node, names, self._steps[self._steps.index(answered) + 1], answered)
+
+    def _ask(self, node: int, names: list[str], step: Step, answered: Step | None = None) -> None:
+        """Send a step's messages, with the last one what is asked of the node for the next round."""
+        parcel, content = Parcel(self.round), None
+        if step.scope == "cohort":
+            content = self._for_all(step, names)
         for name in names:
-            declared = self.declarations.there[name]
-            report = self.reports[name] = ClientReport(name)
-            report.own = declared.own.astype(np.int64)
-            if not sends_everything(self.config):
-                self._count(report, declared)
-            welcome = self.server.welcome(declared)
-            self._count(report, welcome)
-            parcel.add(name, welcome)
-            if not self._asks:
-                parcel.add(name, self._rows_for(name, None))
-        if self._asks:
-            self._send(node, HASH, parcel)
-        else:
-            self._send(node, TRAIN, parcel)
+            if name not in self.reports:
+                self._begin_report(name)
+            if step.scope == "client":
+                try:
+                    messages = [self._made(down, name) for down in step.down]
+                except HashfedError as error:
+                    # Only the maker can tell that an answer does not fit; one asked ahead was checked.
+                    if answered is None or answered.ahead:
+                        raise
+                    self._fail(name, str(error))
+                    continue
+                for message in messages:
+                    parcel.add(name, message)
+        asked = [name for name in names if name not in self.failed]
+        self._send(node, step, asked, self.post.transport.pack(parcel) if content is None else content)
 
-    def _send_rows(self, node: int, names: Sequence[str], answered: Parcel, waited: float) -> None:
-        """Step 4: from the keys of each client to its rows."""
-        parcel = Parcel(self.round)
+    def _begin_report(self, name: str) -> None:
+        exchange = self._exchanges[name]
+        report = self.reports[name] = ClientReport(name, own=exchange.own)
+        for message in exchange.answers.values():
+            self._count(report, message)
+
+    def _made(self, down: Down, name: str) -> Message:
+        report = self.reports[name]
+        with nullcontext() if down.timed is None else report.timed(down.timed):
+            message = down.make(self.server, self._exchanges[name])
+        self._count(report, message)
+        return message
+
+    def _for_all(self, step: Step, names: list[str]) -> Any:
+        """The messages that are the same for all clients: made, counted and packed once."""
+        if self._common is None:
+            made = [down.make(self.server, Exchange("")) for down in step.down if not down.fetched]
+            self._common = self.post.transport.pack(
+                Parcel(self.round, shared={item.kind: item for item in made})
+            )
+            self._common_bytes = {item.kind: wire.size(item) for item in made}
+            for down in step.down:
+                if down.fetched and self.manifest is not None:
+                    self._common_bytes |= {down.kind.kind: self.manifest[1].size, SLICES: 0}
         for name in names:
-            with _checking() as checked:
-                message = answered.messages.get(name, {}).get(ClientKeys.kind)
-                if message is None:
-                    raise HashfedError(answered.problems.get(name, "no keys in its answer"))
-                keys = cast(ClientKeys, message)
-                check_keys(keys, self.round, self._limits, self.server.encoder, self.server.sketcher)
-            if checked.problem:
-                self._fail(name, checked.problem)
-                continue
-            self._count(self.reports[name], keys)
-            seconds = seconds_of(answered.reports.get(name, {}).get("hash_seconds"), waited)
-            self.reports[name].seconds["hash"] = seconds
-            try:
-                parcel.add(name, self._rows_for(name, keys))
-            except HashfedError as error:  # keys that do not fit the index, which alone can tell
-                self._fail(name, str(error))
-        self._send(node, TRAIN, parcel)
+            self._begin_report(name)
+            self.reports[name].bytes |= self._common_bytes
+        return self._common
 
-    def _rows_for(self, name: str, keys: ClientKeys | None) -> SelectedRows:
-        declared, report = self.declarations.there[name], self.reports[name]
-        with report.timed("retrieve"):
-            selected, tail = self.server.select(name, declared, keys)
-        self._count(report, selected)
-        self._sent[name] = replace(_rows_sent(declared, selected, self._shape.size), tail=tail)
-        return selected
-
-    def _send(self, node: int, kind: str, parcel: Parcel) -> None:
-        """Send what there is; with a client's rows go the node's declarations for the next round."""
-        following: tuple[int, list[str]] = (0, [])
-        if kind == TRAIN and self.following is not None:
+    def _send(self, node: int, step: Step, clients: list[str], content: Any) -> None:
+        """Send what there is; with the last step go the questions to the node for the next round."""
+        last, kind, ahead = step is self._steps[-1], exchanges.type_of(step.name), NOTHING
+        if last and self.following is not None:
             names = by_node(self.following.cohort, self.members).get(node, [])
-            following = self.following.round, self._to_be_asked(self.following, names)
-        clients, content = list(parcel.messages), self.post.transport.pack(parcel)
+            due = self._to_be_asked(self.following, names)
+            ahead = Ahead(self._steps[0].name, self.following.round, due)
         if clients:
-            more = self._feedback(clients) if kind == TRAIN else {}
-            sent_as = self.post.send(node, kind, self.round, content, self._keep, clients, following, more)
-            self._owe(clients, node, kind, sent_as)
-        elif following[1]:
-            sent_as = self.post.send(node, DECLARE, self.round, content, self._keep, declare=following)
-        if self.following is not None and following[1]:
-            self.following.asked |= dict.fromkeys(following[1], sent_as)
+            more = self._request(step, clients)
+            sent_as = self.post.send(node, kind, self.round, content, self._keep, clients, ahead, more)
+            for name in clients:
+                self._owed[name] = Owed(node, step, sent_as)
+            if self.following is not None:
+                self.following.asked |= dict.fromkeys(ahead.clients, sent_as)
+        elif self.following is not None and ahead.clients:
+            self._ask_ahead(node, self.following, ahead.clients)
 
-    def _feedback(self, clients: list[str]) -> More:
-        return {} if self.used is None else feedback_request([self.used.get(name, 0) for name in clients])
+    def _request(self, step: Step, clients: list[str]) -> More:
+        """What the nodes need to know besides the messages."""
+        more: More = {}
+        if step.scope == "cohort" or not step.down:
+            more = {step.name: clients}
+        if any(down.fetched for down in step.down) and self.manifest is not None:
+            more = {**slices_request(*self.manifest), **more}
+        if step is self._steps[-1] and self.used is not None:
+            more = {**more, **feedback_request([self.used.get(name, 0) for name in clients])}
+        return more
 
     def _take_update(self, name: str, parcel: Parcel, waited: float) -> None:
         """Step 6 begins: an update is checked before anything else sees it."""
-        report, sent = self.reports[name], self._sent[name]
+        report, exchange, step = self.reports[name], self._exchanges[name], self._steps[-1]
         with _checking() as checked:
-            message = parcel.messages.get(name, {}).get(Update.kind)
-            if message is None:
-                raise HashfedError(parcel.problems.get(name, "no update in its answer"))
-            update, precision = cast(Update, message), self.config.compression.updates
-            check_update(update, self.round, self._shape, self._limits, sent, precision)
+            update = _answer_in(parcel, name, step)
+            step.up.check(self.server, exchange, update, self._limits)
+            assert isinstance(update, Update)
         if checked.problem:
             self._fail(name, checked.problem)
             return
         self._count(report, update)
         numbers = parcel.reports.get(name, {})
         try:
-            take_report(report, numbers, update, self._shape, self._limits, waited)
-            accepted = self.end.accept(update, sent.tail)
+            take_report(report, numbers, update, self.server.shape, self._limits, waited)
+            accepted = self.end.accept(update, exchange.tail)
         except HashfedError as error:  # what it says of its work, or the values
             self._fail(name, str(error))
             return
         self._updates.put(name, accepted)
-        if sent.tail is not None:
-            self._tails[name] = sent.tail
-        del self._owed[name], self._sent[name]
+        if exchange.tail is not None:
+            self._tails[name] = exchange.tail
+        del self._owed[name], self._exchanges[name]
 
     def _count(self, report: ClientReport, message: Message) -> None:
         report.bytes[message.kind] = wire.size(message)
 
-    def _owe(self, names: Iterable[str], node: int, exchange: str, message: str) -> None:
-        for name in names:
-            self._owed[name] = Owed(node, exchange, message)
-
     def _fail(self, name: str, reason: str) -> None:
         self.failed[name] = shorten(reason)
         self.reports.pop(name, None)
-        self._sent.pop(name, None)
+        self._exchanges.pop(name, None)
         owed = self._owed.pop(name, None)
         if owed is not None:
             self.erring.add(owed.node)
@@ -439,8 +433,7 @@ class RoundPlay:
     def _give_up(self) -> None:
         """The deadline has passed: whoever owes an answer has failed, and has to join again."""
         for node in {owed.node for owed in self._owed.values()}:
-            exchanges = {owed.exchange for owed in self._owed.values() if owed.node == node}
-            names = ", ".join(sorted(exchange.rpartition(".")[2] for exchange in exchanges))
+            names = ", ".join(sorted({owed.step.name for owed in self._owed.values() if owed.node == node}))
             self._lose(node, f"no answer to {names} within {self.config.flower.deadline:g} s")
 
 
@@ -456,12 +449,16 @@ def slices_folder(config: Config) -> Path:
 
 def slices_request(where: str, manifest: Wanted) -> More:
     """What a client needs to know to fetch a round's slices."""
-    return {"slices": where, "manifest": manifest.address, "manifest_bytes": manifest.size}
+    return {
+        exchanges.PLACE: where,
+        exchanges.MANIFEST: manifest.address,
+        exchanges.MANIFEST_BYTES: manifest.size,
+    }
 
 
 def feedback_request(rounds: list[int]) -> More:
     """What clients need to know to feed back what compression lost: the rounds of their last used updates."""
-    return {USED: rounds}
+    return {exchanges.USED: rounds}
 
 
 def client_limits(config: Config) -> Limits:
@@ -493,11 +490,14 @@ def _checking() -> Iterator[_Checked]:
         found.problem = one_line(error)
 
 
-def _rows_sent(declared: Declare, selected: SelectedRows, size: int) -> RowsSent:
-    """What a client was sent, and how much of it must and may come back (``federated.client.drop_rows``)."""
-    if selected.ids is None:
-        return RowsSent(None, size, size, False)
-    tail = 0 if selected.log_weight is None else int((selected.log_weight > 0).sum())
-    ids = np.sort(np.concatenate([declared.own, selected.ids]))
-    kept = kept_rows(len(ids), len(declared.own) + tail, selected.budget)
-    return RowsSent(ids, kept, kept, True)
+def _answer_in(parcel: Parcel, name: str, step: Step) -> Message:
+    """A client's answer to a step.
+
+    Raises:
+        HashfedError: with what the client said instead, where there is none.
+
+    """
+    message = parcel.messages.get(name, {}).get(step.up.kind.kind)
+    if message is None:
+        raise HashfedError(parcel.problems.get(name, f"no message {step.up.kind.kind} in its answer"))
+    return message

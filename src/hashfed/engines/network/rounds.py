@@ -10,7 +10,7 @@ from typing import Self
 from hashfed.config import Config
 from hashfed.data import SPECIAL, FederatedText
 from hashfed.data.sentences import most_predictions
-from hashfed.engines.budget import clients_declare, device_budget
+from hashfed.engines.budget import device_budget, steps
 from hashfed.engines.evaluation import (
     NotEvaluatedError,
     chunks,
@@ -27,7 +27,7 @@ from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.post import Post, Reply, shorten
 from hashfed.engines.network.replies import open_reply, read_sums
 from hashfed.engines.network.round_play import (
-    Declarations,
+    Begun,
     RoundPlay,
     slices_folder,
     slices_place,
@@ -131,7 +131,7 @@ class NetworkRounds:
         self._post = post
         self._members = Members(config.flower.patience, config.flower.clients_per_node, say)
         self._keeper: IndexKeeper | None = None
-        self._following: Declarations | None = None
+        self._following: Begun | None = None
         self._begun = False
 
     def __enter__(self) -> Self:
@@ -209,11 +209,11 @@ class NetworkRounds:
         start, down, up = time.perf_counter(), self._post.transport.down, self._post.transport.up
         if refreshed(number, config.retrieval.rebuilt_every) == number:
             state.refresh()
-        declarations = self._following
-        if declarations is None or declarations.round != number:
-            declarations = self._draw(number, left_out)
+        begun = self._following
+        if begun is None or begun.round != number:
+            begun = self._draw(number, left_out)
         following = None
-        if number < config.rounds and clients_declare(config):
+        if number < config.rounds and steps(config)[0].ahead:
             following = self._following = self._draw(number + 1)
         # Of a broadcast, clients build the index themselves.
         index = None if config.selection.delivery == "broadcast" else self._index(number)
@@ -228,7 +228,7 @@ class NetworkRounds:
             self._members,
             server,
             end,
-            declarations,
+            begun,
             following,
             manifest=manifest,
             used=state.used,
@@ -265,7 +265,7 @@ class NetworkRounds:
 
     def _check_enough(self, play: RoundPlay) -> None:
         """Refuse a round with too few updates, before anything is changed."""
-        asked = len(play.declarations.cohort)
+        asked = len(play.begun.cohort)
         wanted = self._least(asked)
         answered = asked - len(play.failed)
         if answered < wanted:
@@ -276,7 +276,7 @@ class NetworkRounds:
                 play.erring,
             )
 
-    def _draw(self, number: int, left_out: Collection[int] = ()) -> Declarations:
+    def _draw(self, number: int, left_out: Collection[int] = ()) -> Begun:
         """The cohort among those who are there: with all training clients, that of the simulator.
 
         Without the clients of some nodes, unless too few remain.
@@ -284,7 +284,7 @@ class NetworkRounds:
         names = [name for name in self._members.train if self._members.node(name) not in left_out]
         if len(names) < self._least(self.config.cohort):
             names = self._members.train
-        return Declarations(number, [names[c] for c in draw_cohort(self.config, number, len(names))])
+        return Begun(number, [names[c] for c in draw_cohort(self.config, number, len(names))])
 
     def _index(self, number: int) -> Index:
         if self._keeper is None:

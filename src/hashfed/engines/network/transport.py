@@ -11,13 +11,32 @@ More = Mapping[str, int | str | list[str] | list[int]]
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """A step that needs nothing of its round, asked for before it begins.
+
+    Attributes:
+        step: its name.
+        round: that it is for.
+        clients: that are asked; there may be none.
+
+    """
+
+    step: str
+    round: int
+    clients: list[str]
+
+
+NOTHING = Ahead("", 0, [])
+
+
+@dataclass(frozen=True)
 class Request:
     """What a message to a node asks for.
 
     Attributes:
         kind: the exchange (``exchanges``).
         round: that it is of.
-        declare: for which round, and which clients are also to declare.
+        ahead: what of another round is also asked for.
         more: what it says besides.
         keep: seconds for which it may wait to be taken.
 
@@ -25,7 +44,7 @@ class Request:
 
     kind: str
     round: int
-    declare: tuple[int, list[str]]
+    ahead: Ahead
     more: More
     keep: float
 

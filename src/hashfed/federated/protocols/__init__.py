@@ -1,0 +1,79 @@
+"""The order of a round's exchanges, by how rows reach clients: a file for each, and here they are all."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from hashfed.federated.protocols import broadcast, on_demand, pre_generated
+from hashfed.federated.protocols.outline import Outline
+from hashfed.federated.protocols.step import (
+    ClientSide,
+    Down,
+    Exchange,
+    Received,
+    ServerSide,
+    Step,
+    Terms,
+    Up,
+    Way,
+    needed_later,
+    played,
+    take,
+)
+
+__all__ = [
+    "SLICES",
+    "ClientSide",
+    "Down",
+    "Exchange",
+    "Outline",
+    "Received",
+    "ServerSide",
+    "Step",
+    "Terms",
+    "Up",
+    "all_steps",
+    "moved",
+    "needed_later",
+    "steps_of",
+    "take",
+    "ways",
+]
+
+Number = TypeVar("Number", int, float)
+
+PROTOCOLS: dict[str, tuple[Step, ...]] = {
+    "on-demand": on_demand.STEPS,
+    "broadcast": broadcast.STEPS,
+    "pre-generated": pre_generated.STEPS,
+}
+"""All steps by ``selection.delivery``, in order. The last is the training, whose answer is the update."""
+SLICES = "slices"
+"""In tables of bytes: what clients fetch besides messages that they fetch."""
+
+
+def steps_of(delivery: str, terms: Terms) -> tuple[Step, ...]:
+    """The steps of a round."""
+    return played(PROTOCOLS[delivery], terms)
+
+
+def all_steps() -> list[Step]:
+    """Those of all protocols."""
+    return [step for steps in PROTOCOLS.values() for step in steps]
+
+
+def ways() -> dict[str, Way]:
+    """All that travels, by kind, in the order in which a round sends it, and which way it goes."""
+    found: dict[str, Way] = {}
+    for step in all_steps():
+        for down in step.down:
+            found[down.kind.kind] = "down"
+            if down.fetched:
+                found[SLICES] = "down"
+        found.pop(step.up.kind.kind, None)  # what several protocols end with comes last
+        found[step.up.kind.kind] = "up"
+    return found
+
+
+def moved(by_kind: Mapping[str, Number], way: Way) -> Number:
+    """The sum of numbers by kind of message over those that go this way."""
+    return sum((by_kind[kind] for kind, its in ways().items() if its == way and kind in by_kind), start=0)
