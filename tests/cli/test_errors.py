@@ -3,20 +3,11 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from hashfed.cli.main import main
-from hashfed.config import Config, make_config
+from hashfed.config import Config, make_config, setting_fields
 
-SETTINGS = [
-    f"{group}.{leaf}" if leaf else group
-    for group, field in Config.model_fields.items()
-    for leaf in (
-        field.annotation.model_fields
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        else [""]
-    )
-]
+SETTINGS = [name for name, _ in setting_fields()]
 
 
 @pytest.fixture(autouse=True)
@@ -229,7 +220,13 @@ def test_help_lists_every_setting(command: list[str], capsys: pytest.CaptureFixt
     text = " ".join(out.split())
     for default in ("[default 0.1; > 0 and ≤ 1]", "[default none]", "[default chitchat]"):
         assert default in text
-    assert "default query-centroids; full, random, frequency, exact, faiss" in text
+    assert "One of: full, all rows; random, uniformly drawn rows; frequency, the most frequent" in text
+    assert "rows ranked by SimHash collisions [default query-centroids]" in text
+    # Settings of some methods say of which.
+    assert (
+        "L, number of hash tables. [default 64; ≥ 1 and ≤ 8192] (simhash-union, simhash-collisions)" in text
+    )
+    assert "[default float32; float32, bfloat16] (all but full)" in text
 
 
 @pytest.mark.parametrize("command", ["compare", "predict", "data", "serve", "join", "certificates"])

@@ -352,3 +352,18 @@ def test_a_run_for_each_delivery(
     shown = {"declare", "welcome", "keys", "rows", "update"} | kinds
     assert f'<th colspan="{len(shown)}" scope="colgroup"' in page.read_text()
     assert all(f'<th scope="col">{kind}\u00a0' in page.read_text() for kind in shown)
+
+
+def test_a_run_of_an_earlier_version_with_settings_of_all_methods_is_refused(
+    texts: Path, tmp_path: Path
+) -> None:
+    config = small_config(texts, rounds=1, output=str(tmp_path / "run"))
+    train(config)
+    path = tmp_path / "run" / "config.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("  code_bits: 8\n", "  code_bits: 8\n  tables: 64\n"))
+    with pytest.raises(HashfedError) as caught:
+        train(config.model_copy(update={"rounds": 2}))
+    text = f"{path}: retrieval.tables = 64: not a setting of retrieval.method = query-centroids (allowed: "
+    assert str(caught.value).startswith(text)
+    assert "train in another folder (--output)" in str(caught.value)
