@@ -1,0 +1,47 @@
+"""What a task is to the rest of hashfed."""
+
+from typing import Any, Literal, Protocol
+
+from hashfed.data import ClientTexts
+from hashfed.models.losses import Loss
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.metrics import Metrics
+
+
+class Task(Protocol):
+    """From a source to examples, and from scores to metrics; it holds settings alone."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """What is measured."""
+        ...
+
+    @property
+    def loss(self) -> Loss:
+        """What is trained on."""
+        ...
+
+    def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Any]:
+        """The clients that the settings name; those of ``held_out`` are evaluated on.
+
+        Raises:
+            HashfedError: where the source cannot be read, or has fewer rows than asked for.
+
+        """
+        ...
+
+    def encode(self, client: ClientTexts, names: Any) -> Client | None:
+        """One client alone, with the names of rows from elsewhere; None where it has nothing to predict."""
+        ...
+
+    def measure_floors(self, data: FederatedData[Any]) -> dict[str, Any]:
+        """Metrics of the simplest models, which every other must beat, as ``NAME_METRIC``."""
+        ...
+
+    def most_predictions(self, examples: int | None) -> int:
+        """Of a client with so many examples, or with all that it may have."""
+        ...
+
+    def most_own(self, examples: int) -> int:
+        """Rows of the output table that so many examples of a client can need."""
+        ...
