@@ -24,7 +24,6 @@ from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
 from hashfed.config import Config, make_config
-from hashfed.data import synthetic_text
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.device_memory import resident_peak
 from hashfed.engines.flower import records
@@ -32,6 +31,7 @@ from hashfed.engines.flower.client_app import JOIN, TRAIN
 from hashfed.engines.flower.records import Parcel
 from hashfed.engines.flower.server import FlowerRounds
 from hashfed.federated.messages import Declare, SelectedRows, Update, Welcome
+from hashfed.tasks.next_word.synthetic import synthetic_text
 
 OWN = 300
 """Rows that each client declares."""
@@ -142,7 +142,7 @@ class DiskGrid(Grid):
 def answer(message: Message, config: Config) -> RecordDict:
     """What a node says: its client's name, its declaration, or an update of the rows that it was sent."""
     node, kind = message.metadata.dst_node_id, message.metadata.message_type
-    name, size = f"client {node:06}", config.data.vocabulary + 4
+    name, size = f"client {node:06}", config.data.names + 4
     if kind == JOIN:
         return RecordDict({"names": ConfigRecord({"train": [name], "held_out": []})})
     own = np.sort(np.random.default_rng(node).choice(size, OWN, replace=False)).astype(np.int32)

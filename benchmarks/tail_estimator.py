@@ -20,9 +20,7 @@ import numpy as np
 import torch
 
 from hashfed.config import Config
-from hashfed.data.sentences import Sentences
-from hashfed.data.vocabulary import PAD
-from hashfed.engines.exchange import build_model, draw_sentences
+from hashfed.engines.exchange import build_model, draw_examples
 from hashfed.engines.rounds import draw_cohort
 from hashfed.experiments.index_benchmark.problem import client_queries
 from hashfed.federated.tail import spread
@@ -36,6 +34,8 @@ from hashfed.retrieval.query_centroids import QueryCentroidsEncoder, read_centro
 from hashfed.retrieval.select import extra_rows
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.train import load_data
+from hashfed.tasks.next_word.vocabulary import PAD
+from hashfed.tasks.sequences import Sequences
 
 Estimator = Literal["none", "sample", "planes alone", "value", "value and slope", "planes move rows"]
 """The paper's sum; the sampled sum; own and best rows and a plane; the sampled sum with κ; with κ and ν; the
@@ -65,7 +65,7 @@ class Participant:
     """
 
     name: str
-    sentences: Sentences
+    sentences: Sequences
     own: np.ndarray
     targets: torch.Tensor
     queries: torch.Tensor
@@ -96,7 +96,7 @@ def load_case(folder: Path, clients: int) -> Case:
     rows, found = parameters.rows, []
     for position in draw_cohort(config, round, len(data.train))[:clients]:
         client = data.train[position]
-        sentences = draw_sentences(config, client, round, len(rows))
+        sentences = draw_examples(config, client, round, len(rows))
         asked = client_queries(model, parameters, sentences)
         centroids, counts = sketch(asked.queries, SCORE_CENTROIDS, SCORE_BITS, config.seed)
         scores = mass_candidates(rows, centroids, data.label_counts, STRENGTH, counts)
@@ -363,9 +363,9 @@ def train_locally(
     factor = {"weighted": torch.ones_like(chance), "plain": chance, "still": (chance == 1).float()}[moves]
     asked = torch.zeros_like(rows)  # the full move of every row, whatever of it is made here
     body = {name: value.clone().requires_grad_() for name, value in case.parameters.body.items()}
-    predicted = torch.from_numpy(client.sentences.targets != PAD)
-    inputs = torch.from_numpy(np.searchsorted(ids, client.sentences.inputs))
-    targets = torch.from_numpy(np.searchsorted(ids, client.sentences.targets))
+    predicted = torch.from_numpy(client.examples.targets != PAD)
+    inputs = torch.from_numpy(np.searchsorted(ids, client.examples.inputs))
+    targets = torch.from_numpy(np.searchsorted(ids, client.examples.targets))
     given = None if planes is None else torch.zeros_like(planes.slopes)
     overlap = overlaps(case.rows, tail, selection) if follow and tail is not None else None
     rng, space = stream(case.config.seed, "train", case.round, client.name), WorkSpace()

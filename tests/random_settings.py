@@ -39,7 +39,7 @@ SIZES: dict[str, list[Any]] = {
     "selection.max_bytes": [None, 1, 500, 10**6],
     "client.batch_size": [2, 1, 100],
     "client.epochs": [1, 3],
-    "client.sentences": [6, 1, 64],
+    "client.examples": [6, 1, 64],
     "evaluation.every": [1, 2],
     "evaluation.sentences": [None, 1, 10, 4000],
     "cohort": [3, 1, 8],

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from hashfed.config import Config, make_config
-from hashfed.data import FederatedText, build_federated_text, read_texts
+from hashfed.data import read_texts
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.clients import build_federated_text
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 PATIENCE = 1800
 """Seconds, in place of none: a limit that only what hangs reaches, however busy the machine is."""
@@ -64,12 +67,12 @@ def small_config(texts: Path, **groups: object) -> Config:
     return make_config(tree)
 
 
-def small_data(texts: Path) -> FederatedText:
+def small_data(texts: Path) -> FederatedData[Vocabulary]:
     """The clients of ``texts`` with the vocabulary of ``small_config``."""
     return build_federated_text(read_texts(str(texts)), 40, sentence_length=6)
 
 
-def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
+def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedData[Vocabulary]]:
     """A configuration for rounds over a network, which all clients of ``texts`` join, and the data."""
     data = small_data(texts)
     settings = {"clients": len(data.train), "deadline": 600, "minimum_share": 0.1} | flower

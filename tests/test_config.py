@@ -56,7 +56,7 @@ def problem(tree: dict[str, Any]) -> str:
 def test_defaults() -> None:
     config = load_config(None)
     assert config == Config() == make_config({})
-    assert (config.data.source, config.data.vocabulary, config.data.sentence_length) == (
+    assert (config.data.source, config.data.names, config.data.sentence_length) == (
         "chitchat",
         10_000,
         20,
@@ -470,7 +470,7 @@ def test_text_settings_are_taken_as_they_are(text: str) -> None:
 def test_none_is_no_value() -> None:
     config = load_config(None, {"output": "none", "evaluation.sentences": "none"})
     assert config.output is None
-    assert config.evaluation.sentences is None
+    assert config.evaluation.examples is None
 
 
 @pytest.mark.parametrize(

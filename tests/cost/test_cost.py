@@ -30,8 +30,6 @@ from hashfed.cost.variants import (
     with_words,
 )
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
-from hashfed.data import Client, synthetic_text
-from hashfed.data.sentences import Sentences
 from hashfed.engines.device_memory import busiest_client
 from hashfed.engines.exchange import ClientReport, build_model, play_round
 from hashfed.engines.flops import round_flops, server_flops
@@ -44,6 +42,9 @@ from hashfed.models import Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.next_word.synthetic import synthetic_text
+from hashfed.tasks.sequences import Sequences
 from small import small_config, small_data
 
 METHODS: dict[str, dict[str, object]] = {
@@ -92,7 +93,7 @@ def one_thread() -> Iterator[None]:
 
 def played(config: Config, texts: Path, client: Client) -> tuple[Update, ClientReport]:
     data, model = small_data(texts), build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
+    parameters = model.init(data.size, stream(config.seed, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     return play_round(config, model, parameters, index, client, 1, prior=data.label_counts)[:2]
 
@@ -339,7 +340,7 @@ def test_parameters_of_the_paper_s_table_1() -> None:
 
 def tiny_client() -> Client:
     ids = np.array([[2, 4, 5, 3]], np.int32)
-    return Client("tiny", Sentences(ids[:, :-1].copy(), ids[:, 1:].copy()))
+    return Client("tiny", Sequences(ids[:, :-1].copy(), ids[:, 1:].copy()))
 
 
 @dataclass(frozen=True)
@@ -462,7 +463,7 @@ def test_a_trial_run_counts_what_a_forward_pass_holds(length: int, padding: int,
 def test_workloads(texts: Path) -> None:
     config, data = small_config(texts), small_data(texts)
     clients = busiest_and_median(config, data)
-    size = len(data.vocabulary)
+    size = data.size
     assert clients["busiest"] is busiest_client(config, data)
     counts = sorted(draw_workload(config, client, size).predictions for client in data.train)
     assert draw_workload(config, clients["busiest"], size).predictions == counts[-1]
@@ -470,7 +471,7 @@ def test_workloads(texts: Path) -> None:
 
     targets = np.array([[5, 3, 0], [5, 6, 3], [3, 0, 0], [7, 8, 9]], np.int32)
     inputs = np.array([[2, 5, 0], [2, 5, 6], [2, 0, 0], [2, 7, 8]], np.int32)
-    found = Workload.of("hand", Sentences(inputs, targets), batch_size=2)
+    found = Workload.of("hand", Sequences(inputs, targets), batch_size=2)
     assert (found.sentences, found.length, found.predictions) == (4, 3, 9)
     assert (found.step_positions, found.step_sentences, found.steps) == (6, 2, 2)
     assert (found.hash_positions, found.hash_sentences) == (9, 4)
@@ -522,7 +523,7 @@ def test_the_largest_number() -> None:
 
 def search(texts: Path, **groups: object) -> Search:
     config, data = small_config(texts, **groups), small_data(texts)
-    return Search(config, busiest_client(config, data), len(data.vocabulary))
+    return Search(config, busiest_client(config, data), data.size)
 
 
 def next_cost(made: Search, name: str, found: Found) -> ClientCost:
@@ -596,7 +597,7 @@ def test_the_bill(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = bill(config, data, [0.6, 0.3], Limits(memory=4 * 10**6), measure=True, tell=told.append)
     assert json.loads(json.dumps(result)) == result
     assert result["left_out"]["energy"] == "not measured"
-    assert result["rows"] == len(data.vocabulary)
+    assert result["rows"] == data.size
     assert [entry["budget"] for entry in result["budgets"]] == [0.6, 0.3]
     first = result["budgets"][0]
     assert first["bytes"] == result["clients"]["busiest"]["bytes"]
@@ -653,7 +654,7 @@ def test_nothing_fits(texts: Path) -> None:
 def test_memory_of_an_80_000_word_model_shrinks_with_the_budget() -> None:
     config = make_config({"data": {"vocabulary": 80_000}})
     data = synthetic_text(80_000, 1, 64, 20)
-    made = Search(config, data.train[0], len(data.vocabulary))
+    made = Search(config, data.train[0], data.size)
     budgets: list[Budget] = [1, 0.3, 0.1, 0.05, OwnAnd(0.01)]
     memory = [made.cost(at_budget(config, budget), 80_004).memory / 1e6 for budget in budgets]
     # Measured on Linux with torch 2.13: 188.0, 74.8, 41.8, 33.6 and, with 32 planes, 29.0 MB.

@@ -13,9 +13,11 @@ import pytest
 
 from hashfed.cli.main import main
 from hashfed.config import make_config
-from hashfed.data import ClientTexts, FederatedText, Part, read_texts
+from hashfed.data import ClientTexts, Part, read_texts
 from hashfed.errors import HashfedError
 from hashfed.runs import load_data
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from tff_files import Splits, compress, example, feature, field, pack, text, write_hdf5, write_sqlite
 
 SPLITS: Splits = {
@@ -57,19 +59,19 @@ if importlib.util.find_spec("h5py") is not None:
     WRITERS["archive"] = lambda folder: pack(hdf5(folder), folder / "stackoverflow.tar.bz2")
 
 
-def load(source: Path, held_out: str = "test", **data: object) -> FederatedText:
+def load(source: Path, held_out: str = "test", **data: object) -> FederatedData[Vocabulary]:
     tree = {"vocabulary": WORDS, "sentence_length": 6, "source": str(source), **data}
     return load_data(make_config({"data": tree, "evaluation": {"clients": held_out}}))
 
 
-def examples(data: FederatedText) -> tuple[object, ...]:
+def examples(data: FederatedData[Vocabulary]) -> tuple[object, ...]:
     """All that a run is given, in a form that can be compared."""
     return (
-        data.vocabulary.words,
+        data.names.words,
         data.label_counts.tolist(),
         *(
             [
-                (client.name, client.sentences.inputs.tolist(), client.sentences.targets.tolist())
+                (client.name, client.examples.inputs.tolist(), client.examples.targets.tolist())
                 for client in side
             ]
             for side in (data.train, data.held_out)

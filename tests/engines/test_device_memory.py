@@ -6,7 +6,7 @@ import pytest
 
 from hashfed.engines import device_memory
 from hashfed.engines.device_memory import measure_device_memory
-from hashfed.engines.exchange import build_model, draw_sentences, play_round
+from hashfed.engines.exchange import build_model, draw_examples, play_round
 from hashfed.engines.local.simulator import Simulation
 from hashfed.federated import client as client_side
 from hashfed.federated import wire
@@ -53,7 +53,7 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
         texts, retrieval={"method": "frequency"}, selection={"points": "sketch", "extra": 3}
     )
     model = build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    parameters = model.init(data.size, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     client = data.train[0]
 
@@ -69,7 +69,7 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
         return hashed[-1]
 
     monkeypatch.setattr(client_side, "hash_queries", note)
-    sentences = draw_sentences(config, client, device_memory.PROBED_ROUND, len(data.vocabulary))
+    sentences = draw_examples(config, client, device_memory.PROBED_ROUND, data.size)
     _, selected = device_memory._receive(tmp_path, config, model, sentences)
     assert selected.planes is not None
     (keys,) = hashed

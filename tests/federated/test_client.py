@@ -8,14 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.data.sentences import Sentences
 from hashfed.errors import HashfedError
 from hashfed.federated import client, server
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, Parameters, Transformer
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import RetrievalSettings, Selection, SelectionSettings, build_index
+from hashfed.tasks.sequences import Sequences
 
 MODEL = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=1)
 SIZE = 30
@@ -25,13 +26,13 @@ def parameters() -> Parameters:
     return MODEL.init(SIZE, stream(0, "init"))
 
 
-def sentences(seed: int = 0, count: int = 7) -> Sentences:
+def sentences(seed: int = 0, count: int = 7) -> Sequences:
     rng = np.random.default_rng(seed)
     ids = np.zeros((count, 5), np.int32)
     for row in ids:
         words = rng.integers(4, SIZE, rng.integers(1, 4))
         row[: len(words) + 2] = [2, *words, 3]
-    return Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+    return Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())
 
 
 class TwoWords:
@@ -60,7 +61,7 @@ def test_one_step_of_a_two_word_example_by_hand() -> None:
     # d logits = (p₅, p₉ - 1) = (p, -p) with p = 1/(1 + e⁻⁴).
     # dq = p·a - p·b = 2p; da = p·q + dq·s = 2p + 4p = 6p; db = -p·q = -2p; ds = dq·a = 2p.
     p = 1 / (1 + math.exp(-4))
-    data = Sentences(np.array([[5]], np.int32), np.array([[9]], np.int32))
+    data = Sequences(np.array([[5]], np.int32), np.array([[9]], np.int32))
     local = client.LocalModel(
         np.array([5, 9]), torch.tensor([[1.0], [-1.0]]), None, {"scale": torch.tensor([2.0])}
     )
@@ -75,7 +76,7 @@ def test_one_step_of_a_two_word_example_by_hand() -> None:
 
 
 def test_own_rows_are_the_distinct_ids_of_inputs_and_labels() -> None:
-    data = Sentences(np.array([[2, 7, 0], [2, 5, 7]], np.int32), np.array([[7, 3, 0], [5, 7, 9]], np.int32))
+    data = Sequences(np.array([[2, 7, 0], [2, 5, 7]], np.int32), np.array([[7, 3, 0], [5, 7, 9]], np.int32))
     assert client.declare(data, 1, 9).own.tolist() == [2, 3, 5, 7, 9]
 
 
@@ -179,19 +180,19 @@ def test_truncate_trains_on_the_sentences_whose_rows_fit() -> None:
     data = sentences(count=7)
     keep = ClientSettings(own_rows="keep")
     cut = ClientSettings(own_rows="truncate")
-    whole = client.sample_sentences(data, keep, 8, stream(1, "sample"))
-    part = client.sample_sentences(data, cut, 8, stream(1, "sample"))
+    whole = client.sample_examples(data, keep, 8, stream(1, "sample"))
+    part = client.sample_examples(data, cut, 8, stream(1, "sample"))
     assert len(whole) == 7
     assert 1 <= len(part) < 7
-    assert len(part.own_rows()) <= 8
+    assert len(part.own(OUTPUT)) <= 8
     assert np.array_equal(part.inputs, whole.inputs[: len(part)])
     one_more = whole.take(np.arange(len(part) + 1))
-    assert len(one_more.own_rows()) > 8
+    assert len(one_more.own(OUTPUT)) > 8
 
 
 def test_sampling_takes_each_sentence_at_most_once() -> None:
-    data = Sentences(np.arange(20, dtype=np.int32)[:, None], np.ones((20, 1), np.int32))
-    drawn = client.sample_sentences(data, ClientSettings(sentences=12), 99, stream(0, "sample"))
+    data = Sequences(np.arange(20, dtype=np.int32)[:, None], np.ones((20, 1), np.int32))
+    drawn = client.sample_examples(data, ClientSettings(sentences=12), 99, stream(0, "sample"))
     assert len(set(drawn.inputs.ravel().tolist())) == 12
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from hashfed.data.sentences import Sentences
 from hashfed.federated import client
 from hashfed.federated.aggregate import PseudoGradient, RowShares, aggregate
 from hashfed.federated.compression import NUMBERS
@@ -17,6 +16,7 @@ from hashfed.models import Parameters, Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import RetrievalSettings, SelectionSettings, build_index
 from hashfed.retrieval.planes import Planes, Tail
+from hashfed.tasks.sequences import Sequences
 
 MODEL = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=1)
 SIZE = 40
@@ -29,13 +29,13 @@ def a_model() -> Parameters:
     return Parameters(made.rows * 20, made.body)
 
 
-def data() -> Sentences:
+def data() -> Sequences:
     rng = np.random.default_rng(5)
     ids = np.zeros((4, 5), np.int32)
     for row in ids:
         words = rng.integers(4, SIZE, 3)
         row[:] = [2, *words, 3]
-    return Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+    return Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())
 
 
 def summed(parameters: Parameters, update: Update, tail: Tail | None) -> PseudoGradient:

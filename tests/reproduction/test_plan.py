@@ -8,7 +8,6 @@ from hashfed.cost.budgets import OwnAnd
 from hashfed.cost.search import Search
 from hashfed.cost.variants import at_budget
 from hashfed.cost.workload import busiest_and_median
-from hashfed.data import FederatedText
 from hashfed.errors import HashfedError
 from hashfed.reproduction import gather
 from hashfed.reproduction.methods import METHODS
@@ -19,6 +18,8 @@ from hashfed.reproduction.scales import SCALES
 from hashfed.reproduction.schedule import Schedule
 from hashfed.reproduction.sizes import SizeBook
 from hashfed.reproduction.tuning import Score
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -31,12 +32,12 @@ def options(texts: Path) -> Options:
     )
 
 
-def sizes(data: Callable[[int], FederatedText]) -> Sizes:
+def sizes(data: Callable[[int], FederatedData[Vocabulary]]) -> Sizes:
     """Predicted anew, kept nowhere."""
     return Sizes(data, SizeBook(Path("none"), measured=False, keeps=False))
 
 
-def play(options: Options, data: Callable[[int], FederatedText]) -> list[Planned]:
+def play(options: Options, data: Callable[[int], FederatedData[Vocabulary]]) -> list[Planned]:
     """All that is planned, where the second trial of each method comes out better."""
     schedule = Schedule(strands(options, sizes(data)), lambda item: None)
     while (taken := schedule.take()) is not None:

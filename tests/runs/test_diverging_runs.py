@@ -11,12 +11,13 @@ import torch
 
 from hashfed import HashfedError, RunFolder, Simulation, train
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.checkpoint import load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.federated.divergence import DivergedError
 from hashfed.models import PredictionSums
 from hashfed.runs.train import MakeEngine
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from small import small_config, small_data
 
 Spoil = Callable[[ServerState], None]
@@ -45,7 +46,7 @@ def second_moment_nan(state: ServerState) -> None:
 SPOILED = [rows_nan, body_infinite, rows_huge, first_moment_nan, second_moment_nan]
 
 
-def simulation(config: Config, data: FederatedText, stop: Callable[[], bool]) -> Simulation:
+def simulation(config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]) -> Simulation:
     return Simulation(config, data, stop)
 
 

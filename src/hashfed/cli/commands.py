@@ -18,6 +18,7 @@ from hashfed.runs import RunFolder, load_data
 from hashfed.runs import train as train_run
 from hashfed.runs.predict import predict_words, unknown_words
 from hashfed.runs.train import describe
+from hashfed.tasks.registry import make_task
 
 
 class ProgressBar:
@@ -88,7 +89,7 @@ def predict(arguments: argparse.Namespace) -> None:
 def describe_data(arguments: argparse.Namespace) -> None:
     """``hashfed data describe``."""
     config = load_config(arguments.config, overrides(arguments))
-    facts = describe(load_data(config))
+    facts = describe(load_data(config), make_task(config.data))
     floors = facts.pop("floors")
     facts.pop("sha256")
     for name, value in facts.items():

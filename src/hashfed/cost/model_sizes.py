@@ -1,30 +1,13 @@
 """Sizes of a model from its configuration: parameters by shape, and floats of a forward pass."""
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from hashfed.cost.trial import trial_floats
 from hashfed.models import Model
 from hashfed.randomness import stream
-
-
-@runtime_checkable
-class SaysActivations(Protocol):
-    """A model that knows what its forward pass holds."""
-
-    def activation_floats(self, positions: int, sentences: int, length: int, backward: bool) -> int:
-        """Most floats held at once, parameters and rows left out.
-
-        Args:
-            positions: p, predicted ones.
-            sentences: s.
-            length: T, positions of each sentence.
-            backward: whether intermediate results are kept for a backward pass.
-
-        """
-        ...
+from hashfed.tasks.protocol import Task
 
 
 @dataclass(frozen=True)
@@ -33,19 +16,21 @@ class ModelSizes:
 
     Attributes:
         model: its functions.
+        task: what it is trained for.
         body: shape of each parameter below the output layer.
 
     """
 
     model: Model
+    task: Task
     body: dict[str, tuple[int, ...]]
     _found: dict[tuple[int, int, int, bool], int] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, model: Model) -> "ModelSizes":
+    def of(cls, model: Model, task: Task) -> "ModelSizes":
         """The sizes of ``model``, from a fresh body."""
         body = model.init(1, stream(0, "sizes")).body
-        return cls(model, {name: tuple(value.shape) for name, value in body.items()})
+        return cls(model, task, {name: tuple(value.shape) for name, value in body.items()})
 
     @property
     def dimension(self) -> int:
@@ -57,11 +42,17 @@ class ModelSizes:
         """Numbers in the body."""
         return sum(int(np.prod(shape)) for shape in self.body.values())
 
-    def activation_floats(self, positions: int, sentences: int, length: int, backward: bool) -> int:
-        """As ``SaysActivations``; of a model that does not say, on a trial run."""
-        if isinstance(self.model, SaysActivations):
-            return self.model.activation_floats(positions, sentences, length, backward)
-        key = positions, sentences, length, backward
+    def activation_floats(self, positions: int, examples: int, length: int, backward: bool) -> int:
+        """Most floats held at once by a forward pass, parameters and rows left out; found by a trial.
+
+        Args:
+            positions: p, predicted ones.
+            examples: s.
+            length: T, positions of each example.
+            backward: whether intermediate results are kept for a backward pass.
+
+        """
+        key = positions, examples, length, backward
         if key not in self._found:
-            self._found[key] = trial_floats(self.model, self.body, *key)
+            self._found[key] = trial_floats(self.model, self.body, self.task, *key)
         return self._found[key]

@@ -17,9 +17,10 @@ from hashfed.cost.variants import (
     with_words,
 )
 from hashfed.cost.workload import draw_workload
-from hashfed.data import Client
 from hashfed.engines.budget import sends_everything, sends_planes
 from hashfed.engines.exchange import build_model
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.registry import make_task
 
 MOST = 2**31 - 1
 """Largest number tried: row ids are int32."""
@@ -90,7 +91,7 @@ class Search:
     def cost(self, config: Config, size: int) -> ClientCost:
         """A round's cost for the client under ``config``, in a model of ``size`` rows."""
         if config.model not in self._sizes:
-            self._sizes[config.model] = ModelSizes.of(build_model(config))
+            self._sizes[config.model] = ModelSizes.of(build_model(config), make_task(config.data))
         workload = draw_workload(config, self.client, size)
         rows = min(size, typical_rows(config.retrieval))
         points = (config.selection.points, config.selection.planes) if sends_planes(config) else ()

@@ -4,9 +4,9 @@ import math
 
 from hashfed.config import Config
 from hashfed.cost.budgets import Budget, budget_settings
-from hashfed.data import SPECIAL
 from hashfed.engines.budget import device_budget, sends_everything, sends_planes
 from hashfed.retrieval import RetrievalSettings
+from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 UNCAPPED = {"max_rows": None, "max_bytes": None}
 """Selection settings that limit the budget further."""

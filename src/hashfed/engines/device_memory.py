@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +19,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hashfed.config import Config, load_config
-from hashfed.data import Client, FederatedText
-from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.budget import sketcher
 from hashfed.engines.client_round import ClientRound, asks_for_keys
-from hashfed.engines.exchange import build_model, draw_sentences, play_round, publish_here
+from hashfed.engines.exchange import build_model, draw_examples, play_round, publish_here
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, FolderStore, slice_path
 from hashfed.errors import HashfedError
@@ -34,8 +33,12 @@ from hashfed.federated.compression import compress_update, expand
 from hashfed.federated.messages import Broadcast, Declare, Manifest, Message, SelectedRows, Update, Welcome
 from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters, Transformer
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.registry import make_task
 
 PROBED_ROUND = 1
 PROBES = 3
@@ -45,7 +48,7 @@ PROBES = 3
 def measure_device_memory(
     config: Config,
     model: Model,
-    data: FederatedText,
+    data: FederatedData[Any],
     parameters: Parameters,
     client: Client | None = None,
 ) -> dict[str, int]:
@@ -79,10 +82,9 @@ def measure_device_memory(
                 write_atomically(folder / message.kind, wire.encode(message))
 
         play_round(config, model, parameters, index, client, PROBED_ROUND, keep, prior, published)
-        sentences = draw_sentences(config, client, PROBED_ROUND, len(parameters.rows))
-        arrays = {"inputs": sentences.inputs, "targets": sentences.targets}
+        examples = draw_examples(config, client, PROBED_ROUND, len(parameters.rows))
         try:
-            save_file(arrays, folder / "sentences")
+            save_file(examples.columns(), folder / "examples")
             (folder / "config.yaml").write_text(config.to_yaml())
             (folder / "client").write_text(client.name)
             if published is not None:
@@ -123,12 +125,12 @@ def run_fresh(module: str, argument: str) -> dict[str, int]:
     return {key: int(value) for key, value in json.loads(done.stdout).items()}
 
 
-def busiest_client(config: Config, data: FederatedText) -> Client:
-    """The training client with the most predictions among its sentences of the probed round."""
-    size = len(data.vocabulary)
+def busiest_client(config: Config, data: FederatedData[Any]) -> Client:
+    """The training client with the most predictions among its examples of the probed round."""
+    size = data.size
 
     def predictions(client: Client) -> int:
-        return draw_sentences(config, client, PROBED_ROUND, size).predictions
+        return draw_examples(config, client, PROBED_ROUND, size).weight
 
     return max(data.train, key=predictions)
 
@@ -152,51 +154,49 @@ def _client_process(folder: Path) -> dict[str, int]:
     torch.set_num_threads(1)
     config = load_config(folder / "config.yaml")
     model = build_model(config)
-    arrays = load_file(folder / "sentences")
-    sentences = Sentences(arrays["inputs"], arrays["targets"])
+    task = make_task(config.data)
+    examples = task.imagine(1, 1, 1).with_columns(load_file(folder / "examples"))
     _train_toy(config)
     baseline = resident_peak()
-    welcome, selected = _receive(folder, config, model, sentences)
-    own = _declared(welcome, sentences)
+    welcome, selected = _receive(folder, config, model, examples)
+    own = _declared(welcome, examples)
     local = client_side.join_rows(expand(welcome), own, expand(selected))
     budget = selected.budget
     del welcome, selected
-    local = client_side.drop_rows(model, local, own, sentences, budget)
+    local = client_side.drop_rows(model, local, own, examples, budget)
     rng = stream(config.seed, "train", PROBED_ROUND, (folder / "client").read_text())
-    update, _ = client_side.train(model, local, sentences, config.client, PROBED_ROUND, rng)
+    update, _ = client_side.train(model, local, examples, config.client, task.loss, PROBED_ROUND, rng)
     wire.encode(compress_update(update, config.compression.updates))
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
 
 
-def _declared(welcome: Welcome, sentences: Sentences) -> np.ndarray:
+def _declared(welcome: Welcome, examples: Examples) -> np.ndarray:
     """The client's own rows, where it was to say them."""
-    return sentences.own_rows().astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
+    return examples.own(OUTPUT).astype(np.int32) if len(welcome.own_rows) else np.empty(0, np.int32)
 
 
-def _receive(
-    folder: Path, config: Config, model: Model, sentences: Sentences
-) -> tuple[Welcome, SelectedRows]:
+def _receive(folder: Path, config: Config, model: Model, examples: Examples) -> tuple[Welcome, SelectedRows]:
     """All steps before training; what they need besides is freed at the end."""
     if config.selection.delivery == "on-demand":
         welcome = wire.decode((folder / "welcome").read_bytes())
         assert isinstance(welcome, Welcome)
-        own = _declared(welcome, sentences)
+        own = _declared(welcome, examples)
         if asks_for_keys(config, welcome.encoder):
-            client_side.hash_queries(model, expand(welcome), own, sentences, sketcher(config))
+            client_side.hash_queries(model, expand(welcome), own, examples, sketcher(config))
         selected = wire.decode((folder / "rows").read_bytes())
         assert isinstance(selected, SelectedRows)
         return welcome, selected
-    client = Client((folder / "client").read_text(), sentences)
+    client = Client((folder / "client").read_text(), examples)
     if config.selection.delivery == "broadcast":
         message = wire.decode((folder / "broadcast").read_bytes())
         assert isinstance(message, Broadcast)
         here = ClientRound(config, model, client, PROBED_ROUND, len(message.rows))
-        here.sentences = sentences  # drawn already
+        here.examples = examples  # drawn already
         return here.select_broadcast(message)
     manifest = wire.decode((folder / "manifest").read_bytes())
     assert isinstance(manifest, Manifest)
     here = ClientRound(config, model, client, PROBED_ROUND, len(manifest.row_addresses))
-    here.sentences = sentences
+    here.examples = examples
     return here.select_published(manifest, CachedSource(FolderStore(folder / "slices")))
 
 
@@ -204,18 +204,18 @@ def _train_toy(config: Config) -> None:
     """Hash and train once with 8 rows and a width of 4."""
     model = Transformer(embedding=4, attention=4, heads=1, ffn=4, blocks=1)
     parameters = model.init(8, stream(0, "toy"))
-    ids = np.arange(2, 8, dtype=np.int32)[None]
-    sentences = Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+    task = make_task(config.data)
+    examples = task.imagine(1, 5, 5)
     # The smallest index: the server's tables must not count into the client's baseline.
     smallest = config.retrieval.model_copy(
         update={"bits": 1, "tables": 1, "subspaces": 1, "faiss_factory": "Flat"}
     )
     index = build_index(parameters.rows, smallest, np.ones(8), 0)
-    own = sentences.own_rows().astype(np.int32)
+    own = examples.own(OUTPUT).astype(np.int32)
     welcome = server_side.welcome(parameters, index, Declare(1, own, len(parameters.rows)))
-    client_side.hash_queries(model, welcome, own, sentences)
+    client_side.hash_queries(model, welcome, own, examples)
     local = client_side.LocalModel(None, parameters.rows, None, parameters.body)
-    client_side.train(model, local, sentences, config.client, 1, stream(0, "toy"))
+    client_side.train(model, local, examples, config.client, task.loss, 1, stream(0, "toy"))
 
 
 if __name__ == "__main__":

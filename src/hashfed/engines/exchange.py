@@ -5,9 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.data import Client
 from hashfed.engines.budget import device_budget, sends_everything
-from hashfed.engines.client_round import ClientReport, ClientRound, draw_sentences
+from hashfed.engines.client_round import ClientReport, ClientRound, draw_examples
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, MemoryStore, SliceSource
 from hashfed.federated import wire
@@ -17,12 +16,13 @@ from hashfed.federated.messages import Manifest, Message, SelectedRows, Update, 
 from hashfed.models import Model, Parameters, make_model
 from hashfed.retrieval import Index
 from hashfed.retrieval.planes import Tail
+from hashfed.tasks.federated_data import Client
 
 __all__ = [
     "ClientReport",
     "build_model",
     "device_budget",
-    "draw_sentences",
+    "draw_examples",
     "play_round",
     "publish_here",
     "sends_everything",

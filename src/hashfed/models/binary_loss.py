@@ -1,4 +1,4 @@
-"""One-vs-rest logistic loss of the output layer and its gradients, without autograd and with one copy of logits.
+"""One-vs-rest logistic loss of the output layer and its gradients, without autograd.
 
 For queries Q (p, d), rows W (m, d), sets of targets T and weights w = e^{log_weight}, w = 1 for rows that are
 held for sure (targets are):
@@ -7,9 +7,10 @@ held for sure (targets are):
     ∂loss/∂Q = (Σ_i w_i σ(q·w_i) W_i − Σ_t W_t) / p
     ∂loss/∂W = σᵀ Q / p, less q/p at the row of each target
 
-A drawn row is a negative that stands for the 1/π that it was drawn from, so the sum over negatives is unbiased
-(of t negatives drawn uniformly beside the own rows A, each has the weight (n − |A|)/t). As with the softmax, it is moved by its own
-gradient while the client trains, and its change is multiplied afterwards (``federated.client.train``).
+A drawn row is a negative that stands for the 1/π that it was drawn from, so the sum over negatives is
+unbiased (of t negatives drawn uniformly beside the own rows A, each has the weight (n − |A|)/t). As with the
+softmax, it is moved by its own gradient while the client trains, and its change is multiplied afterwards
+(``federated.client.train``).
 """
 
 from dataclasses import dataclass

@@ -66,8 +66,8 @@ class Model(Protocol):
 
         Args:
             body: as ``Parameters.body``.
-            tables: (m, d) by name, the rows that the batch's columns refer to: all n, a client's selection, or
-                just those that the batch names (in training, so that a gradient is formed for no others).
+            tables: (m, d) by name, the rows that the batch's columns refer to: all n, a client's selection,
+                or just those that the batch names (in training: a gradient is formed for no others).
             batch: columns of positions in them, not of ids.
 
         Returns:

@@ -41,7 +41,7 @@ class DataFacts(_Contents):
     rows: Annotated[int, Field(ge=1)]
     train_clients: Count
     held_out_clients: Count
-    held_out_sentences: Count
+    held_out_examples: Count
     floors: Floors
     sha256: str | None = None
     vocabulary_sha256: str | None = None

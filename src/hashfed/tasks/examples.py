@@ -34,6 +34,11 @@ class Examples(Protocol):
         """Number of predictions of all."""
         ...
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of examples, and positions of each: what a model's work depends on beside predictions."""
+        ...
+
     def own(self, table: str) -> np.ndarray:
         """Ids of the rows of a table that they need, as inputs or as targets: ascending, int64."""
         ...

@@ -1,7 +1,7 @@
 """Examples that are sets of features with sets of labels (extreme classification)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -64,6 +64,11 @@ class LabelSets:
         """Number of examples."""
         return len(self)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(s, mean number of features, rounded up)."""
+        return len(self), -(-len(self.features) // max(1, len(self)))
+
     def own(self, table: str) -> np.ndarray:
         """See ``Examples``."""
         return np.unique({INPUT: self.features, OUTPUT: self.labels}[table]).astype(np.int64)
@@ -74,7 +79,7 @@ class LabelSets:
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> "LabelSets":
         """See ``Examples``."""
-        return replace(self, **columns)
+        return LabelSets(**columns)
 
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundLabelSets":
         """See ``Examples``; the column ``starts`` (s,) says where each example's features begin."""

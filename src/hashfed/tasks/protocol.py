@@ -4,6 +4,7 @@ from typing import Any, Literal, Protocol
 
 from hashfed.data import ClientTexts
 from hashfed.models.losses import Loss
+from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import Metrics
 
@@ -36,6 +37,22 @@ class Task(Protocol):
 
     def measure_floors(self, data: FederatedData[Any]) -> dict[str, Any]:
         """Metrics of the simplest models, which every other must beat, as ``NAME_METRIC``."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """n, the number of rows of the output table."""
+        ...
+
+    def within(self, examples: Examples, size: int) -> Examples:
+        """Examples as they would be with fewer rows, ``size``."""
+        ...
+
+    def imagine(self, examples: int, length: int, predictions: int) -> Examples:
+        """So many examples of ``length`` positions with so many predictions in all, spread evenly.
+
+        They need the rows 0 and 1 alone: what a round costs does not depend on which rows it is about.
+        """
         ...
 
     def most_predictions(self, examples: int | None) -> int:

@@ -54,12 +54,17 @@ class Sequences:
         """Number of positions with a target."""
         return int(np.count_nonzero(self.targets != PAD))
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(s, T)."""
+        return len(self.inputs), self.inputs.shape[1]
+
     def own(self, table: str) -> np.ndarray:
         """See ``Examples``."""
         used = self.targets != PAD
-        columns = {self.input_table: [self.inputs[used]], OUTPUT: []}
-        columns[OUTPUT].append(self.targets[used])
-        return np.unique(np.concatenate(columns[table])).astype(np.int64)
+        columns = [(self.input_table, self.inputs), (OUTPUT, self.targets)]
+        needed = [ids[used] for of, ids in columns if of == table]
+        return np.unique(np.concatenate(needed)).astype(np.int64)
 
     def columns(self) -> dict[str, np.ndarray]:
         """See ``Examples``."""
@@ -67,7 +72,7 @@ class Sequences:
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> "Sequences":
         """See ``Examples``."""
-        return replace(self, **columns)
+        return replace(self, inputs=columns["inputs"], targets=columns["targets"])
 
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundSequences":
         """See ``Examples``; the column ``predicted`` (s, T) is true on a prefix of each sequence."""

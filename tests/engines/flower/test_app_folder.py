@@ -99,7 +99,7 @@ def test_overrides() -> None:
     given = parse_config_args(["rounds=5 client.learning_rate=0.1 evaluation.sentences='none' output=\"/x\""])
     config = config_of(fuse_dicts(run_config(app_toml(Config())), given))
     assert (config.rounds, config.client.learning_rate) == (5, 0.1)
-    assert (config.evaluation.sentences, config.output) == (None, "/x")
+    assert (config.evaluation.examples, config.output) == (None, "/x")
 
 
 def test_a_word_none_of_a_setting_itself_stays() -> None:

@@ -10,7 +10,7 @@ import torch
 from flwr.app import Message
 
 from hashfed.config import Config, make_config
-from hashfed.data import SPECIAL, Client, ClientTexts, FederatedText, Vocabulary, encode_client
+from hashfed.data import ClientTexts
 from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.flower import records
@@ -21,6 +21,10 @@ from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape, check_declare
 from hashfed.federated.messages import Declare, SelectedRows, Update
+from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.clients import encode_client
+from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import prepare, small_config, small_data
 
@@ -199,9 +203,9 @@ def test_no_client_is_beyond_the_limits(
     own, predictions = limits_of(config)
     words = iter(WORDS)
     client = encoded(config, [[next(words) for _ in range(count)] for count in texts], WORDS[:vocabulary])
-    assert len(client.sentences) <= sentences
-    assert len(client.sentences.own_rows()) <= own
-    assert client.sentences.predictions <= predictions
+    assert len(client.examples) <= sentences
+    assert len(client.examples.own(OUTPUT)) <= own
+    assert client.examples.weight <= predictions
 
 
 @pytest.mark.parametrize(
@@ -222,7 +226,7 @@ def test_the_limits_are_reached(length: int, sentences: int, tokens: int, vocabu
             words = iter(WORDS)
             texts = [[next(words) for _ in range(count)] for count in counts if count]
             found = encoded(config, texts, WORDS[:vocabulary]).sentences
-            most_own = max(most_own, len(found.own_rows()))
+            most_own = max(most_own, len(found.own(OUTPUT)))
             most_predictions = max(most_predictions, found.predictions)
     assert limits_of(config) == (most_own, most_predictions)
 
@@ -244,8 +248,8 @@ def test_the_weight_of_a_full_client_is_the_limit(texts: Path, more: int, failed
     config = small_config(texts, cohort=9, flower={"clients": len(data.train), "minimum_share": 0.1})
     config = make_config(config.model_dump() | {"client": {"sentences": 2}})
     full = encoded(config, [WORDS[:6], WORDS[6:12]], WORDS[:40])
-    everybody = FederatedText(
-        data.vocabulary,
+    everybody = FederatedData(
+        data.names,
         tuple(Client(client.name, full.sentences) for client in data.train),
         data.held_out,
         data.label_counts,

@@ -15,7 +15,6 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict, UserConfig
 
 from hashfed.config import Config, make_config
-from hashfed.data import FederatedText
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.server import FlowerRounds, TooFewAnsweredError
@@ -24,6 +23,8 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, Update
 from hashfed.federated.messages import Message as HashfedMessage
 from hashfed.models import Parameters
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import Interfere, LoopbackGrid, partitions
 from small import prepare, small_config, small_data
 
@@ -33,7 +34,7 @@ BAD = 2
 
 def play(
     config: Config,
-    data: FederatedText,
+    data: FederatedData[Vocabulary],
     interfere: Interfere = lambda node, reply: reply,
     interrupt: Callable[[int, Message], None] = lambda node, message: None,
     rounds: int = 1,

@@ -14,7 +14,6 @@ from flwr.app import Message
 
 from clock import Clock
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import DECLARE, app
 from hashfed.engines.flower.post import Reply
@@ -26,6 +25,8 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.models import Parameters
 from hashfed.runs.train import train
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import prepare
 
@@ -292,7 +293,9 @@ def test_a_run_outlives_an_evaluation_that_nobody_answers(texts: Path, tmp_path:
     engines: list[FlowerRounds] = []
     said: list[str] = []
 
-    def make_engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
+    def make_engine(
+        config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]
+    ) -> FlowerRounds:
         grid = LoopbackGrid(app, partitions(texts), interrupt=interrupt)
         engines.append(FlowerRounds(grid, config, data, said.append))
         return engines[-1]

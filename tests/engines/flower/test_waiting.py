@@ -12,7 +12,6 @@ import pytest
 import torch
 from flwr.app import Message, RecordDict
 
-from hashfed.data import FederatedText
 from hashfed.engines.flower import round_play
 from hashfed.engines.flower.client_app import JOIN, TRAIN, app
 from hashfed.engines.flower.post import Post
@@ -23,6 +22,8 @@ from hashfed.engines.server_round import accept_update
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
 from hashfed.retrieval.planes import Tail
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data, write_texts
 
@@ -88,7 +89,7 @@ def test_one_that_is_larger_than_the_limit_waits_in_memory(tmp_path: Path) -> No
     assert waiting._file is None
 
 
-def larger_data(tmp_path: Path) -> tuple[Path, FederatedText]:
+def larger_data(tmp_path: Path) -> tuple[Path, FederatedData[Vocabulary]]:
     texts = write_texts(tmp_path / "texts.jsonl", clients=60)
     return texts, small_data(texts)
 

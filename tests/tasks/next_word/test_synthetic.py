@@ -1,13 +1,14 @@
 import numpy as np
 
-from hashfed.data import SPECIAL, synthetic_text
+from hashfed.tasks.next_word.synthetic import synthetic_text
+from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 
 def test_sentences_are_full_and_within_the_vocabulary() -> None:
     data = synthetic_text(50, 3, 4, 6)
-    assert len(data.vocabulary) == 54
-    assert [len(client.sentences) for client in data.train] == [4, 4, 4]
-    ids = np.concatenate([client.sentences.targets.ravel() for client in data.train])
+    assert data.size == 54
+    assert [len(client.examples) for client in data.train] == [4, 4, 4]
+    ids = np.concatenate([client.examples.targets.ravel() for client in data.train])
     assert ids.min() >= len(SPECIAL)
     assert ids.max() < 54
     assert data.label_counts.sum() == len(ids) == 3 * 4 * 6
@@ -15,7 +16,7 @@ def test_sentences_are_full_and_within_the_vocabulary() -> None:
 
 
 def test_targets_follow_the_inputs() -> None:
-    sentences = synthetic_text(50, 1, 2, 6).train[0].sentences
+    sentences = synthetic_text(50, 1, 2, 6).train[0].examples
     assert np.array_equal(sentences.inputs[:, 1:], sentences.targets[:, :-1])
 
 

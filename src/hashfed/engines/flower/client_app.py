@@ -7,7 +7,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import wraps
 from logging import ERROR, WARNING
 from typing import cast
@@ -20,7 +19,7 @@ from flwr.common.logger import log
 
 from hashfed.engines.budget import sends_planes
 from hashfed.engines.client_round import ClientReport, ClientRound, broadcast_index
-from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
+from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_examples
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
@@ -32,8 +31,10 @@ from hashfed.federated.compression import expand
 from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import Broadcast, SelectedRows, Welcome
 from hashfed.federated.slices import Wanted
-from hashfed.models import Parameters, PredictionSums
+from hashfed.models import Parameters
 from hashfed.retrieval import Index
+from hashfed.tasks.metrics import add_sums
+from hashfed.tasks.registry import make_task
 
 JOIN, DECLARE, HASH, TRAIN, EVALUATE = "query.join", "query.declare", "query.hash", "train", "evaluate"
 """Types of the messages that the server sends."""
@@ -175,7 +176,7 @@ def _train(
 def evaluate(message: Message, context: Context) -> RecordDict:
     """Sums over the held-out clients of this node, under the full softmax."""
     node, answer = _open(message, context)
-    model = build_model(node.config)
+    model, metrics = build_model(node.config), make_task(node.config.data).metrics
     named = records.tensors(cast(ArrayRecord, message.content["parameters"]))
     check_parameters(named, node.shape)
     start = "body."
@@ -183,9 +184,10 @@ def evaluate(message: Message, context: Context) -> RecordDict:
     parameters = Parameters(named["rows"], body)
     for name in node.held_out:
         with _reported(answer, name):
-            sentences = held_out_sentences([node.client(name)], None, node.config.seed)
-            parts = (evaluate_chunk(model, parameters, sentences, c) for c in range(chunks(sentences)))
-            answer.reports[name] = asdict(sum(parts, start=PredictionSums()))
+            examples = held_out_examples([node.client(name)], None, node.config.seed)
+            count = chunks(examples)
+            parts = (evaluate_chunk(model, parameters, metrics, examples, c) for c in range(count))
+            answer.reports[name] = dict(add_sums(parts))
     return records.pack(answer)
 
 

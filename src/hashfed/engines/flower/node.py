@@ -1,6 +1,6 @@
 """What a node remembers between messages, in Flower's ``Context``, which never leaves it.
 
-Every message of a deployment is answered by a new process, so the clients' sentences are encoded once, when
+Every message of a deployment is answered by a new process, so the clients' examples are encoded once, when
 the node joins, and kept as arrays; and a client's welcome is kept from its keys to its training.
 """
 
@@ -16,11 +16,10 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, identity, make_config
-from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, merge_clients, read_texts
+from hashfed.data import ClientTexts, merge_clients, read_texts
 from hashfed.data.client_texts import full_name
 from hashfed.data.part import group, is_train
 from hashfed.data.readers import NAMED
-from hashfed.data.sentences import Sentences
 from hashfed.display import shown
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
@@ -29,6 +28,9 @@ from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
 from hashfed.files import with_home
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+from hashfed.tasks.registry import make_task
 
 WELCOME = "welcome."
 """Before the names of the records that brought a round's welcomes."""
@@ -51,8 +53,9 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
         HashfedError: where settings are missing or do not fit, or the texts cannot be read.
 
     """
+    part = config.data.part(False, config.evaluation.clients)
     if "texts" in node:
-        texts = replace(config.part(vocabulary=False), clients=None, held_out_clients=None, held_out=None)
+        texts = replace(part, clients=None, held_out_clients=None, held_out=None)
         found = read_texts(with_home(str(node["texts"])), "node-config: texts", texts)
         if "client" not in node:
             return found
@@ -62,9 +65,9 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
         raise HashfedError(
             "node-config: names no data; give texts=FOLDER client=NAME, or partition-id=I num-partitions=N"
         )
-    part, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
-    if not 0 <= part < parts:
-        raise HashfedError(f"node-config: partition-id = {part}: must be from 0 to {parts - 1}")
+    place, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
+    if not 0 <= place < parts:
+        raise HashfedError(f"node-config: partition-id = {place}: must be from 0 to {parts - 1}")
     source = with_home(str(node.get("source", config.data.source)))
     if "source" not in node and source not in NAMED and not _simulated():
         raise HashfedError(
@@ -72,8 +75,8 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
             "it reads: source=PATH (hashfed join --source PATH)"
         )
     setting = "node-config: source" if "source" in node else "data.source"
-    found = read_texts(source, setting, config.part(vocabulary=False))
-    return sorted(found, key=lambda item: full_name(item.key))[part::parts]
+    found = read_texts(source, setting, part)
+    return sorted(found, key=lambda item: full_name(item.key))[place::parts]
 
 
 def _simulated() -> bool:
@@ -108,24 +111,13 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
                 f"{name} of the run: not what this node finds; has the server another version of hashfed?"
             )
     vocabulary = Vocabulary.from_json(words.decode())
-    data = config.data
     items = merge_clients(read(node, config), "node-config")
     keys = {full_name(item.key): item.key for item in items}
     if len(keys) < len(items):
         twice = Counter(full_name(item.key) for item in items).most_common(1)[0][0]
         raise HashfedError(f"node-config: two clients would have the name {shown(twice)}; rename one")
-    encoded = [
-        encode_client(
-            item,
-            vocabulary,
-            data.sentence_length,
-            data.tokens_per_client,
-            data.long_texts == "split",
-            data.tokenizer,
-            data.sentences_per_client,
-        )
-        for item in items
-    ]
+    task = make_task(config.data)
+    encoded = [task.encode(item, vocabulary) for item in items]
     clients = [client for client in encoded if client is not None]
     if not clients:
         raise HashfedError("node-config: the texts hold no word")
@@ -150,11 +142,9 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
         }
     )
     for position, client in enumerate(clients):
-        state[f"sentences.{position}"] = records.arrays(
-            {
-                "inputs": torch.from_numpy(client.sentences.inputs),
-                "targets": torch.from_numpy(client.sentences.targets),
-            }
+        columns = client.examples.columns()
+        state[f"examples.{position}"] = records.arrays(
+            {name: torch.from_numpy(values) for name, values in columns.items()}
         )
     return {"train": train, "held_out": held_out}
 
@@ -223,8 +213,9 @@ class NodeState:
         """
         if name not in self._names:
             raise HashfedError(f"client {name}: not hosted by this node")
-        arrays = records.tensors(cast(ArrayRecord, self._state[f"sentences.{self._names.index(name)}"]))
-        return Client(name, Sentences(arrays["inputs"].numpy(), arrays["targets"].numpy()))
+        arrays = records.tensors(cast(ArrayRecord, self._state[f"examples.{self._names.index(name)}"]))
+        columns = {column: values.numpy() for column, values in arrays.items()}
+        return Client(name, make_task(self.config.data).imagine(1, 1, 1).with_columns(columns))
 
     def keep_welcomes(self, content: RecordDict, round: int) -> None:
         """Remember the records that brought welcomes; those of other rounds, or replaced, are forgotten.

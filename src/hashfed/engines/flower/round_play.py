@@ -21,8 +21,6 @@ import numpy as np
 from flwr.app import RecordDict
 
 from hashfed.config import Config
-from hashfed.data import SPECIAL
-from hashfed.data.sentences import most_own_rows, most_predictions
 from hashfed.engines.budget import device_budget, sends_everything
 from hashfed.engines.client_round import ClientReport, asks_for_keys
 from hashfed.engines.flower import records
@@ -40,6 +38,7 @@ from hashfed.federated.client import kept_rows
 from hashfed.federated.messages import ClientKeys, Declare, Manifest, Message, SelectedRows, Update
 from hashfed.federated.slices import Wanted
 from hashfed.retrieval.planes import Tail
+from hashfed.tasks.registry import make_task
 
 OWN_WORK_SECONDS = 3600
 """More than the server itself works in a round."""
@@ -467,10 +466,8 @@ def feedback_request(rounds: list[int]) -> More:
 
 def client_limits(config: Config) -> Limits:
     """What a client of this configuration can need at most in a round."""
-    data = config.data
-    most = config.client.sentences, data.sentence_length, data.tokens_per_client
-    vocabulary = data.vocabulary + len(SPECIAL) - 1  # nobody needs the row of the padding
-    return Limits(own=min(most_own_rows(*most), vocabulary), predictions=most_predictions(*most))
+    task, examples = make_task(config.data), config.client.examples
+    return Limits(own=task.most_own(examples), predictions=task.most_predictions(examples))
 
 
 @dataclass

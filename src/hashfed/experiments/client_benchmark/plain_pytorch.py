@@ -4,16 +4,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from hashfed.data import PAD
-from hashfed.data.sentences import Sentences
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, Parameters
+from hashfed.tasks.next_word.vocabulary import PAD
+from hashfed.tasks.sequences import Sequences
 
 
 def train_plainly(
     model: Model,
     parameters: Parameters,
-    sentences: Sentences,
+    sentences: Sequences,
     settings: ClientSettings,
     rng: np.random.Generator,
 ) -> float:
@@ -37,4 +37,4 @@ def train_plainly(
         loss.backward()
         optimizer.step()
         total += loss.item() * len(labels)
-    return total / sentences.predictions
+    return total / sentences.weight

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hashfed.data.sentences import Sentences
-from hashfed.data.vocabulary import PAD
 from hashfed.engines.exchange import build_model
 from hashfed.errors import HashfedError
 from hashfed.models import Model, Parameters
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.runs.contents import REMEDY
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.train import digest, load_data
+from hashfed.tasks.next_word.vocabulary import PAD
+from hashfed.tasks.sequences import Sequences
 
 LEAST_SENTENCES = 8
 """Clients with fewer tell little about coverage."""
@@ -74,7 +75,7 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
     if facts is not None and facts["sha256"] != digest(data):
         raise HashfedError(f"{path}: the texts of {config.data.source} have changed since this run")
     model = build_model(config)
-    able = [client for client in data.held_out if len(client.sentences) >= LEAST_SENTENCES]
+    able = [client for client in data.held_out if len(client.examples) >= LEAST_SENTENCES]
     if len(able) < clients:
         raise HashfedError(
             f"--clients = {clients}: {path} has only {len(able)} held-out clients "
@@ -84,19 +85,19 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
     found = []
     for position in rng.choice(len(able), clients, replace=False):
         sentences = able[position].sentences
-        count = min(len(sentences), config.client.sentences)
+        count = min(len(sentences), config.client.examples)
         drawn = sentences.take(np.sort(rng.choice(len(sentences), count, replace=False)))
         found.append(client_queries(model, parameters, drawn))
     return Problem(path.name, parameters.rows, data.label_counts, found)
 
 
-def client_queries(model: Model, parameters: Parameters, sentences: Sentences) -> ClientQueries:
+def client_queries(model: Model, parameters: Parameters, sentences: Sequences) -> ClientQueries:
     """What a client with these sentences asks, under the whole model."""
     inputs = torch.from_numpy(sentences.inputs.astype(np.int64))
     predicted = torch.from_numpy(sentences.targets != PAD)
     with torch.no_grad():
         queries = model.queries(parameters.body, parameters.rows, inputs, predicted)
-    return ClientQueries(queries, sentences.own_rows())
+    return ClientQueries(queries, sentences.own(OUTPUT))
 
 
 def synthetic_problem(rows: int, dimension: int, clients: int, seed: int) -> Problem:

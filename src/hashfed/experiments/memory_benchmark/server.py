@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hashfed.config import make_config
-from hashfed.data import synthetic_text
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.device_memory import resident_peak, run_fresh
 from hashfed.engines.local.simulator import Simulation
+from hashfed.tasks.next_word.synthetic import synthetic_text
 
 WORDS, BUDGET = 20_000, 0.1
 SENTENCES, LENGTH = 2, 5

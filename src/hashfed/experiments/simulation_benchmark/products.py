@@ -7,11 +7,11 @@ import sys
 import torch
 
 from hashfed.config import Config
-from hashfed.data import SPECIAL
 from hashfed.engines.exchange import build_model
 from hashfed.experiments.client_benchmark.floor import matrix_product_seconds
 from hashfed.experiments.simulation_benchmark.scenario import BATCH, LENGTH
 from hashfed.randomness import stream
+from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 REPEATS = 5
 

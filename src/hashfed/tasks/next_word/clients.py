@@ -8,11 +8,11 @@ import numpy as np
 from hashfed.data.client_texts import ClientTexts, full_name
 from hashfed.data.part import choose
 from hashfed.data.readers import merge_clients
-from hashfed.tasks.next_word.sentences import cap_sentences, cap_texts, cut_text, encode_sentences
 from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
-from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
 from hashfed.errors import HashfedError
 from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.sentences import cap_sentences, cap_texts, cut_text, encode_sentences
+from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
 
 
 def build_federated_text(

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from hashfed.errors import HashfedError
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.clients import label_counts
 from hashfed.tasks.next_word.vocabulary import OOV, PAD, SPECIAL, Vocabulary
-from hashfed.errors import HashfedError
 
 DISCOUNT = 0.75
 """Absolute discounting of the bigram counts."""

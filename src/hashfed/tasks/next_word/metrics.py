@@ -16,11 +16,11 @@ LARGEST_LOSS = 1e6
 class NextWordMetrics:
     """Sums over predictions.
 
-    ``words``: predictions whose target is a word of the vocabulary (no special symbol). ``correct``, ``top3``:
-    of these, where the target has the highest logit of all n rows, or one of the three highest. ``nll``: their
-    summed negative log-likelihood under the full softmax, nats. ``oov``: predictions whose target is out of
-    the vocabulary. ``predictions``, ``all_nll``: number and summed negative log-likelihood of all, end of
-    sentence and out of vocabulary included.
+    ``words``: predictions whose target is a word of the vocabulary (no special symbol). ``correct``,
+    ``top3``: of these, where the target has the highest logit of all n rows, or one of the three highest.
+    ``nll``: their summed negative log-likelihood under the full softmax, nats. ``oov``: predictions whose
+    target is out of the vocabulary. ``predictions``, ``all_nll``: number and summed negative log-likelihood
+    of all, end of sentence and out of vocabulary included.
     """
 
     def sums(self, logits: torch.Tensor, targets: Targets) -> Sums:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from hashfed.tasks.sequences import Sequences
 from hashfed.tasks.next_word.vocabulary import BOS, EOS, PAD, Vocabulary
+from hashfed.tasks.sequences import Sequences
 
 
 def cap_texts(texts: Iterable[Sequence[str]], most_tokens: int) -> Iterator[Sequence[str]]:

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from hashfed.tasks.federated_data import Client, FederatedData
-from hashfed.tasks.sequences import Sequences
-from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 from hashfed.randomness import stream
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
+from hashfed.tasks.sequences import Sequences
 
 
-def synthetic_text(words: int, clients: int, sentences: int, length: int, seed: int = 0) -> FederatedData[Vocabulary]:
+def synthetic_text(
+    words: int, clients: int, sentences: int, length: int, seed: int = 0
+) -> FederatedData[Vocabulary]:
     """Clients whose sentences are full: no padding, so every position is predicted.
 
     The chance of a word falls with its rank r as 1/r (Zipf's law), approximately: ranks are log-uniform.

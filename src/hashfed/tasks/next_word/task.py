@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from hashfed.data import ClientTexts, read_texts
 from hashfed.models.losses import LOSSES, Loss
+from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client
@@ -13,8 +16,9 @@ from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
 from hashfed.tasks.next_word.sentences import most_own_rows, most_predictions
 from hashfed.tasks.next_word.settings import NextWordSettings
-from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
+from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
 from hashfed.tasks.next_word.word_counts import read_word_counts
+from hashfed.tasks.sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,23 @@ class NextWord:
     def measure_floors(self, data: FederatedData[Vocabulary]) -> dict[str, Any]:
         """Unigram and bigram counts."""
         return measure_floors(data).to_dict()
+
+    @property
+    def size(self) -> int:
+        """Words and special symbols."""
+        return len(SPECIAL) + self.settings.vocabulary
+
+    def within(self, examples: Examples, size: int) -> Examples:
+        """With fewer words: those beyond are out of vocabulary."""
+        cut = {name: np.where(ids < size, ids, OOV) for name, ids in examples.columns().items()}
+        return examples.with_columns(cut)
+
+    def imagine(self, examples: int, length: int, predictions: int) -> Examples:
+        """See ``Task``."""
+        counts = np.full(examples, predictions // examples)
+        counts[: predictions % examples] += 1
+        targets = (np.arange(length) < counts[:, None]).astype(np.int32)
+        return Sequences(np.zeros_like(targets), targets)
 
     def most_predictions(self, examples: int | None) -> int:
         """Of a client with so many examples, or with all that it may have."""
