@@ -56,7 +56,7 @@ def problem(tree: dict[str, Any]) -> str:
 def test_defaults() -> None:
     config = load_config(None)
     assert config == Config() == make_config({})
-    assert (config.data.source, config.data.names, config.data.sentence_length) == (
+    assert (config.data.source, config.data.vocabulary, config.data.sentence_length) == (
         "chitchat",
         10_000,
         20,

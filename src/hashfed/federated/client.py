@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval import Encoder, make_encoder
 from hashfed.retrieval.planes import Planes
 from hashfed.tasks.examples import BoundExamples, Examples
+
+SomeExamples = TypeVar("SomeExamples", bound=Examples)
 
 HASH_BATCH = 64
 """Examples per forward pass when queries are computed."""
@@ -47,11 +49,8 @@ class LocalModel:
 
 
 def sample_examples(
-    examples: Examples,
-    settings: ClientSettings,
-    budget: int,
-    rng: np.random.Generator,
-) -> Examples:
+    examples: SomeExamples, settings: ClientSettings, budget: int, rng: np.random.Generator
+) -> SomeExamples:
     """The data of this round: at most ``settings.examples`` of them, drawn without replacement.
 
     With ``own_rows: truncate`` the drawn examples end before the first whose rows would make the own

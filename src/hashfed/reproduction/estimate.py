@@ -72,7 +72,7 @@ def _seconds_per_prediction(config: Config, data: FederatedData[Any]) -> float:
 def _mean_predictions(config: Config, data: FederatedData[Any]) -> float:
     """Of a client and round."""
     clients = data.train[:: max(1, len(data.train) // SAMPLE_CLIENTS)]
-    counts = [draw_examples(config, client, 1, data.size).predictions for client in clients]
+    counts = [draw_examples(config, client, 1, data.size).weight for client in clients]
     return sum(counts) / len(counts)
 
 
