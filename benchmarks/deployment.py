@@ -100,8 +100,8 @@ def measure_plain(
     (folder / "size.json").write_text(json.dumps(size))
     clients = {client.name: client for client in data.train}
     for part, name in enumerate(names):
-        sentences = draw_examples(config, clients[name], 1, size)
-        np.savez(folder / f"client{part}.npz", inputs=sentences.inputs, targets=sentences.targets)
+        columns = draw_examples(config, clients[name], 1, size).columns()
+        np.savez(folder / f"client{part}.npz", inputs=columns["inputs"], targets=columns["targets"])
     run(folder, config, app, {"folder": str(folder), "rounds": config.rounds}, source)
     found = json.loads((folder / "plain.json").read_text())
     client = median(found["client_seconds"][1:])
@@ -134,7 +134,7 @@ def main() -> None:
                 fixed = {
                     "cohort": str(NODES),
                     "evaluation.every": rounds,
-                    "evaluation.sentences": "100",
+                    "evaluation.examples": "100",
                     "flower.clients": str(NODES),
                     "output": f"{name}/run",
                 }

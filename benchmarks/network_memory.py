@@ -142,7 +142,7 @@ class DiskGrid(Grid):
 def answer(message: Message, config: Config) -> RecordDict:
     """What a node says: its client's name, its declaration, or an update of the rows that it was sent."""
     node, kind = message.metadata.dst_node_id, message.metadata.message_type
-    name, size = f"client {node:06}", config.data.names + 4
+    name, size = f"client {node:06}", config.data.vocabulary + 4
     if kind == JOIN:
         return RecordDict({"names": ConfigRecord({"train": [name], "held_out": []})})
     own = np.sort(np.random.default_rng(node).choice(size, OWN, replace=False)).astype(np.int32)

@@ -41,7 +41,7 @@ SIZES: dict[str, list[Any]] = {
     "client.epochs": [1, 3],
     "client.examples": [6, 1, 64],
     "evaluation.every": [1, 2],
-    "evaluation.sentences": [None, 1, 10, 4000],
+    "evaluation.examples": [None, 1, 10, 4000],
     "cohort": [3, 1, 8],
     "workers": [1],
     "device": ["cpu"],

@@ -53,7 +53,7 @@ def small_config(texts: Path, **groups: object) -> Config:
         "model": {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 2},
         "retrieval": {"bits": 3, "tables": 6},
         "selection": {"budget": 0.6},
-        "client": {"sentences": 6, "batch_size": 2},
+        "client": {"examples": 6, "batch_size": 2},
         "evaluation": {"every": 2},
         "rounds": 4,
         "cohort": 5,

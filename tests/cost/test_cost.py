@@ -44,6 +44,7 @@ from hashfed.retrieval import build_index
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.next_word.synthetic import synthetic_text
+from hashfed.tasks.registry import make_task
 from hashfed.tasks.sequences import Sequences
 from small import small_config, small_data
 
@@ -290,7 +291,7 @@ def test_memory_of_deliveries_by_hand() -> None:
     config = make_config(
         {"selection": {"budget": 0.5}, "model": {"embedding": 2, "attention": 2, "heads": 1}}
     )
-    sizes = ModelSizes(Lookup(), {"scale": (3,)})
+    sizes = hand_sizes()
     sent = {"broadcast": 1000, "update": 50}
     phases = predict_memory(config, sizes, 40, workload(own=6), sent)
     body, rows, own = 4 * 3, 4 * 2 * 20, 4 * 2 * 6
@@ -325,7 +326,7 @@ def test_rows_sent_to_be_dropped_are_at_most_those_predicted(texts: Path) -> Non
 
 
 def test_parameters_of_the_paper_s_table_1() -> None:
-    sizes = ModelSizes.of(build_model(Config()))
+    sizes = ModelSizes.of(build_model(Config()), make_task(Config().data))
     weights = [
         math.prod(shape) for name, shape in sizes.body.items() if "blocks.0" in name and len(shape) == 2
     ]
@@ -345,7 +346,7 @@ def tiny_client() -> Client:
 
 @dataclass(frozen=True)
 class Lookup:
-    """A model whose queries are the rows of the inputs, scaled; it says what it holds."""
+    """A model whose queries are the rows of the inputs, scaled; only its sizes are asked for."""
 
     dimension: int = 2
 
@@ -358,25 +359,33 @@ class Lookup:
     def queries(self, *_: Any) -> torch.Tensor:
         raise AssertionError("not needed")
 
-    def body_flops(self, positions: int, sentences: int, length: int) -> int:
+    def body_flops(self, positions: int, examples: int, length: int) -> int:
         return 0
 
-    def activation_floats(self, positions: int, sentences: int, length: int, backward: bool) -> int:
-        return 100 * positions + 10 * sentences + length + (1000 if backward else 0)
+
+class HandSizes(ModelSizes):
+    """Sizes whose forward pass is no trial but a formula."""
+
+    def activation_floats(self, positions: int, examples: int, length: int, backward: bool) -> int:
+        return 100 * positions + 10 * examples + length + (1000 if backward else 0)
+
+
+def hand_sizes() -> ModelSizes:
+    return HandSizes(Lookup(), make_task(Config().data), {"scale": (3,)})
 
 
 def workload(own: int) -> Workload:
     return Workload(
         client="hand",
-        sentences=70,
+        examples=70,
         length=5,
         predictions=200,
         own=np.arange(own),
         step_positions=8,
-        step_sentences=2,
+        step_examples=2,
         steps=35,
         hash_positions=190,
-        hash_sentences=64,
+        hash_examples=64,
     )
 
 
@@ -384,7 +393,7 @@ def test_memory_by_hand() -> None:
     config = make_config(
         {"selection": {"budget": 0.5}, "model": {"embedding": 2, "attention": 2, "heads": 1}}
     )
-    sizes = ModelSizes(Lookup(), {"scale": (3,)})
+    sizes = hand_sizes()
     messages = {"declare": 7, "welcome": 1000, "keys": 9, "rows": 2000, "update": 5000}
     phases = predict_memory(config, sizes, 40, workload(own=6), messages)
     body, rows = 4 * 3, 4 * 2 * 20
@@ -442,11 +451,12 @@ def test_many_logits_are_held_in_parts() -> None:
 @pytest.mark.parametrize("backward", [False, True])
 def test_a_trial_run_counts_what_a_forward_pass_holds(length: int, padding: int, backward: bool) -> None:
     model = Transformer(embedding=16, attention=16, heads=2, ffn=64, blocks=2)
-    shapes = ModelSizes.of(model).body
+    task = make_task(Config().data)
+    shapes = ModelSizes.of(model, task).body
     positions = 8 * (length - padding)
-    found = trial_floats(model, shapes, positions, 8, length, backward)
-    # In proportion to the sentences, but for rounding.
-    half = trial_floats(model, shapes, positions // 2, 4, length, backward)
+    found = trial_floats(model, shapes, task, positions, 8, length, backward)
+    # In proportion to the examples, but for rounding.
+    half = trial_floats(model, shapes, task, positions // 2, 4, length, backward)
     assert found == 2 * half
     d, p, grid, scores = 16, positions, 8 * length * 16, 8 * 2 * length * min(length, 64)
     if backward:
@@ -455,9 +465,6 @@ def test_a_trial_run_counts_what_a_forward_pass_holds(length: int, padding: int,
         assert found <= 2 * (p * (9 * d + 64) + 5 * grid + scores) + 4 * p * d
     else:
         assert p * (64 + d) <= found <= p * (64 + 8 * d) + 7 * grid + 2 * scores
-    says = getattr(model, "activation_floats", None)
-    if says is not None:
-        assert says(positions, 8, length, backward) == pytest.approx(found, rel=0.1)
 
 
 def test_workloads(texts: Path) -> None:
@@ -472,9 +479,9 @@ def test_workloads(texts: Path) -> None:
     targets = np.array([[5, 3, 0], [5, 6, 3], [3, 0, 0], [7, 8, 9]], np.int32)
     inputs = np.array([[2, 5, 0], [2, 5, 6], [2, 0, 0], [2, 7, 8]], np.int32)
     found = Workload.of("hand", Sequences(inputs, targets), batch_size=2)
-    assert (found.sentences, found.length, found.predictions) == (4, 3, 9)
-    assert (found.step_positions, found.step_sentences, found.steps) == (6, 2, 2)
-    assert (found.hash_positions, found.hash_sentences) == (9, 4)
+    assert (found.examples, found.length, found.predictions) == (4, 3, 9)
+    assert (found.step_positions, found.step_examples, found.steps) == (6, 2, 2)
+    assert (found.hash_positions, found.hash_examples) == (9, 4)
     assert found.own.tolist() == [2, 3, 5, 6, 7, 8, 9]
 
 

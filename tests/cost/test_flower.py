@@ -60,7 +60,7 @@ def check_exchanges(
     groups = {
         "retrieval": {"method": method, "counts": "public"},
         "selection": selection,
-        "client": {"sentences": 100},
+        "client": {"examples": 100},
         "flower": {"clients": 1},
         "compression": compression,
     }
@@ -102,7 +102,7 @@ def test_bytes_of_clients_that_select_by_themselves(
     groups = {
         "retrieval": {"method": "simhash-collisions"},
         "selection": {"budget": budget, "delivery": delivery},
-        "client": {"sentences": 100},
+        "client": {"examples": 100},
         "flower": {"clients": 1, "slices": str(tmp_path / "slices")},
         "compression": {"updates": "int8", "error_feedback": True} if feedback else {},
     }
@@ -121,4 +121,6 @@ def test_bytes_of_clients_that_select_by_themselves(
 def sentences_of(grid: LoopbackGrid) -> Sequences:
     context = grid.contexts[1]
     digest = str(context.state.config_records["setup"]["digest"])
-    return NodeState(context, digest).client("phone").sentences
+    found = NodeState(context, digest).client("phone").examples
+    assert isinstance(found, Sequences)
+    return found

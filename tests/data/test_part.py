@@ -86,7 +86,7 @@ def test_no_text_that_is_left_out_would_have_been_kept(
         data = build_federated_text(
             clients, 1, length, tokens, split, sentences_per_client=sentences, tokenizer="spaces"
         )
-        built.append(data.train[0].examples.targets.tolist())
+        built.append(data.train[0].examples.columns()["targets"].tolist())
         assert len(built[-1]) <= (sentences or len(built[-1]))
     assert built[0] == built[1]
 

@@ -71,7 +71,11 @@ def examples(data: FederatedData[Vocabulary]) -> tuple[object, ...]:
         data.label_counts.tolist(),
         *(
             [
-                (client.name, client.examples.inputs.tolist(), client.examples.targets.tolist())
+                (
+                    client.name,
+                    client.examples.columns()["inputs"].tolist(),
+                    client.examples.columns()["targets"].tolist(),
+                )
                 for client in side
             ]
             for side in (data.train, data.held_out)
@@ -114,7 +118,7 @@ def test_clients_keep_to_their_splits(tmp_path: Path) -> None:
         assert [client.name for client in data.train] == ["1", "22", "zoë"]
     assert [client.name for client in test.held_out] == ["test/1", "test/9"]
     assert [client.name for client in validation.held_out] == ["validation/30", "validation/40"]
-    assert test.vocabulary == validation.vocabulary
+    assert test.names == validation.names
 
 
 def test_words_are_what_is_between_spaces_unless_asked_otherwise(tmp_path: Path) -> None:
@@ -125,7 +129,7 @@ def test_words_are_what_is_between_spaces_unless_asked_otherwise(tmp_path: Path)
     assert make_config({"data": {"source": "so.jsonl.gz"}}).data.tokenizer == "unicode"
     words = {word for texts in SPLITS["train"].values() for text in texts for word in text.split()}
     assert {"well-known", "<URL>", "'s"} < words
-    assert set(load(path, vocabulary=len(words)).vocabulary.words) == words
+    assert set(load(path, vocabulary=len(words)).names.words) == words
     folder = tmp_path / "texts.sqlite"  # a folder of texts is one whatever its name
     folder.mkdir()
     assert make_config({"data": {"source": str(folder)}}).data.tokenizer == "unicode"

@@ -210,7 +210,7 @@ def few_rows(texts: Path, refresh: int) -> Config:
         texts,
         retrieval={"method": "simhash-union", "transform": "none", "refresh": refresh},
         selection={"budget": 0.15},
-        client={"sentences": 1},
+        client={"examples": 1},
         server={"row_moments": "lazy"},
         cohort=1,
     )

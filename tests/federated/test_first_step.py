@@ -12,7 +12,7 @@ from hashfed.federated.compression import NUMBERS
 from hashfed.federated.messages import ClientKeys, Declare, Update
 from hashfed.federated.server import PlanesPlan, planes_of, retrieve, send_rows, welcome
 from hashfed.federated.settings import ClientSettings, RowPrecision
-from hashfed.models import Parameters, Transformer
+from hashfed.models import Parameters, Transformer, output_gradients
 from hashfed.randomness import stream
 from hashfed.retrieval import RetrievalSettings, SelectionSettings, build_index
 from hashfed.retrieval.planes import Planes, Tail
@@ -44,7 +44,7 @@ def summed(parameters: Parameters, update: Update, tail: Tail | None) -> PseudoG
 
 def full_step(parameters: Parameters) -> PseudoGradient:
     local = client.LocalModel(None, parameters.rows, None, parameters.body)
-    update, bounded = client.train(MODEL, local, data(), STEP, 1, stream(0, "train"))
+    update, bounded = client.train(MODEL, local, data(), STEP, output_gradients, 1, stream(0, "train"))
     assert bounded == 0
     return summed(parameters, update, None)
 
@@ -76,7 +76,7 @@ def step(
     if precision != "none":
         assert local.planes is not None
         local = replace(local, planes=Planes(*(value.float() for value in local.planes.tensors())))
-    update, bounded = client.train(MODEL, local, sentences, STEP, 1, stream(0, "train"))
+    update, bounded = client.train(MODEL, local, sentences, STEP, output_gradients, 1, stream(0, "train"))
     assert bounded == 0
     return summed(parameters, update, tail)
 

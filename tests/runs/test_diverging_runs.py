@@ -14,7 +14,6 @@ from hashfed.config import Config
 from hashfed.engines.checkpoint import load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.federated.divergence import DivergedError
-from hashfed.models import PredictionSums
 from hashfed.runs.train import MakeEngine
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.vocabulary import Vocabulary
@@ -137,9 +136,7 @@ def test_an_evaluation_that_is_no_number_ends_the_run(
     config = small_config(texts, checkpoint_every=1, flower={"clients": len(small_data(texts).train)})
     config = config.model_copy(update={"output": str(tmp_path)})
     for module in ("local.workers", "flower.server"):
-        monkeypatch.setattr(
-            f"hashfed.engines.{module}.evaluate_chunk", lambda *_: PredictionSums(words=1, nll=value)
-        )
+        monkeypatch.setattr(f"hashfed.engines.{module}.evaluate_chunk", lambda *_: {"words": 1, "nll": value})
     with pytest.raises(
         DivergedError, match=rf"^round 2: nll on the held-out clients is {value:g}: the training"
     ):

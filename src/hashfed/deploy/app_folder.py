@@ -30,7 +30,7 @@ holds settings only: all of hashfed's, under `[tool.flwr.app.config]` in `pyproj
 ```
 flwr run .                                                # with these settings
 flwr run . --stream -c "rounds=5 client.learning_rate=0.1"
-flwr run . -c "output='/srv/runs/first' evaluation.sentences='none'"
+flwr run . -c "output='/srv/runs/first' evaluation.examples='none'"
 ```
 
 `none` is no value. Give `output` an absolute path: the ServerApp runs in a folder of Flower's. The same

@@ -76,6 +76,6 @@ class Model(Protocol):
         """
         ...
 
-    def body_flops(self, positions: int, sentences: int, length: int) -> int:
+    def body_flops(self, positions: int, examples: int, length: int) -> int:
         """Floating-point operations of one forward pass of the body (a multiply-add counts two)."""
         ...

@@ -123,10 +123,10 @@ class Transformer:
         flat = mixed.transpose(1, 2).reshape(sequences * length, self.attention)
         return _linear(body, f"{name}.out", flat if dense else flat[packed])
 
-    def body_flops(self, positions: int, sequences: int, length: int) -> int:
-        """2 per weight and position, and 4·T²·attention per sequence and block for attention itself."""
+    def body_flops(self, positions: int, examples: int, length: int) -> int:
+        """2 per weight and position, and 4·T²·attention per example and block for attention itself."""
         weights = 4 * self.embedding * self.attention + 2 * self.embedding * self.ffn
-        scores = 4 * sequences * length * length * self.attention
+        scores = 4 * examples * length * length * self.attention
         return self.blocks * (2 * weights * positions + scores)
 
 

@@ -60,7 +60,7 @@ class Options:
             **self.scale.model,
             "client.examples": self.scale.sentences,
             "cohort": self.scale.cohort,
-            "evaluation.sentences": self.scale.sample,
+            "evaluation.examples": self.scale.sample,
             **self.scale.further,
             **self.data,
             "data.vocabulary": vocabulary,

@@ -11,7 +11,8 @@ from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
-from hashfed.models import Parameters
+from hashfed.models import Batch, Parameters, Targets
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.runs.train import round_metrics
 from hashfed.stopping import Interrupted
@@ -93,7 +94,9 @@ def test_full_through_the_selection_path_equals_a_plain_dense_loop(texts: Path) 
                 for _ in range(2):
                     for batch in torch.from_numpy(rng.permutation(count)).split(2):
                         used = targets[batch] != PAD
-                        queries = model.queries(body, local["rows"], inputs[batch], used)
+                        columns = {"inputs": inputs[batch], "predicted": used}
+                        asked = Batch(columns, {"inputs": OUTPUT}, Targets(targets[batch][used]))
+                        queries = model.queries(body, {OUTPUT: local["rows"]}, asked)
                         logits = torch.nn.functional.linear(queries, local["rows"])
                         loss = torch.nn.functional.cross_entropy(logits, targets[batch][used])
                         sgd.zero_grad()

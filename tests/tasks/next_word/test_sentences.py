@@ -56,7 +56,7 @@ def test_targets_are_the_inputs_one_position_later(sentences: list[list[int]]) -
     assert len(found) == len(sentences)
     np.testing.assert_array_equal(found.inputs[:, 1:], found.targets[:, :-1])
     assert (found.inputs[:, 0] == BOS).all()
-    assert found.predictions == sum(min(len(ranks) + 1, 6) for ranks in sentences)
+    assert found.weight == sum(min(len(ranks) + 1, 6) for ranks in sentences)
     for ranks, targets in zip(sentences, found.targets.tolist(), strict=True):
         end = [EOS] if len(ranks) < 6 else []
         expected = [4 + rank for rank in ranks] + end
@@ -145,6 +145,6 @@ def test_the_most_that_sentences_can_hold(length: int, sentences: int, tokens: i
             words = iter(VOCABULARY.words)
             cut = [[next(words) for _ in range(count)] for count in counts if count]
             found = encode_sentences(cut, VOCABULARY, length)
-            own, predictions = max(own, len(found.own(OUTPUT))), max(predictions, found.predictions)
+            own, predictions = max(own, len(found.own(OUTPUT))), max(predictions, found.weight)
     assert most_own_rows(sentences, length, tokens) == own
     assert most_predictions(sentences, length, tokens) == predictions
