@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from hashfed.config import (
     CHANGEABLE,
+    MOVED,
     Config,
     differences,
     identity,
@@ -185,12 +186,23 @@ def test_yaml_names_every_setting() -> None:
         ),
         ({"zzz": {"deep": 1}}, "zzz: no such setting; known here: data, model, retrieval"),
         ({"client": {3: 1}}, "client.3: no such setting; known here: learning_rate"),
+        ({"client": {"sentences": 8}}, "client.sentences: no such setting; it is client.examples now"),
+        (
+            {"evaluation": {"sentences": None}},
+            "evaluation.sentences: no such setting; it is evaluation.examples now",
+        ),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
     tree: dict[str, Any], expected: str
 ) -> None:
     assert problem(tree).startswith(expected)
+
+
+def test_what_earlier_names_point_at_is_there() -> None:
+    known = {name for name, _ in fields()}
+    assert set(MOVED.values()) <= known
+    assert not set(MOVED) & known
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ WIDEST = 2**24
 """Of a layer: far beyond any machine, but no number of bytes that overflows."""
 MOST_NAME = 100
 """Characters of a name that is taken for a misspelt one."""
+MOVED = {"client.sentences": "client.examples", "evaluation.sentences": "evaluation.examples"}
+"""Where settings of earlier versions are now."""
 
 
 class ModelSettings(Settings):
@@ -363,6 +365,8 @@ def _explain(error: ValidationError) -> str:
 
 def _hint(path: list[str]) -> str:
     """Which setting may be meant by an unknown one."""
+    if (moved := MOVED.get(".".join(path))) is not None:
+        return f"it is {moved} now"
     parent = _find(path[:-1])
     known = list(parent.model_fields) if parent else []
     # Comparing takes long where a name is.

@@ -64,6 +64,8 @@ class Sequences:
         used = self.targets != PAD
         columns = [(self.input_table, self.inputs), (OUTPUT, self.targets)]
         needed = [ids[used] for of, ids in columns if of == table]
+        if not needed:
+            raise KeyError(table)
         return np.unique(np.concatenate(needed)).astype(np.int64)
 
     def columns(self) -> dict[str, np.ndarray]:
