@@ -26,8 +26,8 @@ from hashfed.cost.variants import (
     held_rows,
     width_step,
     with_model,
+    with_size,
     with_width,
-    with_words,
 )
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
 from hashfed.engines.device_memory import busiest_client
@@ -540,15 +540,15 @@ def next_cost(made: Search, name: str, found: Found) -> ClientCost:
     if name == "budget":
         rows = round(found.value * size) + 1
         return made.cost(at_budget(config, rows / size), size)
-    if name == "vocabulary":
-        return made.cost(*with_words(config, value + 1))
+    if name == "rows":
+        return made.cost(*with_size(config, value + 1))
     if name == "width":
         return made.cost(with_width(config, value + width_step(config)), size)
     return made.cost(with_model(config, **{name: value + 1}), size)
 
 
 @pytest.mark.parametrize("kind", ["memory", "traffic"])
-@pytest.mark.parametrize("name", ["budget", "vocabulary", "width", "ffn", "blocks"])
+@pytest.mark.parametrize("name", ["budget", "rows", "width", "ffn", "blocks"])
 def test_found_models_fit_and_the_next_larger_ones_do_not(name: str, kind: str, texts: Path) -> None:
     # Many planes of so short rows would cost more than all rows.
     model = {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 1}
@@ -579,7 +579,7 @@ def test_limits_hold_together(texts: Path) -> None:
 
 def test_a_vocabulary_that_costs_nothing_has_no_limit(texts: Path) -> None:
     made = search(texts, selection={"max_rows": 20, "budget": 0.5})
-    found = made.vocabulary(Limits(memory=10**8))
+    found = made.rows(Limits(memory=10**8))
     assert found is not None
     assert found.unlimited
     assert found.cost.rows == max(20, len(found.cost.workload.own))

@@ -23,7 +23,9 @@ def test_targets_of_one_row_each() -> None:
     st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=4), min_size=1, max_size=9), st.integers(1, 10)
 )
 def test_targets_of_several_rows(sets: list[list[int]], most: int) -> None:
-    targets = Targets(torch.tensor(sum(sets, [])), torch.tensor([len(some) for some in sets]))
+    targets = Targets(
+        torch.tensor([row for some in sets for row in some]), torch.tensor([len(some) for some in sets])
+    )
     assert len(targets) == len(sets)
     assert targets.owners.tolist() == [owner for owner, some in enumerate(sets) for _ in some]
     start = 0
@@ -36,7 +38,7 @@ def test_targets_of_several_rows(sets: list[list[int]], most: int) -> None:
 
 
 def queries(tables: Mapping[str, torch.Tensor], batch: Batch) -> torch.Tensor:
-    """What a model may do with two columns of one table and one of another: a number that needs all of them."""
+    """What a model may do with two columns of one table and one of another."""
     one, two, other = (
         functional.embedding(batch.columns[name], tables[batch.tables[name]])
         for name in ("one", "two", "other")

@@ -24,12 +24,13 @@ from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.registry import make_task
+from hashfed.tasks.size_setting import SIZE_SETTING
 
 BUDGETS = (1.0, 0.3, 0.1, 0.05, 0.01)
 LEFT_OUT = {
     "energy": "not measured",
     "libraries": "memory is above that of Python, torch and hashfed once loaded",
-    "own rows": "those of a larger vocabulary are taken to be those of the data's",
+    "own rows": "those of a model of more rows are taken to be those of the data's",
     "server": "building an index, which is done for all clients; looking up in one where it is not said",
     "index on the device": "memory and work of one that a client builds of a broadcast are not predicted",
     "slices": "of the largest models: typical ones, of rows spread evenly over the buckets",
@@ -196,7 +197,7 @@ def _bill(made: Bill, budgets: Sequence[Budget], limits: Limits) -> dict[str, An
 
 
 def largest_models(search: Search, limits: Limits) -> dict[str, Any]:
-    """What fits: by budget, words and width.
+    """What fits: by budget, rows and width.
 
     Raises:
         HashfedError: where nothing does.
@@ -204,13 +205,13 @@ def largest_models(search: Search, limits: Limits) -> dict[str, Any]:
     """
     found = {
         "selection.budget": search.budget(limits),
-        "data.vocabulary": search.vocabulary(limits),
+        SIZE_SETTING: search.rows(limits),
         "model.embedding": search.width(limits),
     }
     if not any(found.values()):
         asked = search.cost(search.config, search.size)
         raise HashfedError(
-            f"{_limits(limits)}: nothing fits, neither at a smaller budget nor with fewer words nor with a "
+            f"{_limits(limits)}: nothing fits, neither at a smaller budget nor with fewer rows nor with a "
             f"narrower embedding; as configured, a round takes {asked.memory:,} bytes of memory and moves "
             f"{asked.traffic:,}"
         )

@@ -13,8 +13,8 @@ from hashfed.cost.variants import (
     width_step,
     with_model,
     with_rows,
+    with_size,
     with_width,
-    with_words,
 )
 from hashfed.cost.workload import draw_workload
 from hashfed.engines.budget import sends_everything, sends_planes
@@ -111,9 +111,9 @@ class Search:
         )
         return None if found is None else Found(found.value / self.size, found.cost)
 
-    def vocabulary(self, limits: Limits) -> Found | None:
-        """The most words at this budget."""
-        return self._number(limits, lambda words: self.cost(*with_words(self.config, words)))
+    def rows(self, limits: Limits) -> Found | None:
+        """The most rows at this budget, as the value of ``SIZE_SETTING``."""
+        return self._number(limits, lambda value: self.cost(*with_size(self.config, value)))
 
     def width(self, limits: Limits) -> Found | None:
         """The widest embedding, with attention as wide, in steps of ``width_step``."""

@@ -31,6 +31,15 @@ class Task(Protocol):
         """
         ...
 
+    def read_names(self, text: str) -> Any:
+        """Names of rows from what their ``to_json`` wrote.
+
+        Raises:
+            HashfedError: where it is no such text.
+
+        """
+        ...
+
     def encode(self, client: ClientTexts, names: Any) -> Client | None:
         """One client alone, with the names of rows from elsewhere; None where it has nothing to predict."""
         ...
@@ -42,6 +51,10 @@ class Task(Protocol):
     @property
     def size(self) -> int:
         """n, the number of rows of the output table."""
+        ...
+
+    def resized(self, value: int) -> Any:
+        """Its settings with another value of ``SIZE_SETTING``; ``size`` grows with it."""
         ...
 
     def within(self, examples: Examples, size: int) -> Examples:

@@ -28,8 +28,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
 from hashfed.files import with_home
-from hashfed.tasks.federated_data import Client
-from hashfed.tasks.next_word.vocabulary import Vocabulary
+from hashfed.tasks.federated_data import Client, RowNames
 from hashfed.tasks.registry import make_task
 
 WELCOME = "welcome."
@@ -86,7 +85,7 @@ def _simulated() -> bool:
 
 
 def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts) -> dict[str, list[str]]:
-    """Remember the run's configuration and this node's clients, encoded with the run's vocabulary.
+    """Remember the run's configuration and this node's clients, encoded with the run's names of rows.
 
     Args:
         state: of the node, changed.
@@ -98,34 +97,34 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
         Names of the clients by what they are for: ``train`` and ``held_out``.
 
     Raises:
-        HashfedError: where the texts cannot be read, or hold no word.
+        HashfedError: where the texts cannot be read, or hold nothing to predict.
 
     """
     numbers = cast(ConfigRecord, setup["setup"])
     config = make_config(json.loads(str(numbers["config"])))
-    words = records.tensors(cast(ArrayRecord, setup["vocabulary"]))["words"].numpy().tobytes()
-    for name, value in _checksums(str(numbers["config"]), config, words).items():
-        # They name files and decide what is remembered: the server's word is not enough.
+    told = records.tensors(cast(ArrayRecord, setup["names"]))["names"].numpy().tobytes()
+    for name, value in _checksums(str(numbers["config"]), config, told).items():
+        # They name files and decide what is remembered: what the server says is not enough.
         if numbers.get(name) != value:
             raise HashfedError(
                 f"{name} of the run: not what this node finds; has the server another version of hashfed?"
             )
-    vocabulary = Vocabulary.from_json(words.decode())
+    task = make_task(config.data)
+    names = task.read_names(told.decode())
     items = merge_clients(read(node, config), "node-config")
     keys = {full_name(item.key): item.key for item in items}
     if len(keys) < len(items):
         twice = Counter(full_name(item.key) for item in items).most_common(1)[0][0]
         raise HashfedError(f"node-config: two clients would have the name {shown(twice)}; rename one")
-    task = make_task(config.data)
-    encoded = [task.encode(item, vocabulary) for item in items]
+    encoded = [task.encode(item, names) for item in items]
     clients = [client for client in encoded if client is not None]
     if not clients:
-        raise HashfedError("node-config: the texts hold no word")
+        raise HashfedError("node-config: the texts hold nothing to predict")
     # A node's own texts are there to be trained on, whatever the clients' names; unless they say otherwise.
     own = {name for name, (stated, _) in keys.items() if stated is None and "partition-id" not in node}
-    names, kind = [client.name for client in clients], config.evaluation.clients
-    held_out = [name for name in names if name not in own and group(keys[name]) == kind]
-    train = [name for name in names if name in own or is_train(keys[name], kind)]
+    hosted, kind = [client.name for client in clients], config.evaluation.clients
+    held_out = [name for name in hosted if name not in own and group(keys[name]) == kind]
+    train = [name for name in hosted if name in own or is_train(keys[name], kind)]
     same = "setup" in state and cast(ConfigRecord, state["setup"])["identity"] == numbers["identity"]
     kept = {key: record for key, record in state.items() if same and key.startswith(RESIDUAL)}
     state.clear()
@@ -136,8 +135,8 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
             "config": str(numbers["config"]),
             "digest": str(numbers["digest"]),
             "identity": str(numbers["identity"]),
-            "size": len(vocabulary),
-            "clients": [client.name for client in clients],
+            "size": len(names),
+            "clients": hosted,
             "held_out": held_out or [""],
         }
     )
@@ -149,24 +148,24 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
     return {"train": train, "held_out": held_out}
 
 
-def make_setup(config: Config, vocabulary: Vocabulary) -> RecordDict:
-    """What a node needs once: the run's configuration and words.
+def make_setup(config: Config, names: RowNames) -> RecordDict:
+    """What a node needs once: the run's configuration and the names of rows.
 
     With a checksum of both, and one (``identity``) that stays when the run is resumed with other settings.
     """
-    words = vocabulary.to_json().encode()
+    told = names.to_json().encode()
     # Where the server keeps its files is nothing that a client needs to know.
     text = json.dumps(config.model_dump(mode="json") | {"output": None})
-    array = torch.frombuffer(bytearray(words), dtype=torch.uint8)
-    numbers: dict[str, str] = {"config": text} | _checksums(text, config, words)
-    return RecordDict({"setup": ConfigRecord({**numbers}), "vocabulary": records.arrays({"words": array})})
+    array = torch.frombuffer(bytearray(told), dtype=torch.uint8)
+    numbers: dict[str, str] = {"config": text} | _checksums(text, config, told)
+    return RecordDict({"setup": ConfigRecord({**numbers}), "names": records.arrays({"names": array})})
 
 
-def _checksums(text: str, config: Config, words: bytes) -> dict[str, str]:
-    """Of a run's configuration and words, and of what of them stays when it is resumed."""
+def _checksums(text: str, config: Config, names: bytes) -> dict[str, str]:
+    """Of a run's configuration and names of rows, and of what of them stays when it is resumed."""
     return {
-        "digest": hashlib.sha256(text.encode() + words).hexdigest(),
-        "identity": hashlib.sha256(identity(config).encode() + words).hexdigest(),
+        "digest": hashlib.sha256(text.encode() + names).hexdigest(),
+        "identity": hashlib.sha256(identity(config).encode() + names).hexdigest(),
     }
 
 

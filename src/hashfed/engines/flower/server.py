@@ -122,7 +122,7 @@ class FlowerRounds:
         Args:
             grid: of the run.
             config: of the run.
-            data: the server's own: vocabulary, public counts, and held-out clients to evaluate on; the
+            data: the server's own: names of rows, public counts, and held-out clients to evaluate on; the
                 training clients may be on the nodes alone.
             say: told what a person who watches the run wants to know.
             stop: asked now and then; once true, ``run_round`` raises ``Interrupted``. None: never.

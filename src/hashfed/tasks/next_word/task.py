@@ -50,6 +50,10 @@ class NextWord:
             part.held_out_clients,
         )
 
+    def read_names(self, text: str) -> Vocabulary:
+        """See ``Task``."""
+        return Vocabulary.from_json(text)
+
     def encode(self, client: ClientTexts, names: Vocabulary) -> Client | None:
         """One client alone, with rows from elsewhere; None where it has nothing to predict."""
         data = self.settings
@@ -71,6 +75,10 @@ class NextWord:
     def size(self) -> int:
         """Words and special symbols."""
         return len(SPECIAL) + self.settings.vocabulary
+
+    def resized(self, value: int) -> NextWordSettings:
+        """With so many words."""
+        return self.settings.model_copy(update={"vocabulary": value})
 
     def within(self, examples: Examples, size: int) -> Examples:
         """With fewer words: those beyond are out of vocabulary."""
