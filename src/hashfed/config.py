@@ -81,7 +81,7 @@ class FlowerSettings(Settings):
     anew, with other clients where some are gone; after three times the run ends."""
     evaluation: Literal["server", "clients"] = "server"
     """Who evaluates: the server, on the held-out clients of its own data; or the nodes, each on the held-out
-    clients it hosts (all their sentences), so that no text leaves them."""
+    clients it hosts (all their examples), so that no text leaves them."""
     slices: Annotated[str | None, HOME_EXPANDED] = Field(None, min_length=1)
     """Folder on the server for the slices of ``selection.delivery: pre-generated``; none: ``slices`` in the
     run's folder."""

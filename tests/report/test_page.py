@@ -52,7 +52,7 @@ def make_run(
     config = make_config({"retrieval": {"method": method}, "rounds": 4, **(settings or {})})
     (path / "config.yaml").write_text(config.to_yaml())
     rows = 1000 if method == "full" else 100
-    sizes = {"rows": 1000, "train_clients": 30, "train_sentences": 900}
+    sizes = {"rows": 1000, "train_clients": 30, "train_examples": 900}
     sizes |= {"held_out_clients": 7, "held_out_examples": 5432}
     (path / "data.json").write_text(json.dumps({**sizes, "floors": FLOORS, **(data or {})}))
     metrics = {

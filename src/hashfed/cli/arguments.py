@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
         words = message.removeprefix("unrecognized arguments: ").split()
         if message.startswith("unrecognized arguments: "):
             option = words[0].split("=")[0]
-            moved = f"--{MOVED.get(option.removeprefix('--'))}"
+            moved = f"--{MOVED.get(option.removeprefix('--'), '')}"
             close = get_close_matches(option, known, n=1)
             what = "no such option" if option.startswith("-") else "one argument too many"
             message = f"{words[0]}: {what}"

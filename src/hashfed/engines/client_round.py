@@ -38,7 +38,6 @@ from hashfed.federated.messages import (
     unpack_counts,
 )
 from hashfed.models import Model, Parameters
-from hashfed.models.losses import Loss
 from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Index, NoEncoder, Selection, build_index, make_encoder
@@ -143,11 +142,6 @@ class ClientRound:
         declared = client_side.declare(self.examples, self.round, self.budget)
         budget = min(declared.budget, device_budget(self.config, self.size, len(declared.own)))
         return replace(declared, budget=budget)
-
-    @cached_property
-    def loss(self) -> Loss:
-        """What the client trains on."""
-        return make_task(self.config.data).loss
 
     @property
     def agreed_budget(self) -> int:

@@ -32,7 +32,7 @@ NONE = "–"
 MESSAGES = ("declare", "welcome", "keys", "rows", "broadcast", "manifest", "slices", "update")
 """In the order in which a round sends them, whatever the delivery."""
 DATA_SETTINGS = tuple(f"data.{name}" for name in NextWordSettings.model_fields if name != "source")
-DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_examples")
+DATA_SIZES = ("rows", "train_clients", "train_examples", "held_out_clients", "held_out_examples")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")
 """In these a run may differ from the full run that it is compared with."""

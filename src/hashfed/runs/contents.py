@@ -48,7 +48,7 @@ class DataFacts(_Contents):
 
 
 class Evaluation(_Contents):
-    """Of held-out sentences."""
+    """Of held-out examples."""
 
     accuracy: Share
     accuracy_with_oov: Share

@@ -162,7 +162,7 @@ def describe(data: FederatedData[Any], task: Task) -> dict[str, Any]:
     return {
         "rows": data.size,
         "train_clients": len(data.train),
-        "train_sentences": sum(len(client.examples) for client in data.train),
+        "train_examples": sum(len(client.examples) for client in data.train),
         "train_predictions": sum(client.examples.weight for client in data.train),
         "held_out_clients": len(data.held_out),
         "held_out_examples": sum(len(client.examples) for client in data.held_out),
@@ -175,7 +175,7 @@ def describe(data: FederatedData[Any], task: Task) -> dict[str, Any]:
 
 
 def digest(data: FederatedData[Any]) -> str:
-    """A checksum of the vocabulary and of every client's name and sentences."""
+    """A checksum of the rows' names and of every client's name and examples."""
     found = hashlib.sha256(data.names.to_json().encode())
     for client in (*data.train, *data.held_out):
         found.update(client.name.encode())
@@ -229,7 +229,7 @@ def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progres
 
 
 def _finish(engine: Engine, config: Config, folder: RunFolder, measure_memory: bool) -> dict[str, Any]:
-    """Evaluate on all held-out sentences and write the summary, unless that was done before."""
+    """Evaluate on all held-out examples and write the summary, unless that was done before."""
     summary: dict[str, Any] = folder.read_json("summary.json")
     finished = summary is not None and summary["rounds"] == config.rounds
     if finished and (summary["device"]["memory_peak"] or not measure_memory):

@@ -28,7 +28,6 @@ class NextWord:
     settings: NextWordSettings
     metrics: ClassVar[Metrics] = NextWordMetrics()
     loss: ClassVar[Loss] = staticmethod(LOSSES["softmax"])
-    floors: ClassVar[tuple[str, ...]] = ("unigram", "bigram")
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
         """The clients that the settings name."""
