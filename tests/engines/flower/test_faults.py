@@ -671,7 +671,7 @@ def test_a_raising_client_does_not_stop_the_others_on_its_node(texts: Path) -> N
             damaged.append(name)
             state = grid.contexts[BAD].state
             names = cast(list[str], state.config_records["setup"]["clients"])
-            state[f"sentences.{names.index(name)}"] = records.arrays({"inputs": torch.zeros(1)})
+            state[f"examples.{names.index(name)}"] = records.arrays({"inputs": torch.zeros(1)})
 
     grid = LoopbackGrid(app, partitions(config.data.source), interrupt=interrupt)
     with FlowerRounds(grid, config, data) as engine:

@@ -245,7 +245,7 @@ def test_the_node_keeps_nothing_of_a_finished_round(texts: Path) -> None:
     with FlowerRounds(grid, config, data) as rounds:
         rounds.run_round()
     for context in grid.contexts.values():
-        assert not [key for key in context.state if not key.startswith(("setup", "sentences."))]
+        assert not [key for key in context.state if not key.startswith(("setup", "examples."))]
 
 
 def test_a_node_with_its_own_texts_trains_whatever_its_name(texts: Path, tmp_path: Path) -> None:
