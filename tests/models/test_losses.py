@@ -44,6 +44,10 @@ def binary_formula(
 FORMULAS = {"softmax": softmax_formula, "binary": binary_formula}
 
 
+def test_every_loss_is_compared() -> None:
+    assert FORMULAS.keys() == LOSSES.keys()
+
+
 def by_rows(found: OutputGradients, rows: torch.Tensor) -> torch.Tensor:
     """The gradient by the rows."""
     table = torch.zeros_like(rows)
