@@ -24,14 +24,16 @@ import numpy as np
 
 from hashfed.cli.arguments import Parser, add_settings, overrides
 from hashfed.config import Config, load_config
-from hashfed.data import FederatedText, read_texts
+from hashfed.data import read_texts
 from hashfed.deploy.app_folder import write_app
 from hashfed.deploy.commands import Value
 from hashfed.deploy.processes import SuperLink, SuperNode
 from hashfed.deploy.runs import reason_of, run_app, wait_for_run
-from hashfed.engines.client_round import draw_sentences
+from hashfed.engines.client_round import draw_examples
 from hashfed.errors import HashfedError
 from hashfed.runs import RunFolder, load_data
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 NODES = 3
 VARIANTS: dict[str, dict[str, str]] = {
@@ -56,9 +58,9 @@ def deployment(folder: Path, config: Mapping[str, Value]) -> Iterator[SuperLink]
         yield link
 
 
-def write_clients(path: Path, config: Config, data: FederatedText) -> list[str]:
+def write_clients(path: Path, config: Config, data: FederatedData[Vocabulary]) -> list[str]:
     """A JSON Lines file with the texts of the three training clients that have the most; their names."""
-    most = sorted(data.train, key=lambda client: -client.sentences.predictions)[:NODES]
+    most = sorted(data.train, key=lambda client: -client.examples.weight)[:NODES]
     names = {client.name for client in most}
     texts = {item.client: item.texts for item in read_texts(config.data.source) if item.client in names}
     lines = [json.dumps({"client": name, "texts": list(texts[name])}) for name in sorted(names)]
@@ -88,18 +90,18 @@ def measure_hashfed(folder: Path, config: Config, source: str) -> dict[str, Any]
 
 
 def measure_plain(
-    folder: Path, config: Config, data: FederatedText, names: list[str], source: str
+    folder: Path, config: Config, data: FederatedData[Vocabulary], names: list[str], source: str
 ) -> dict[str, Any]:
     """The same for the peer; ``client`` is the mean of its clients' seconds."""
     app = folder / "app"
     shutil.copytree(PEER, app, ignore=shutil.ignore_patterns("__pycache__"))
-    size = len(data.vocabulary)
+    size = data.size
     (folder / "config.yaml").write_text(config.to_yaml())
     (folder / "size.json").write_text(json.dumps(size))
     clients = {client.name: client for client in data.train}
     for part, name in enumerate(names):
-        sentences = draw_sentences(config, clients[name], 1, size)
-        np.savez(folder / f"client{part}.npz", inputs=sentences.inputs, targets=sentences.targets)
+        columns = draw_examples(config, clients[name], 1, size).columns()
+        np.savez(folder / f"client{part}.npz", inputs=columns["inputs"], targets=columns["targets"])
     run(folder, config, app, {"folder": str(folder), "rounds": config.rounds}, source)
     found = json.loads((folder / "plain.json").read_text())
     client = median(found["client_seconds"][1:])
@@ -132,7 +134,7 @@ def main() -> None:
                 fixed = {
                     "cohort": str(NODES),
                     "evaluation.every": rounds,
-                    "evaluation.sentences": "100",
+                    "evaluation.examples": "100",
                     "flower.clients": str(NODES),
                     "output": f"{name}/run",
                 }

@@ -96,7 +96,7 @@ def main() -> None:
         "server.decay_rounds": rounds,
         "rounds": rounds,
         "evaluation.every": max(1, rounds // 4),
-        "evaluation.sentences": 2000,
+        "evaluation.examples": 2000,
         "workers": 1,
     }
     common |= dict(setting.split("=", 1) for setting in arguments.setting)

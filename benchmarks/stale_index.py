@@ -46,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = make_config({"retrieval": {"method": "full"}, "workers": arguments.workers})
     data = load_data(config)
-    able = [client.sentences for client in data.held_out if len(client.sentences) >= LEAST_SENTENCES]
+    able = [client.examples for client in data.held_out if len(client.examples) >= LEAST_SENTENCES]
     chosen = stream(config.seed, "stale clients").choice(len(able), arguments.clients, replace=False)
     sentences = [able[position].take(np.arange(min(64, len(able[position])))) for position in chosen]
     past: dict[int, Parameters] = {}

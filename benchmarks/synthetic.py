@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from hashfed.data.clients import Client, FederatedText
-from hashfed.data.sentences import Sentences
-from hashfed.data.vocabulary import SPECIAL, Vocabulary
 from hashfed.randomness import stream
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
+from hashfed.tasks.sequences import Sequences
 
 
-def synthetic_text(words: int, clients: int, sentences: int, length: int, seed: int = 0) -> FederatedText:
+def synthetic_text(
+    words: int, clients: int, sentences: int, length: int, seed: int = 0
+) -> FederatedData[Vocabulary]:
     """Clients whose sentences are full: no padding, so every position is predicted.
 
     The chance of a word falls with its rank r as 1/r (Zipf's law), approximately: ranks are log-uniform.
@@ -28,8 +30,8 @@ def synthetic_text(words: int, clients: int, sentences: int, length: int, seed: 
         uniform = stream(seed, "synthetic", number).random((sentences, length + 1))
         ranks = np.minimum(np.floor(words**uniform), words).astype(np.int32)  # from 1
         ids = ranks + np.int32(special - 1)
-        made.append(Client(f"client-{number:06d}", Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())))
+        made.append(Client(f"client-{number:06d}", Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())))
         if number < clients:
             counts += np.bincount(ids[:, 1:].ravel(), minlength=len(counts))
     vocabulary = Vocabulary(tuple(f"word-{rank}" for rank in range(1, words + 1)))
-    return FederatedText(vocabulary, tuple(made[:-1]), (made[-1],), counts)
+    return FederatedData(vocabulary, tuple(made[:-1]), (made[-1],), counts)

@@ -21,14 +21,13 @@ import torch
 
 from benchmarks.index.problem import client_queries
 from hashfed.config import Config
-from hashfed.data.sentences import Sentences
-from hashfed.data.vocabulary import PAD
-from hashfed.engines.client_round import draw_sentences
+from hashfed.engines.client_round import draw_examples
 from hashfed.engines.exchange import build_model
 from hashfed.engines.rounds import draw_cohort
 from hashfed.federated.tail import spread
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.models import Model, Parameters, WorkSpace, output_gradients
+from hashfed.models import Model, Parameters, Targets, WorkSpace, output_gradients
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Candidates, Selection, sample, select
 from hashfed.retrieval.evidence import mass_candidates
@@ -37,6 +36,8 @@ from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 from hashfed.retrieval.select import extra_rows
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.train import load_data
+from hashfed.tasks.next_word.vocabulary import PAD
+from hashfed.tasks.sequences import Sequences
 
 Estimator = Literal["none", "sample", "planes alone", "value", "value and slope", "planes move rows"]
 """The paper's sum; the sampled sum; own and best rows and a plane; the sampled sum with κ; with κ and ν; the
@@ -57,7 +58,7 @@ class Participant:
 
     Attributes:
         name: of the client.
-        sentences: of the round.
+        examples: of the round.
         own: (o,) int64 ascending.
         targets: (q,) int64 ids.
         queries: (q, d), of the whole model.
@@ -66,7 +67,7 @@ class Participant:
     """
 
     name: str
-    sentences: Sentences
+    examples: Sequences
     own: np.ndarray
     targets: torch.Tensor
     queries: torch.Tensor
@@ -97,12 +98,13 @@ def load_case(folder: Path, clients: int) -> Case:
     rows, found = parameters.rows, []
     for position in draw_cohort(config, round, len(data.train))[:clients]:
         client = data.train[position]
-        sentences = draw_sentences(config, client, round, len(rows))
-        asked = client_queries(model, parameters, sentences)
+        examples = draw_examples(config, client, round, len(rows))
+        assert isinstance(examples, Sequences), "next word"
+        asked = client_queries(model, parameters, examples)
         centroids, counts = sketch(asked.queries, SCORE_CENTROIDS, SCORE_BITS, config.seed)
         scores = mass_candidates(rows, centroids, data.label_counts, STRENGTH, counts)
-        targets = torch.from_numpy(sentences.targets[sentences.targets != PAD].astype(np.int64))
-        found.append(Participant(client.name, sentences, asked.own, targets, asked.queries, scores))
+        targets = torch.from_numpy(examples.targets[examples.targets != PAD].astype(np.int64))
+        found.append(Participant(client.name, examples, asked.own, targets, asked.queries, scores))
     return Case(config, model, parameters, round, found)
 
 
@@ -192,7 +194,7 @@ def estimated_step(
     ids, count = torch.from_numpy(selection.ids), len(client.queries)
     held, weight = case.rows[ids], torch.from_numpy(selection.log_weight)
     positions = torch.searchsorted(ids, client.targets)
-    output = output_gradients(client.queries, held, weight, positions, WorkSpace(), planes)
+    output = output_gradients(client.queries, held, weight, Targets(positions), WorkSpace(), planes)
     part = torch.zeros_like(held)
     output.add_to(part, 1.0)
     drop_whole(part, tail)
@@ -352,7 +354,7 @@ def train_locally(
         selection: rows that it holds.
         planes: of the tail, if any.
         tail: likewise.
-        epochs: passes over its sentences.
+        epochs: passes over its examples.
         moves: of drawn rows.
         follow: whether planes follow the moves of the tail's rows (``overlaps``).
 
@@ -364,23 +366,20 @@ def train_locally(
     factor = {"weighted": torch.ones_like(chance), "plain": chance, "still": (chance == 1).float()}[moves]
     asked = torch.zeros_like(rows)  # the full move of every row, whatever of it is made here
     body = {name: value.clone().requires_grad_() for name, value in case.parameters.body.items()}
-    predicted = torch.from_numpy(client.sentences.targets != PAD)
-    inputs = torch.from_numpy(np.searchsorted(ids, client.sentences.inputs))
-    targets = torch.from_numpy(np.searchsorted(ids, client.sentences.targets))
+    bound = client.examples.bind({OUTPUT: ids}, rows.device)
     given = None if planes is None else torch.zeros_like(planes.slopes)
     overlap = overlaps(case.rows, tail, selection) if follow and tail is not None else None
     rng, space = stream(case.config.seed, "train", case.round, client.name), WorkSpace()
     for _ in range(epochs):
-        for batch in torch.from_numpy(rng.permutation(len(predicted))).split(settings.batch_size):
-            used = predicted[batch]
-            needed, positions = inputs[batch].unique(return_inverse=True)
-            input_rows = rows[needed].requires_grad_()
-            queries = case.model.queries(body, input_rows, positions, used)
-            output = output_gradients(queries.detach(), rows, weight, targets[batch][used], space, planes)
-            by_input, *by_body = torch.autograd.grad(queries, [input_rows, *body.values()], output.queries)
+        for index in torch.from_numpy(rng.permutation(len(client.examples))).split(settings.batch_size):
+            batch, touched = bound.batch(index).touched({OUTPUT: rows})
+            inputs = touched[OUTPUT]
+            queries = case.model.queries(body, {OUTPUT: inputs.rows}, batch)
+            output = output_gradients(queries.detach(), rows, weight, batch.targets, space, planes)
+            by_input, *by_body = torch.autograd.grad(queries, [inputs.rows, *body.values()], output.queries)
             change = torch.zeros_like(rows)
             output.add_to(change, -settings.learning_rate)
-            change.index_add_(0, needed, by_input, alpha=-settings.learning_rate)
+            change.index_add_(0, inputs.index, by_input, alpha=-settings.learning_rate)
             asked += change
             rows += change * factor
             with torch.no_grad():

@@ -1,13 +1,12 @@
 """A network within one process that is not Flower's: what it takes to carry hashfed's rounds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from hashfed.config import Config
-from hashfed.data import Client, FederatedText
 from hashfed.engines.budget import steps
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
+from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_examples
 from hashfed.engines.exchange import build_model
 from hashfed.engines.network.exchanges import EVALUATE, JOIN, type_of
 from hashfed.engines.network.parcel import Parcel
@@ -16,7 +15,11 @@ from hashfed.engines.network.transport import Answer, Request
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Broadcast
 from hashfed.federated.protocols import Received, needed_later
-from hashfed.models import Parameters, PredictionSums
+from hashfed.models import Parameters
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.metrics import add_sums
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+from hashfed.tasks.registry import make_task
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,12 @@ class MemoryNode:
     def _evaluate(self, parcel: Parcel, answer: Parcel) -> None:
         whole = parcel.shared[Broadcast.kind]
         assert isinstance(whole, Broadcast)
-        parameters = Parameters(whole.rows, whole.body)
+        parameters, metrics = Parameters(whole.rows, whole.body), make_task(self.config.data).metrics
         for name, client in self.held_out.items():
-            sentences = held_out_sentences([client], None, self.config.seed)
-            parts = (evaluate_chunk(self.model, parameters, sentences, c) for c in range(chunks(sentences)))
-            answer.reports[name] = asdict(sum(parts, start=PredictionSums()))
+            examples = held_out_examples([client], None, self.config.seed)
+            count = chunks(examples)
+            parts = (evaluate_chunk(self.model, parameters, metrics, examples, c) for c in range(count))
+            answer.reports[name] = dict(add_sums(parts))
 
 
 class MemoryTransport:
@@ -90,10 +94,10 @@ class MemoryTransport:
 
     """
 
-    def __init__(self, config: Config, data: FederatedText, nodes: int) -> None:
+    def __init__(self, config: Config, data: FederatedData[Vocabulary], nodes: int) -> None:
         """Nodes that share the clients."""
         self.down = self.up = 0
-        size = len(data.vocabulary)
+        size = data.size
         self.there = {
             number + 1: MemoryNode(config, size, data.train[number::nodes], data.held_out[number::nodes])
             for number in range(nodes)

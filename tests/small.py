@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from hashfed.config import Config, make_config
-from hashfed.data import FederatedText, build_federated_text, read_texts
+from hashfed.data import read_texts
 from hashfed.retrieval import BY_METHOD
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.clients import build_federated_text
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 PATIENCE = 1800
 """Seconds, in place of none: a limit that only what hangs reaches, however busy the machine is."""
@@ -51,7 +54,7 @@ def small_config(texts: Path, **groups: object) -> Config:
         "data": {"source": str(texts), "vocabulary": 40, "sentence_length": 6},
         "model": {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 2},
         "selection": {"budget": 0.6},
-        "client": {"sentences": 6, "batch_size": 2},
+        "client": {"examples": 6, "batch_size": 2},
         "evaluation": {"every": 2},
         "rounds": 4,
         "cohort": 5,
@@ -74,12 +77,12 @@ def fitting(method: str, **settings: object) -> dict[str, Any]:
     return {"method": method} | {name: value for name, value in settings.items() if name in known}
 
 
-def small_data(texts: Path) -> FederatedText:
+def small_data(texts: Path) -> FederatedData[Vocabulary]:
     """The clients of ``texts`` with the vocabulary of ``small_config``."""
     return build_federated_text(read_texts(str(texts)), 40, sentence_length=6)
 
 
-def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
+def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedData[Vocabulary]]:
     """A configuration for rounds over a network, which all clients of ``texts`` join, and the data."""
     data = small_data(texts)
     settings = {"clients": len(data.train), "deadline": 600, "minimum_share": 0.1} | flower

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from hashfed.config import (
     CHANGEABLE,
+    MOVED,
     Config,
     differences,
     identity,
@@ -89,7 +90,7 @@ def test_overrides_come_on_top_of_the_file(tmp_path: Path) -> None:
         ("client.learning_rate", "2", 2.0),
         ("client.clip", "null", None),
         ("client.clip", "none", None),
-        ("evaluation.sentences", "None", None),
+        ("evaluation.examples", "None", None),
         ("client.clip", "0.5", 0.5),
         ("workers", "3", 3),
         ("tensorboard", "true", True),
@@ -116,7 +117,7 @@ def test_yaml_round_trip(tmp_path: Path) -> None:
             "data": {"source": "données/été.jsonl"},
             "server": {"epsilon": 1e-9},
             "client": {"clip": 0.1},
-            "evaluation": {"sentences": None},
+            "evaluation": {"examples": None},
             "output": "runs/a: b # c",
         }
     )
@@ -172,12 +173,23 @@ def test_yaml_names_every_setting() -> None:
         ),
         ({"zzz": {"deep": 1}}, "zzz: no such setting; known here: data, model, retrieval"),
         ({"client": {3: 1}}, "client.3: no such setting; known here: learning_rate"),
+        ({"client": {"sentences": 8}}, "client.examples: no such setting; it is client.examples now"),
+        (
+            {"evaluation": {"sentences": None}},
+            "evaluation.sentences: no such setting; it is evaluation.examples now",
+        ),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
     tree: dict[str, Any], expected: str
 ) -> None:
     assert problem(tree).startswith(expected)
+
+
+def test_what_earlier_names_point_at_is_there() -> None:
+    known = {name for name, _ in setting_fields()}
+    assert set(MOVED.values()) <= known
+    assert not set(MOVED) & known
 
 
 @pytest.mark.parametrize(
@@ -207,7 +219,7 @@ def test_an_unknown_name_is_refused_with_the_one_that_may_be_meant(
         ("data.vocabulary", "many", "integer"),
         ("data.sentence_length", 1025, "(allowed: ≥ 1 and ≤ 1024)"),
         ("data.source", ["a", "b"], "string"),
-        ("evaluation.sentences", 0, "(allowed: ≥ 1)"),
+        ("evaluation.examples", 0, "(allowed: ≥ 1)"),
         ("rounds", -3, "(allowed: ≥ 1)"),
         ("seed", -1, "(allowed: ≥ 0)"),
         ("workers", 257, "(allowed: ≥ 1 and ≤ 256)"),
@@ -506,9 +518,9 @@ def test_text_settings_are_taken_as_they_are(text: str) -> None:
 
 
 def test_none_is_no_value() -> None:
-    config = load_config(None, {"output": "none", "evaluation.sentences": "none"})
+    config = load_config(None, {"output": "none", "evaluation.examples": "none"})
     assert config.output is None
-    assert config.evaluation.sentences is None
+    assert config.evaluation.examples is None
 
 
 @pytest.mark.parametrize(

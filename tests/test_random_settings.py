@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hashfed import HashfedError, RunFolder, make_config, train
 from hashfed.cli.main import main
 from hashfed.config import Config, setting_fields
-from hashfed.data import FederatedText
 from hashfed.retrieval.registry import METHODS
 from hashfed.runs import load_data
 from hashfed.runs.predict import predict_words
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from random_settings import draw, mostly_sound_tree
 
@@ -116,7 +117,7 @@ def play(engine: str, tree: dict[str, Any], texts: Path, folder: Path) -> None:
         flower = config.flower.model_copy(update={"clients": len(load_data(config).train)})
         config = config.model_copy(update={"flower": flower})
 
-    def network(config: Config, data: FederatedText, stop: Any) -> Any:
+    def network(config: Config, data: FederatedData[Vocabulary], stop: Any) -> Any:
         return server.FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data)
 
     train(config, None, network)

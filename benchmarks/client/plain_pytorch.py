@@ -4,16 +4,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from hashfed.data import PAD
-from hashfed.data.sentences import Sentences
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, Parameters
+from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.examples import Examples
 
 
 def train_plainly(
     model: Model,
     parameters: Parameters,
-    sentences: Sentences,
+    examples: Examples,
     settings: ClientSettings,
     rng: np.random.Generator,
 ) -> float:
@@ -26,15 +26,15 @@ def train_plainly(
     rows = parameters.rows.clone().requires_grad_()
     body = {name: value.clone().requires_grad_() for name, value in parameters.body.items()}
     optimizer = torch.optim.SGD([rows, *body.values()], lr=settings.learning_rate)
-    inputs, targets = torch.from_numpy(sentences.inputs).long(), torch.from_numpy(sentences.targets).long()
-    predicted = targets != PAD
+    bound = examples.bind({OUTPUT: None}, rows.device)
     total = 0.0
-    for batch in torch.from_numpy(rng.permutation(len(sentences))).split(settings.batch_size):
-        labels = targets[batch][predicted[batch]]
-        queries = model.queries(body, rows, inputs[batch], predicted[batch])
+    for batch in torch.from_numpy(rng.permutation(len(examples))).split(settings.batch_size):
+        asked = bound.batch(batch)
+        labels = asked.targets.rows
+        queries = model.queries(body, {OUTPUT: rows}, asked)
         loss = functional.cross_entropy(functional.linear(queries, rows), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total += loss.item() * len(labels)
-    return total / sentences.predictions
+    return total / examples.weight

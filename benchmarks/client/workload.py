@@ -10,7 +10,6 @@ from benchmarks.client.plain_pytorch import train_plainly
 from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost.budgets import Budget, budget_settings
-from hashfed.data import FederatedText
 from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.exchange import build_model, play_round
@@ -18,10 +17,13 @@ from hashfed.engines.server_round import ServerRound
 from hashfed.federated import client as client_side
 from hashfed.federated.messages import Update
 from hashfed.federated.tail import TailSum
-from hashfed.models import Model, Parameters
+from hashfed.models import Model, Parameters, output_gradients
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Index, build_index
 from hashfed.retrieval.planes import Tail
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 SENTENCES, LENGTH, BATCH = 64, 20, 16
 STEPS = SENTENCES // BATCH
@@ -43,7 +45,7 @@ class Workload:
     """
 
     words: int
-    data: FederatedText = field(init=False)
+    data: FederatedData[Vocabulary] = field(init=False)
     model: Model = field(init=False)
     parameters: Parameters = field(init=False)
     indexes: dict[Budget, Index] = field(init=False, default_factory=dict)
@@ -51,7 +53,7 @@ class Workload:
     def __post_init__(self) -> None:
         self.data = synthetic_text(self.words, 1, SENTENCES, LENGTH)
         self.model = build_model(Config())
-        self.parameters = self.model.init(len(self.data.vocabulary), stream(0, "init"))
+        self.parameters = self.model.init(self.data.size, stream(0, "init"))
 
     def config(self, budget: Budget) -> Config:
         """The default method at a budget; 1: the full layer."""
@@ -96,18 +98,20 @@ class Workload:
 
     def products(self, budget: Budget) -> float:
         """Seconds of the matrix products of as many steps; hashing is not among them."""
-        own = len(self.data.train[0].sentences.own_rows())
-        rows = device_budget(self.config(budget), len(self.data.vocabulary), own)
+        own = len(self.data.train[0].examples.own(OUTPUT))
+        rows = device_budget(self.config(budget), self.data.size, own)
         body, width = self.parameters.body, self.model.dimension
         return STEPS * matrix_product_seconds(body, rows, width, BATCH * LENGTH)
 
     def loss_difference(self) -> float:
         """Of the mean loss of the steps, hashfed's full layer against plain PyTorch, relative."""
         local = client_side.LocalModel(None, self.parameters.rows, None, self.parameters.body)
-        settings, sentences = self.config(1.0).client, self.data.train[0].sentences
-        update, _ = client_side.train(self.model, local, sentences, settings, 1, stream(0, "train"))
+        settings, sentences = self.config(1.0).client, self.data.train[0].examples
+        update, _ = client_side.train(
+            self.model, local, sentences, settings, output_gradients, 1, stream(0, "train")
+        )
         return abs(update.loss / self._plain_loss() - 1)
 
     def _plain_loss(self) -> float:
-        settings, sentences = self.config(1.0).client, self.data.train[0].sentences
+        settings, sentences = self.config(1.0).client, self.data.train[0].examples
         return train_plainly(self.model, self.parameters, sentences, settings, stream(0, "train"))

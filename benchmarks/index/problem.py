@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hashfed.data.sentences import Sentences
-from hashfed.data.vocabulary import PAD
 from hashfed.engines.exchange import build_model
 from hashfed.errors import HashfedError
 from hashfed.models import Model, Parameters
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.runs.contents import REMEDY
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.train import digest, load_data
+from hashfed.tasks.examples import Examples
 
 LEAST_SENTENCES = 8
 """Clients with fewer tell little about coverage."""
@@ -74,7 +74,7 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
     if facts is not None and facts["sha256"] != digest(data):
         raise HashfedError(f"{path}: the texts of {config.data.source} have changed since this run")
     model = build_model(config)
-    able = [client for client in data.held_out if len(client.sentences) >= LEAST_SENTENCES]
+    able = [client for client in data.held_out if len(client.examples) >= LEAST_SENTENCES]
     if len(able) < clients:
         raise HashfedError(
             f"--clients = {clients}: {path} has only {len(able)} held-out clients "
@@ -83,20 +83,19 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
     rng = stream(seed, "bench clients")
     found = []
     for position in rng.choice(len(able), clients, replace=False):
-        sentences = able[position].sentences
-        count = min(len(sentences), config.client.sentences)
+        sentences = able[position].examples
+        count = min(len(sentences), config.client.examples)
         drawn = sentences.take(np.sort(rng.choice(len(sentences), count, replace=False)))
         found.append(client_queries(model, parameters, drawn))
     return Problem(path.name, parameters.rows, data.label_counts, found)
 
 
-def client_queries(model: Model, parameters: Parameters, sentences: Sentences) -> ClientQueries:
-    """What a client with these sentences asks, under the whole model."""
-    inputs = torch.from_numpy(sentences.inputs.astype(np.int64))
-    predicted = torch.from_numpy(sentences.targets != PAD)
+def client_queries(model: Model, parameters: Parameters, examples: Examples) -> ClientQueries:
+    """What a client with these examples asks, under the whole model."""
+    batch = examples.bind({OUTPUT: None}, torch.device("cpu")).batch(torch.arange(len(examples)))
     with torch.no_grad():
-        queries = model.queries(parameters.body, parameters.rows, inputs, predicted)
-    return ClientQueries(queries, sentences.own_rows())
+        queries = model.queries(parameters.body, {OUTPUT: parameters.rows}, batch)
+    return ClientQueries(queries, examples.own(OUTPUT))
 
 
 def synthetic_problem(rows: int, dimension: int, clients: int, seed: int) -> Problem:

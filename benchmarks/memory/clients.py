@@ -29,7 +29,7 @@ def client_memory(words: int, budgets: Sequence[Budget], tell: Callable[[str], N
     """
     data = synthetic_text(words, 1, SENTENCES, LENGTH)
     model = build_model(Config())
-    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    parameters = model.init(data.size, stream(0, "init"))
     found: dict[Budget, dict[str, float]] = {}
     for budget in dict.fromkeys([1.0, *budgets]):
         tell(f"{words:,} words, budget {budget_label(budget)}")
@@ -40,7 +40,7 @@ def client_memory(words: int, budgets: Sequence[Budget], tell: Callable[[str], N
             found[budget][f"{name}_to_full"] = found[budget][name] / found[1.0][name]
     return {
         "words": words,
-        "rows": len(data.vocabulary),
+        "rows": data.size,
         "sentences": SENTENCES,
         "length": LENGTH,
         "budgets": {budget_label(budget): entry for budget, entry in found.items()},

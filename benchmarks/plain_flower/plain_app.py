@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from hashfed.config import Config, load_config
 from hashfed.engines.exchange import build_model
+from hashfed.models import Batch, Targets
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 
 client = ClientApp()
@@ -46,7 +48,10 @@ def train(message: Message, context: Context) -> Message:
     predicted, total = targets != PAD, 0.0
     for batch in torch.randperm(len(inputs)).split(config.client.batch_size):
         labels = targets[batch][predicted[batch]]
-        queries = model.queries(body, rows, inputs[batch], predicted[batch])
+        asked = Batch(
+            {"inputs": inputs[batch], "predicted": predicted[batch]}, {"inputs": OUTPUT}, Targets(labels)
+        )
+        queries = model.queries(body, {OUTPUT: rows}, asked)
         loss = functional.cross_entropy(queries @ rows.T, labels)
         optimizer.zero_grad()
         loss.backward()

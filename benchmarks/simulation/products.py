@@ -9,9 +9,9 @@ import torch
 from benchmarks.client.floor import matrix_product_seconds
 from benchmarks.simulation.scenario import BATCH, LENGTH
 from hashfed.config import Config
-from hashfed.data import SPECIAL
 from hashfed.engines.exchange import build_model
 from hashfed.randomness import stream
+from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 REPEATS = 5
 

@@ -10,12 +10,13 @@ from safetensors.numpy import save_file
 
 from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
-from hashfed.data import FederatedText
-from hashfed.engines.client_round import ClientRound, draw_sentences
+from hashfed.engines.client_round import ClientRound, draw_examples
 from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 LENGTH, BATCH, RATE = 20, 16, 0.1
 
@@ -43,14 +44,14 @@ class Scenario:
 
     @property
     def batches(self) -> list[int]:
-        """Sentences of each step of a client."""
+        """Sequences of each step of a client."""
         return [min(BATCH, self.sentences - start) for start in range(0, self.sentences, BATCH)]
 
     def to_json(self) -> str:
         """One line."""
         return json.dumps(dataclasses.asdict(self))
 
-    def data(self) -> FederatedText:
+    def data(self) -> FederatedData[Vocabulary]:
         """The clients' sentences."""
         return synthetic_text(self.words, self.clients, self.sentences, LENGTH)
 
@@ -73,13 +74,14 @@ class Scenario:
         """The same for peers, as a file; sentences in the order in which hashfed takes them in round 1."""
         config, data = self.config(), self.data()
         model = build_model(config)
-        parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
+        parameters = model.init(data.size, stream(config.seed, "init"))
         inputs, targets = [], []
         for client in data.train:
-            drawn = draw_sentences(config, client, 1, len(data.vocabulary))
+            drawn = draw_examples(config, client, 1, data.size)
             order = stream(config.seed, "train", 1, client.name).permutation(len(drawn))
-            inputs.append(drawn.inputs[order])
-            targets.append(drawn.targets[order])
+            columns = drawn.take(order).columns()
+            inputs.append(columns["inputs"])
+            targets.append(columns["targets"])
         tensors = {f"body.{name}": value.numpy() for name, value in parameters.body.items()}
         tensors |= {"rows": parameters.rows.numpy(), "inputs": np.stack(inputs), "targets": np.stack(targets)}
         metadata = {
@@ -94,7 +96,7 @@ class Scenario:
         """Mean loss over the steps of the first client in round 1, nats."""
         config, data = self.config(), self.data()
         model = build_model(config)
-        parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
+        parameters = model.init(data.size, stream(config.seed, "init"))
         index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
         there = ServerRound.of(config, parameters, index, 1)
         here = ClientRound(config, model, data.train[0], 1, len(parameters.rows))

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -12,19 +10,16 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from hashfed.data.part import Part
-from hashfed.data.tff import is_tff
-from hashfed.data.tokenizer import TokenizerName
 from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
-from hashfed.files import with_home
 from hashfed.retrieval import BY_METHOD, RetrievalSettings, SelectionSettings
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
 from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.select import extra_label
 from hashfed.settings import HOME_EXPANDED, ByName, Settings
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.yaml_text import plain_value, read_yaml, write_yaml
 
 MOST_BYTES = 2**18
@@ -33,48 +28,8 @@ WIDEST = 2**24
 """Of a layer: far beyond any machine, but no number of bytes that overflows."""
 MOST_NAME = 100
 """Characters of a name that is taken for a misspelt one."""
-
-
-class DataSettings(Settings):
-    """The federated text."""
-
-    source: Annotated[str, HOME_EXPANDED] = "chitchat"
-    """chitchat; or the path of a JSON Lines file (.jsonl, .jsonl.gz), a folder of texts, or a data set of
-    TensorFlow Federated (.sqlite, .sqlite.lzma, .h5)."""
-    clients: int | None = Field(None, ge=1)
-    """At most this many training clients, chosen by their names and not by the seed; none: all."""
-    held_out_clients: int | None = Field(None, ge=1)
-    """At most this many clients to evaluate on, chosen likewise; none: as many as data.clients."""
-    vocabulary: int = Field(10_000, ge=1)
-    """V, number of words; the model has V + 4 rows."""
-    sentence_length: int = Field(20, ge=1, le=1024)
-    """Words per sentence."""
-    tokens_per_client: int = Field(5000, ge=1)
-    """At most this many words of one client."""
-    sentences_per_client: int | None = Field(None, ge=1)
-    """At most this many sentences of one client, the first ones; none: as many as there are."""
-    long_texts: Literal["truncate", "split"] = "truncate"
-    """Texts longer than a sentence: keep the beginning (as Stack Overflow), or cut them into sentences."""
-    tokenizer: TokenizerName = "unicode"
-    """What a word is (docs/data.md): of any script; or of ASCII letters only, as before this setting; or what
-    is between spaces, the default for data sets of TensorFlow Federated."""
-    word_counts: Annotated[str | None, HOME_EXPANDED] = Field(None, min_length=1)
-    """File with a line "word count" for each word, most frequent first, as TensorFlow Federated has it for
-    Stack Overflow: the vocabulary is its beginning; none: the most frequent words of the training clients."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _choose_tokenizer(cls, tree: Any) -> Any:
-        """Texts that are cut into words already are not cut again, unless that is asked for."""
-        if not isinstance(tree, Mapping) or "tokenizer" in tree:
-            return tree
-        source = tree.get("source")
-        if not isinstance(source, str | os.PathLike):
-            return tree
-        with suppress(HashfedError):  # of a home that nobody has, which the source's own check says
-            if is_tff(with_home(os.fsdecode(source))):
-                return {**tree, "tokenizer": "spaces"}
-        return tree
+MOVED = {"client.examples": "client.examples", "evaluation.sentences": "evaluation.examples"}
+"""Where settings of earlier versions are now."""
 
 
 class ModelSettings(Settings):
@@ -107,7 +62,7 @@ class EvaluationSettings(Settings):
     """Evaluate after each so many rounds, and after the last."""
     clients: Literal["test", "validation"] = "test"
     """validation: leave the test clients alone (for choosing settings)."""
-    sentences: int | None = Field(4000, ge=1)
+    examples: int | None = Field(4000, ge=1)
     """While training, evaluate on a fixed random sample of this size; none: on all, as at the end."""
 
 
@@ -127,7 +82,7 @@ class FlowerSettings(Settings):
     anew, with other clients where some are gone; after three times the run ends."""
     evaluation: Literal["server", "clients"] = "server"
     """Who evaluates: the server, on the held-out clients of its own data; or the nodes, each on the held-out
-    clients it hosts (all their sentences), so that no text leaves them."""
+    clients it hosts (all their examples), so that no text leaves them."""
     slices: Annotated[str | None, HOME_EXPANDED] = Field(None, min_length=1)
     """Folder on the server for the slices of ``selection.delivery: pre-generated``; none: ``slices`` in the
     run's folder."""
@@ -139,7 +94,7 @@ class FlowerSettings(Settings):
 class Config(Settings):
     """Everything that decides a run's numbers, and where it is kept."""
 
-    data: DataSettings = DataSettings()
+    data: NextWordSettings = NextWordSettings()
     model: ModelSettings = ModelSettings()
     retrieval: Annotated[SerializeAsAny[RetrievalSettings], BY_METHOD] = QueryCentroidsSettings()
     selection: SelectionSettings = SelectionSettings()
@@ -225,19 +180,6 @@ class Config(Settings):
         source = Path(self.data.source).name.strip(".").split(".")[0] or "data"
         budget = "" if self.retrieval.sends_all else f"-{budget_name(self.selection)}"
         return Path("runs") / f"{source}-{self.retrieval.method}{budget}-seed{self.seed}"
-
-    def part(self, vocabulary: bool) -> Part:
-        """What of the source is needed, by one who makes a ``vocabulary`` from it or not."""
-        data = self.data
-        return Part(
-            clients=data.clients,
-            held_out_clients=data.held_out_clients or data.clients,
-            held_out=self.evaluation.clients,
-            vocabulary=vocabulary,
-            tokens=data.tokens_per_client,
-            sentences=data.sentences_per_client,
-            tokenizer=data.tokenizer,
-        )
 
     def to_yaml(self) -> str:
         """YAML that ``load_config`` reads back."""
@@ -469,6 +411,8 @@ def _explain(error: ValidationError) -> str:
 
 def _hint(path: list[str]) -> str:
     """Which setting may be meant by an unknown one."""
+    if (moved := MOVED.get(".".join(path))) is not None:
+        return f"it is {moved} now"
     known = list(_find(path[:-1]) or ())
     # Comparing takes long where a name is.
     last = path[-1] if len(path[-1]) < MOST_NAME else ""

@@ -23,8 +23,8 @@ def test_the_workload_is_what_hashfed_trains_on(tmp_path: Path) -> None:
     assert workload.inputs.shape == (3, 20, 20)
     assert workload.steps == 3 * 2
     assert workload.rows.shape == (64, 96)
-    own = SMALL.data().train[1].sentences
-    assert sorted(map(bytes, workload.inputs[1])) == sorted(map(bytes, own.inputs))
+    own = SMALL.data().train[1].examples
+    assert sorted(map(bytes, workload.inputs[1])) == sorted(map(bytes, own.columns()["inputs"]))
     assert np.array_equal(workload.inputs[:, :, 1:], workload.targets[:, :, :-1])
 
 

@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from benchmarks.simulation.run import environment
+from hashfed.models import Batch, Targets
+from hashfed.models.protocol import OUTPUT
 from hashfed.models.transformer import Transformer
 from small import PATIENCE
 
@@ -50,7 +52,9 @@ def play_one_round(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[list[fl
         optimizer = torch.optim.SGD(local, lr=RATE)
         for batch in torch.arange(SENTENCES).split(BATCH):
             everywhere = torch.ones(len(batch), LENGTH, dtype=torch.bool)
-            queries = MODEL.queries(body, rows, inputs[client, batch].long(), everywhere)
+            columns = {"inputs": inputs[client, batch].long(), "predicted": everywhere}
+            asked = Batch(columns, {"inputs": OUTPUT}, Targets(targets[client, batch].flatten().long()))
+            queries = MODEL.queries(body, {OUTPUT: rows}, asked)
             loss = functional.cross_entropy(queries @ rows.T, targets[client, batch].flatten().long())
             optimizer.zero_grad()
             loss.backward()

@@ -1,14 +1,14 @@
 import numpy as np
 
 from benchmarks.synthetic import synthetic_text
-from hashfed.data import SPECIAL
+from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 
 def test_sentences_are_full_and_within_the_vocabulary() -> None:
     data = synthetic_text(50, 3, 4, 6)
-    assert len(data.vocabulary) == 54
-    assert [len(client.sentences) for client in data.train] == [4, 4, 4]
-    ids = np.concatenate([client.sentences.targets.ravel() for client in data.train])
+    assert data.size == 54
+    assert [len(client.examples) for client in data.train] == [4, 4, 4]
+    ids = np.concatenate([client.examples.columns()["targets"].ravel() for client in data.train])
     assert ids.min() >= len(SPECIAL)
     assert ids.max() < 54
     assert data.label_counts.sum() == len(ids) == 3 * 4 * 6
@@ -16,8 +16,8 @@ def test_sentences_are_full_and_within_the_vocabulary() -> None:
 
 
 def test_targets_follow_the_inputs() -> None:
-    sentences = synthetic_text(50, 1, 2, 6).train[0].sentences
-    assert np.array_equal(sentences.inputs[:, 1:], sentences.targets[:, :-1])
+    columns = synthetic_text(50, 1, 2, 6).train[0].examples.columns()
+    assert np.array_equal(columns["inputs"][:, 1:], columns["targets"][:, :-1])
 
 
 def test_small_ranks_are_frequent_as_under_zipfs_law() -> None:

@@ -71,6 +71,14 @@ def small_data(extra: str = "") -> list[str]:
         (["compare", "run", "--outptu", "x"], "--outptu: no such option; did you mean --output?"),
         (["predict", "run", "hi", "--tpo", "3"], "--tpo: no such option; did you mean --top?"),
         (["train", "--selection.bud", "0.5"], "--selection.bud: no such option"),
+        (
+            ["train", "--client.examples", "8"],
+            "--client.examples: no such option; it is --client.examples now",
+        ),
+        (
+            ["train", "--evaluation.sentences=none"],
+            "--evaluation.sentences=none: no such option; it is --evaluation.examples now",
+        ),
     ],
 )
 def test_an_unknown_option(arguments: list[str], expected: str, mistake: Mistake) -> None:
@@ -193,6 +201,19 @@ def test_a_folder_that_is_no_run(command: list[str], exists: bool, mistake: Mist
         Path("folder").mkdir()
     assert mistake(*command) == "folder: not a run (it has no config.yaml)"
     assert not Path("comparison.html").exists()
+
+
+@pytest.mark.parametrize("command", [["predict", "run", "how are"], ["compare", "run"]])
+def test_a_run_of_a_version_with_other_settings(command: list[str], mistake: Mistake) -> None:
+    Path("run").mkdir()
+    saved = Config().to_yaml()
+    old = saved.replace("  examples: 64\n", "  sentences: 64\n")
+    assert old != saved
+    Path("run", "config.yaml").write_text(old)
+    assert mistake(*command).startswith(
+        "run/config.yaml: client.examples: no such setting; it is client.examples now; "
+    )
+    assert Path("run", "config.yaml").read_text() == old
 
 
 def test_a_run_that_has_only_begun(mistake: Mistake) -> None:

@@ -27,12 +27,10 @@ from hashfed.cost.variants import (
     held_rows,
     width_step,
     with_model,
+    with_size,
     with_width,
-    with_words,
 )
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
-from hashfed.data import Client
-from hashfed.data.sentences import Sentences
 from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.device_memory import busiest_client
 from hashfed.engines.exchange import build_model, play_round
@@ -47,6 +45,9 @@ from hashfed.models import Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.registry import make_task
+from hashfed.tasks.sequences import Sequences
 from small import small_config, small_data
 
 METHODS: dict[str, dict[str, object]] = {
@@ -95,7 +96,7 @@ def one_thread() -> Iterator[None]:
 
 def played(config: Config, texts: Path, client: Client) -> tuple[Update, ClientReport]:
     data, model = small_data(texts), build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
+    parameters = model.init(data.size, stream(config.seed, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     there = ServerRound.of(config, parameters, index, 1, data.label_counts)
     found = play_round(there, ClientRound(config, model, client, 1, len(parameters.rows)))
@@ -295,7 +296,7 @@ def test_memory_of_deliveries_by_hand() -> None:
     config = make_config(
         {"selection": {"budget": 0.5}, "model": {"embedding": 2, "attention": 2, "heads": 1}}
     )
-    sizes = SaidSizes(Lookup(), {"scale": (3,)})
+    sizes = SaidSizes(Lookup(), make_task(Config().data), {"scale": (3,)})
     sent = {"broadcast": 1000, "update": 50}
     phases = predict_memory(config, sizes, 40, workload(own=6), sent)
     body, rows, own = 4 * 3, 4 * 2 * 20, 4 * 2 * 6
@@ -330,7 +331,7 @@ def test_rows_sent_to_be_dropped_are_at_most_those_predicted(texts: Path) -> Non
 
 
 def test_parameters_of_the_paper_s_table_1() -> None:
-    sizes = ModelSizes.of(build_model(Config()))
+    sizes = ModelSizes.of(build_model(Config()), make_task(Config().data))
     weights = [
         math.prod(shape) for name, shape in sizes.body.items() if "blocks.0" in name and len(shape) == 2
     ]
@@ -345,7 +346,7 @@ def test_parameters_of_the_paper_s_table_1() -> None:
 
 def tiny_client() -> Client:
     ids = np.array([[2, 4, 5, 3]], np.int32)
-    return Client("tiny", Sentences(ids[:, :-1].copy(), ids[:, 1:].copy()))
+    return Client("tiny", Sequences(ids[:, :-1].copy(), ids[:, 1:].copy()))
 
 
 @dataclass(frozen=True)
@@ -363,29 +364,29 @@ class Lookup:
     def queries(self, *_: Any) -> torch.Tensor:
         raise AssertionError("not needed")
 
-    def body_flops(self, positions: int, sentences: int, length: int) -> int:
+    def body_flops(self, positions: int, examples: int, length: int) -> int:
         return 0
 
 
 class SaidSizes(ModelSizes):
     """Whose activations are said, not tried."""
 
-    def activation_floats(self, positions: int, sentences: int, length: int, backward: bool) -> int:
-        return 100 * positions + 10 * sentences + length + (1000 if backward else 0)
+    def activation_floats(self, positions: int, examples: int, length: int, backward: bool) -> int:
+        return 100 * positions + 10 * examples + length + (1000 if backward else 0)
 
 
 def workload(own: int) -> Workload:
     return Workload(
         client="hand",
-        sentences=70,
+        examples=70,
         length=5,
         predictions=200,
         own=np.arange(own),
         step_positions=8,
-        step_sentences=2,
+        step_examples=2,
         steps=35,
         hash_positions=190,
-        hash_sentences=64,
+        hash_examples=64,
     )
 
 
@@ -393,7 +394,7 @@ def test_memory_by_hand() -> None:
     config = make_config(
         {"selection": {"budget": 0.5}, "model": {"embedding": 2, "attention": 2, "heads": 1}}
     )
-    sizes = SaidSizes(Lookup(), {"scale": (3,)})
+    sizes = SaidSizes(Lookup(), make_task(Config().data), {"scale": (3,)})
     messages = {"declare": 7, "welcome": 1000, "keys": 9, "rows": 2000, "update": 5000}
     phases = predict_memory(config, sizes, 40, workload(own=6), messages)
     body, rows = 4 * 3, 4 * 2 * 20
@@ -451,11 +452,12 @@ def test_many_logits_are_held_in_parts() -> None:
 @pytest.mark.parametrize("backward", [False, True])
 def test_a_trial_run_counts_what_a_forward_pass_holds(length: int, padding: int, backward: bool) -> None:
     model = Transformer(embedding=16, attention=16, heads=2, ffn=64, blocks=2)
-    shapes = ModelSizes.of(model).body
+    task = make_task(Config().data)
+    shapes = ModelSizes.of(model, task).body
     positions = 8 * (length - padding)
-    found = trial_floats(model, shapes, positions, 8, length, backward)
-    # In proportion to the sentences, but for rounding.
-    half = trial_floats(model, shapes, positions // 2, 4, length, backward)
+    found = trial_floats(model, shapes, task, positions, 8, length, backward)
+    # In proportion to the examples, but for rounding.
+    half = trial_floats(model, shapes, task, positions // 2, 4, length, backward)
     assert found == 2 * half
     d, p, grid, scores = 16, positions, 8 * length * 16, 8 * 2 * length * min(length, 64)
     if backward:
@@ -469,7 +471,7 @@ def test_a_trial_run_counts_what_a_forward_pass_holds(length: int, padding: int,
 def test_workloads(texts: Path) -> None:
     config, data = small_config(texts), small_data(texts)
     clients = busiest_and_median(config, data)
-    size = len(data.vocabulary)
+    size = data.size
     assert clients["busiest"] is busiest_client(config, data)
     counts = sorted(draw_workload(config, client, size).predictions for client in data.train)
     assert draw_workload(config, clients["busiest"], size).predictions == counts[-1]
@@ -477,10 +479,10 @@ def test_workloads(texts: Path) -> None:
 
     targets = np.array([[5, 3, 0], [5, 6, 3], [3, 0, 0], [7, 8, 9]], np.int32)
     inputs = np.array([[2, 5, 0], [2, 5, 6], [2, 0, 0], [2, 7, 8]], np.int32)
-    found = Workload.of("hand", Sentences(inputs, targets), batch_size=2)
-    assert (found.sentences, found.length, found.predictions) == (4, 3, 9)
-    assert (found.step_positions, found.step_sentences, found.steps) == (6, 2, 2)
-    assert (found.hash_positions, found.hash_sentences) == (9, 4)
+    found = Workload.of("hand", Sequences(inputs, targets), batch_size=2)
+    assert (found.examples, found.length, found.predictions) == (4, 3, 9)
+    assert (found.step_positions, found.step_examples, found.steps) == (6, 2, 2)
+    assert (found.hash_positions, found.hash_examples) == (9, 4)
     assert found.own.tolist() == [2, 3, 5, 6, 7, 8, 9]
 
 
@@ -529,7 +531,7 @@ def test_the_largest_number() -> None:
 
 def search(texts: Path, **groups: object) -> Search:
     config, data = small_config(texts, **groups), small_data(texts)
-    return Search(config, busiest_client(config, data), len(data.vocabulary))
+    return Search(config, busiest_client(config, data), data.size)
 
 
 def next_cost(made: Search, name: str, found: Found) -> ClientCost:
@@ -539,15 +541,15 @@ def next_cost(made: Search, name: str, found: Found) -> ClientCost:
     if name == "budget":
         rows = round(found.value * size) + 1
         return made.cost(at_budget(config, rows / size), size)
-    if name == "vocabulary":
-        return made.cost(*with_words(config, value + 1))
+    if name == "rows":
+        return made.cost(*with_size(config, value + 1))
     if name == "width":
         return made.cost(with_width(config, value + width_step(config)), size)
     return made.cost(with_model(config, **{name: value + 1}), size)
 
 
 @pytest.mark.parametrize("kind", ["memory", "traffic"])
-@pytest.mark.parametrize("name", ["budget", "vocabulary", "width", "ffn", "blocks"])
+@pytest.mark.parametrize("name", ["budget", "rows", "width", "ffn", "blocks"])
 def test_found_models_fit_and_the_next_larger_ones_do_not(name: str, kind: str, texts: Path) -> None:
     # Many planes of so short rows would cost more than all rows.
     model = {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 1}
@@ -578,7 +580,7 @@ def test_limits_hold_together(texts: Path) -> None:
 
 def test_a_vocabulary_that_costs_nothing_has_no_limit(texts: Path) -> None:
     made = search(texts, selection={"max_rows": 20, "budget": 0.5})
-    found = made.vocabulary(Limits(memory=10**8))
+    found = made.rows(Limits(memory=10**8))
     assert found is not None
     assert found.unlimited
     assert found.cost.rows == max(20, len(found.cost.workload.own))
@@ -603,7 +605,7 @@ def test_the_bill(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = bill(config, data, [0.6, 0.3], Limits(memory=4 * 10**6), measure=True, tell=told.append)
     assert json.loads(json.dumps(result)) == result
     assert result["left_out"]["energy"] == "not measured"
-    assert result["rows"] == len(data.vocabulary)
+    assert result["rows"] == data.size
     assert [entry["budget"] for entry in result["budgets"]] == [0.6, 0.3]
     first = result["budgets"][0]
     assert first["bytes"] == result["clients"]["busiest"]["bytes"]
@@ -660,7 +662,7 @@ def test_nothing_fits(texts: Path) -> None:
 def test_memory_of_an_80_000_word_model_shrinks_with_the_budget() -> None:
     config = make_config({"data": {"vocabulary": 80_000}})
     data = synthetic_text(80_000, 1, 64, 20)
-    made = Search(config, data.train[0], len(data.vocabulary))
+    made = Search(config, data.train[0], data.size)
     budgets: list[Budget] = [1, 0.3, 0.1, 0.05, OwnAnd(0.01)]
     memory = [made.cost(at_budget(config, budget), 80_004).memory / 1e6 for budget in budgets]
     # Measured on Linux with torch 2.13: 188.0, 74.8, 41.8, 33.6 and, with 32 planes, 29.0 MB.

@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from hashfed.cost.run import Bill
-from hashfed.data import Client
-from hashfed.data.sentences import Sentences
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.node import NodeState
 from hashfed.engines.flower.rounds import FlowerRounds
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.sequences import Sequences
 from loopback import LoopbackGrid
 from small import small_config, small_data
 
@@ -60,7 +60,7 @@ def check_exchanges(
     groups = {
         "retrieval": {"method": method},
         "selection": selection,
-        "client": {"sentences": 100},
+        "client": {"examples": 100},
         "flower": {"clients": 1},
         "compression": compression,
     }
@@ -102,7 +102,7 @@ def test_bytes_of_clients_that_select_by_themselves(
     groups = {
         "retrieval": {"method": "simhash-collisions"},
         "selection": {"budget": budget, "delivery": delivery},
-        "client": {"sentences": 100},
+        "client": {"examples": 100},
         "flower": {"clients": 1, "slices": str(tmp_path / "slices")},
         "compression": {"updates": "int8", "error_feedback": True} if feedback else {},
     }
@@ -118,7 +118,9 @@ def test_bytes_of_clients_that_select_by_themselves(
     assert made.over_flower(config, client) == {"train": second.wire_bytes}
 
 
-def sentences_of(grid: LoopbackGrid) -> Sentences:
+def sentences_of(grid: LoopbackGrid) -> Sequences:
     context = grid.contexts[1]
     digest = str(context.state.config_records["setup"]["digest"])
-    return NodeState(context, digest).client("phone").sentences
+    found = NodeState(context, digest).client("phone").examples
+    assert isinstance(found, Sequences)
+    return found

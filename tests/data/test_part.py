@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.data import ClientTexts, build_federated_text
+from hashfed.data import ClientTexts
 from hashfed.data.client_texts import Key
 from hashfed.data.part import Part, Taken, choose, group_of, needed
-from hashfed.data.sentences import cap_sentences
+from hashfed.tasks.next_word.clients import build_federated_text
+from hashfed.tasks.next_word.sentences import cap_sentences
 
 NAMES: list[Key] = [(None, f"c{number}") for number in range(200)]
 STATED: list[Key] = [
@@ -85,7 +86,7 @@ def test_no_text_that_is_left_out_would_have_been_kept(
         data = build_federated_text(
             clients, 1, length, tokens, split, sentences_per_client=sentences, tokenizer="spaces"
         )
-        built.append(data.train[0].sentences.targets.tolist())
+        built.append(data.train[0].examples.columns()["targets"].tolist())
         assert len(built[-1]) <= (sentences or len(built[-1]))
     assert built[0] == built[1]
 
@@ -110,5 +111,5 @@ def test_words_beyond_the_sentences_that_are_kept_are_in_no_vocabulary() -> None
     clients = [ClientTexts("bob", ["a b c", "d"]), ClientTexts("alice", ["a"])]
     for split, words in ((False, 3), (True, 2)):
         data = build_federated_text(clients, words, 2, split_texts=split, sentences_per_client=1)
-        assert data.vocabulary.words == ("a", "b", "c")[:words]
-        assert len(data.train[0].sentences) == 1
+        assert data.names.words == ("a", "b", "c")[:words]
+        assert len(data.train[0].examples) == 1

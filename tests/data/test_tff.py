@@ -13,9 +13,11 @@ import pytest
 
 from hashfed.cli.main import main
 from hashfed.config import make_config
-from hashfed.data import ClientTexts, FederatedText, Part, read_texts
+from hashfed.data import ClientTexts, Part, read_texts
 from hashfed.errors import HashfedError
 from hashfed.runs import load_data
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from tff_files import Splits, compress, example, feature, field, pack, text, write_hdf5, write_sqlite
 
 SPLITS: Splits = {
@@ -57,19 +59,23 @@ if importlib.util.find_spec("h5py") is not None:
     WRITERS["archive"] = lambda folder: pack(hdf5(folder), folder / "stackoverflow.tar.bz2")
 
 
-def load(source: Path, held_out: str = "test", **data: object) -> FederatedText:
+def load(source: Path, held_out: str = "test", **data: object) -> FederatedData[Vocabulary]:
     tree = {"vocabulary": WORDS, "sentence_length": 6, "source": str(source), **data}
     return load_data(make_config({"data": tree, "evaluation": {"clients": held_out}}))
 
 
-def examples(data: FederatedText) -> tuple[object, ...]:
+def examples(data: FederatedData[Vocabulary]) -> tuple[object, ...]:
     """All that a run is given, in a form that can be compared."""
     return (
-        data.vocabulary.words,
+        data.names.words,
         data.label_counts.tolist(),
         *(
             [
-                (client.name, client.sentences.inputs.tolist(), client.sentences.targets.tolist())
+                (
+                    client.name,
+                    client.examples.columns()["inputs"].tolist(),
+                    client.examples.columns()["targets"].tolist(),
+                )
                 for client in side
             ]
             for side in (data.train, data.held_out)
@@ -112,7 +118,7 @@ def test_clients_keep_to_their_splits(tmp_path: Path) -> None:
         assert [client.name for client in data.train] == ["1", "22", "zoë"]
     assert [client.name for client in test.held_out] == ["test/1", "test/9"]
     assert [client.name for client in validation.held_out] == ["validation/30", "validation/40"]
-    assert test.vocabulary == validation.vocabulary
+    assert test.names == validation.names
 
 
 def test_words_are_what_is_between_spaces_unless_asked_otherwise(tmp_path: Path) -> None:
@@ -123,7 +129,7 @@ def test_words_are_what_is_between_spaces_unless_asked_otherwise(tmp_path: Path)
     assert make_config({"data": {"source": "so.jsonl.gz"}}).data.tokenizer == "unicode"
     words = {word for texts in SPLITS["train"].values() for text in texts for word in text.split()}
     assert {"well-known", "<URL>", "'s"} < words
-    assert set(load(path, vocabulary=len(words)).vocabulary.words) == words
+    assert set(load(path, vocabulary=len(words)).names.words) == words
     folder = tmp_path / "texts.sqlite"  # a folder of texts is one whatever its name
     folder.mkdir()
     assert make_config({"data": {"source": str(folder)}}).data.tokenizer == "unicode"

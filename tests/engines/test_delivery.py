@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from counted_store import Counted
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.local.simulator import Simulation
@@ -30,6 +29,8 @@ from hashfed.federated.slices import Wanted, address_of
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import METHODS, Index, build_index
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from small import fitting, small_config, small_data
 
 
@@ -39,15 +40,17 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def begin(config: Config, data: FederatedText, spread: float = 1.0) -> tuple[Parameters, Index]:
+def begin(config: Config, data: FederatedData[Vocabulary], spread: float = 1.0) -> tuple[Parameters, Index]:
     """Fresh parameters, rows of several norms, and the index over them."""
-    fresh = build_model(config).init(len(data.vocabulary), stream(config.seed, "init"))
+    fresh = build_model(config).init(data.size, stream(config.seed, "init"))
     scale = torch.linspace(1, spread, len(fresh.rows))[:, None]
     parameters = Parameters(fresh.rows * scale, fresh.body)
     return parameters, build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
 
 
-def played(config: Config, data: FederatedText, client: int = 0, spread: float = 1.0) -> tuple[Update, Any]:
+def played(
+    config: Config, data: FederatedData[Vocabulary], client: int = 0, spread: float = 1.0
+) -> tuple[Update, Any]:
     parameters, index = begin(config, data, spread)
     prior = data.label_counts
     there = ServerRound.of(config, parameters, index, 1, prior)

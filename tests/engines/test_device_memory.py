@@ -55,7 +55,7 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
         texts, retrieval={"method": "frequency"}, selection={"points": "sketch", "extra": 3}
     )
     model = build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    parameters = model.init(data.size, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     client = data.train[0]
 

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from hashfed.data import PAD
 from hashfed.engines import evaluation
-from hashfed.engines.evaluation import held_out_sentences
+from hashfed.engines.evaluation import held_out_examples
 from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
-from hashfed.models import evaluate_logits
+from hashfed.models import Batch, Targets
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
+from hashfed.tasks.next_word.metrics import NextWordMetrics
+from hashfed.tasks.next_word.vocabulary import PAD
 from small import small_config, small_data
 
 
@@ -21,20 +23,28 @@ def test_evaluation_equals_all_logits_at_once(texts: Path, monkeypatch: pytest.M
     with Simulation(config, data) as simulation:
         found = simulation.evaluate()
     model = build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(0, "init"))
-    inputs = np.concatenate([client.sentences.inputs for client in data.held_out]).astype(np.int64)
-    targets = np.concatenate([client.sentences.targets for client in data.held_out]).astype(np.int64)
+    parameters = model.init(data.size, stream(0, "init"))
+    inputs = np.concatenate([client.examples.columns()["inputs"] for client in data.held_out]).astype(
+        np.int64
+    )
+    targets = np.concatenate([client.examples.columns()["targets"] for client in data.held_out]).astype(
+        np.int64
+    )
     predicted = torch.from_numpy(targets != PAD)
-    queries = model.queries(parameters.body, parameters.rows, torch.from_numpy(inputs), predicted)
+    wanted = Targets(torch.from_numpy(targets)[predicted])
+    columns = {"inputs": torch.from_numpy(inputs), "predicted": predicted}
+    batch = Batch(columns, {"inputs": OUTPUT}, wanted)
+    queries = model.queries(parameters.body, {OUTPUT: parameters.rows}, batch)
     logits = queries @ parameters.rows.T
-    expected = evaluate_logits(logits, torch.from_numpy(targets)[predicted], special=4, oov=1).metrics()
+    metrics = NextWordMetrics()
+    expected = metrics.metrics(metrics.sums(logits, wanted))
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_sample_is_fixed_and_of_the_size_asked_for(texts: Path) -> None:
     clients = small_data(texts).held_out
-    one, two = (held_out_sentences(clients, 5, seed=3) for _ in range(2))
+    one, two = (held_out_examples(clients, 5, seed=3) for _ in range(2))
     assert len(one) == 5
-    assert np.array_equal(one.inputs, two.inputs)
-    assert len(held_out_sentences(clients, None, 3)) == sum(len(c.sentences) for c in clients)
-    assert len(held_out_sentences(clients, 10**6, 3)) == sum(len(c.sentences) for c in clients)
+    assert np.array_equal(one.columns()["inputs"], two.columns()["inputs"])
+    assert len(held_out_examples(clients, None, 3)) == sum(len(c.examples) for c in clients)
+    assert len(held_out_examples(clients, 10**6, 3)) == sum(len(c.examples) for c in clients)

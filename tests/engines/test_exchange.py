@@ -18,7 +18,7 @@ from small import small_config, small_data
 def test_claimed_bytes_are_those_of_the_messages_sent(texts: Path, budget: float) -> None:
     data, config = small_data(texts), small_config(texts, selection={"budget": budget})
     model = build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    parameters = model.init(data.size, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     sent: list[Message] = []
     there = ServerRound.of(config, parameters, index, 1)
@@ -41,7 +41,7 @@ def test_compressed_messages_travel_and_an_expanded_update_returns(
         small_config(texts, selection={"budget": budget}, compression=compression),
     )
     model = build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    parameters = model.init(data.size, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     sent: list[Message] = []
     there = ServerRound.of(config, parameters, index, 1)
@@ -68,7 +68,7 @@ def test_compressed_messages_travel_and_an_expanded_update_returns(
 def test_no_compression_makes_no_copies(texts: Path) -> None:
     data, config = small_data(texts), small_config(texts, retrieval={"method": "full"})
     model = build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    parameters = model.init(data.size, stream(0, "init"))
     sent: list[Message] = []
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     there = ServerRound.of(config, parameters, index, 1)
@@ -94,11 +94,11 @@ def assert_equal(one: Update, other: Update) -> None:
 def test_flops_by_hand(texts: Path) -> None:
     data, config = small_data(texts), small_config(texts, retrieval={"method": "full"})
     model = build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(0, "init"))
+    parameters = model.init(data.size, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     there = ServerRound.of(config, parameters, index, 1)
     report = play_round(there, ClientRound(config, model, data.train[0], 1, len(parameters.rows))).report
-    sentences = min(6, len(data.train[0].sentences))
+    sentences = min(6, len(data.train[0].examples))
     body = model.body_flops(report.predictions, sentences, 6)
-    assert report.flops == 3 * (body + 2 * report.predictions * 8 * len(data.vocabulary))
+    assert report.flops == 3 * (body + 2 * report.predictions * 8 * data.size)
     assert report.parameters == sum(value.numel() for value in parameters.named().values())

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines import index_keeper
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.index_keeper import IndexKeeper
@@ -18,6 +17,8 @@ from hashfed.retrieval import build_index, retrieval_settings
 from hashfed.retrieval.simhash_collisions import SimHashCollisionsIndex
 from hashfed.retrieval.simhash_union import SimHashUnionIndex
 from hashfed.runs.train import round_metrics
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from small import fitting, small_config, small_data
 
 SIZE, DIMENSION, SEED = 60, 5, 3
@@ -185,9 +186,11 @@ def test_a_moved_row_that_is_not_finite_is_refused() -> None:
         keeper.index(2, 2)
 
 
-def play(config: Config, data: FederatedText, follow: bool, rounds: int = 6) -> tuple[list[Any], Parameters]:
+def play(
+    config: Config, data: FederatedData[Vocabulary], follow: bool, rounds: int = 6
+) -> tuple[list[Any], Parameters]:
     """Metrics and parameters; with ``follow`` the rows that moved are noted for the workbench."""
-    changed = torch.zeros(len(data.vocabulary), dtype=torch.int64) if follow else None
+    changed = torch.zeros(data.size, dtype=torch.int64) if follow else None
     with Simulation(config, data) as simulation:
         assert isinstance(simulation._executor, InProcess)
         simulation._executor._bench.changed = changed
@@ -206,7 +209,7 @@ def few_rows(texts: Path, refresh: int) -> Config:
         texts,
         retrieval={"method": "simhash-union", "transform": "none", "refresh": refresh},
         selection={"budget": 0.15},
-        client={"sentences": 1},
+        client={"examples": 1},
         server={"row_moments": "lazy"},
         cohort=1,
     )

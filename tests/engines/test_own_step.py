@@ -9,7 +9,6 @@ import pytest
 from flwr.app import Message as FlowerMessage
 
 from hashfed.cost.run import Bill
-from hashfed.data import Client
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.flower import records
@@ -25,6 +24,7 @@ from hashfed.federated.codec import Message
 from hashfed.federated.protocols import ClientSide, Down, Exchange, Received, ServerSide, Step, Up
 from hashfed.federated.protocols.on_demand import STEPS
 from hashfed.retrieval import build_index
+from hashfed.tasks.federated_data import Client
 from loopback import LoopbackGrid, partitions
 from small import prepare, small_config, small_data
 
@@ -52,7 +52,7 @@ MOST = 6
 
 def count(client: ClientSide, got: Received) -> Lengths:
     limit = protocols.take(got, Limit)
-    lengths = np.minimum((client.sentences.targets > 0).sum(1), limit.most)
+    lengths = np.minimum((client.examples.targets > 0).sum(1), limit.most)
     return Lengths(client.round, np.bincount(lengths, minlength=limit.most + 1).astype(np.int32))
 
 
@@ -93,13 +93,13 @@ def test_a_step_of_ones_own_is_simulated_and_played_over_a_network(
     """By the same bytes, which the cost report has said before."""
     (tmp_path / "texts.txt").write_text("w1 w2 w3 w4\nw7 w8 w9\nw3 w2\n")
     data = small_data(texts)
-    config = small_config(texts, cohort=1, rounds=2, client={"sentences": 100}, flower={"clients": 1})
+    config = small_config(texts, cohort=1, rounds=2, client={"examples": 100}, flower={"clients": 1})
     grid = LoopbackGrid(make_client_app(), [{"texts": str(tmp_path), "client": "phone"}])
     with FlowerRounds(grid, config, data) as rounds:
         before = rounds.state.parameters.clone()
         record = rounds.run_round()
         digest = str(grid.contexts[1].state.config_records["setup"]["digest"])
-        phone = Client("phone", NodeState(grid.contexts[1], digest).client("phone").sentences)
+        phone = Client("phone", NodeState(grid.contexts[1], digest).client("phone").examples)
     kinds = [kind for step in steps for kind in (*(down.kind.kind for down in step.down), step.up.kind.kind)]
     assert record.failed == {}
     assert list(record.reports[0].bytes) == kinds

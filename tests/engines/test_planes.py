@@ -142,7 +142,7 @@ def test_every_row_moves_where_there_are_planes(texts: Path, average: str) -> No
         before = simulation.state.parameters.rows.clone()
         record = simulation.run_round()
         moved = (simulation.state.parameters.rows != before).any(1)
-    assert record.reports[0].rows < len(data.vocabulary)
+    assert record.reports[0].rows < data.size
     assert bool(moved.all())
 
 

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -8,31 +9,34 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.data.sentences import Sentences
 from hashfed.errors import HashfedError
 from hashfed.federated import client, server
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.federated.settings import ClientSettings
-from hashfed.models import Model, Parameters, Transformer
+from hashfed.models import Batch, Model, Parameters, Transformer
+from hashfed.models.losses import LOSSES
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Selection, SelectionSettings, build_index, retrieval_settings
+from hashfed.tasks.sequences import Sequences
 from small import fitting
 
 MODEL = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=1)
 SIZE = 30
+SOFTMAX = LOSSES["softmax"]
 
 
 def parameters() -> Parameters:
     return MODEL.init(SIZE, stream(0, "init"))
 
 
-def sentences(seed: int = 0, count: int = 7) -> Sentences:
+def sentences(seed: int = 0, count: int = 7) -> Sequences:
     rng = np.random.default_rng(seed)
     ids = np.zeros((count, 5), np.int32)
     for row in ids:
         words = rng.integers(4, SIZE, rng.integers(1, 4))
         row[: len(words) + 2] = [2, *words, 3]
-    return Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+    return Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())
 
 
 class TwoWords:
@@ -47,11 +51,11 @@ class TwoWords:
         return {"scale": (1,)}
 
     def queries(
-        self, body: dict[str, torch.Tensor], rows: torch.Tensor, inputs: torch.Tensor, predicted: torch.Tensor
+        self, body: Mapping[str, torch.Tensor], tables: Mapping[str, torch.Tensor], batch: Batch
     ) -> torch.Tensor:
-        return rows[inputs[predicted]] * body["scale"]
+        return tables[OUTPUT][batch.columns["inputs"][batch.columns["predicted"]]] * body["scale"]
 
-    def body_flops(self, positions: int, sentences: int, length: int) -> int:
+    def body_flops(self, positions: int, examples: int, length: int) -> int:
         return positions
 
 
@@ -61,12 +65,12 @@ def test_one_step_of_a_two_word_example_by_hand() -> None:
     # d logits = (p₅, p₉ - 1) = (p, -p) with p = 1/(1 + e⁻⁴).
     # dq = p·a - p·b = 2p; da = p·q + dq·s = 2p + 4p = 6p; db = -p·q = -2p; ds = dq·a = 2p.
     p = 1 / (1 + math.exp(-4))
-    data = Sentences(np.array([[5]], np.int32), np.array([[9]], np.int32))
+    data = Sequences(np.array([[5]], np.int32), np.array([[9]], np.int32))
     local = client.LocalModel(
         np.array([5, 9]), torch.tensor([[1.0], [-1.0]]), None, {"scale": torch.tensor([2.0])}
     )
     settings = ClientSettings(learning_rate=0.1)
-    update, _ = client.train(TwoWords(), local, data, settings, 3, stream(0, "train"))
+    update, _ = client.train(TwoWords(), local, data, settings, SOFTMAX, 3, stream(0, "train"))
     np.testing.assert_allclose(update.rows.numpy(), [[-0.6 * p], [0.2 * p]], rtol=1e-5)
     np.testing.assert_allclose(update.body["scale"].numpy(), [-0.2 * p], rtol=1e-5)
     assert update.ids is not None
@@ -76,7 +80,7 @@ def test_one_step_of_a_two_word_example_by_hand() -> None:
 
 
 def test_own_rows_are_the_distinct_ids_of_inputs_and_labels() -> None:
-    data = Sentences(np.array([[2, 7, 0], [2, 5, 7]], np.int32), np.array([[7, 3, 0], [5, 7, 9]], np.int32))
+    data = Sequences(np.array([[2, 7, 0], [2, 5, 7]], np.int32), np.array([[7, 3, 0], [5, 7, 9]], np.int32))
     assert client.declare(data, 1, 9).own.tolist() == [2, 3, 5, 7, 9]
 
 
@@ -84,7 +88,7 @@ def test_the_model_a_client_received_is_left_as_it_was() -> None:
     full = parameters()
     before = full.clone()
     local = client.LocalModel(None, full.rows, None, full.body)
-    client.train(MODEL, local, sentences(), ClientSettings(), 1, stream(0, "train"))
+    client.train(MODEL, local, sentences(), ClientSettings(), SOFTMAX, 1, stream(0, "train"))
     assert all(torch.equal(full.named()[name], value) for name, value in before.named().items())
 
 
@@ -98,7 +102,7 @@ def selected_update(order: list[int], seed: int = 0) -> dict[str, torch.Tensor]:
     weight = torch.from_numpy(others.astype(np.float32) / 10)
     selected = SelectedRows(1, 99, others, full.rows[torch.from_numpy(others)], weight)
     local = client.join_rows(welcome, declared.own, selected)
-    update, _ = client.train(MODEL, local, data, ClientSettings(), 1, stream(0, "train"))
+    update, _ = client.train(MODEL, local, data, ClientSettings(), SOFTMAX, 1, stream(0, "train"))
     return update.tensors()
 
 
@@ -129,9 +133,9 @@ def test_hashing_needs_no_row_but_the_clients_own() -> None:
     welcome = server.welcome(full, index, declared)
     keys = client.hash_queries(MODEL, welcome, declared.own, data)
     everything = client.LocalModel(None, full.rows, None, full.body)
-    expected = index.encoder.encode(client._queries(MODEL, everything, data))
+    expected = index.encoder.encode(torch.cat(list(client._query_batches(MODEL, everything, data))))
     assert keys.keys["buckets"].tolist() == expected["buckets"].tolist()
-    assert keys.keys["counts"].sum() == data.predictions * 5
+    assert keys.keys["counts"].sum() == data.weight * 5
 
 
 def test_drop_keeps_own_rows_the_tail_and_the_largest_activations() -> None:
@@ -148,7 +152,7 @@ def test_drop_keeps_own_rows_the_tail_and_the_largest_activations() -> None:
     assert len(kept.ids) == budget
     assert np.isin(own, kept.ids).all()
     assert np.isin(tail, kept.ids).all()
-    queries = client._queries(MODEL, local, data)
+    queries = torch.cat(list(client._query_batches(MODEL, local, data)))
     mass = torch.softmax(queries @ full.rows.T, 1).sum(0).numpy()
     candidates = np.setdiff1d(others, tail)
     best = candidates[np.argsort(-mass[candidates])[:3]]
@@ -180,19 +184,19 @@ def test_truncate_trains_on_the_sentences_whose_rows_fit() -> None:
     data = sentences(count=7)
     keep = ClientSettings(own_rows="keep")
     cut = ClientSettings(own_rows="truncate")
-    whole = client.sample_sentences(data, keep, 8, stream(1, "sample"))
-    part = client.sample_sentences(data, cut, 8, stream(1, "sample"))
+    whole = client.sample_examples(data, keep, 8, stream(1, "sample"))
+    part = client.sample_examples(data, cut, 8, stream(1, "sample"))
     assert len(whole) == 7
     assert 1 <= len(part) < 7
-    assert len(part.own_rows()) <= 8
+    assert len(part.own(OUTPUT)) <= 8
     assert np.array_equal(part.inputs, whole.inputs[: len(part)])
     one_more = whole.take(np.arange(len(part) + 1))
-    assert len(one_more.own_rows()) > 8
+    assert len(one_more.own(OUTPUT)) > 8
 
 
 def test_sampling_takes_each_sentence_at_most_once() -> None:
-    data = Sentences(np.arange(20, dtype=np.int32)[:, None], np.ones((20, 1), np.int32))
-    drawn = client.sample_sentences(data, ClientSettings(sentences=12), 99, stream(0, "sample"))
+    data = Sequences(np.arange(20, dtype=np.int32)[:, None], np.ones((20, 1), np.int32))
+    drawn = client.sample_examples(data, ClientSettings(examples=12), 99, stream(0, "sample"))
     assert len(set(drawn.inputs.ravel().tolist())) == 12
 
 
@@ -201,7 +205,9 @@ def test_epochs_and_clipping_are_used() -> None:
     local = client.LocalModel(None, full.rows, None, full.body)
 
     def change(settings: ClientSettings) -> float:
-        return float(client.train(MODEL, local, data, settings, 1, stream(0, "train"))[0].rows.norm())
+        return float(
+            client.train(MODEL, local, data, settings, SOFTMAX, 1, stream(0, "train"))[0].rows.norm()
+        )
 
     base = ClientSettings(learning_rate=0.05, batch_size=99)
     assert change(base.model_copy(update={"epochs": 3})) > change(base)

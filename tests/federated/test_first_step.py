@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from hashfed.data.sentences import Sentences
 from hashfed.federated import client
 from hashfed.federated.compression import NUMBERS
 from hashfed.federated.messages import ClientKeys, Declare, Update
 from hashfed.federated.server import PlanesPlan, planes_of, retrieve, send_rows, welcome
 from hashfed.federated.settings import ClientSettings, RowPrecision
 from hashfed.federated.sums import PseudoGradient, RowShares
-from hashfed.models import Parameters, Transformer
+from hashfed.models import Parameters, Transformer, output_gradients
 from hashfed.randomness import stream
 from hashfed.retrieval import SelectionSettings, build_index, retrieval_settings
 from hashfed.retrieval.planes import Planes, Tail
+from hashfed.tasks.sequences import Sequences
 from summed import mean_of
 
 MODEL = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=1)
@@ -30,13 +30,13 @@ def a_model() -> Parameters:
     return Parameters(made.rows * 20, made.body)
 
 
-def data() -> Sentences:
+def data() -> Sequences:
     rng = np.random.default_rng(5)
     ids = np.zeros((4, 5), np.int32)
     for row in ids:
         words = rng.integers(4, SIZE, 3)
         row[:] = [2, *words, 3]
-    return Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+    return Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())
 
 
 def summed(parameters: Parameters, update: Update, tail: Tail | None) -> PseudoGradient:
@@ -45,7 +45,7 @@ def summed(parameters: Parameters, update: Update, tail: Tail | None) -> PseudoG
 
 def full_step(parameters: Parameters) -> PseudoGradient:
     local = client.LocalModel(None, parameters.rows, None, parameters.body)
-    update, bounded = client.train(MODEL, local, data(), STEP, 1, stream(0, "train"))
+    update, bounded = client.train(MODEL, local, data(), STEP, output_gradients, 1, stream(0, "train"))
     assert bounded == 0
     return summed(parameters, update, None)
 
@@ -77,7 +77,7 @@ def step(
     if precision != "none":
         assert local.planes is not None
         local = replace(local, planes=Planes(*(value.float() for value in local.planes.tensors())))
-    update, bounded = client.train(MODEL, local, sentences, STEP, 1, stream(0, "train"))
+    update, bounded = client.train(MODEL, local, sentences, STEP, output_gradients, 1, stream(0, "train"))
     assert bounded == 0
     return summed(parameters, update, tail)
 

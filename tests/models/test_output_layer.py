@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from hashfed.models import WorkSpace, output_gradients, output_layer
+from hashfed.models import Targets, WorkSpace, output_gradients, output_layer
 from hashfed.models.output_layer import HIGHEST_PLANE, LEAST_SHARE
 from hashfed.retrieval.planes import Planes
 
@@ -22,7 +22,7 @@ def test_loss_by_hand() -> None:
     queries = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     rows = torch.tensor([[math.log(2.0), 0.0], [0.0, math.log(3.0)]])
     # Softmax (2, 1)/3 for the first query, (1, 3)/4 for the second.
-    found = output_gradients(queries, rows, None, torch.tensor([0, 0]), WorkSpace())
+    found = output_gradients(queries, rows, None, Targets(torch.tensor([0, 0])), WorkSpace())
     assert math.isclose(float(found.loss), (-math.log(2 / 3) - math.log(1 / 4)) / 2, rel_tol=1e-6)
     # ∂/∂logits = (softmax − one-hot)/2 = (−1, 1)/6 and (−3, 3)/8; rows = (log 2 · e₁, log 3 · e₂).
     log2, log3 = math.log(2), math.log(3)
@@ -37,7 +37,7 @@ def test_loss_by_hand() -> None:
 def test_log_weight_is_added_to_the_logits() -> None:
     queries, rows = torch.tensor([[0.0]]), torch.tensor([[1.0], [1.0]])
     weight = torch.tensor([0.0, math.log(9.0)])
-    found = output_gradients(queries, rows, weight, torch.tensor([0]), WorkSpace())
+    found = output_gradients(queries, rows, weight, Targets(torch.tensor([0])), WorkSpace())
     assert math.isclose(float(found.loss), math.log(10.0), rel_tol=1e-6)
 
 
@@ -68,7 +68,9 @@ def test_equals_autograd(
         patch.setattr(output_layer, "BLOCK_LOGITS", block)
         patch.setattr(output_layer, "MAX_LOGITS", most)
         with torch.no_grad():
-            found = output_gradients(queries.detach(), rows.detach(), log_weight, targets, WorkSpace())
+            found = output_gradients(
+                queries.detach(), rows.detach(), log_weight, Targets(targets), WorkSpace()
+            )
         moved = rows.detach().clone()
         found.add_to(moved, -0.5)
     tolerance = 2e-5 * max(1.0, scale)
@@ -81,7 +83,7 @@ def test_equals_autograd(
 
 def test_an_infinite_query_gives_no_finite_loss() -> None:
     queries, rows = torch.tensor([[math.inf, 0.0]]), torch.ones(3, 2)
-    found = output_gradients(queries, rows, None, torch.tensor([0]), WorkSpace())
+    found = output_gradients(queries, rows, None, Targets(torch.tensor([0])), WorkSpace())
     assert not math.isfinite(float(found.loss))
 
 
@@ -166,7 +168,7 @@ def test_planes_equal_autograd_of_the_formula(
     assert wide_rows.grad is not None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(output_layer, "MAX_LOGITS", most)
-        found = output_gradients(queries, rows, log_weight, targets, WorkSpace(), made)
+        found = output_gradients(queries, rows, log_weight, Targets(targets), WorkSpace(), made)
     by_rows = torch.zeros_like(rows)
     found.add_to(by_rows, 1.0)
     assert found.tail is not None
@@ -191,7 +193,7 @@ def test_a_signed_logit_by_hand() -> None:
             torch.tensor([factor + 0.25]),
             torch.tensor([[0.25]]),
         )
-        found = output_gradients(queries, rows, None, torch.tensor([0]), WorkSpace(), planes)
+        found = output_gradients(queries, rows, None, Targets(torch.tensor([0])), WorkSpace(), planes)
         assert found.bounded == bounded
         assert float(found.loss) == pytest.approx(math.log(z / 2), rel=1e-5)
         assert found.tail is not None
@@ -219,7 +221,7 @@ def test_extreme_planes_and_logits_stay_finite(offset: float) -> None:
         rows[:, 0] = torch.tensor([logit, logit - 1, logit - 3])
         planes = Planes(torch.tensor([offset]), zero, torch.tensor([factor]), zero)
         loss, tail, bounded = with_planes(queries.double(), rows.double(), None, targets, planes)
-        found = output_gradients(queries, rows, None, targets, WorkSpace(), planes)
+        found = output_gradients(queries, rows, None, Targets(targets), WorkSpace(), planes)
         by_rows = torch.zeros_like(rows)
         found.add_to(by_rows, 1.0)
         assert found.tail is not None
@@ -235,9 +237,9 @@ def test_planes_that_count_nothing_change_nothing() -> None:
     draw = torch.Generator().manual_seed(3)
     queries, rows = torch.randn(7, 5, generator=draw), torch.randn(9, 5, generator=draw)
     targets = torch.randint(9, (7,), generator=draw)
-    plain = output_gradients(queries, rows, None, targets, WorkSpace())
+    plain = output_gradients(queries, rows, None, Targets(targets), WorkSpace())
     for planes in (some_planes(3, draw, -500.0, 1.0, 1.0), some_planes(3, draw, 0.0, 1.0, 0.0)):
-        found = output_gradients(queries, rows, None, targets, WorkSpace(), planes)
+        found = output_gradients(queries, rows, None, Targets(targets), WorkSpace(), planes)
         assert torch.equal(found.loss, plain.loss)
         assert torch.equal(found.queries, plain.queries)
         tables = torch.zeros(2, 9, 5)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hashfed.models import Transformer
+from hashfed.models import Batch, Targets, Transformer
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 
 
@@ -40,6 +41,12 @@ def small() -> tuple[Transformer, dict[str, torch.Tensor], torch.Tensor]:
     parameters = model.init(11, stream(3, "init"))
     body = {name: value.double() for name, value in parameters.body.items()}
     return model, body, parameters.rows.double()
+
+
+def batch(inputs: list[list[int]], predicted: torch.Tensor) -> Batch:
+    """Sequences whose targets do not matter."""
+    ids = torch.tensor(inputs)
+    return Batch({"inputs": ids, "predicted": predicted}, {"inputs": OUTPUT}, Targets(ids[predicted]))
 
 
 def plain_queries(
@@ -78,14 +85,15 @@ def test_packed_queries_equal_the_plain_network() -> None:
     lengths = torch.tensor([4, 2, 1])
     predicted = torch.arange(4)[None] < lengths[:, None]
     expected = plain_queries(model, body, rows, inputs)[predicted]
-    torch.testing.assert_close(model.queries(body, rows, inputs, predicted), expected, rtol=1e-6, atol=1e-6)
+    found = model.queries(body, {OUTPUT: rows}, batch(inputs.tolist(), predicted))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_query_does_not_see_later_words() -> None:
     model, body, rows = small()
     predicted = torch.ones(1, 4, dtype=torch.bool)
-    one = model.queries(body, rows, torch.tensor([[2, 5, 7, 3]]), predicted)
-    two = model.queries(body, rows, torch.tensor([[2, 5, 9, 4]]), predicted)
+    one = model.queries(body, {OUTPUT: rows}, batch([[2, 5, 7, 3]], predicted))
+    two = model.queries(body, {OUTPUT: rows}, batch([[2, 5, 9, 4]], predicted))
     torch.testing.assert_close(one[:2], two[:2], rtol=0, atol=0)
     assert (one[2:] != two[2:]).any()
 
@@ -93,8 +101,8 @@ def test_a_query_does_not_see_later_words() -> None:
 def test_what_stands_in_the_padding_changes_nothing() -> None:
     model, body, rows = small()
     predicted = torch.tensor([[True, True, False, False]])
-    one = model.queries(body, rows, torch.tensor([[2, 5, 0, 0]]), predicted)
-    two = model.queries(body, rows, torch.tensor([[2, 5, 9, 4]]), predicted)
+    one = model.queries(body, {OUTPUT: rows}, batch([[2, 5, 0, 0]], predicted))
+    two = model.queries(body, {OUTPUT: rows}, batch([[2, 5, 9, 4]], predicted))
     assert torch.equal(one, two)
 
 
@@ -112,4 +120,4 @@ def test_body_flops_are_two_per_weight_and_position() -> None:
     model = Transformer(embedding=96, attention=96, heads=8, ffn=1536, blocks=3)
     weights = 3 * (4 * 96 * 96 + 2 * 96 * 1536)
     attention = 3 * 4 * 5 * 20 * 20 * 96
-    assert model.body_flops(positions=70, sentences=5, length=20) == 2 * weights * 70 + attention
+    assert model.body_flops(positions=70, examples=5, length=20) == 2 * weights * 70 + attention

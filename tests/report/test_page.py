@@ -52,8 +52,8 @@ def make_run(
     config = make_config({"retrieval": {"method": method}, "rounds": 4, **(settings or {})})
     (path / "config.yaml").write_text(config.to_yaml())
     rows = 1000 if method == "full" else 100
-    sizes = {"rows": 1000, "train_clients": 30, "train_sentences": 900}
-    sizes |= {"held_out_clients": 7, "held_out_sentences": 5432}
+    sizes = {"rows": 1000, "train_clients": 30, "train_examples": 900}
+    sizes |= {"held_out_clients": 7, "held_out_examples": 5432}
     (path / "data.json").write_text(json.dumps({**sizes, "floors": FLOORS, **(data or {})}))
     metrics = {
         "accuracy": accuracy,
@@ -239,7 +239,7 @@ def test_data_are_the_same_although_kept_elsewhere(tmp_path: Path) -> None:
 def test_runs_on_different_samples_are_pointed_out(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / f"seed{seed}", settings={"seed": seed}) for seed in (0, 1)]
     assert "do not share one sample" in page_of(tmp_path, *runs).text
-    everything = {"evaluation": {"sentences": None}}
+    everything = {"evaluation": {"examples": None}}
     runs = [make_run(tmp_path / f"all{seed}", settings={"seed": seed, **everything}) for seed in (0, 1)]
     text = page_of(tmp_path, *runs).text
     assert "on all 5,432 held-out sentences" in text

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from hashfed import HashfedError
-from hashfed.data.vocabulary import SPECIAL, Vocabulary
 from hashfed.hashing import SimHash
 from hashfed.reproduction.buckets import BucketSettings, find_buckets, mean_cosine, principal_plane
+from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 
 WORDS = ("the", "cat", "dog", "car", "bus", "tram", "to")
 

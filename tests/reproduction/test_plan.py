@@ -8,7 +8,6 @@ from hashfed.cost.budgets import OwnAnd
 from hashfed.cost.search import Search
 from hashfed.cost.variants import at_budget
 from hashfed.cost.workload import busiest_and_median
-from hashfed.data import FederatedText
 from hashfed.errors import HashfedError
 from hashfed.reproduction import gather
 from hashfed.reproduction.methods import METHODS
@@ -19,6 +18,8 @@ from hashfed.reproduction.scales import SCALES
 from hashfed.reproduction.schedule import Schedule
 from hashfed.reproduction.sizes import SizeBook
 from hashfed.reproduction.tuning import Score
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 
 @pytest.fixture
@@ -31,12 +32,12 @@ def options(texts: Path) -> Options:
     )
 
 
-def sizes(data: Callable[[int], FederatedText]) -> Sizes:
+def sizes(data: Callable[[int], FederatedData[Vocabulary]]) -> Sizes:
     """Predicted anew, kept nowhere."""
     return Sizes(data, SizeBook(Path("none"), measured=False, keeps=False))
 
 
-def play(options: Options, data: Callable[[int], FederatedText]) -> list[Planned]:
+def play(options: Options, data: Callable[[int], FederatedData[Vocabulary]]) -> list[Planned]:
     """All that is planned, where the second trial of each method comes out better."""
     schedule = Schedule(strands(options, sizes(data)), lambda item: None)
     while (taken := schedule.take()) is not None:
@@ -99,7 +100,7 @@ def test_models_of_table_2_are_the_largest_that_fit(options: Options) -> None:
     assert all(run.job.measure_memory == (run.seed == 0) for run in larger)
     for run in larger[::3]:  # sizes are those of the first seed
         config, here = run.job.config, data(run.vocabulary)
-        search = Search(config, busiest_and_median(config, here)["busiest"], len(here.vocabulary))
+        search = Search(config, busiest_and_median(config, here)["busiest"], here.size)
         plain = config.model_copy(update={"model": options.config(20, "full", 1.0, 1).model})
         full = search.cost(at_budget(plain, 1), search.size)
         cost = search.cost(config, search.size)
@@ -135,7 +136,7 @@ def test_vocabularies_are_cut_to_the_words_there_are(options: Options) -> None:
     assert kept[0] == 20
     assert 40 < kept[1] <= 60
     assert f"{kept[1]:,} stand for 80,000" in told
-    assert len(read(kept[1]).vocabulary) == kept[1] + 4
+    assert read(kept[1]).size == kept[1] + 4
 
 
 def test_a_failure_counts_for_the_settings_that_failed_only(options: Options, tmp_path: Path) -> None:

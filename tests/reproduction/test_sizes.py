@@ -22,7 +22,7 @@ def test_a_size_is_lowered_until_its_measured_memory_fits(texts: Path) -> None:
     model = {"embedding": 512, "ffn": 4, "blocks": 1}  # the rows are most of it
     few: dict[str, object] = {
         "selection": {"budget": 0.3},
-        "client": {"sentences": 1},
+        "client": {"examples": 1},
         "retrieval": {"method": "random"},
     }
     config = small_config(texts, model=model, **few)

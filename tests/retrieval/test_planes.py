@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hashfed.errors import HashfedError
 from hashfed.federated.tail import TailSum
-from hashfed.models import WorkSpace, output_gradients
+from hashfed.models import Targets, WorkSpace, output_gradients
 from hashfed.retrieval import Selection, planes
 from hashfed.retrieval.evidence import mass_candidates
 from hashfed.retrieval.planes import Planes, Tail, make_planes, tail_points
@@ -249,12 +249,12 @@ def test_at_its_points_the_layer_is_the_full_one_whatever_the_draw(example: Exam
     made, tail = example.made()
     queries = example.points[torch.arange(count) % len(example.points)]
     targets = torch.zeros(count, dtype=torch.long)
-    full = output_gradients(queries, example.rows, None, targets, WorkSpace())
+    full = output_gradients(queries, example.rows, None, Targets(targets), WorkSpace())
     expected = torch.zeros_like(example.rows)
     full.add_to(expected, 1.0)
     weight = torch.from_numpy(example.selection.log_weight)
     held = example.rows[example.selection.ids]
-    found = output_gradients(queries, held, weight, targets, WorkSpace(), made)
+    found = output_gradients(queries, held, weight, Targets(targets), WorkSpace(), made)
     assert found.bounded == 0
     assert found.tail is not None
     by_rows, sums = torch.zeros_like(held), torch.zeros_like(example.rows)

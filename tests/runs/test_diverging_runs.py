@@ -11,12 +11,12 @@ import torch
 
 from hashfed import HashfedError, RunFolder, Simulation, train
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.checkpoint import load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.federated.divergence import DivergedError
-from hashfed.models import PredictionSums
 from hashfed.runs.train import MakeEngine
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from small import small_config, small_data
 
 Spoil = Callable[[ServerState], None]
@@ -45,7 +45,7 @@ def second_moment_nan(state: ServerState) -> None:
 SPOILED = [rows_nan, body_infinite, rows_huge, first_moment_nan, second_moment_nan]
 
 
-def simulation(config: Config, data: FederatedText, stop: Callable[[], bool]) -> Simulation:
+def simulation(config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]) -> Simulation:
     return Simulation(config, data, stop)
 
 
@@ -136,9 +136,7 @@ def test_an_evaluation_that_is_no_number_ends_the_run(
     config = small_config(texts, checkpoint_every=1, flower={"clients": len(small_data(texts).train)})
     config = config.model_copy(update={"output": str(tmp_path)})
     for module in ("local.workers", "network.rounds"):
-        monkeypatch.setattr(
-            f"hashfed.engines.{module}.evaluate_chunk", lambda *_: PredictionSums(words=1, nll=value)
-        )
+        monkeypatch.setattr(f"hashfed.engines.{module}.evaluate_chunk", lambda *_: {"words": 1, "nll": value})
     with pytest.raises(
         DivergedError, match=rf"^round 2: nll on the held-out clients is {value:g}: the training"
     ):

@@ -12,7 +12,6 @@ from flwr.app import Message
 
 from hashfed.cli.train import ProgressBar
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.errors import HashfedError
@@ -22,6 +21,8 @@ from hashfed.runs import RunFolder, flower_server
 from hashfed.runs.events import Events, scalars, texts
 from hashfed.runs.flower_server import LoggedProgress
 from hashfed.runs.train import train
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import prepare
 
@@ -118,7 +119,7 @@ def test_a_network_run_with_a_client_that_fails(
         if silent.get(kind) == request["round"] and (node == 2 or kind == "evaluate"):
             raise RuntimeError("no memory")
 
-    def engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
+    def engine(config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]) -> FlowerRounds:
         return FlowerRounds(LoopbackGrid(app, partitions(texts), interrupt=interrupt), config, data)
 
     train(config, LoggedProgress(), engine)

@@ -94,8 +94,8 @@ def test_such_files_are_described(tmp_path: Path, capsys: pytest.CaptureFixture[
     command = ["data", "describe", "--data.source", str(path), "--data.vocabulary", "10"]
     assert main([*command, "--data.clients", "3"]) == 0
     found = dict(re.findall(r"^(\w[\w -]*?)\s{2,}(\S+)", capsys.readouterr().out, re.MULTILINE))
-    assert (found["train clients"], found["train sentences"]) == ("3", "12")
-    assert (found["held out clients"], found["held out sentences"]) == ("2", "2")
+    assert (found["train clients"], found["train examples"]) == ("3", "12")
+    assert (found["held out clients"], found["held out examples"]) == ("2", "2")
     assert main([*command, "--data.held_out_clients", "1", "--data.sentences_per_client", "3"]) == 0
     found = dict(re.findall(r"^(\w[\w -]*?)\s{2,}(\S+)", capsys.readouterr().out, re.MULTILINE))
-    assert (found["train clients"], found["train sentences"], found["held out clients"]) == ("12", "36", "1")
+    assert (found["train clients"], found["train examples"], found["held out clients"]) == ("12", "36", "1")

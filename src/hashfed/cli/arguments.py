@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hashfed.cli.streams import say
-from hashfed.config import Config, bounds, setting_fields
+from hashfed.config import MOVED, Config, bounds, setting_fields
 from hashfed.display import brief
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
@@ -30,10 +30,15 @@ class Parser(argparse.ArgumentParser):
         known = [option for action in self._actions for option in action.option_strings]
         words = message.removeprefix("unrecognized arguments: ").split()
         if message.startswith("unrecognized arguments: "):
-            close = get_close_matches(words[0].split("=")[0], known, n=1)
-            what = "no such option" if words[0].startswith("-") else "one argument too many"
+            option = words[0].split("=")[0]
+            moved = f"--{MOVED.get(option.removeprefix('--'), '')}"
+            close = get_close_matches(option, known, n=1)
+            what = "no such option" if option.startswith("-") else "one argument too many"
             message = f"{words[0]}: {what}"
-            message += f"; did you mean {close[0]}?" if close else f" (see {self.prog} --help)"
+            if moved in known:
+                message += f"; it is {moved} now"
+            else:
+                message += f"; did you mean {close[0]}?" if close else f" (see {self.prog} --help)"
         say(f"hashfed: {message}")
         self.exit(2)
 

@@ -17,7 +17,7 @@ from hashfed.cli.arguments import Parser, add_group, overrides, path, whole
 from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.command import Command
 from hashfed.cli.streams import say
-from hashfed.config import DataSettings, load_config
+from hashfed.config import load_config
 from hashfed.errors import HashfedError
 from hashfed.hardware import show_bytes, usable_cores
 from hashfed.report.buckets_page import write_buckets_page
@@ -45,6 +45,7 @@ from hashfed.reproduction.run import (
 from hashfed.reproduction.scales import SCALES
 from hashfed.reproduction.tuning import FAILED, Score
 from hashfed.runs.folder import RunFolder
+from hashfed.tasks.next_word.settings import NextWordSettings
 
 MOST_JOBS_ON_A_GPU = 4
 """By default: more processes share one GPU without gain."""
@@ -104,7 +105,7 @@ def add_reproduce(parser: Parser, experiment: str) -> None:
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time [default one per core]")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu or cuda [default %(default)s]")
     parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
-    add_group(parser, "data", DataSettings, besides=("vocabulary",))
+    add_group(parser, "data", NextWordSettings, besides=("vocabulary",))
 
 
 def reproduce(arguments: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ def compare_deliveries(config: Config, cost: Callable[[Config], ClientCost]) -> 
 
 
 def learns(config: Config, keys: bool) -> str:
-    """What the server learns of one client, in a sentence; ``keys``: whether it is sent any."""
+    """What the server learns of one client, in a example; ``keys``: whether it is sent any."""
     if config.selection.delivery == "pre-generated":
         return f"{UPDATE_ONLY}; who stores the slices sees which are asked for, without a name"
     if config.selection.delivery == "broadcast" or sends_everything(config):

@@ -79,7 +79,7 @@ class ClientCost:
         work = self.workload
         return {
             "client": work.client,
-            "sentences": work.sentences,
+            "examples": work.examples,
             "predictions": work.predictions,
             "own_rows": len(work.own),
             "total_rows": self.total_rows,
@@ -132,7 +132,7 @@ def estimate(
             hashing.encoder if hashing.asked else None,
             config.client.epochs,
             workload.predictions,
-            (workload.sentences, workload.length),
+            (workload.examples, workload.length),
             received,
             trained,
             planes,

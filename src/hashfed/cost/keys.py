@@ -7,15 +7,16 @@ import numpy as np
 import torch
 
 from hashfed.config import Config
-from hashfed.data.sentences import Sentences
 from hashfed.engines.budget import planes_plan, sends_everything, sends_planes, sketcher
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated.compression import compress_welcome, expand
 from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.models import Model, Parameters
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Encoder, Index, NoEncoder, build_index
+from hashfed.tasks.examples import Examples
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,16 @@ class Hashing:
 
 
 def first_hashing(
-    config: Config, model: Model, parameters: Parameters, index: Index, sentences: Sentences
+    config: Config, model: Model, parameters: Parameters, index: Index, examples: Examples
 ) -> Hashing:
-    """Encoder and keys of a client with ``sentences`` in round 1, as ``play_round`` sends them."""
+    """Encoder and keys of a client with ``examples`` in round 1, as ``play_round`` sends them."""
     sketching = sketcher(config)
     if sends_everything(config) or (sketching is None and not config.retrieval.asks_keys):
         return Hashing(NoEncoder(), {})
-    declared = Declare(1, sentences.own_rows().astype(np.int32), 1)
+    declared = Declare(1, examples.own(OUTPUT).astype(np.int32), 1)
     welcome = server_side.welcome(parameters, index, declared)
     sent = expand(compress_welcome(welcome, config.compression.rows))
-    keys = client_side.hash_queries(model, sent, declared.own, sentences, sketching)
+    keys = client_side.hash_queries(model, sent, declared.own, examples, sketching)
     points = len(server_side.points_of(index, keys, planes_plan(config))) if sends_planes(config) else 0
     return Hashing(index.encoder, keys.keys, keys.sketch, points, index.scored(keys.keys))
 

@@ -8,7 +8,7 @@ some), o are its own, B is the number of parameters of the body.
     hash     the first message; a forward pass without gradients; the queries twice (in parts, then joined)
     rows     the first message; the second as bytes, and decoded
     join     both messages; own and new rows joined, then in order of ids
-    drop     (where r > m) rows and body; a forward pass; logits of 64 sentences on r rows, and their softmax
+    drop     (where r > m) rows and body; a forward pass; logits of 64 examples on r rows, and their softmax
     train    rows and body as received, and the copy that moves; the body's gradient; exponentials of the
              logits of one step (p × m); what the forward pass keeps, and a few vectors per position;
              with clipping, or where the exponentials are made in parts, the rows' gradient; with planes,
@@ -76,8 +76,8 @@ def predict_memory(
     # Slopes of the planes and of their errors; an offset and an error of each.
     tail, of_tail = planes * (2 * row + 2 * FLOAT), planes * row
 
-    def forward(positions: int, sentences: int, backward: bool) -> int:
-        return FLOAT * sizes.activation_floats(positions, sentences, workload.length, backward)
+    def forward(positions: int, examples: int, backward: bool) -> int:
+        return FLOAT * sizes.activation_floats(positions, examples, workload.length, backward)
 
     first = next(kind for kind in ("welcome", "broadcast", "manifest") if kind in messages)
     at_hand = {first: messages[first]}
@@ -86,7 +86,7 @@ def predict_memory(
     if "keys" in messages or (first != "welcome" and hashes):
         phases["hash"] = at_hand | {
             "welcome in float32": body + row * len(workload.own) if narrow_rows else 0,
-            "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
+            "forward pass": forward(workload.hash_positions, workload.hash_examples, False),
             "queries": 2 * row * workload.predictions,
             "libraries": LIBRARIES,
         }
@@ -111,7 +111,7 @@ def predict_memory(
         logits = FLOAT * workload.hash_positions * received
         phases["drop"] = {
             "model": body + held * received + tail,
-            "forward pass": forward(workload.hash_positions, workload.hash_sentences, False),
+            "forward pass": forward(workload.hash_positions, workload.hash_examples, False),
             "logits": logits,
             "softmax": logits,
             "libraries": LIBRARIES,
@@ -125,7 +125,7 @@ def predict_memory(
         "gradient of the body": body,
         "exponentials": FLOAT * exponentials,
         "gradient of the rows": row * trained if in_parts or config.client.clip is not None else 0,
-        "forward pass": forward(workload.step_positions, workload.step_sentences, True),
+        "forward pass": forward(workload.step_positions, workload.step_examples, True),
         "gradient of the queries": VECTORS * row * workload.step_positions,
         "planes": 2 * of_tail + FLOAT * planes * workload.step_positions,
         "libraries": LIBRARIES,

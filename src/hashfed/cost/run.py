@@ -15,21 +15,23 @@ from hashfed.cost.search import Found, Limits, Search
 from hashfed.cost.slices import BucketTraffic, known_buckets
 from hashfed.cost.variants import at_budget
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
-from hashfed.data import Client, FederatedText
 from hashfed.engines.budget import sends_everything
-from hashfed.engines.client_round import draw_sentences
+from hashfed.engines.client_round import draw_examples
 from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
 from hashfed.engines.exchange import build_model
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.registry import make_task
+from hashfed.tasks.size_setting import SIZE_SETTING
 
 BUDGETS = (1.0, 0.3, 0.1, 0.05, 0.01)
 LEFT_OUT = {
     "energy": "not measured",
     "libraries": "memory is above that of Python, torch and hashfed once loaded",
-    "own rows": "those of a larger vocabulary are taken to be those of the data's",
+    "own rows": "those of a model of more rows are taken to be those of the data's",
     "server": "building an index, which is done for all clients; looking up in one where it is not said",
     "index on the device": "memory and work of one that a client builds of a broadcast are not predicted",
     "slices": "of the largest models: typical ones, of rows spread evenly over the buckets",
@@ -52,7 +54,7 @@ class Bill:
     def __init__(
         self,
         config: Config,
-        data: FederatedText,
+        data: FederatedData[Any],
         measure: bool,
         tell: Callable[[str], None] = lambda what: None,
         flower: bool = False,
@@ -62,15 +64,15 @@ class Bill:
         self.clients = busiest_and_median(config, data)
         self._entries: dict[tuple[Config, str], dict[str, Any]] = {}
         self._model = build_model(config)
-        self._sizes = ModelSizes.of(self._model)
-        self._parameters = self._model.init(len(data.vocabulary), stream(config.seed, "init"))
+        self._sizes = ModelSizes.of(self._model, make_task(config.data))
+        self._parameters = self._model.init(data.size, stream(config.seed, "init"))
         retrieval = at_budget(config, 0.5).retrieval
         self._index = build_index(self._parameters.rows, retrieval, data.label_counts, config.seed)
 
     def cost(self, config: Config, client: Client) -> ClientCost:
         """Of a client's round under ``config``, this configuration at any budget."""
         workload, hashing, buckets = self._work(config, client)
-        return estimate(config, self._sizes, len(self.data.vocabulary), workload, hashing, buckets)
+        return estimate(config, self._sizes, self.data.size, workload, hashing, buckets)
 
     def over_flower(self, config: Config, client: Client) -> dict[str, dict[str, int]]:
         """Bytes that Flower serializes for that round, ``down`` and ``up`` by exchange.
@@ -83,15 +85,13 @@ class Bill:
             raise HashfedError("--flower: needs Flower, which comes with pip install 'hashfed[flower]'")
         flower = importlib.import_module("hashfed.cost.flower")
         work = self._work(config, client)
-        found: dict[str, dict[str, int]] = flower.exchange_bytes(
-            config, self._sizes, len(self.data.vocabulary), *work
-        )
+        found: dict[str, dict[str, int]] = flower.exchange_bytes(config, self._sizes, self.data.size, *work)
         return found
 
     def _work(self, config: Config, client: Client) -> tuple[Workload, Hashing, BucketTraffic | None]:
-        size = len(self.data.vocabulary)
-        sentences = draw_sentences(config, client, PROBED_ROUND, size)
-        hashing = first_hashing(config, self._model, self._parameters, self._index, sentences)
+        size = self.data.size
+        examples = draw_examples(config, client, PROBED_ROUND, size)
+        hashing = first_hashing(config, self._model, self._parameters, self._index, examples)
         sliced = config.selection.delivery == "pre-generated"
         buckets = known_buckets(self._index, hashing) if sliced else None
         return draw_workload(config, client, size), hashing, buckets
@@ -147,7 +147,7 @@ def ratios(entry: dict[str, Any], full: dict[str, Any]) -> dict[str, float]:
 
 def bill(
     config: Config,
-    data: FederatedText,
+    data: FederatedData[Any],
     budgets: Sequence[Budget],
     limits: Limits,
     measure: bool,
@@ -175,11 +175,11 @@ def bill(
 
 def _bill(made: Bill, budgets: Sequence[Budget], limits: Limits) -> dict[str, Any]:
     config, data = made.config, made.data
-    search = Search(config, made.clients["busiest"], len(data.vocabulary))
+    search = Search(config, made.clients["busiest"], data.size)
     result: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
         "train_clients": len(data.train),
-        "rows": len(data.vocabulary),
+        "rows": data.size,
         "left_out": LEFT_OUT,
     }
     if limits != Limits():
@@ -198,7 +198,7 @@ def _bill(made: Bill, budgets: Sequence[Budget], limits: Limits) -> dict[str, An
 
 
 def largest_models(search: Search, limits: Limits) -> dict[str, Any]:
-    """What fits: by budget, words and width.
+    """What fits: by budget, rows and width.
 
     Raises:
         HashfedError: where nothing does.
@@ -206,13 +206,13 @@ def largest_models(search: Search, limits: Limits) -> dict[str, Any]:
     """
     found = {
         "selection.budget": search.budget(limits),
-        "data.vocabulary": search.vocabulary(limits),
+        SIZE_SETTING: search.rows(limits),
         "model.embedding": search.width(limits),
     }
     if not any(found.values()):
         asked = search.cost(search.config, search.size)
         raise HashfedError(
-            f"{_limits(limits)}: nothing fits, neither at a smaller budget nor with fewer words nor with a "
+            f"{_limits(limits)}: nothing fits, neither at a smaller budget nor with fewer rows nor with a "
             f"narrower embedding; as configured, a round takes {asked.memory:,} bytes of memory and moves "
             f"{asked.traffic:,}"
         )

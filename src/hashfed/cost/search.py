@@ -13,13 +13,14 @@ from hashfed.cost.variants import (
     width_step,
     with_model,
     with_rows,
+    with_size,
     with_width,
-    with_words,
 )
 from hashfed.cost.workload import draw_workload
-from hashfed.data import Client
 from hashfed.engines.budget import sends_everything, sends_planes
 from hashfed.engines.exchange import build_model
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.registry import make_task
 
 MOST = 2**31 - 1
 """Largest number tried: row ids are int32."""
@@ -90,7 +91,7 @@ class Search:
     def cost(self, config: Config, size: int) -> ClientCost:
         """A round's cost for the client under ``config``, in a model of ``size`` rows."""
         if config.model not in self._sizes:
-            self._sizes[config.model] = ModelSizes.of(build_model(config))
+            self._sizes[config.model] = ModelSizes.of(build_model(config), make_task(config.data))
         workload = draw_workload(config, self.client, size)
         rows = min(size, config.retrieval.typical_rows)
         points = (config.selection.points, config.selection.planes) if sends_planes(config) else ()
@@ -110,9 +111,9 @@ class Search:
         )
         return None if found is None else Found(found.value / self.size, found.cost)
 
-    def vocabulary(self, limits: Limits) -> Found | None:
-        """The most words at this budget."""
-        return self._number(limits, lambda words: self.cost(*with_words(self.config, words)))
+    def rows(self, limits: Limits) -> Found | None:
+        """The most rows at this budget, as the value of ``SIZE_SETTING``."""
+        return self._number(limits, lambda value: self.cost(*with_size(self.config, value)))
 
     def width(self, limits: Limits) -> Found | None:
         """The widest embedding, with attention as wide, in steps of ``width_step``."""

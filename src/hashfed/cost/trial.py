@@ -12,16 +12,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from hashfed.models import Model
+from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.examples import BoundExamples
+from hashfed.tasks.protocol import Task
 
-SENTENCES = 4
-"""Of a trial run: what a pass holds grows in proportion to the sentences."""
+TRIED = 4
+"""Examples of a trial run: what a pass holds grows in proportion to the examples."""
 
 
 def trial_floats(
     model: Model,
     shapes: Mapping[str, tuple[int, ...]],
+    task: Task,
     positions: int,
-    sentences: int,
+    examples: int,
     length: int,
     backward: bool,
 ) -> int:
@@ -30,46 +34,44 @@ def trial_floats(
     Args:
         model: its functions.
         shapes: of its body's parameters.
-        positions: p, predicted ones, taken to be spread evenly over the sentences.
-        sentences: s.
-        length: T, positions of each sentence.
+        task: imagines examples.
+        positions: p, predicted ones, taken to be spread evenly over the examples.
+        examples: s.
+        length: T, positions of each example.
         backward: whether intermediate results are kept for a backward pass.
 
     """
-    some = min(sentences, SENTENCES)
+    some = min(examples, TRIED)
     # A model may do without packing where every position is predicted: full stays full, and only full.
-    full = positions == sentences * length
-    share = some * length if full else min(-(-positions * some // sentences), some * length - 1)
-    counts = np.full(some, share // some)
-    counts[: share % some] += 1
-    predicted = torch.from_numpy(np.arange(length) < counts[:, None])
-    inputs = torch.zeros(some, length, dtype=torch.int64)
+    full = positions == examples * length
+    share = some * length if full else min(-(-positions * some // examples), some * length - 1)
+    imagined = task.imagine(some, length, share).bind({OUTPUT: np.arange(1)}, torch.device("cpu"))
     body = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    rows = torch.zeros(1, model.dimension)
-    held = _held(model, body, rows, inputs, predicted, backward)
-    return -(-held * sentences // some)
+    held = _held(model, body, torch.zeros(1, model.dimension), imagined, some, backward)
+    return -(-held * examples // some)
 
 
 def _held(
     model: Model,
     body: dict[str, torch.Tensor],
     rows: torch.Tensor,
-    inputs: torch.Tensor,
-    predicted: torch.Tensor,
+    examples: BoundExamples,
+    count: int,
     backward: bool,
 ) -> int:
-    """Floats held by one pass over these inputs."""
+    """Floats held by one pass over these examples."""
+    batch, tables = examples.batch(torch.arange(count)), {OUTPUT: rows}
     if not backward:
         live = _Live()
         with torch.no_grad():
             # What a model makes once and keeps, such as a table of positions, is not counted.
-            model.queries(body, rows, inputs[:1], predicted[:1])
+            model.queries(body, tables, examples.batch(torch.arange(1)))
             with live:
-                model.queries(body, rows, inputs, predicted)
+                model.queries(body, tables, batch)
         return live.most_floats
     parameters = [value.requires_grad_() for value in (rows, *body.values())]
     with _kept() as kept:
-        queries = model.queries(body, rows, inputs, predicted)
+        queries = model.queries(body, tables, batch)
     for value in parameters:
         kept.pop(value.untyped_storage().data_ptr(), None)
     return sum(kept.values()) + queries.numel()

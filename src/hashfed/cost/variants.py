@@ -4,8 +4,8 @@ import math
 
 from hashfed.config import Config
 from hashfed.cost.budgets import Budget, budget_settings
-from hashfed.data import SPECIAL
 from hashfed.engines.budget import device_budget, sends_everything, sends_planes
+from hashfed.tasks.registry import make_task
 
 UNCAPPED = {"max_rows": None, "max_bytes": None}
 """Selection settings that limit the budget further."""
@@ -32,10 +32,10 @@ def with_rows(config: Config, rows: int, size: int) -> Config:
     return at_budget(config, rows / size, capped=False)
 
 
-def with_words(config: Config, words: int) -> tuple[Config, int]:
-    """The configuration with a vocabulary of ``words``, and its number of rows."""
-    data = config.data.model_copy(update={"vocabulary": words})
-    return config.model_copy(update={"data": data}), words + len(SPECIAL)
+def with_size(config: Config, value: int) -> tuple[Config, int]:
+    """The configuration with another value of ``SIZE_SETTING``, and its number of rows."""
+    data = make_task(config.data).resized(value)
+    return config.model_copy(update={"data": data}), make_task(data).size
 
 
 def with_model(config: Config, **sizes: int) -> Config:

@@ -1,80 +1,81 @@
 """What one client's data ask of its device in a round."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.data import OOV, PAD, Client, FederatedText
-from hashfed.data.sentences import Sentences
-from hashfed.engines.client_round import draw_sentences
+from hashfed.engines.client_round import draw_examples
 from hashfed.engines.device_memory import PROBED_ROUND
 from hashfed.federated.client import HASH_BATCH
+from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.registry import make_task
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Sizes of the sentences that a client draws.
+    """Sizes of the examples that a client draws.
 
     Attributes:
         client: its name.
-        sentences: s.
+        examples: s.
         length: T, positions of each.
         predictions: positions with a target.
         own: (o,) int64 ids of the rows that they need.
-        step_positions: most predictions in a step of training, in whatever order the sentences come.
-        step_sentences: sentences of that step.
+        step_positions: most predictions in a step of training, in whatever order the examples come.
+        step_examples: examples of that step.
         steps: of an epoch.
         hash_positions: most predictions in a pass of hashing.
-        hash_sentences: most sentences in one.
+        hash_examples: most examples in one.
 
     """
 
     client: str
-    sentences: int
+    examples: int
     length: int
     predictions: int
     own: np.ndarray
     step_positions: int
-    step_sentences: int
+    step_examples: int
     steps: int
     hash_positions: int
-    hash_sentences: int
+    hash_examples: int
 
     @classmethod
-    def of(cls, client: str, sentences: Sentences, batch_size: int) -> "Workload":
-        """The sizes of ``sentences``, trained on ``batch_size`` at a time."""
-        counts = np.count_nonzero(sentences.targets != PAD, axis=1)
+    def of(cls, client: str, examples: Examples, batch_size: int) -> "Workload":
+        """The sizes of ``examples``, trained on ``batch_size`` at a time."""
+        counts = examples.weights
         return cls(
             client=client,
-            sentences=len(sentences),
-            length=sentences.inputs.shape[1],
-            predictions=sentences.predictions,
-            own=sentences.own_rows(),
+            examples=len(examples),
+            length=examples.shape[1],
+            predictions=examples.weight,
+            own=examples.own(OUTPUT),
             step_positions=int(np.sort(counts)[-batch_size:].sum()),
-            step_sentences=min(batch_size, len(sentences)),
-            steps=-(-len(sentences) // batch_size),
+            step_examples=min(batch_size, len(examples)),
+            steps=-(-len(examples) // batch_size),
             hash_positions=int(np.add.reduceat(counts, np.arange(0, len(counts), HASH_BATCH)).max()),
-            hash_sentences=min(HASH_BATCH, len(sentences)),
+            hash_examples=min(HASH_BATCH, len(examples)),
         )
 
 
 def draw_workload(config: Config, client: Client, size: int) -> Workload:
     """What ``client`` draws in round 1 of a model with ``size`` rows.
 
-    Words beyond those rows are out of vocabulary. A larger vocabulary than that of the data names no word
-    that the data do not have, so the rows that a client needs stay as they are.
+    More rows than those of the data are named by nothing that the data have, so the rows that a client needs
+    stay as they are.
     """
-    sentences = client.sentences
-    inputs, targets = (np.where(ids < size, ids, OOV) for ids in (sentences.inputs, sentences.targets))
-    known = Client(client.name, Sentences(inputs, targets))
-    drawn = draw_sentences(config, known, PROBED_ROUND, size)
+    known = Client(client.name, make_task(config.data).within(client.examples, size))
+    drawn = draw_examples(config, known, PROBED_ROUND, size)
     return Workload.of(client.name, drawn, config.client.batch_size)
 
 
-def busiest_and_median(config: Config, data: FederatedText) -> dict[str, Client]:
+def busiest_and_median(config: Config, data: FederatedData[Any]) -> dict[str, Client]:
     """Two training clients, by how many positions they predict in round 1: the most, and the median."""
-    size = len(data.vocabulary)
-    predictions = [draw_sentences(config, one, PROBED_ROUND, size).predictions for one in data.train]
+    size = data.size
+    predictions = [draw_examples(config, one, PROBED_ROUND, size).weight for one in data.train]
     order = sorted(range(len(data.train)), key=lambda position: -predictions[position])
     return {"busiest": data.train[order[0]], "median": data.train[order[len(order) // 2]]}

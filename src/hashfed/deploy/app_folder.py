@@ -29,7 +29,7 @@ holds settings only: all of hashfed's, under `[tool.flwr.app.config]` in `pyproj
 ```
 flwr run .                                                # with these settings
 flwr run . --stream -c "rounds=5 client.learning_rate=0.1"
-flwr run . -c "output='/srv/runs/first' evaluation.sentences='none'"
+flwr run . -c "output='/srv/runs/first' evaluation.examples='none'"
 ```
 
 `none` is no value. Another retrieval method has other settings: write them in the table

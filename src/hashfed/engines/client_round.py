@@ -10,8 +10,6 @@ import numpy as np
 import torch
 
 from hashfed.config import Config
-from hashfed.data import Client
-from hashfed.data.sentences import Sentences
 from hashfed.engines.budget import (
     agreed_budget,
     asks_for_keys,
@@ -44,8 +42,12 @@ from hashfed.federated.messages import (
 )
 from hashfed.federated.protocols import SLICES
 from hashfed.models import Model, Parameters
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import EncoderShape, Index, Selection, build_index, make_encoder
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.registry import make_task
 
 
 @dataclass
@@ -88,13 +90,13 @@ class ClientReport:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def draw_sentences(
+def draw_examples(
     config: Config, client: Client, round: int, size: int, budget: int | None = None
-) -> Sentences:
+) -> Examples:
     """The client's data of one round; ``budget``: rows that it may hold, None: those of the configuration."""
     rng = stream(config.seed, "sample", round, client.name)
     budget = device_budget(config, size) if budget is None else budget
-    return client_side.sample_sentences(client.sentences, config.client, budget, rng)
+    return client_side.sample_examples(client.examples, config.client, budget, rng)
 
 
 @dataclass
@@ -138,16 +140,16 @@ class ClientRound:
         return device_budget(self.config, self.size)
 
     @cached_property
-    def sentences(self) -> Sentences:
+    def examples(self) -> Examples:
         """The data of this round."""
-        return draw_sentences(self.config, self.client, self.round, self.size, self.budget)
+        return draw_examples(self.config, self.client, self.round, self.size, self.budget)
 
     @cached_property
     def declared(self) -> Declare:
         """Step 2: the rows that the data needs; none where all rows come anyway."""
         if sends_everything(self.config):
             return Declare(self.round, np.empty(0, np.int32), self.size)
-        declared = client_side.declare(self.sentences, self.round, self.budget)
+        declared = client_side.declare(self.examples, self.round, self.budget)
         budget = min(declared.budget, device_budget(self.config, self.size, len(declared.own)))
         return replace(declared, budget=budget)
 
@@ -194,7 +196,7 @@ class ClientRound:
         """
         with self.report.timed("hash"):
             return client_side.hash_queries(
-                self.model, expand(welcome), self.declared.own, self.sentences, sketcher(self.config)
+                self.model, expand(welcome), self.declared.own, self.examples, sketcher(self.config)
             )
 
     def select_broadcast(self, message: Broadcast) -> tuple[Welcome, SelectedRows]:
@@ -303,16 +305,22 @@ class ClientRound:
             The update as it is sent; ``lost`` is what its compression lost, with error feedback.
 
         """
-        sentences, report, compression = self.sentences, self.report, self.config.compression
+        examples, report, compression = self.examples, self.report, self.config.compression
         encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
         with report.timed("train"):
             local = client_side.join_rows(expand(welcome), self.declared.own, expand(selected))
             del welcome, selected
             received = len(local.rows)
-            local = client_side.drop_rows(self.model, local, self.declared.own, sentences, self.agreed_budget)
+            local = client_side.drop_rows(self.model, local, self.declared.own, examples, self.agreed_budget)
             rng = stream(self.config.seed, "train", self.round, self.client.name)
             update, bounded = client_side.train(
-                self.model, local, sentences, self.config.client, self.round, rng
+                self.model,
+                local,
+                examples,
+                self.config.client,
+                make_task(self.config.data).loss,
+                self.round,
+                rng,
             )
             if compression.error_feedback:
                 update, self.lost = compress_with_feedback(update, compression.updates, self.residual)
@@ -323,17 +331,17 @@ class ClientRound:
             self.model,
             encoder if hashed else None,
             self.config.client.epochs,
-            sentences.predictions,
-            sentences.inputs.shape,
+            examples.weight,
+            examples.shape,
             received,
             len(local.rows),
             0 if local.planes is None else len(local.planes.offsets),
             sketcher(self.config) if hashed else None,
         )
-        report.own = sentences.own_rows()
+        report.own = examples.own(OUTPUT)
         report.own_rows = len(report.own)
         report.rows = len(local.rows)
-        report.predictions = sentences.predictions
+        report.predictions = examples.weight
         report.bounded = None if local.planes is None else bounded
         held = self.size if self.config.selection.delivery == "broadcast" else received
         report.parameters = held * local.rows.shape[1] + sum(value.numel() for value in local.body.values())

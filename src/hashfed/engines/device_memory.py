@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +19,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hashfed.config import Config, load_config
-from hashfed.data import Client, FederatedText
-from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.budget import steps
-from hashfed.engines.client_round import ClientRound, draw_sentences
+from hashfed.engines.client_round import ClientRound, draw_examples
 from hashfed.engines.exchange import build_model, play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, FolderStore, slice_path
@@ -34,20 +33,23 @@ from hashfed.federated.messages import Declare
 from hashfed.federated.protocols import Received, needed_later
 from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters, Transformer
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.registry import make_task
 
 PROBED_ROUND = 1
 PROBES = 3
 """Processes whose median is reported."""
-SENTENCES, CONFIG, CLIENT, SLICES = "@sentences", "@config.yaml", "@client", "@slices"
+EXAMPLES, CONFIG, CLIENT, SLICES = "@examples", "@config.yaml", "@client", "@slices"
 """Files of such a process, beside the messages by their kinds."""
 
 
 def measure_device_memory(
     config: Config,
     model: Model,
-    data: FederatedText,
+    data: FederatedData[Any],
     parameters: Parameters,
     client: Client | None = None,
 ) -> dict[str, int]:
@@ -73,9 +75,8 @@ def measure_device_memory(
     with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
         folder = Path(name)
         play_round(there, here, lambda message: write_atomically(folder / message.kind, wire.encode(message)))
-        arrays = {"inputs": here.sentences.inputs, "targets": here.sentences.targets}
         try:
-            save_file(arrays, folder / SENTENCES)
+            save_file(here.examples.columns(), folder / EXAMPLES)
             (folder / CONFIG).write_text(config.to_yaml())
             (folder / CLIENT).write_text(json.dumps([client.name, here.size]))
             if here.source is not None:
@@ -116,12 +117,12 @@ def run_fresh(module: str, argument: str) -> dict[str, int]:
     return {key: int(value) for key, value in json.loads(done.stdout).items()}
 
 
-def busiest_client(config: Config, data: FederatedText) -> Client:
-    """The training client with the most predictions among its sentences of the probed round."""
-    size = len(data.vocabulary)
+def busiest_client(config: Config, data: FederatedData[Any]) -> Client:
+    """The training client with the most predictions among its examples of the probed round."""
+    size = data.size
 
     def predictions(client: Client) -> int:
-        return draw_sentences(config, client, PROBED_ROUND, size).predictions
+        return draw_examples(config, client, PROBED_ROUND, size).weight
 
     return max(data.train, key=predictions)
 
@@ -151,12 +152,13 @@ def _client_process(folder: Path) -> dict[str, int]:
 
 
 def _client(folder: Path) -> ClientRound:
-    """With the sentences that were drawn; it holds nothing else of the data."""
-    config, arrays = load_config(folder / CONFIG), load_file(folder / SENTENCES)
+    """With the examples that were drawn; it holds nothing else of the data."""
+    config = load_config(folder / CONFIG)
+    drawn = make_task(config.data).imagine(1, 1, 1).with_columns(load_file(folder / EXAMPLES))
     name, size = json.loads((folder / CLIENT).read_text())
-    client = Client(name, Sentences(arrays["inputs"], arrays["targets"]))
+    client = Client(name, drawn)
     here = ClientRound(config, build_model(config), client, PROBED_ROUND, size)
-    here.sentences = client.sentences
+    here.examples = drawn
     here.source = CachedSource(FolderStore(folder / SLICES))
     return here
 
@@ -176,15 +178,15 @@ def _train_toy(config: Config) -> None:
     """Hash and train once with 8 rows and a width of 4."""
     model = Transformer(embedding=4, attention=4, heads=1, ffn=4, blocks=1)
     parameters = model.init(8, stream(0, "toy"))
-    ids = np.arange(2, 8, dtype=np.int32)[None]
-    sentences = Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+    task = make_task(config.data)
+    examples = task.imagine(1, 5, 5)
     # The smallest index: the server's tables must not count into the client's baseline.
     index = build_index(parameters.rows, config.retrieval.smallest(), np.ones(8), 0)
-    own = sentences.own_rows().astype(np.int32)
+    own = examples.own(OUTPUT).astype(np.int32)
     welcome = server_side.welcome(parameters, index, Declare(1, own, len(parameters.rows)))
-    client_side.hash_queries(model, welcome, own, sentences)
+    client_side.hash_queries(model, welcome, own, examples)
     local = client_side.LocalModel(None, parameters.rows, None, parameters.body)
-    client_side.train(model, local, sentences, config.client, 1, stream(0, "toy"))
+    client_side.train(model, local, examples, config.client, task.loss, 1, stream(0, "toy"))
 
 
 if __name__ == "__main__":

@@ -6,72 +6,72 @@ import numpy as np
 import torch
 
 from hashfed.config import Config
-from hashfed.data import OOV, PAD, SPECIAL, Client
-from hashfed.data.sentences import Sentences
 from hashfed.errors import HashfedError
 from hashfed.federated.divergence import DivergedError, check_metrics, diverged
-from hashfed.models import Model, Parameters, PredictionSums, evaluate_logits
+from hashfed.models import Model, Parameters
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.metrics import Metrics, Sums, add_sums
 
 BATCH = 32
-"""Sentences of one forward pass of the body."""
+"""Examples of one forward pass of the body."""
 LOGITS = 1 << 22
-"""Logits over all rows held at a time (16 MiB), but at least those of one position."""
+"""Logits over all rows held at a time (16 MiB), but at least those of one prediction."""
 CHUNK = 256
-"""Sentences per unit of work; sums are added in order of the chunks."""
+"""Examples per unit of work; sums are added in order of the chunks."""
 
 
 class NotEvaluatedError(HashfedError):
     """Nobody evaluated the model: its metrics of this round are missing, and nothing else is wrong."""
 
 
-def held_out_sentences(clients: Sequence[Client], most: int | None, seed: int) -> Sentences:
-    """All sentences of the clients, or a fixed random sample of ``most``, longest first.
+def held_out_examples(clients: Sequence[Client], most: int | None, seed: int) -> Examples:
+    """All examples of the clients, or a fixed random sample of ``most``, those with most predictions first.
 
-    Sorting by length keeps a batch's sentences alike; it changes no sum's meaning.
+    Sorting keeps a batch's examples alike; it changes no sum's meaning.
     """
-    inputs = np.concatenate([client.sentences.inputs for client in clients])
-    targets = np.concatenate([client.sentences.targets for client in clients])
-    if most is not None and most < len(inputs):
-        index = np.sort(stream(seed, "evaluation").choice(len(inputs), most, replace=False))
-        inputs, targets = inputs[index], targets[index]
-    order = np.argsort(-(targets != PAD).sum(1), kind="stable")
-    return Sentences(inputs[order], targets[order])
+    first, *others = (client.examples for client in clients)
+    examples = first.join(others)
+    if most is not None and most < len(examples):
+        index = np.sort(stream(seed, "evaluation").choice(len(examples), most, replace=False))
+        examples = examples.take(index)
+    return examples.take(np.argsort(-examples.weights, kind="stable"))
 
 
-def evaluate_chunk(model: Model, parameters: Parameters, sentences: Sentences, chunk: int) -> PredictionSums:
-    """Sums over the sentences of one chunk."""
-    total = PredictionSums()
-    end = min(len(sentences), (chunk + 1) * CHUNK)
+def evaluate_chunk(
+    model: Model, parameters: Parameters, metrics: Metrics, examples: Examples, chunk: int
+) -> Sums:
+    """Sums over the examples of one chunk."""
+    rows, found = parameters.rows, list[Sums]()
+    end = min(len(examples), (chunk + 1) * CHUNK)
     with torch.no_grad():
         for start in range(chunk * CHUNK, end, BATCH):
-            part = sentences.take(np.arange(start, min(start + BATCH, end)))
-            device = parameters.rows.device
-            predicted = torch.from_numpy(part.targets != PAD).to(device)
-            targets = torch.from_numpy(part.targets.astype(np.int64)).to(device)[predicted]
-            inputs = torch.from_numpy(part.inputs.astype(np.int64)).to(device)
-            queries = model.queries(parameters.body, parameters.rows, inputs, predicted)
-            most = max(1, LOGITS // len(parameters.rows))
-            for some, labels in zip(queries.split(most), targets.split(most), strict=True):
-                total += evaluate_logits(some @ parameters.rows.T, labels, len(SPECIAL), OOV)
-    return total
+            part = examples.take(np.arange(start, min(start + BATCH, end)))
+            batch = part.bind({OUTPUT: None}, rows.device).batch(torch.arange(len(part), device=rows.device))
+            queries = model.queries(parameters.body, {OUTPUT: rows}, batch)
+            most = max(1, LOGITS // len(rows))
+            for some, targets in zip(queries.split(most), batch.targets.split(most), strict=True):
+                found.append(metrics.sums(some @ rows.T, targets))
+    return add_sums(found)
 
 
-def finish_evaluation(sums: PredictionSums, round: int, config: Config) -> dict[str, float]:
-    """The metrics (``PredictionSums.metrics``) of the model after ``round`` rounds.
+def finish_evaluation(metrics: Metrics, sums: Sums, round: int, config: Config) -> dict[str, float]:
+    """The metrics of the model after ``round`` rounds.
 
     Raises:
         DivergedError: where one is not finite.
 
     """
-    metrics = sums.metrics()
+    found = metrics.metrics(sums)
     try:
-        check_metrics(metrics)
+        check_metrics(found)
     except DivergedError as error:
         raise diverged(round, error, config.client, config.server) from None
-    return metrics
+    return found
 
 
-def chunks(sentences: Sentences) -> int:
+def chunks(examples: Examples) -> int:
     """Number of chunks."""
-    return -(-len(sentences) // CHUNK)
+    return -(-len(examples) // CHUNK)

@@ -24,9 +24,9 @@ def round_flops(
     Args:
         model: whose ``body_flops`` and ``dimension`` count.
         encoder: of the queries, None where the client sends no keys.
-        epochs: passes over the sentences.
+        epochs: passes over the examples.
         predictions: p, positions trained on per epoch.
-        shape: (s, T), sentences and positions of each.
+        shape: (s, T), examples and positions of each.
         received: rows sent to the client.
         trained: rows that it trains on; where fewer, it drops the others by their activations.
         planes: K, planes of the tail that it was sent.

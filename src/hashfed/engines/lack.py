@@ -9,10 +9,11 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.hardware import free_memory, show_bytes
+from hashfed.tasks.size_setting import SIZE_SETTING
 
 _SAID = re.compile(r"can't allocate memory|cannot allocate memory|not enough memory|out of memory", re.I)
 _BYTES = re.compile(r"(?:allocate|mmap) (\d+) bytes")
-_WORDS = re.compile(r"allocate ([\d.]+ [KMGTPE]?i?B)\b")
+_SIZED = re.compile(r"allocate ([\d.]+ [KMGTPE]?i?B)\b")
 
 
 @contextmanager
@@ -46,14 +47,14 @@ def describe(error: BaseException) -> str:
     asked = ""
     if (found := _BYTES.search(text)) is not None:
         asked = f"{show_bytes(int(found[1]))} were asked for, "
-    elif (found := _WORDS.search(text)) is not None:
+    elif (found := _SIZED.search(text)) is not None:
         asked = f"{found[1]} were asked for, "
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f"the GPU's memory ran out ({asked.removesuffix(', ') or text.partition('. ')[0]}): lower "
-            "client.batch_size, data.vocabulary or model.embedding, or set device = cpu"
+            f"client.batch_size, {SIZE_SETTING} or model.embedding, or set device = cpu"
         )
     return (
-        f"memory ran out: {asked}{free_memory()}; lower data.vocabulary, model.embedding or workers, "
+        f"memory ran out: {asked}{free_memory()}; lower {SIZE_SETTING}, model.embedding or workers, "
         "set memory_map = true, or give this process more memory"
     )

@@ -20,6 +20,7 @@ from hashfed.federated.sums import PseudoGradient, RowShares
 from hashfed.hardware import exceeds_memory, free_memory, show_bytes
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
+from hashfed.tasks.size_setting import SIZE_SETTING
 
 RESIDUAL = "residual."
 """How names of residuals' arrays begin in a checkpoint."""
@@ -237,7 +238,7 @@ def check_memory(model: Model, size: int, config: Config) -> None:
     if exceeds_memory(needed):
         raise HashfedError(
             f"memory: {parameters:,} parameters and the server's moments need {show_bytes(needed)}, and "
-            f"{free_memory()}; lower data.vocabulary or the sizes of the model"
+            f"{free_memory()}; lower {SIZE_SETTING} or the sizes of the model"
         )
 
 

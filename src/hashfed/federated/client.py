@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from hashfed.data.sentences import Sentences
-from hashfed.data.vocabulary import PAD
 from hashfed.errors import ClientDivergedError
 from hashfed.federated.messages import ClientKeys, Declare, SelectedRows, Update, Welcome
 from hashfed.federated.settings import ClientSettings
-from hashfed.models import Model, WorkSpace, output_gradients
+from hashfed.models import Model, OutputGradients, WorkSpace
+from hashfed.models.batch import TouchedRows
+from hashfed.models.losses import Loss
+from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval import Encoder, make_encoder
 from hashfed.retrieval.planes import Planes
+from hashfed.tasks.examples import BoundExamples, Examples
+
+SomeExamples = TypeVar("SomeExamples", bound=Examples)
 
 HASH_BATCH = 64
-"""Sentences per forward pass when queries are computed."""
+"""Examples per forward pass when queries are computed."""
 
 
 @dataclass(frozen=True)
@@ -39,40 +43,41 @@ class LocalModel:
     body: dict[str, torch.Tensor]
     planes: Planes | None = None
 
+    def bind(self, examples: Examples) -> BoundExamples:
+        """Examples as positions in these rows, on their device."""
+        return examples.bind({OUTPUT: self.ids}, self.rows.device)
 
-def sample_sentences(
-    sentences: Sentences,
-    settings: ClientSettings,
-    budget: int,
-    rng: np.random.Generator,
-) -> Sentences:
-    """The data of this round: at most ``settings.sentences`` of them, drawn without replacement.
 
-    With ``own_rows: truncate`` the drawn sentences end before the first whose rows would make the own
-    rows exceed ``budget`` (the first sentence always stays).
+def sample_examples(
+    examples: SomeExamples, settings: ClientSettings, budget: int, rng: np.random.Generator
+) -> SomeExamples:
+    """The data of this round: at most ``settings.examples`` of them, drawn without replacement.
+
+    With ``own_rows: truncate`` the drawn examples end before the first whose rows would make the own
+    rows exceed ``budget`` (the first example always stays).
     """
-    count = min(len(sentences), settings.sentences)
-    drawn = sentences.take(rng.choice(len(sentences), count, replace=False))
+    count = min(len(examples), settings.examples)
+    drawn = examples.take(rng.choice(len(examples), count, replace=False))
     if settings.own_rows == "keep":
         return drawn
     known: set[int] = set()
     for index in range(len(drawn)):
-        known.update(drawn.take(np.array([index])).own_rows().tolist())
+        known.update(drawn.take(np.array([index])).own(OUTPUT).tolist())
         if index > 0 and len(known) > budget:
             return drawn.take(np.arange(index))
     return drawn
 
 
-def declare(sentences: Sentences, round: int, budget: int) -> Declare:
+def declare(examples: Examples, round: int, budget: int) -> Declare:
     """Step 2: the rows that the client's inputs and labels need, and how many the device may hold."""
-    return Declare(round, sentences.own_rows().astype(np.int32), budget)
+    return Declare(round, examples.own(OUTPUT).astype(np.int32), budget)
 
 
 def hash_queries(
     model: Model,
     welcome: Welcome,
     own: np.ndarray,
-    sentences: Sentences,
+    examples: Examples,
     sketcher: Encoder | None = None,
 ) -> ClientKeys:
     """Step 3: embed the data with the body and the own rows, hash, and name the buckets.
@@ -81,7 +86,7 @@ def hash_queries(
         model: the model's functions.
         welcome: what the server sent.
         own: (o,) ids, ascending, whose rows ``welcome`` holds.
-        sentences: of this round.
+        examples: of this round.
         sketcher: makes what is sent for the planes alone, if anything is.
 
     Raises:
@@ -91,7 +96,7 @@ def hash_queries(
     encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
     local = LocalModel(own.astype(np.int64), welcome.own_rows, None, welcome.body)
     with torch.no_grad():
-        queries = _queries(model, local, sentences)
+        queries = torch.cat(list(_query_batches(model, local, examples)))
     if not bool(torch.isfinite(queries.sum())):
         raise ClientDivergedError("a client's queries are not finite: the training diverged")
     queries = queries.cpu()
@@ -115,7 +120,7 @@ def join_rows(welcome: Welcome, own: np.ndarray, selected: SelectedRows) -> Loca
 
 
 def drop_rows(
-    model: Model, local: LocalModel, own: np.ndarray, sentences: Sentences, budget: int
+    model: Model, local: LocalModel, own: np.ndarray, examples: Examples, budget: int
 ) -> LocalModel:
     """Keep ``budget`` rows: the own ones, the uniform tail, and those with the largest activations.
 
@@ -130,12 +135,12 @@ def drop_rows(
         fixed |= local.log_weight.cpu().numpy() > 0
     count = kept_rows(len(local.ids), int(fixed.sum()), budget)
     if count == int(fixed.sum()):
-        # Nothing is left to choose, so no activation need be known: that is a pass over all sentences.
+        # Nothing is left to choose, so no activation need be known: that is a pass over all examples.
         kept = np.flatnonzero(fixed)
     else:
         with torch.no_grad():
             mass = torch.zeros(len(local.ids), device=local.rows.device)
-            for queries in _query_batches(model, local, sentences):
+            for queries in _query_batches(model, local, examples):
                 mass += torch.softmax(queries @ local.rows.T, dim=1).sum(0)
         score = np.where(fixed, np.inf, mass.cpu().numpy())
         kept = np.sort(np.argsort(-score, kind="stable")[:count])
@@ -152,8 +157,9 @@ def kept_rows(count: int, fixed: int, budget: int) -> int:
 def train(
     model: Model,
     local: LocalModel,
-    sentences: Sentences,
+    examples: Examples,
     settings: ClientSettings,
+    loss: Loss,
     round: int,
     rng: np.random.Generator,
 ) -> tuple[Update, int]:
@@ -168,43 +174,27 @@ def train(
     """
     rows = local.rows.clone()
     body = {name: value.clone().requires_grad_() for name, value in local.body.items()}
-    inputs, targets, predicted = _remap(local, sentences)
-    space = WorkSpace()
-    longest = predicted.sum(1).topk(min(settings.batch_size, len(predicted))).values
+    bound, space = local.bind(examples), WorkSpace()
+    longest = bound.weights.topk(min(settings.batch_size, len(examples))).values
     space.reserve(max(1, int(longest.sum())), rows)
     total_loss, total_predictions = 0.0, 0
     tail = None if local.planes is None else torch.zeros_like(local.planes.slopes)
     bounded = 0
     for _ in range(settings.epochs):
-        order = torch.from_numpy(rng.permutation(len(sentences))).to(rows.device)
-        for batch in order.split(settings.batch_size):
-            used = predicted[batch]
-            labels = targets[batch][used]
+        order = torch.from_numpy(rng.permutation(len(examples))).to(rows.device)
+        for index in order.split(settings.batch_size):
             # Only the rows of the inputs take part in autograd; those of the output layer are moved in place.
-            needed, positions = inputs[batch].unique(return_inverse=True)
-            input_rows = rows[needed].requires_grad_()
-            queries = model.queries(body, input_rows, positions, used)
-            output = output_gradients(queries.detach(), rows, local.log_weight, labels, space, local.planes)
+            batch, touched = bound.batch(index).touched({OUTPUT: rows})
+            held = {table: part.rows for table, part in touched.items()}
+            queries = model.queries(body, held, batch)
+            output = loss(queries.detach(), rows, local.log_weight, batch.targets, space, local.planes)
             _GivenGradient.apply(queries, output.queries).backward()  # type: ignore[no-untyped-call]
-            scale = 1.0
-            if settings.clip is None:
-                output.add_to(rows, -settings.learning_rate)
-                _add_rows(rows, needed, input_rows.grad, -settings.learning_rate)
-            else:
-                rows.grad = torch.zeros_like(rows)
-                output.add_to(rows.grad, 1.0)
-                _add_rows(rows.grad, needed, input_rows.grad, 1.0)
-                # In order of names: the body comes in another order over a network.
-                moved = [rows, *(body[name] for name in sorted(body))]
-                found = torch.nn.utils.clip_grad_norm_(moved, settings.clip)
-                scale = min(1.0, settings.clip / (float(found) + 1e-6))  # as torch scales what it clips
-                rows.add_(rows.grad, alpha=-settings.learning_rate)
-            _descend(body, settings.learning_rate)
+            scale = _descend(rows, body, output, touched.get(OUTPUT), settings)
             if tail is not None and output.tail is not None:
                 tail.add_(output.tail, alpha=-settings.learning_rate * scale)
             bounded += output.bounded
-            total_loss += output.loss.item() * len(labels)
-            total_predictions += len(labels)
+            total_loss += output.loss.item() * len(batch.targets)
+            total_predictions += len(batch.targets)
     with torch.no_grad():
         rows.sub_(local.rows)
         if local.log_weight is not None:
@@ -212,7 +202,7 @@ def train(
             rows.mul_(torch.exp(local.log_weight)[:, None])
         update = Update(
             round=round,
-            weight=sentences.predictions,
+            weight=examples.weight,
             loss=total_loss / total_predictions,
             body={name: value.detach().sub_(local.body[name]) for name, value in body.items()},
             ids=None if local.ids is None else local.ids.astype(np.int32),
@@ -240,48 +230,43 @@ class _GivenGradient(torch.autograd.Function):
         return gradient, None
 
 
-def _descend(body: dict[str, torch.Tensor], learning_rate: float) -> None:
-    """A step of plain SGD, after which no gradient is left.
+def _descend(
+    rows: torch.Tensor,
+    body: dict[str, torch.Tensor],
+    output: OutputGradients,
+    touched: TouchedRows | None,
+    settings: ClientSettings,
+) -> float:
+    """A step of plain SGD, after which no gradient is left; returns what the gradient was clipped to.
 
     ``torch.optim.SGD`` does the same sums, but imports torch's compiler when it is made: a second, in every
     process that answers one message of a network.
     """
+    rate, scale = settings.learning_rate, 1.0
+    if settings.clip is None:
+        output.add_to(rows, -rate)
+        if touched is not None:
+            touched.add_gradient(rows, -rate)
+    else:
+        rows.grad = torch.zeros_like(rows)
+        output.add_to(rows.grad, 1.0)
+        if touched is not None:
+            touched.add_gradient(rows.grad, 1.0)
+        # In order of names: the body comes in another order over a network.
+        moved = [rows, *(body[name] for name in sorted(body))]
+        found = torch.nn.utils.clip_grad_norm_(moved, settings.clip)
+        scale = min(1.0, settings.clip / (float(found) + 1e-6))  # as torch scales what it clips
+        rows.add_(rows.grad, alpha=-rate)
     with torch.no_grad():
         for value in body.values():
             if value.grad is not None:
-                value.add_(value.grad, alpha=-learning_rate)
+                value.add_(value.grad, alpha=-rate)
                 value.grad = None
+    return scale
 
 
-def _add_rows(table: torch.Tensor, index: torch.Tensor, rows: torch.Tensor | None, scale: float) -> None:
-    """``table[index] += scale · rows``; None where the model's queries do not depend on the rows."""
-    if rows is not None:
-        table.index_add_(0, index, rows, alpha=scale)
-
-
-def _remap(local: LocalModel, sentences: Sentences) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Inputs and targets as positions in the client's rows, and which positions are predicted."""
-    predicted = sentences.targets != PAD
-    if local.ids is None:
-        inputs, targets = sentences.inputs.astype(np.int64), sentences.targets.astype(np.int64)
-    else:
-        inputs = np.searchsorted(local.ids, sentences.inputs)
-        targets = np.searchsorted(local.ids, sentences.targets)
-    device = local.rows.device
-    return (
-        torch.from_numpy(inputs).to(device),
-        torch.from_numpy(targets).to(device),
-        torch.from_numpy(predicted).to(device),
-    )
-
-
-def _queries(model: Model, local: LocalModel, sentences: Sentences) -> torch.Tensor:
-    """All queries of the sentences, (p, d)."""
-    return torch.cat(list(_query_batches(model, local, sentences)))
-
-
-def _query_batches(model: Model, local: LocalModel, sentences: Sentences) -> Iterator[torch.Tensor]:
-    """The same, ``HASH_BATCH`` sentences at a time."""
-    inputs, _, predicted = _remap(local, sentences)
-    for batch in zip(inputs.split(HASH_BATCH), predicted.split(HASH_BATCH), strict=True):
-        yield model.queries(local.body, local.rows, *batch)
+def _query_batches(model: Model, local: LocalModel, examples: Examples) -> Iterator[torch.Tensor]:
+    """All queries of the examples (p, d), of ``HASH_BATCH`` examples at a time."""
+    bound = local.bind(examples)
+    for index in torch.arange(len(examples), device=local.rows.device).split(HASH_BATCH):
+        yield model.queries(local.body, {OUTPUT: local.rows}, bound.batch(index))

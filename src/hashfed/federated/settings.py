@@ -16,15 +16,15 @@ class ClientSettings(Settings):
     learning_rate: float = Field(0.3, gt=0)
     """Of the clients' SGD."""
     batch_size: int = Field(16, ge=1)
-    """Sentences per step."""
+    """Examples per step."""
     epochs: int = Field(1, ge=1)
-    """Passes over the sentences of a round."""
-    sentences: int = Field(64, ge=1)
-    """At most this many sentences, drawn anew each round."""
+    """Passes over the examples of a round."""
+    examples: int = Field(64, ge=1)
+    """At most this many examples, drawn anew each round."""
     clip: float | None = Field(None, gt=0)
     """Largest norm of a step's gradient, if any: of body and rows that the client holds, each as one row."""
     own_rows: Literal["keep", "truncate"] = "keep"
-    """Where a client's own rows exceed the budget: keep them all, or train on fewer sentences."""
+    """Where a client's own rows exceed the budget: keep them all, or train on fewer examples."""
 
 
 class ServerSettings(Settings):

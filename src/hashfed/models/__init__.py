@@ -1,6 +1,6 @@
 """Models that work on a selection of rows, and their loss."""
 
-from hashfed.models.loss import PredictionSums, evaluate_logits
+from hashfed.models.batch import Batch, Targets
 from hashfed.models.output_layer import OutputGradients, WorkSpace, output_gradients
 from hashfed.models.protocol import Model, Parameters
 from hashfed.models.registry import MODELS, make_model
@@ -8,13 +8,13 @@ from hashfed.models.transformer import Transformer
 
 __all__ = [
     "MODELS",
+    "Batch",
     "Model",
     "OutputGradients",
     "Parameters",
-    "PredictionSums",
+    "Targets",
     "Transformer",
     "WorkSpace",
-    "evaluate_logits",
     "make_model",
     "output_gradients",
 ]

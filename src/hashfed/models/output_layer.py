@@ -1,10 +1,11 @@
 """Softmax cross-entropy of the output layer and its gradients, without autograd and with one copy of logits.
 
-For queries Q (p, d), rows W (m, d) and targets t, with E = exp(Q Wᵀ + log_weight) and Z_p = Σ_i E_pi:
+For queries Q (p, d), rows W (m, d) and sets of targets T, with E = exp(Q Wᵀ + log_weight), Z_p = Σ_i E_pi and
+the mean over a query's targets t ∈ T_p (most often there is one):
 
-    loss    = mean_p (log Z_p − logit_p,t)
-    ∂loss/∂Q = (E W / Z − W_t) / p
-    ∂loss/∂W = e^{−log_weight} Eᵀ (Q / Z) / p, less q/p at the row of each target
+    loss    = mean_p (log Z_p − mean_t logit_p,t)
+    ∂loss/∂Q = (E W / Z − mean_t W_t) / p
+    ∂loss/∂W = e^{−log_weight} Eᵀ (Q / Z) / p, less q/(p |T|) at the row of each target
 
 The rows are taken in blocks whose logits stay in the cache while they are exponentiated, summed and
 multiplied with the rows again, so the only array of size p × m is E. The gradient of the rows is not formed:
@@ -20,9 +21,11 @@ the rows.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
+from hashfed.models.batch import Targets
 from hashfed.retrieval.planes import Planes
 
 BLOCK_LOGITS = 1 << 17
@@ -59,7 +62,7 @@ class OutputGradients:
     queries: torch.Tensor
     tail: torch.Tensor | None
     bounded: int
-    _parts: "_Chunk | torch.Tensor"
+    _parts: "RowGradient | torch.Tensor"
 
     def add_to(self, table: torch.Tensor, scale: float) -> None:
         """Add ``scale`` times the gradient of the loss by the rows to ``table`` (m, d), in place.
@@ -71,6 +74,14 @@ class OutputGradients:
             table.add_(self._parts, alpha=scale)
         else:
             self._parts.add_to(table, scale)
+
+
+class RowGradient(Protocol):
+    """The gradient of the loss by the rows, not formed yet."""
+
+    def add_to(self, table: torch.Tensor, scale: float) -> None:
+        """See ``OutputGradients``."""
+        ...
 
 
 class WorkSpace:
@@ -102,7 +113,7 @@ def output_gradients(
     queries: torch.Tensor,
     rows: torch.Tensor,
     log_weight: torch.Tensor | None,
-    targets: torch.Tensor,
+    targets: Targets,
     space: WorkSpace,
     planes: Planes | None = None,
 ) -> OutputGradients:
@@ -112,7 +123,7 @@ def output_gradients(
         queries: (p, d) float32, p ≥ 1, without gradient.
         rows: (m, d) float32.
         log_weight: (m,) added to the logits, or None for nothing (``retrieval.select``).
-        targets: (p,) int64 positions in ``rows``.
+        targets: sets of positions in ``rows``.
         space: memory to work in; the result refers to it.
         planes: of the rows that are not at hand.
 
@@ -125,9 +136,11 @@ def output_gradients(
             return OutputGradients(chunk.loss, chunk.queries_gradient, chunk.tail, chunk.bounded, chunk)
         loss, by_queries, by_rows = torch.zeros(()), torch.empty_like(queries), torch.zeros_like(rows)
         tail, bounded = None if planes is None else torch.zeros_like(planes.slopes), 0
-        for start in range(0, count, most):
-            part = slice(start, start + most)
-            chunk = _Chunk.of(queries[part], rows, log_weight, targets[part], count, space, planes)
+        start = 0
+        for some in targets.split(most):
+            part = slice(start, start + len(some))
+            start = part.stop
+            chunk = _Chunk.of(queries[part], rows, log_weight, some, count, space, planes)
             loss = loss + chunk.loss
             by_queries[part] = chunk.queries_gradient
             chunk.add_to(by_rows, 1.0)
@@ -144,8 +157,8 @@ class _Chunk:
     Attributes:
         loss: () their share of the batch's mean loss.
         queries_gradient: (p, d).
-        queries: (p, d) over ``count``.
-        targets: (p,).
+        pull: (q, d) what each target's row is moved by: its query over ``count`` and the number of targets.
+        targets: (q,) positions of rows.
         scaled: (p, d) queries over (Z · count).
         exponentials: blocks (p, k) of E.
         tail: (K, d), as ``OutputGradients``.
@@ -156,7 +169,7 @@ class _Chunk:
 
     loss: torch.Tensor
     queries_gradient: torch.Tensor
-    queries: torch.Tensor
+    pull: torch.Tensor
     targets: torch.Tensor
     scaled: torch.Tensor
     exponentials: list[torch.Tensor]
@@ -170,7 +183,7 @@ class _Chunk:
         queries: torch.Tensor,
         rows: torch.Tensor,
         log_weight: torch.Tensor | None,
-        targets: torch.Tensor,
+        targets: Targets,
         count: int,
         space: WorkSpace,
         planes: Planes | None = None,
@@ -197,15 +210,12 @@ class _Chunk:
             bounded = len(kept) - int(kept.sum())
             share = (power / (total * count))[:, None]
             tail = torch.zeros_like(planes.slopes).index_add_(0, highest.index, queries * share)
-        target_rows = rows[targets]
-        logits = (queries * target_rows).sum(1)
-        if log_weight is not None:
-            logits += log_weight[targets]
+        found = _Found.of(queries, rows, log_weight, targets)
         return cls(
-            loss=(least.log() + shift - logits).sum() / count,
-            queries_gradient=weighted.div_(total[:, None]).sub_(target_rows).div_(count),
-            queries=queries / count,
-            targets=targets,
+            loss=(least.log() + shift - found.logits).sum() / count,
+            queries_gradient=weighted.div_(total[:, None]).sub_(found.rows).div_(count),
+            pull=found.pull / count,
+            targets=targets.rows,
             scaled=queries / (total * count)[:, None],
             exponentials=blocks,
             tail=tail,
@@ -221,8 +231,43 @@ class _Chunk:
                 block.mul_(self.shares[start:end])
             table[start:end].addmm_(block.T, self.scaled, alpha=scale)
             start = end
-        queries = self.queries if self.shares is None else self.queries * self.shares[self.targets][:, None]
-        table.index_add_(0, self.targets, queries, alpha=-scale)
+        pull = self.pull if self.shares is None else self.pull * self.shares[self.targets][:, None]
+        table.index_add_(0, self.targets, pull, alpha=-scale)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What queries have of their targets.
+
+    Attributes:
+        logits: (p,) mean of the targets' logits.
+        rows: (p, d) mean of their rows.
+        pull: (q, d) the query of each target, over the number of targets that it has.
+
+    """
+
+    logits: torch.Tensor
+    rows: torch.Tensor
+    pull: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, queries: torch.Tensor, rows: torch.Tensor, log_weight: torch.Tensor | None, targets: Targets
+    ) -> "_Found":
+        target_rows, pull = rows[targets.rows], queries
+        if targets.counts is not None:
+            share = 1 / targets.counts.to(queries.dtype)[:, None]
+            pull = (queries * share)[targets.owners]
+            weighted = target_rows * share[targets.owners]
+            target_rows = torch.zeros_like(queries).index_add_(0, targets.owners, weighted)
+        logits = (queries * target_rows).sum(1)
+        if log_weight is not None:
+            weights = log_weight[targets.rows]
+            if targets.counts is None:
+                logits += weights
+            else:
+                logits.index_add_(0, targets.owners, weights * share[targets.owners].squeeze(1))
+        return cls(logits, target_rows, pull)
 
 
 @dataclass(frozen=True)

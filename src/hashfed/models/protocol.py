@@ -1,10 +1,16 @@
 """What a model is to hashfed: rows, a body, and a function from data to queries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
+
+from hashfed.models.batch import Batch
+
+OUTPUT = "output"
+"""The name of the table whose rows are multiplied with queries."""
 
 
 @dataclass(frozen=True)
@@ -54,27 +60,22 @@ class Model(Protocol):
         ...
 
     def queries(
-        self,
-        body: dict[str, torch.Tensor],
-        rows: torch.Tensor,
-        inputs: torch.Tensor,
-        predicted: torch.Tensor,
+        self, body: Mapping[str, torch.Tensor], tables: Mapping[str, torch.Tensor], batch: Batch
     ) -> torch.Tensor:
-        """Queries at the predicted positions.
+        """Queries, one for each prediction.
 
         Args:
             body: as ``Parameters.body``.
-            rows: (m, d), the rows that ``inputs`` refer to: all n, a client's selection, or just those of
-                the inputs (in training, so that a gradient is formed for no others).
-            inputs: (s, T) int64 positions in ``rows``, not ids; anything in range where not predicted.
-            predicted: (s, T) bool, true on a prefix of each sentence.
+            tables: (m, d) by name, the rows that the batch's columns refer to: all n, a client's selection,
+                or just those that the batch names (in training: a gradient is formed for no others).
+            batch: columns of positions in them, not of ids.
 
         Returns:
-            (p, d): one query for each true position, in row-major order.
+            (p, d), in the order of ``batch.targets``.
 
         """
         ...
 
-    def body_flops(self, positions: int, sentences: int, length: int) -> int:
+    def body_flops(self, positions: int, examples: int, length: int) -> int:
         """Floating-point operations of one forward pass of the body (a multiply-add counts two)."""
         ...

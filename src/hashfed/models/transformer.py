@@ -6,19 +6,21 @@ n = 10,004 rows (Table 1 of the paper).
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from hashfed.models.batch import Batch
 from hashfed.models.protocol import Parameters
 
-Body = dict[str, torch.Tensor]
+Body = Mapping[str, torch.Tensor]
 
 SHORT = 64
-"""Up to so many positions plain matrix products are faster than the kernel made for long sentences (on a CPU
-by 0.5 of 1.2 ms, forward and backward, at 16 sentences of 20 positions and 8 heads of 12)."""
+"""Up to so many positions plain matrix products are faster than the kernel made for long sequences (on a CPU
+by 0.5 of 1.2 ms, forward and backward, at 16 sequences of 20 positions and 8 heads of 12)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Transformer:
     def init(self, size: int, rng: np.random.Generator) -> Parameters:
         """Normal weights of variance 1/fan-in, smaller where they write to the residual stream."""
         d, a, f = self.embedding, self.attention, self.ffn
-        body: Body = {}
+        body: dict[str, torch.Tensor] = {}
 
         def linear(name: str, outputs: int, inputs: int, scale: float = 1.0) -> None:
             weight = rng.standard_normal((outputs, inputs), dtype=np.float32)
@@ -89,42 +91,42 @@ class Transformer:
                 shapes |= {f"{start}.{name}.weight": shape, f"{start}.{name}.bias": shape[:1]}
         return shapes
 
-    def queries(
-        self, body: Body, rows: torch.Tensor, inputs: torch.Tensor, predicted: torch.Tensor
-    ) -> torch.Tensor:
-        """Hidden vectors after the last norm (see ``Model.queries``).
+    def queries(self, body: Body, tables: Mapping[str, torch.Tensor], batch: Batch) -> torch.Tensor:
+        """Hidden vectors after the last norm (see ``Model.queries``), of sequences (``tasks.sequences``).
 
-        Only predicted positions are computed: a batch of sentences is packed to a (p, d) matrix, and
-        unpacked to (s, T) for attention alone. Padding sits at the end of a sentence, so under the
+        Only predicted positions are computed: a batch of sequences is packed to a (p, d) matrix, and
+        unpacked to (s, T) for attention alone. Padding sits at the end of a sequence, so under the
         causal mask no predicted position attends to it.
         """
-        sentences, length = inputs.shape
+        inputs, predicted = batch.columns["inputs"], batch.columns["predicted"]
+        rows = tables[batch.tables["inputs"]]
+        sequences, length = inputs.shape
         packed = predicted.flatten().nonzero().squeeze(1)
         positions = _sinusoids(length, self.embedding, rows.device)[packed % length]
         embedded = functional.embedding(inputs.flatten()[packed], rows)
         x = embedded * math.sqrt(self.embedding) + positions
         for block in range(self.blocks):
-            x = x + self._attention(body, f"blocks.{block}.attention", x, packed, sentences, length)
+            x = x + self._attention(body, f"blocks.{block}.attention", x, packed, sequences, length)
             x = x + _feed_forward(body, f"blocks.{block}.ffn", x)
         return _norm(body, "norm", x)
 
     def _attention(
-        self, body: Body, name: str, x: torch.Tensor, packed: torch.Tensor, sentences: int, length: int
+        self, body: Body, name: str, x: torch.Tensor, packed: torch.Tensor, sequences: int, length: int
     ) -> torch.Tensor:
         qkv = _linear(body, f"{name}.qkv", _norm(body, f"{name}.norm", x))
-        dense = len(packed) == sentences * length
+        dense = len(packed) == sequences * length
         grid = qkv
         if not dense:
-            grid = qkv.new_zeros(sentences * length, 3 * self.attention).index_copy(0, packed, qkv)
-        q, k, v = grid.view(sentences, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            grid = qkv.new_zeros(sequences * length, 3 * self.attention).index_copy(0, packed, qkv)
+        q, k, v = grid.view(sequences, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = _causal_attention(q, k, v)
-        flat = mixed.transpose(1, 2).reshape(sentences * length, self.attention)
+        flat = mixed.transpose(1, 2).reshape(sequences * length, self.attention)
         return _linear(body, f"{name}.out", flat if dense else flat[packed])
 
-    def body_flops(self, positions: int, sentences: int, length: int) -> int:
-        """2 per weight and position, and 4·T²·attention per sentence and block for attention itself."""
+    def body_flops(self, positions: int, examples: int, length: int) -> int:
+        """2 per weight and position, and 4·T²·attention per example and block for attention itself."""
         weights = 4 * self.embedding * self.attention + 2 * self.embedding * self.ffn
-        scores = 4 * sentences * length * length * self.attention
+        scores = 4 * examples * length * length * self.attention
         return self.blocks * (2 * weights * positions + scores)
 
 
@@ -143,15 +145,15 @@ def _feed_forward(body: Body, name: str, x: torch.Tensor) -> torch.Tensor:
 
 
 def _causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Attention of each position to itself and those before; all (sentences, heads, T, width)."""
-    sentences, heads, length, width = q.shape
+    """Attention of each position to itself and those before; all (sequences, heads, T, width)."""
+    sequences, heads, length, width = q.shape
     if length > SHORT:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-    q, k, v = (part.reshape(sentences * heads, length, width) for part in (q, k, v))
+    q, k, v = (part.reshape(sequences * heads, length, width) for part in (q, k, v))
     scores = torch.baddbmm(
         _causal_mask(length, q.dtype, q.device), q, k.transpose(1, 2), alpha=1 / math.sqrt(width)
     )
-    return torch.bmm(scores.softmax(-1), v).view(sentences, heads, length, width)
+    return torch.bmm(scores.softmax(-1), v).view(sequences, heads, length, width)
 
 
 @functools.lru_cache

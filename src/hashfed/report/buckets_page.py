@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hashfed.data.vocabulary import SPECIAL
 from hashfed.report.buckets_table import (
     facts,
     heading,
@@ -23,6 +22,7 @@ from hashfed.report.html import plotly_text, write_template
 from hashfed.report.layout import axis_title, plain_layout
 from hashfed.reproduction.buckets import Buckets, principal_plane
 from hashfed.reproduction.paper_buckets import PAPER_BITS, PAPER_BUCKET_OF
+from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 POINTS = 3000
 """Words that are drawn, the most frequent, besides those listed: more would be slow, and hide one another."""

@@ -46,7 +46,7 @@ def _client_lines(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...
     def line(name: str, cells: Sequence[str]) -> tuple[str, ...]:
         return (name, *cells)
 
-    for name in ("sentences", "predictions", "own_rows", "rows", "planes"):
+    for name in ("examples", "predictions", "own_rows", "rows", "planes"):
         if name != "planes" or any(cost[name] for cost in costs):
             yield line(name.replace("_", " "), [f"{cost[name]:,}" for cost in costs])
     for name in ("body", "rows"):

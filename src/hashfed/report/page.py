@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashfed.config import Config, DataSettings, EvaluationSettings, differences, identity, leaves
+from hashfed.config import Config, EvaluationSettings, differences, identity, leaves
 from hashfed.errors import HashfedError
 from hashfed.federated.protocols import ways
 from hashfed.report.curves import (
@@ -25,11 +25,12 @@ from hashfed.report.curves import (
 from hashfed.report.html import write_template
 from hashfed.report.results import RunResult, each_once, read_result, unique_names
 from hashfed.runs.folder import RunFolder
+from hashfed.tasks.next_word.settings import NextWordSettings
 
 NONE = "–"
 """What a table shows where there is no value."""
-DATA_SETTINGS = tuple(f"data.{name}" for name in DataSettings.model_fields if name != "source")
-DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_sentences")
+DATA_SETTINGS = tuple(f"data.{name}" for name in NextWordSettings.model_fields if name != "source")
+DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_examples")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")
 """In these a run may differ from the full run that it is compared with."""
@@ -216,8 +217,8 @@ def about(entries: Sequence[Entry]) -> dict[str, str]:
 
 def sample_note(entries: Sequence[Entry]) -> str:
     """On which sentences the curves are measured."""
-    total = int(entries[0].data["held_out_sentences"])
-    sizes = {min(total, entry.config.evaluation.sentences or total) for entry in entries}
+    total = int(entries[0].data["held_out_examples"])
+    sizes = {min(total, entry.config.evaluation.examples or total) for entry in entries}
     if sizes == {total}:
         return f"The curves are measured on all {total:,} held-out sentences, as the results table."
     sample = " or ".join(f"{size:,}" for size in sorted(sizes))
@@ -443,6 +444,6 @@ def family(config: Config) -> str:
     alike = {
         "selection": config.selection.model_copy(update=unlimited),
         "evaluation": EvaluationSettings(),
-        "data": DataSettings(),
+        "data": NextWordSettings(),
     }
     return f"{config.rounds} {identity(config.model_copy(update=alike))}"

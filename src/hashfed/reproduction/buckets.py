@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from hashfed.data.vocabulary import SPECIAL, Vocabulary
 from hashfed.errors import HashfedError
 from hashfed.hashing.simhash import MAX_BITS, SimHash
 from hashfed.hashing.tables import HashTables
 from hashfed.randomness import stream
 from hashfed.reproduction.paper_buckets import PaperComparison, compare_with_paper
 from hashfed.runs.folder import RunFolder
+from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,16 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from hashfed.config import Config
-from hashfed.data import FederatedText
-from hashfed.engines.client_round import draw_sentences
+from hashfed.engines.client_round import draw_examples
 from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
 from hashfed.reproduction.options import Options
 from hashfed.reproduction.plan import Planned, Run
 from hashfed.reproduction.results import FULL
+from hashfed.tasks.federated_data import FederatedData
 
 EVALUATION = 1 / 3
 """Work of a prediction that is only evaluated, of one that is trained on."""
@@ -26,7 +27,7 @@ SAMPLE_CLIENTS = 200
 
 
 def seconds_by_run(
-    options: Options, planned: Sequence[Planned], data: Callable[[int], FederatedText]
+    options: Options, planned: Sequence[Planned], data: Callable[[int], FederatedData[Any]]
 ) -> dict[str, float]:
     """Of one process, by folder: measured on the full model, in proportion to parameters of larger ones.
 
@@ -37,9 +38,9 @@ def seconds_by_run(
         base = options.config(vocabulary, FULL, 1.0, 2, cohort=1)
         here = data(vocabulary)
         each = _seconds_per_prediction(base, here)
-        size = len(here.vocabulary)
+        size = here.size
         predictions = _mean_predictions(options.config(vocabulary, FULL, 1.0, 2), here)
-        held_out = sum(client.sentences.predictions for client in here.held_out)
+        held_out = sum(client.examples.weight for client in here.held_out)
         for item in planned:
             if item.vocabulary == vocabulary:
                 config = item.job.config
@@ -59,7 +60,7 @@ def bytes_to_write(planned: Sequence[Planned], sizes: dict[int, int]) -> int:
     )
 
 
-def _seconds_per_prediction(config: Config, data: FederatedText) -> float:
+def _seconds_per_prediction(config: Config, data: FederatedData[Any]) -> float:
     """Of the second round of one client, which finds all memory in place."""
     with Simulation(config, data) as simulation:
         simulation.run_round()
@@ -69,10 +70,10 @@ def _seconds_per_prediction(config: Config, data: FederatedText) -> float:
     return seconds / max(1, sum(report.predictions for report in record.reports))
 
 
-def _mean_predictions(config: Config, data: FederatedText) -> float:
+def _mean_predictions(config: Config, data: FederatedData[Any]) -> float:
     """Of a client and round."""
     clients = data.train[:: max(1, len(data.train) // SAMPLE_CLIENTS)]
-    counts = [draw_sentences(config, client, 1, len(data.vocabulary)).predictions for client in clients]
+    counts = [draw_examples(config, client, 1, data.size).weight for client in clients]
     return sum(counts) / len(counts)
 
 

@@ -58,9 +58,9 @@ class Options:
         """Settings of all runs with so many words, by dotted name."""
         return {
             **self.scale.model,
-            "client.sentences": self.scale.sentences,
+            "client.examples": self.scale.sentences,
             "cohort": self.scale.cohort,
-            "evaluation.sentences": self.scale.sample,
+            "evaluation.examples": self.scale.sample,
             **self.scale.further,
             **self.data,
             "data.vocabulary": vocabulary,

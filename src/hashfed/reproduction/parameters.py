@@ -3,10 +3,10 @@
 import math
 
 from hashfed.config import Config
-from hashfed.data.vocabulary import SPECIAL
 from hashfed.engines.exchange import build_model
 from hashfed.reproduction.paper import HASH, PaperRow, paper_row
 from hashfed.reproduction.results import FULL, ParameterRow
+from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 PRINTED_ROWS = {10_000: "960K (49.2%)", 80_000: "7.68M (88.5%)"}
 """Embedding size and its share of the model (Table 1)."""

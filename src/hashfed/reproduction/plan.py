@@ -6,12 +6,12 @@ from typing import Any
 
 from hashfed.config import Config
 from hashfed.cost.budgets import Budget, OwnAnd, budget_label
-from hashfed.data import FederatedText
 from hashfed.reproduction.methods import METHODS
 from hashfed.reproduction.options import TABLE2_BUDGETS, Options
 from hashfed.reproduction.results import FULL
 from hashfed.reproduction.sizes import SizeBook, full_parameters
 from hashfed.reproduction.tuning import Point, Score, Space, best_point, next_trials
+from hashfed.tasks.federated_data import FederatedData
 
 TRIAL_SEED = 0
 
@@ -86,7 +86,7 @@ class Sizes:
 
     """
 
-    data: Callable[[int], FederatedText]
+    data: Callable[[int], FederatedData[Any]]
     book: SizeBook
 
 

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from hashfed import __version__
 from hashfed.config import Config
-from hashfed.data import FederatedText
-from hashfed.data.vocabulary import TooFewWordsError
 from hashfed.errors import HashfedError
 from hashfed.reproduction import gather, worker
 from hashfed.reproduction.choices import open_choices
@@ -29,6 +27,8 @@ from hashfed.reproduction.sizes import SizeBook
 from hashfed.reproduction.tuning import FAILED, Score
 from hashfed.runs.train import load_data
 from hashfed.stopping import Interrupted
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import TooFewWordsError
 
 SIZES = "sizes.json"
 """Of table 2's models, in the folder of a reproduction."""
@@ -79,12 +79,12 @@ class LoadedData:
         self._options = options
         self.get = cache(self._load)
 
-    def _load(self, vocabulary: int) -> FederatedText:
+    def _load(self, vocabulary: int) -> FederatedData[Any]:
         return load_data(self._options.config(vocabulary, FULL, 1.0, 1))
 
 
 def fitting_vocabularies(
-    read: Callable[[int], FederatedText], asked: tuple[int, ...]
+    read: Callable[[int], FederatedData[Any]], asked: tuple[int, ...]
 ) -> tuple[tuple[int, ...], str]:
     """Vocabularies that the data have words for, and what to tell where some were cut.
 
@@ -118,7 +118,7 @@ def estimate(options: Options, root: Path, data: LoadedData) -> tuple[Estimate, 
         return Estimate(len(planned), len(planned), 0.0, 0), {}
     seconds = seconds_by_run(options, planned, data.get)
     left = sum(seconds.values()) - sum(seconds[item.job.folder] for item in finished)
-    sizes = {vocabulary: len(data.get(vocabulary).vocabulary) for vocabulary in options.vocabularies}
+    sizes = {vocabulary: data.get(vocabulary).size for vocabulary in options.vocabularies}
     size = bytes_to_write([item for item in planned if item not in finished], sizes)
     return Estimate(len(planned), len(finished), left, size), seconds
 

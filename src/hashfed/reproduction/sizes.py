@@ -10,7 +10,6 @@ from hashfed.config import Config, ModelSettings, identity
 from hashfed.cost.search import Limits, Search
 from hashfed.cost.variants import at_budget, with_model, with_width
 from hashfed.cost.workload import busiest_and_median
-from hashfed.data import FederatedText
 from hashfed.display import brief
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.exchange import build_model
@@ -18,6 +17,7 @@ from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 from hashfed.randomness import stream
+from hashfed.tasks.federated_data import FederatedData
 
 FFN_STEPS = 48
 """Steps of the model's own width, by which it grows: 32 of the paper's 1,536."""
@@ -50,14 +50,14 @@ class Larger:
     parameters: int
 
 
-def full_parameters(full: Config, data: FederatedText) -> int:
+def full_parameters(full: Config, data: FederatedData[Any]) -> int:
     """Numbers on a device that holds the whole model."""
     search = _search(full, data)
     return search.cost(at_budget(full, 1), search.size).parameters
 
 
 def largest_sizes(
-    config: Config, data: FederatedText, capacities: tuple[str, ...], measure: Measure | None
+    config: Config, data: FederatedData[Any], capacities: tuple[str, ...], measure: Measure | None
 ) -> Iterator[Larger]:
     """Of each capacity, within the parameters and within the memory of the same model with all rows.
 
@@ -115,8 +115,8 @@ def _grown(search: Search, capacity: str, limits: Limits) -> Config | None:
     return with_width(config, value) if capacity == "embedding" else with_model(config, **{capacity: value})
 
 
-def _search(config: Config, data: FederatedText) -> Search:
-    return Search(config, busiest_and_median(config, data)["busiest"], len(data.vocabulary))
+def _search(config: Config, data: FederatedData[Any]) -> Search:
+    return Search(config, busiest_and_median(config, data)["busiest"], data.size)
 
 
 class SizeBook:
@@ -136,7 +136,7 @@ class SizeBook:
         """
         self._path, self._measured, self._keeps = path, measured, keeps
 
-    def largest(self, config: Config, data: FederatedText, capacities: tuple[str, ...]) -> list[Larger]:
+    def largest(self, config: Config, data: FederatedData[Any], capacities: tuple[str, ...]) -> list[Larger]:
         """As ``largest_sizes``."""
         key = f"{identity(config)} {' '.join(capacities)}"
         book = self._read(self._path)
@@ -171,8 +171,8 @@ def _damaged(path: Path, problem: object) -> HashfedError:
     return HashfedError(f"{path}: damaged ({said}); delete it: sizes are measured anew")
 
 
-def _measured(config: Config, data: FederatedText) -> int:
+def _measured(config: Config, data: FederatedData[Any]) -> int:
     model = build_model(config)
-    parameters = model.init(len(data.vocabulary), stream(config.seed, "init"))
+    parameters = model.init(data.size, stream(config.seed, "init"))
     found = measure_device_memory(config, model, data, parameters)
     return found["memory_peak"] - found["memory_baseline"]

@@ -19,7 +19,6 @@ from typing import IO, Any
 import torch
 
 from hashfed.config import Config, make_config
-from hashfed.data import FederatedText
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.lack import lack_of_memory
 from hashfed.errors import ClientDivergedError, HashfedError, HashfedWarning
@@ -28,6 +27,7 @@ from hashfed.reproduction.plan import data_key
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.train import load_data, train
 from hashfed.stopping import Interrupted
+from hashfed.tasks.federated_data import FederatedData
 
 ROUND, DONE, FAILED, MISTAKE, STOPPED, BUG = "round", "done", "failed", "mistake", "stopped", "bug"
 """Kinds of lines; the text of the last four says why."""
@@ -58,9 +58,9 @@ class _LastData:
 
     def __init__(self) -> None:
         self._key: object = None
-        self._data: FederatedText | None = None
+        self._data: FederatedData[Any] | None = None
 
-    def __call__(self, config: Config) -> FederatedText:
+    def __call__(self, config: Config) -> FederatedData[Any]:
         """The data of a configuration."""
         key = data_key(config)
         if self._data is None or key != self._key:

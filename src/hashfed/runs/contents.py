@@ -41,14 +41,14 @@ class DataFacts(_Contents):
     rows: Annotated[int, Field(ge=1)]
     train_clients: Count
     held_out_clients: Count
-    held_out_sentences: Count
+    held_out_examples: Count
     floors: Floors
     sha256: str | None = None
     vocabulary_sha256: str | None = None
 
 
 class Evaluation(_Contents):
-    """Of held-out sentences."""
+    """Of held-out examples."""
 
     accuracy: Share
     accuracy_with_oov: Share

@@ -16,7 +16,6 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import RunNotRunningException
 
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.deploy.app_folder import config_of
 from hashfed.display import printable
 from hashfed.engines.evaluation import NotEvaluatedError
@@ -27,6 +26,7 @@ from hashfed.engines.rounds import RoundRecord
 from hashfed.errors import HashfedError, warnings_told
 from hashfed.runs.train import train
 from hashfed.stopping import Interrupted
+from hashfed.tasks.federated_data import FederatedData
 
 app = ServerApp()
 
@@ -69,7 +69,9 @@ class StoppableRounds(FlowerRounds):
     Flower tells by SIGTERM or SIGINT, or by refusing what the run asks for.
     """
 
-    def __init__(self, grid: Grid, config: Config, data: FederatedText, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, grid: Grid, config: Config, data: FederatedData[Any], stop: Callable[[], bool]
+    ) -> None:
         super().__init__(grid, config, data, say, stop)
         self._stop = stop
 
@@ -122,7 +124,7 @@ def main(grid: Grid, context: Context) -> None:
     try:
         config = config_of(context.run_config)
 
-        def engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
+        def engine(config: Config, data: FederatedData[Any], stop: Callable[[], bool]) -> FlowerRounds:
             for line in without_effect(config):
                 say(line)
             return StoppableRounds(grid, config, data, stop)

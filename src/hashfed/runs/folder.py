@@ -35,8 +35,6 @@ from hashfed.config import (
     leaves,
     load_config,
 )
-from hashfed.data import Vocabulary
-from hashfed.data.vocabulary import SPECIAL
 from hashfed.display import brief, shown
 from hashfed.engines.budget import sends_everything
 from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters, save_checkpoint
@@ -46,6 +44,8 @@ from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 from hashfed.models import Parameters
 from hashfed.runs.contents import FILES, LINES, REMEDY, TrainedLine, check, check_rounds
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+from hashfed.tasks.registry import make_task
 
 REMEDIES = {
     "summary.json": "delete the file: the hashfed train command of this run writes it anew",
@@ -234,7 +234,7 @@ class RunFolder:
         model = build_model(config)
         here = {name: _shape(value.shape, value.dtype) for name, value in parameters.named().items()}
         due = {f"body.{name}": _shape(shape) for name, shape in model.body_shapes().items()}
-        due["rows"] = _shape((len(SPECIAL) + config.data.vocabulary, model.dimension))
+        due["rows"] = _shape((make_task(config.data).size, model.dimension))
         for name in sorted(here.keys() | due.keys(), reverse=True):
             if here.get(name) != due.get(name):
                 raise HashfedError(

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
-from hashfed.data.sentences import encode_sentences
 from hashfed.data.tokenizer import TOKENIZERS
-from hashfed.data.vocabulary import SPECIAL
 from hashfed.engines.exchange import build_model
 from hashfed.errors import HashfedError
+from hashfed.models.protocol import OUTPUT
 from hashfed.runs.folder import RunFolder
+from hashfed.tasks.next_word.sentences import encode_sentences
+from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 
 class NextWord:
@@ -54,11 +54,10 @@ class NextWord:
         """
         words = self.context(words)
         sentence = encode_sentences([words], self.vocabulary, self._length)
-        inputs = torch.from_numpy(sentence.inputs.astype(np.int64))
-        predicted = torch.arange(self._length)[None] <= len(words)
+        batch = sentence.bind({OUTPUT: None}, torch.device("cpu")).batch(torch.arange(1))
         body, rows = self._parameters.body, self._parameters.rows
         with torch.no_grad():
-            query = self._model.queries(body, rows, inputs, predicted)[-1]
+            query = self._model.queries(body, {OUTPUT: rows}, batch)[-1]
             probabilities = torch.softmax(rows @ query, dim=0)
         if not bool(torch.isfinite(probabilities).all()):
             raise HashfedError(f"{self.path}: its model gives no finite numbers; the training has diverged")

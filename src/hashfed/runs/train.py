@@ -5,14 +5,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.data import FederatedText, build_federated_text, measure_floors, read_texts, read_word_counts
 from hashfed.engines.budget import device_budget
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.evaluation import NotEvaluatedError
@@ -23,10 +21,14 @@ from hashfed.errors import HashfedError
 from hashfed.federated.divergence import DivergedError
 from hashfed.federated.protocols import moved, ways
 from hashfed.models import Model
+from hashfed.models.protocol import OUTPUT
 from hashfed.runs.events import Events
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.saving import Saving
 from hashfed.stopping import Interrupted, handled
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.protocol import Task
+from hashfed.tasks.registry import make_task
 
 
 class Progress(Protocol):
@@ -62,7 +64,7 @@ class Engine(Protocol):
     """What plays rounds: the simulator, or a server whose clients are elsewhere."""
 
     config: Config
-    data: FederatedText
+    data: FederatedData[Any]
     model: Model
     state: ServerState
     remote: bool
@@ -90,41 +92,25 @@ class Engine(Protocol):
         ...
 
 
-MakeEngine = Callable[[Config, FederatedText, Callable[[], bool]], Engine]
+MakeEngine = Callable[[Config, FederatedData[Any], Callable[[], bool]], Engine]
 """From the configuration, the data, and a function that tells whether to stop."""
 
 
-def load_data(config: Config) -> FederatedText:
+def load_data(config: Config) -> FederatedData[Any]:
     """The clients that the configuration names.
 
     Raises:
         HashfedError: where the source cannot be read, or the vocabulary exceeds it.
 
     """
-    data = config.data
-    vocabulary, part = None, config.part(vocabulary=data.word_counts is None)
-    if data.word_counts is not None:
-        vocabulary = read_word_counts(Path(data.word_counts), data.vocabulary)
-    return build_federated_text(
-        read_texts(data.source, part=part),
-        data.vocabulary,
-        data.sentence_length,
-        data.tokens_per_client,
-        data.long_texts == "split",
-        config.evaluation.clients,
-        vocabulary,
-        data.tokenizer,
-        data.sentences_per_client,
-        part.clients,
-        part.held_out_clients,
-    )
+    return make_task(config.data).load(config.evaluation.clients)
 
 
 def train(
     config: Config,
     progress: Progress | None = None,
     make_engine: MakeEngine = Simulation,
-    load: Callable[[Config], FederatedText] = load_data,
+    load: Callable[[Config], FederatedData[Any]] = load_data,
     measure_memory: bool = True,
 ) -> dict[str, Any]:
     """Train to ``config.rounds`` in ``config.folder()``, going on where an earlier call ended.
@@ -151,13 +137,13 @@ def train(
     folder = RunFolder(config.folder())
     folder.check_tokenizer(config)
     data = load(config)
-    facts = describe(data)
+    facts = describe(data, make_task(config.data))
     folder.open(config, facts)
     try:
         with _stop_on_interrupt() as stop, make_engine(config, data, stop) as engine:
             # In this order: a run that cannot go on keeps its files as they are.
             folder.restore(engine.state)
-            folder.describe(config, data.vocabulary, facts)
+            folder.describe(config, data.names, facts)
             if engine.state.round > config.rounds:
                 config = config.model_copy(update={"rounds": engine.state.round})
             progress.start(engine.state.round, config.rounds)
@@ -171,31 +157,31 @@ def train(
         folder.close()
 
 
-def describe(data: FederatedText) -> dict[str, Any]:
+def describe(data: FederatedData[Any], task: Task) -> dict[str, Any]:
     """Sizes and floors, for ``data.json``."""
-    own = np.array([len(client.sentences.own_rows()) for client in data.train])
+    own = np.array([len(client.examples.own(OUTPUT)) for client in data.train])
     return {
-        "rows": len(data.vocabulary),
+        "rows": data.size,
         "train_clients": len(data.train),
-        "train_sentences": sum(len(client.sentences) for client in data.train),
-        "train_predictions": sum(client.sentences.predictions for client in data.train),
+        "train_examples": sum(len(client.examples) for client in data.train),
+        "train_predictions": sum(client.examples.weight for client in data.train),
         "held_out_clients": len(data.held_out),
-        "held_out_sentences": sum(len(client.sentences) for client in data.held_out),
+        "held_out_examples": sum(len(client.examples) for client in data.held_out),
         "own_rows_median": float(np.median(own)),
         "own_rows_90th_percentile": float(np.percentile(own, 90)),
         "own_rows_max": int(own.max()),
-        "floors": measure_floors(data).to_dict(),
+        "floors": task.measure_floors(data),
         "sha256": digest(data),
     }
 
 
-def digest(data: FederatedText) -> str:
-    """A checksum of the vocabulary and of every client's name and sentences."""
-    found = hashlib.sha256(data.vocabulary.to_json().encode())
+def digest(data: FederatedData[Any]) -> str:
+    """A checksum of the rows' names and of every client's name and examples."""
+    found = hashlib.sha256(data.names.to_json().encode())
     for client in (*data.train, *data.held_out):
         found.update(client.name.encode())
-        found.update(client.sentences.inputs.tobytes())
-        found.update(client.sentences.targets.tobytes())
+        for values in client.examples.columns().values():
+            found.update(values.tobytes())
     return found.hexdigest()
 
 
@@ -244,14 +230,14 @@ def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progres
 
 
 def _finish(engine: Engine, config: Config, folder: RunFolder, measure_memory: bool) -> dict[str, Any]:
-    """Evaluate on all held-out sentences and write the summary, unless that was done before."""
+    """Evaluate on all held-out examples and write the summary, unless that was done before."""
     summary: dict[str, Any] = folder.read_json("summary.json")
     finished = summary is not None and summary["rounds"] == config.rounds
     if finished and (summary["device"]["memory_peak"] or not measure_memory):
         return summary
     lines = folder.lines("metrics.jsonl")
     seconds = [line["play"] for line in folder.lines("timings.jsonl")]
-    size, cost = len(engine.data.vocabulary), device_cost(lines)
+    size, cost = engine.data.size, device_cost(lines)
     # Own rows and others: as many as clients held in the mean, for it says no fraction of its own.
     held = device_budget(config, size) if config.selection.extra is None else cost["rows"]
     memory = (

@@ -98,10 +98,10 @@ def test_pairs_are_read_back_by_flower(config: dict[str, Value]) -> None:
 
 
 def test_overrides() -> None:
-    given = parse_config_args(["rounds=5 client.learning_rate=0.1 evaluation.sentences='none' output=\"/x\""])
+    given = parse_config_args(["rounds=5 client.learning_rate=0.1 evaluation.examples='none' output=\"/x\""])
     config = config_of(fuse_dicts(run_config(app_toml(Config())), given))
     assert (config.rounds, config.client.learning_rate) == (5, 0.1)
-    assert (config.evaluation.sentences, config.output) == (None, "/x")
+    assert (config.evaluation.examples, config.output) == (None, "/x")
 
 
 def test_a_word_none_of_a_setting_itself_stays() -> None:

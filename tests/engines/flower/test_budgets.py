@@ -11,7 +11,7 @@ from flwr.app import Message
 
 from exchanges import TRAIN
 from hashfed.config import Config, make_config
-from hashfed.data import SPECIAL, Client, ClientTexts, FederatedText, Vocabulary, encode_client
+from hashfed.data import ClientTexts
 from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.flower import records
@@ -22,6 +22,10 @@ from hashfed.engines.network.round_play import client_limits
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape, check_declare
 from hashfed.federated.messages import Declare, SelectedRows, Update
+from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.clients import encode_client
+from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import prepare, small_config, small_data
 
@@ -194,15 +198,15 @@ def test_no_client_is_beyond_the_limits(
     config = make_config(
         {
             "data": {"sentence_length": length, "tokens_per_client": tokens, "vocabulary": vocabulary},
-            "client": {"sentences": sentences},
+            "client": {"examples": sentences},
         }
     )
     own, predictions = limits_of(config)
     words = iter(WORDS)
     client = encoded(config, [[next(words) for _ in range(count)] for count in texts], WORDS[:vocabulary])
-    assert len(client.sentences) <= sentences
-    assert len(client.sentences.own_rows()) <= own
-    assert client.sentences.predictions <= predictions
+    assert len(client.examples) <= sentences
+    assert len(client.examples.own(OUTPUT)) <= own
+    assert client.examples.weight <= predictions
 
 
 @pytest.mark.parametrize(
@@ -214,7 +218,7 @@ def test_the_limits_are_reached(length: int, sentences: int, tokens: int, vocabu
     config = make_config(
         {
             "data": {"sentence_length": length, "tokens_per_client": tokens, "vocabulary": vocabulary},
-            "client": {"sentences": sentences},
+            "client": {"examples": sentences},
         }
     )
     most_own = most_predictions = 0
@@ -222,14 +226,14 @@ def test_the_limits_are_reached(length: int, sentences: int, tokens: int, vocabu
         if 0 < sum(counts) <= tokens:
             words = iter(WORDS)
             texts = [[next(words) for _ in range(count)] for count in counts if count]
-            found = encoded(config, texts, WORDS[:vocabulary]).sentences
-            most_own = max(most_own, len(found.own_rows()))
-            most_predictions = max(most_predictions, found.predictions)
+            found = encoded(config, texts, WORDS[:vocabulary]).examples
+            most_own = max(most_own, len(found.own(OUTPUT)))
+            most_predictions = max(most_predictions, found.weight)
     assert limits_of(config) == (most_own, most_predictions)
 
 
 def test_one_more_than_the_limit_is_refused() -> None:
-    config = make_config({"data": {"sentence_length": 6, "vocabulary": 100}, "client": {"sentences": 3}})
+    config = make_config({"data": {"sentence_length": 6, "vocabulary": 100}, "client": {"examples": 3}})
     size = 100 + len(SPECIAL)
     shape, limits = ModelShape(size, 8, {}), client_limits(config)
     assert (limits.own, limits.predictions) == (19, 18)
@@ -243,11 +247,11 @@ def test_the_weight_of_a_full_client_is_the_limit(texts: Path, more: int, failed
     """Clients whose sentences are all whole are as heavy as a client can be; one more is refused."""
     data = small_data(texts)
     config = small_config(texts, cohort=9, flower={"clients": len(data.train), "minimum_share": 0.1})
-    config = make_config(config.model_dump() | {"client": {"sentences": 2}})
+    config = make_config(config.model_dump() | {"client": {"examples": 2}})
     full = encoded(config, [WORDS[:6], WORDS[6:12]], WORDS[:40])
-    everybody = FederatedText(
-        data.vocabulary,
-        tuple(Client(client.name, full.sentences) for client in data.train),
+    everybody = FederatedData(
+        data.names,
+        tuple(Client(client.name, full.examples) for client in data.train),
         data.held_out,
         data.label_counts,
     )

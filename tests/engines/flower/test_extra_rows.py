@@ -114,7 +114,7 @@ def test_a_device_that_holds_fewer_rows(
 def test_a_client_that_declares_too_much(texts: Path, many: bool) -> None:
     """A large budget gives it no more rows; more own rows than its data can need are refused."""
     config, data = prepare(texts)
-    groups = {"selection": {"extra": 2}, "client": {"sentences": 1}, "data": {"sentence_length": 6}}
+    groups = {"selection": {"extra": 2}, "client": {"examples": 1}, "data": {"sentence_length": 6}}
     config = small_config(texts, cohort=9, flower=config.flower.model_dump(), **groups)
 
     def interfere(node: int, reply: Message) -> Message:

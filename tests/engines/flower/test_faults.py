@@ -15,7 +15,6 @@ import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict, UserConfig
 
 from hashfed.config import Config, make_config
-from hashfed.data import FederatedText
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
@@ -25,6 +24,8 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import ClientKeys, Declare, Update
 from hashfed.federated.messages import Message as HashfedMessage
 from hashfed.models import Parameters
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import Interfere, LoopbackGrid, partitions
 from small import prepare, small_config, small_data
 
@@ -34,7 +35,7 @@ BAD = 2
 
 def play(
     config: Config,
-    data: FederatedText,
+    data: FederatedData[Vocabulary],
     interfere: Interfere = lambda node, reply: reply,
     interrupt: Callable[[int, Message], None] = lambda node, message: None,
     rounds: int = 1,
@@ -671,7 +672,7 @@ def test_a_raising_client_does_not_stop_the_others_on_its_node(texts: Path) -> N
             damaged.append(name)
             state = grid.contexts[BAD].state
             names = cast(list[str], state.config_records["setup"]["clients"])
-            state[f"sentences.{names.index(name)}"] = records.arrays({"inputs": torch.zeros(1)})
+            state[f"examples.{names.index(name)}"] = records.arrays({"inputs": torch.zeros(1)})
 
     grid = LoopbackGrid(app, partitions(config.data.source), interrupt=interrupt)
     with FlowerRounds(grid, config, data) as engine:

@@ -15,7 +15,6 @@ from flwr.app import Message
 from clock import Clock
 from exchanges import DECLARE
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.node import KEPT
@@ -31,6 +30,8 @@ from hashfed.federated.messages import ClientKeys, Declare
 from hashfed.models import Parameters
 from hashfed.retrieval import retrieval_settings
 from hashfed.runs.train import train
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import prepare
 
@@ -296,7 +297,9 @@ def test_a_run_outlives_an_evaluation_that_nobody_answers(texts: Path, tmp_path:
     engines: list[FlowerRounds] = []
     said: list[str] = []
 
-    def make_engine(config: Config, data: FederatedText, stop: Callable[[], bool]) -> FlowerRounds:
+    def make_engine(
+        config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]
+    ) -> FlowerRounds:
         grid = LoopbackGrid(app, partitions(texts), interrupt=interrupt)
         engines.append(FlowerRounds(grid, config, data, said.append))
         return engines[-1]

@@ -9,7 +9,6 @@ from flwr.app import Message, RecordDict, UserConfig
 
 from exchanges import TRAIN
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.memory import Memories
 from hashfed.engines.flower.rounds import FlowerRounds
@@ -17,13 +16,15 @@ from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import ClientMemory, Residual
 from hashfed.models import Parameters
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data
 
 ROUNDS = 6
 
 
-def fed_back(texts: Path, **flower: object) -> tuple[Config, FederatedText]:
+def fed_back(texts: Path, **flower: object) -> tuple[Config, FederatedData[Vocabulary]]:
     data = small_data(texts)
     compression = {"updates": "int8", "error_feedback": True}
     settings = {"clients": len(data.train)} | flower
@@ -34,7 +35,9 @@ def nodes(texts: Path, folder: Path) -> list[UserConfig]:
     return [{**node, "state": str(folder / str(node["partition-id"]))} for node in partitions(texts)]
 
 
-def play(grid: LoopbackGrid, config: Config, data: FederatedText, pauses: list[int]) -> Parameters:
+def play(
+    grid: LoopbackGrid, config: Config, data: FederatedData[Vocabulary], pauses: list[int]
+) -> Parameters:
     """All rounds; after these of them the server is started anew, from what a checkpoint holds."""
     tensors, numbers = None, None
     for end in [*pauses, ROUNDS]:

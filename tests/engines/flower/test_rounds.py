@@ -11,7 +11,6 @@ import torch
 from flwr.app import Message, UserConfig
 
 from hashfed.config import Config
-from hashfed.data import FederatedText, Vocabulary
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
@@ -21,11 +20,15 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import SelectedRows
 from hashfed.models import Parameters
 from hashfed.runs import load_data
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data, write_quoted
 
 
-def simulate(config: Config, data: FederatedText) -> tuple[list[RoundRecord], dict[str, float], Parameters]:
+def simulate(
+    config: Config, data: FederatedData[Vocabulary]
+) -> tuple[list[RoundRecord], dict[str, float], Parameters]:
     with Simulation(config, data) as simulation:
         records = [simulation.run_round() for _ in range(config.rounds)]
         return records, simulation.evaluate(), simulation.state.parameters.clone()
@@ -159,7 +162,7 @@ def test_a_slice_that_was_changed_is_not_trained_on(texts: Path, tmp_path: Path)
 
 
 def check_bits(
-    texts: Path, groups: dict[str, object], data: FederatedText | None = None, **flower: object
+    texts: Path, groups: dict[str, object], data: FederatedData[Vocabulary] | None = None, **flower: object
 ) -> LoopbackGrid:
     """A run in the simulator and over Flower."""
     data = data or small_data(texts)
@@ -192,7 +195,7 @@ def test_nodes_cut_texts_into_words_as_the_run_does(tmp_path: Path, tokenizer: s
     texts = write_quoted(tmp_path / "quoted.jsonl")
     groups = {"data": {"vocabulary": 12, "tokenizer": tokenizer}, "rounds": 1}
     data = load_data(small_config(texts, **groups))
-    assert ("it's" in data.vocabulary.words, "café" in data.vocabulary.words) == (
+    assert ("it's" in data.names.words, "café" in data.names.words) == (
         True,
         tokenizer == "unicode",
     )
@@ -242,7 +245,7 @@ def test_the_node_keeps_nothing_of_a_finished_round(texts: Path) -> None:
     with FlowerRounds(grid, config, data) as rounds:
         rounds.run_round()
     for context in grid.contexts.values():
-        assert not [key for key in context.state if not key.startswith(("setup", "sentences."))]
+        assert not [key for key in context.state if not key.startswith(("setup", "examples."))]
 
 
 def test_a_node_with_its_own_texts_trains_whatever_its_name(texts: Path, tmp_path: Path) -> None:

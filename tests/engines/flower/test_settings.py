@@ -12,7 +12,6 @@ import torch
 
 from hashfed.cli.main import main
 from hashfed.config import Config, FlowerSettings, make_config
-from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
@@ -22,6 +21,8 @@ from hashfed.errors import HashfedError
 from hashfed.retrieval import METHODS
 from hashfed.runs.train import Engine, train
 from hashfed.settings import Settings
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import fitting, small_config, small_data
 
@@ -88,11 +89,11 @@ VARIANTS: list[dict[str, object]] = [
 ]
 
 
-def simulate(config: Config, data: FederatedText, stop: Callable[[], bool]) -> Engine:
+def simulate(config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]) -> Engine:
     return Simulation(config, data, stop)
 
 
-def over_a_network(config: Config, data: FederatedText, stop: Callable[[], bool]) -> Engine:
+def over_a_network(config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]) -> Engine:
     return FlowerRounds(LoopbackGrid(app, partitions(config.data.source, 2)), config, data)
 
 

@@ -13,11 +13,12 @@ from flwr.supercore.run import RunNotRunningException
 
 from hashfed import Interrupted, RunFolder, train
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.network.exchanges import EVALUATE
 from hashfed.runs.flower_server import StoppableRounds
 from hashfed.runs.train import Silent
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import small_config, small_data
 
@@ -52,7 +53,7 @@ def test_finished_rounds_are_saved(how: str, texts: Path, tmp_path: Path) -> Non
                 grid.hangs = how == "hangs"
                 grid.ends = RunNotRunningException() if how == "refuses" else httpx.ConnectError("gone")
 
-    def engine(config: Config, data: FederatedText, stop: Any) -> StoppableRounds:
+    def engine(config: Config, data: FederatedData[Vocabulary], stop: Any) -> StoppableRounds:
         return StoppableRounds(grid, config, data, stop)
 
     with pytest.raises(Interrupted):

@@ -13,7 +13,6 @@ import torch
 from flwr.app import Message, RecordDict
 
 from exchanges import TRAIN
-from hashfed.data import FederatedText
 from hashfed.engines import round_end
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
@@ -25,6 +24,8 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
 from hashfed.federated.sums import accept_update
 from hashfed.retrieval.planes import Tail
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions, post_through
 from small import small_config, small_data, write_texts
 
@@ -90,7 +91,7 @@ def test_one_that_is_larger_than_the_limit_waits_in_memory(tmp_path: Path) -> No
     assert waiting._file is None
 
 
-def larger_data(tmp_path: Path) -> tuple[Path, FederatedText]:
+def larger_data(tmp_path: Path) -> tuple[Path, FederatedData[Vocabulary]]:
     texts = write_texts(tmp_path / "texts.jsonl", clients=60)
     return texts, small_data(texts)
 

@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from hashfed.config import Config
-from hashfed.data.vocabulary import PAD
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
-from hashfed.models import Parameters
+from hashfed.models import Batch, Parameters, Targets
+from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.runs.train import round_metrics
 from hashfed.stopping import Interrupted
+from hashfed.tasks.sequences import PAD
 from small import fitting, small_config, small_data
 
 METHODS = ["full", "random", "frequency", "exact", "cells", "simhash-union", "simhash-collisions"]
@@ -44,7 +45,7 @@ def test_every_method_trains(texts: Path, method: str) -> None:
             record = simulation.run_round()
         after = simulation.evaluate()
     assert after["nll"] < before - 0.1
-    budget = len(data.vocabulary) if method == "full" else round(0.6 * len(data.vocabulary))
+    budget = data.size if method == "full" else round(0.6 * data.size)
     assert all(report.rows == max(budget, len(report.own)) for report in record.reports)
 
 
@@ -68,7 +69,7 @@ def test_full_through_the_selection_path_equals_a_plain_dense_loop(texts: Path) 
     found = outcome(config, data, rounds=3)[2]
 
     model = build_model(config)
-    start = model.init(len(data.vocabulary), stream(config.seed, "init"))
+    start = model.init(data.size, stream(config.seed, "init"))
     server = {name: value.clone().requires_grad_() for name, value in start.named().items()}
     rates = config.server
     adam = torch.optim.Adam(
@@ -82,8 +83,8 @@ def test_full_through_the_selection_path_equals_a_plain_dense_loop(texts: Path) 
             for position in sorted(chosen.tolist()):
                 client = data.train[position]
                 rng = stream(config.seed, "sample", round, client.name)
-                count = min(6, len(client.sentences))
-                part = client.sentences.take(rng.choice(len(client.sentences), count, replace=False))
+                count = min(6, len(client.examples))
+                part = client.examples.take(rng.choice(len(client.examples), count, replace=False))
                 inputs = torch.from_numpy(part.inputs.astype(np.int64))
                 targets = torch.from_numpy(part.targets.astype(np.int64))
                 local = {name: value.detach().clone().requires_grad_() for name, value in server.items()}
@@ -93,7 +94,9 @@ def test_full_through_the_selection_path_equals_a_plain_dense_loop(texts: Path) 
                 for _ in range(2):
                     for batch in torch.from_numpy(rng.permutation(count)).split(2):
                         used = targets[batch] != PAD
-                        queries = model.queries(body, local["rows"], inputs[batch], used)
+                        columns = {"inputs": inputs[batch], "predicted": used}
+                        asked = Batch(columns, {"inputs": OUTPUT}, Targets(targets[batch][used]))
+                        queries = model.queries(body, {OUTPUT: local["rows"]}, asked)
                         logits = torch.nn.functional.linear(queries, local["rows"])
                         loss = torch.nn.functional.cross_entropy(logits, targets[batch][used])
                         sgd.zero_grad()
@@ -196,7 +199,7 @@ def test_oversampled_rows_are_dropped_on_the_device(texts: Path) -> None:
     config = small_config(texts, selection={"budget": 0.6, "sampling": "top", "tail": 0.1, "oversample": 1.5})
     with Simulation(config, data) as simulation:
         reports = simulation.run_round().reports
-    budget = round(0.6 * len(data.vocabulary))
+    budget = round(0.6 * data.size)
     assert all(report.rows == max(budget, len(report.own)) for report in reports)
     plain = small_config(texts, selection={"budget": 0.6, "sampling": "top", "tail": 0.1})
     with Simulation(plain, data) as simulation:
@@ -226,7 +229,7 @@ def test_the_declared_prior_counts_the_clients_that_needed_a_row(texts: Path) ->
     data = small_data(texts)
     config = small_config(texts, retrieval={"method": "frequency", "counts": "declared"})
     with Simulation(config, data) as simulation:
-        expected = np.zeros(len(data.vocabulary))
+        expected = np.zeros(data.size)
         for _ in range(2):
             for report in simulation.run_round().reports:
                 expected[report.own] += 1

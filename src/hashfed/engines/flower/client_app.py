@@ -7,7 +7,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial, wraps
 from logging import ERROR, WARNING
 from typing import cast
@@ -20,7 +20,7 @@ from flwr.common.logger import log
 
 from hashfed.engines.budget import steps
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_sentences
+from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_examples
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
@@ -35,8 +35,10 @@ from hashfed.federated.messages import Broadcast
 from hashfed.federated.messages import Message as HashfedMessage
 from hashfed.federated.protocols import Received, Step, all_steps, needed_later
 from hashfed.federated.slices import Wanted
-from hashfed.models import Parameters, PredictionSums
+from hashfed.models import Parameters
 from hashfed.retrieval import Index
+from hashfed.tasks.metrics import add_sums
+from hashfed.tasks.registry import make_task
 
 Handler = Callable[[Message, Context], RecordDict]
 
@@ -173,15 +175,16 @@ def _used(request: ConfigRecord, clients: Sequence[str]) -> dict[str, int]:
 def evaluate(message: Message, context: Context) -> RecordDict:
     """Sums over the held-out clients of this node, under the full softmax."""
     node, answer = _open(message, context)
-    model = build_model(node.config)
+    model, metrics = build_model(node.config), make_task(node.config.data).metrics
     whole = cast(Broadcast, records.unpack(message.content).shared[Broadcast.kind])
     check_broadcast(whole, answer.round, node.shape)
     parameters = Parameters(whole.rows, whole.body)
     for name in node.held_out:
         with _reported(answer, name):
-            sentences = held_out_sentences([node.client(name)], None, node.config.seed)
-            parts = (evaluate_chunk(model, parameters, sentences, c) for c in range(chunks(sentences)))
-            answer.reports[name] = asdict(sum(parts, start=PredictionSums()))
+            examples = held_out_examples([node.client(name)], None, node.config.seed)
+            count = chunks(examples)
+            parts = (evaluate_chunk(model, parameters, metrics, examples, c) for c in range(count))
+            answer.reports[name] = dict(add_sums(parts))
     return records.pack(answer)
 
 

@@ -1,6 +1,6 @@
 """What a node remembers between messages, in Flower's ``Context``, which never leaves it.
 
-Every message of a deployment is answered by a new process, so the clients' sentences are encoded once, when
+Every message of a deployment is answered by a new process, so the clients' examples are encoded once, when
 the node joins, and kept as arrays; and what of a step's messages a later one needs is kept.
 """
 
@@ -16,11 +16,10 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, identity, make_config
-from hashfed.data import Client, ClientTexts, Vocabulary, encode_client, merge_clients, read_texts
+from hashfed.data import ClientTexts, merge_clients, read_texts
 from hashfed.data.client_texts import Key, full_name
 from hashfed.data.part import group, is_train
 from hashfed.data.readers import NAMED
-from hashfed.data.sentences import Sentences
 from hashfed.display import shown
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
@@ -30,6 +29,8 @@ from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
 from hashfed.files import with_home
+from hashfed.tasks.federated_data import Client, RowNames
+from hashfed.tasks.registry import make_task
 
 KEPT = "kept."
 """Before the names of the records that brought what later steps of a round need."""
@@ -52,8 +53,9 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
         HashfedError: where settings are missing or do not fit, or the texts cannot be read.
 
     """
+    part = config.data.part(False, config.evaluation.clients)
     if "texts" in node:
-        texts = replace(config.part(vocabulary=False), clients=None, held_out_clients=None, held_out=None)
+        texts = replace(part, clients=None, held_out_clients=None, held_out=None)
         found = read_texts(with_home(str(node["texts"])), "node-config: texts", texts)
         if "client" not in node:
             return found
@@ -63,9 +65,9 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
         raise HashfedError(
             "node-config: names no data; give texts=FOLDER client=NAME, or partition-id=I num-partitions=N"
         )
-    part, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
-    if not 0 <= part < parts:
-        raise HashfedError(f"node-config: partition-id = {part}: must be from 0 to {parts - 1}")
+    place, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
+    if not 0 <= place < parts:
+        raise HashfedError(f"node-config: partition-id = {place}: must be from 0 to {parts - 1}")
     source = with_home(str(node.get("source", config.data.source)))
     if "source" not in node and source not in NAMED and not _simulated():
         raise HashfedError(
@@ -73,8 +75,8 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
             "it reads: source=PATH (hashfed join --source PATH)"
         )
     setting = "node-config: source" if "source" in node else "data.source"
-    found = read_texts(source, setting, config.part(vocabulary=False))
-    return sorted(found, key=lambda item: full_name(item.key))[part::parts]
+    found = read_texts(source, setting, part)
+    return sorted(found, key=lambda item: full_name(item.key))[place::parts]
 
 
 def _simulated() -> bool:
@@ -84,7 +86,7 @@ def _simulated() -> bool:
 
 
 def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts) -> dict[str, list[str]]:
-    """Remember the run's configuration and this node's clients, encoded with the run's vocabulary.
+    """Remember the run's configuration and this node's clients, encoded with the run's names of rows.
 
     Args:
         state: of the node, changed.
@@ -96,66 +98,53 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
         Names of the clients by what they are for: ``train`` and ``held_out``.
 
     Raises:
-        HashfedError: where the texts cannot be read, or hold no word.
+        HashfedError: where the texts cannot be read, or hold nothing to predict.
 
     """
     numbers = cast(ConfigRecord, setup["setup"])
-    config, words = _read_setup(numbers, cast(ArrayRecord, setup["vocabulary"]))
-    vocabulary = Vocabulary.from_json(words.decode())
-    data = config.data
+    config, told = _read_setup(numbers, cast(ArrayRecord, setup["names"]))
+    task = make_task(config.data)
+    names = task.read_names(told.decode())
     items = merge_clients(read(node, config), "node-config")
     keys = {full_name(item.key): item.key for item in items}
     if len(keys) < len(items):
         twice = Counter(full_name(item.key) for item in items).most_common(1)[0][0]
         raise HashfedError(f"node-config: two clients would have the name {shown(twice)}; rename one")
-    encoded = [
-        encode_client(
-            item,
-            vocabulary,
-            data.sentence_length,
-            data.tokens_per_client,
-            data.long_texts == "split",
-            data.tokenizer,
-            data.sentences_per_client,
-        )
-        for item in items
-    ]
+    encoded = [task.encode(item, names) for item in items]
     clients = [client for client in encoded if client is not None]
     if not clients:
-        raise HashfedError("node-config: the texts hold no word")
-    names = _by_purpose([client.name for client in clients], keys, node, config)
+        raise HashfedError("node-config: the texts hold nothing to predict")
+    hosted = _by_purpose([client.name for client in clients], keys, node, config)
     _forget_other_runs(state, str(numbers["identity"]))
     state["setup"] = ConfigRecord(
         {
             "config": str(numbers["config"]),
             "digest": str(numbers["digest"]),
             "identity": str(numbers["identity"]),
-            "size": len(vocabulary),
+            "size": len(names),
             "clients": [client.name for client in clients],
-            "held_out": names["held_out"] or [""],
+            "held_out": hosted["held_out"] or [""],
         }
     )
     for position, client in enumerate(clients):
-        state[f"sentences.{position}"] = records.arrays(
-            {
-                "inputs": torch.from_numpy(client.sentences.inputs),
-                "targets": torch.from_numpy(client.sentences.targets),
-            }
+        columns = client.examples.columns()
+        state[f"examples.{position}"] = records.arrays(
+            {name: torch.from_numpy(values) for name, values in columns.items()}
         )
-    return names
+    return hosted
 
 
-def _read_setup(numbers: ConfigRecord, vocabulary: ArrayRecord) -> tuple[Config, bytes]:
-    """The run's configuration and words, whose checksums are what the server says."""
+def _read_setup(numbers: ConfigRecord, names: ArrayRecord) -> tuple[Config, bytes]:
+    """The run's configuration and names of rows, whose checksums are what the server says."""
     config = make_config(json.loads(str(numbers["config"])))
-    words = records.tensors(vocabulary)["words"].numpy().tobytes()
-    for name, value in _checksums(str(numbers["config"]), config, words).items():
-        # They name files and decide what is remembered: the server's word is not enough.
+    told = records.tensors(names)["names"].numpy().tobytes()
+    for name, value in _checksums(str(numbers["config"]), config, told).items():
+        # They name files and decide what is remembered: what the server says is not enough.
         if numbers.get(name) != value:
             raise HashfedError(
                 f"{name} of the run: not what this node finds; has the server another version of hashfed?"
             )
-    return config, words
+    return config, told
 
 
 def _by_purpose(
@@ -180,24 +169,24 @@ def _forget_other_runs(state: RecordDict, identity: str) -> None:
         state[key] = record
 
 
-def make_setup(config: Config, vocabulary: Vocabulary) -> RecordDict:
-    """What a node needs once: the run's configuration and words.
+def make_setup(config: Config, names: RowNames) -> RecordDict:
+    """What a node needs once: the run's configuration and the names of rows.
 
     With a checksum of both, and one (``identity``) that stays when the run is resumed with other settings.
     """
-    words = vocabulary.to_json().encode()
+    told = names.to_json().encode()
     # Where the server keeps its files is nothing that a client needs to know.
     text = json.dumps(config.model_dump(mode="json") | {"output": None})
-    array = torch.frombuffer(bytearray(words), dtype=torch.uint8)
-    numbers: dict[str, str] = {"config": text} | _checksums(text, config, words)
-    return RecordDict({"setup": ConfigRecord({**numbers}), "vocabulary": records.arrays({"words": array})})
+    array = torch.frombuffer(bytearray(told), dtype=torch.uint8)
+    numbers: dict[str, str] = {"config": text} | _checksums(text, config, told)
+    return RecordDict({"setup": ConfigRecord({**numbers}), "names": records.arrays({"names": array})})
 
 
-def _checksums(text: str, config: Config, words: bytes) -> dict[str, str]:
-    """Of a run's configuration and words, and of what of them stays when it is resumed."""
+def _checksums(text: str, config: Config, names: bytes) -> dict[str, str]:
+    """Of a run's configuration and names of rows, and of what of them stays when it is resumed."""
     return {
-        "digest": hashlib.sha256(text.encode() + words).hexdigest(),
-        "identity": hashlib.sha256(identity(config).encode() + words).hexdigest(),
+        "digest": hashlib.sha256(text.encode() + names).hexdigest(),
+        "identity": hashlib.sha256(identity(config).encode() + names).hexdigest(),
     }
 
 
@@ -244,8 +233,9 @@ class NodeState:
         """
         if name not in self._names:
             raise HashfedError(f"client {name}: not hosted by this node")
-        arrays = records.tensors(cast(ArrayRecord, self._state[f"sentences.{self._names.index(name)}"]))
-        return Client(name, Sentences(arrays["inputs"].numpy(), arrays["targets"].numpy()))
+        arrays = records.tensors(cast(ArrayRecord, self._state[f"examples.{self._names.index(name)}"]))
+        columns = {column: values.numpy() for column, values in arrays.items()}
+        return Client(name, make_task(self.config.data).imagine(1, 1, 1).with_columns(columns))
 
     def keep(self, content: RecordDict, round: int) -> None:
         """Remember the records that brought messages; those of other rounds, or replaced, are forgotten.

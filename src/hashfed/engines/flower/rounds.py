@@ -1,15 +1,16 @@
 """Federated rounds over Flower."""
 
 from collections.abc import Callable
+from typing import Any
 
 from flwr.serverapp import Grid
 
 from hashfed.config import Config
-from hashfed.data import FederatedText
 from hashfed.engines.flower.node import make_setup
 from hashfed.engines.flower.transport import FlowerTransport
 from hashfed.engines.network.post import Post
 from hashfed.engines.network.rounds import NetworkRounds
+from hashfed.tasks.federated_data import FederatedData
 
 
 class FlowerRounds(NetworkRounds):
@@ -19,7 +20,7 @@ class FlowerRounds(NetworkRounds):
         self,
         grid: Grid,
         config: Config,
-        data: FederatedText,
+        data: FederatedData[Any],
         say: Callable[[str], None] = lambda line: None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
@@ -36,5 +37,5 @@ class FlowerRounds(NetworkRounds):
             HashfedError: where settings do not go together over a network, or tables cannot be mapped.
 
         """
-        transport = FlowerTransport(grid, make_setup(config, data.vocabulary), stop)
+        transport = FlowerTransport(grid, make_setup(config, data.names), stop)
         super().__init__(Post(transport, stop), config, data, say)

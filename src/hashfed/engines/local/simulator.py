@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 import torch
 
 from hashfed.config import Config
-from hashfed.data import FederatedText
-from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_sentences
+from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_examples
 from hashfed.engines.exchange import build_model
 from hashfed.engines.index_keeper import refreshed
 from hashfed.engines.local.workers import (
@@ -26,7 +26,9 @@ from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
 from hashfed.hardware import usable_cores
-from hashfed.models import PredictionSums
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.metrics import add_sums
+from hashfed.tasks.registry import make_task
 
 
 def workers_of(config: Config) -> int:
@@ -47,7 +49,9 @@ class Simulation:
 
     remote = False
 
-    def __init__(self, config: Config, data: FederatedText, stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, config: Config, data: FederatedData[Any], stop: Callable[[], bool] = lambda: False
+    ) -> None:
         """Set up round 0.
 
         Args:
@@ -66,15 +70,16 @@ class Simulation:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise HashfedError("device = cuda: torch finds no CUDA device here (allowed: cpu)")
         self.config, self.data = config, data
-        self.model = build_model(config)
-        self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
-        held_out = held_out_sentences(data.held_out, config.evaluation.sentences, config.seed)
-        everything = held_out_sentences(data.held_out, None, config.seed)
+        self.model, self.task = build_model(config), make_task(config.data)
+        self.state = ServerState.fresh(self.model, data.size, config)
+        held_out = held_out_examples(data.held_out, config.evaluation.examples, config.seed)
+        everything = held_out_examples(data.held_out, None, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}
         self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
         bench = Workbench(
             config,
             self.model,
+            self.task.metrics,
             data,
             {False: held_out, True: everything},
             self.state.parameters,
@@ -141,15 +146,15 @@ class Simulation:
 
     def _size(self, client: int) -> int:
         """About how many positions the client will train on in a round."""
-        sentences = self.data.train[client].sentences
-        share = min(1.0, self.config.client.sentences / max(1, len(sentences)))
-        return round(share * sentences.predictions)
+        examples = self.data.train[client].examples
+        share = min(1.0, self.config.client.examples / max(1, len(examples)))
+        return round(share * examples.weight)
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
-        """Metrics of the current model on the held-out clients (``PredictionSums.metrics``).
+        """Metrics of the current model on the held-out clients.
 
         Args:
-            everything: on all their sentences instead of ``config.evaluation.sentences`` of them.
+            everything: on all their examples instead of ``config.evaluation.examples`` of them.
             stoppable: whether a stop ends it early.
 
         Raises:
@@ -161,5 +166,5 @@ class Simulation:
             EvaluateChunk(self.state.round, chunk, everything) for chunk in range(self._chunks[everything])
         ]
         with single_thread():
-            sums = sum(self._executor.run(tasks, stoppable), start=PredictionSums())
-        return finish_evaluation(sums, self.state.round, self.config)
+            sums = add_sums(self._executor.run(tasks, stoppable))
+        return finish_evaluation(self.task.metrics, sums, self.state.round, self.config)

@@ -35,7 +35,7 @@ def not_started(count: int, number: int | None, reason: str) -> HashfedError:
 
 
 def start_problem(count: int, text: str) -> Exception:
-    """What a worker's own words, a mistake or a traceback, say kept it from starting."""
+    """What a worker itself, a mistake or a traceback, say kept it from starting."""
     if text.startswith(MISTAKE):
         return HashfedError(text.removeprefix(MISTAKE))
     last = text.strip().splitlines()[-1]

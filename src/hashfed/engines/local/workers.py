@@ -26,8 +26,6 @@ import numpy as np
 import torch
 
 from hashfed.config import Config
-from hashfed.data import FederatedText
-from hashfed.data.sentences import Sentences
 from hashfed.engines.allocator import give_back_gaps, keep_memory
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import evaluate_chunk
@@ -42,8 +40,11 @@ from hashfed.engines.server_round import ServerRound
 from hashfed.engines.shared import SharedBlock
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
-from hashfed.models import Model, Parameters, PredictionSums
+from hashfed.models import Model, Parameters
 from hashfed.stopping import Interrupted, blocked
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.metrics import Metrics, Sums
 
 POLL_SECONDS = 0.1
 """How often a wait for workers looks whether the run was interrupted."""
@@ -68,7 +69,7 @@ class PlayClient:
 
 @dataclass(frozen=True)
 class EvaluateChunk:
-    """Task: one chunk of the held-out sentences, of the sample or of all, after so many rounds."""
+    """Task: one chunk of the held-out examples, of the sample or of all, after so many rounds."""
 
     round: int
     chunk: int
@@ -85,8 +86,9 @@ class Workbench:
     Attributes:
         config: of the run.
         model: its functions.
+        metrics: of its task.
         data: the clients.
-        held_out: sentences to evaluate on, the sample and all.
+        held_out: examples to evaluate on, the sample and all.
         parameters: as they are in this round, shared.
         indexed: (n, d) the rows that the index is built of where not those of ``parameters``, shared.
         prior: (n,) the counts that the index is built of where not the public ones, shared.
@@ -100,8 +102,9 @@ class Workbench:
 
     config: Config
     model: Model
-    data: FederatedText
-    held_out: dict[bool, Sentences]
+    metrics: Metrics
+    data: FederatedData[Any]
+    held_out: dict[bool, Examples]
     parameters: Parameters
     indexed: torch.Tensor | None
     prior: torch.Tensor | None
@@ -143,11 +146,13 @@ class Workbench:
         residual = None if played.residual is None else played.residual.cpu()
         return replace(played, update=played.update.cpu(), residual=residual)
 
-    def evaluate(self, task: EvaluateChunk) -> PredictionSums:
+    def evaluate(self, task: EvaluateChunk) -> Sums:
         """Sums of one chunk."""
         self.server = None  # nor its copy of the parameters
         parameters = self._on_device(task.round)
-        return evaluate_chunk(self.model, parameters, self.held_out[task.everything], task.chunk)
+        return evaluate_chunk(
+            self.model, parameters, self.metrics, self.held_out[task.everything], task.chunk
+        )
 
     def _on_device(self, rounds: int) -> Parameters:
         """The parameters as they are after ``rounds`` rounds, on the device where clients train."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.network.exchanges import type_of
@@ -10,9 +9,8 @@ from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.post import Reply, seconds_of
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import Limits, ModelShape
-from hashfed.federated.messages import LARGEST_LOSS, Update
+from hashfed.federated.messages import Update
 from hashfed.federated.protocols import SLICES, Step
-from hashfed.models import PredictionSums
 
 MOST = 2**62
 """Of what nobody can check."""
@@ -108,47 +106,3 @@ def take_report(
     report.seconds["train"] = seconds_of(numbers.get("train_seconds"), waited)
     if SLICES in report.bytes:
         report.bytes[SLICES] = int(numbers.get(SLICES, 0.0))
-
-
-def read_sums(numbers: Mapping[str, float], most: int) -> PredictionSums:
-    """A client's sums over the predictions of its sentences.
-
-    Args:
-        numbers: of the client, the fields of ``PredictionSums``.
-        most: predictions that it can have made.
-
-    Raises:
-        HashfedError: where one is missing, absurd, or contradicts another.
-
-    """
-    names = [item.name for item in fields(PredictionSums)]
-    if set(numbers) != set(names):
-        odd = sorted(set(numbers) ^ set(names))[0]
-        raise HashfedError(f"sums of predictions: {odd} is in only one of the message and what is asked for")
-    predictions = _count(numbers, "predictions", most)
-    words = _count(numbers, "words", predictions)
-    top3 = _count(numbers, "top3", words)
-    return PredictionSums(
-        words=words,
-        correct=_count(numbers, "correct", top3),
-        top3=top3,
-        nll=_loss(numbers, "nll", words),
-        oov=_count(numbers, "oov", predictions - words),
-        predictions=predictions,
-        all_nll=_loss(numbers, "all_nll", predictions),
-    )
-
-
-def _count(numbers: Mapping[str, float], name: str, most: int) -> int:
-    value = numbers[name]
-    if not 0 <= value <= most or value != int(value):
-        raise HashfedError(f"sums of predictions: {name} = {value}: must be an integer from 0 to {most}")
-    return int(value)
-
-
-def _loss(numbers: Mapping[str, float], name: str, predictions: int) -> float:
-    value, most = numbers[name], predictions * LARGEST_LOSS
-    least = -1e-3 * predictions  # a loss of nothing may be rounded to less
-    if not least <= value <= most:
-        raise HashfedError(f"sums of predictions: {name} = {value}: must be from {least:g} to {most:g}")
-    return value

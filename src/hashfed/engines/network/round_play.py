@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from hashfed.config import Config
-from hashfed.data import SPECIAL
-from hashfed.data.sentences import most_own_rows, most_predictions
 from hashfed.engines.budget import device_budget
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.network import exchanges
@@ -35,6 +33,7 @@ from hashfed.federated.messages import Message, Update
 from hashfed.federated.protocols import SLICES, Down, Exchange, Step
 from hashfed.federated.slices import Wanted
 from hashfed.retrieval.planes import Tail
+from hashfed.tasks.registry import make_task
 
 OWN_WORK_SECONDS = 3600
 """More than the server itself works in a round."""
@@ -463,10 +462,8 @@ def feedback_request(rounds: list[int]) -> More:
 
 def client_limits(config: Config) -> Limits:
     """What a client of this configuration can need at most in a round."""
-    data = config.data
-    most = config.client.sentences, data.sentence_length, data.tokens_per_client
-    vocabulary = data.vocabulary + len(SPECIAL) - 1  # nobody needs the row of the padding
-    return Limits(own=min(most_own_rows(*most), vocabulary), predictions=most_predictions(*most))
+    task, examples = make_task(config.data), config.client.examples
+    return Limits(own=task.most_own(examples), predictions=task.most_predictions(examples))
 
 
 @dataclass

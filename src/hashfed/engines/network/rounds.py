@@ -5,18 +5,16 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from hashfed.config import Config
-from hashfed.data import SPECIAL, FederatedText
-from hashfed.data.sentences import most_predictions
 from hashfed.engines.budget import device_budget, steps
 from hashfed.engines.evaluation import (
     NotEvaluatedError,
     chunks,
     evaluate_chunk,
     finish_evaluation,
-    held_out_sentences,
+    held_out_examples,
 )
 from hashfed.engines.exchange import build_model
 from hashfed.engines.index_keeper import IndexKeeper, refreshed
@@ -25,7 +23,7 @@ from hashfed.engines.network.exchanges import EVALUATE, JOIN
 from hashfed.engines.network.members import Members
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.post import Post, Reply, shorten
-from hashfed.engines.network.replies import open_reply, read_sums
+from hashfed.engines.network.replies import open_reply
 from hashfed.engines.network.round_play import (
     Begun,
     RoundPlay,
@@ -41,8 +39,10 @@ from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Broadcast, Message
 from hashfed.federated.slices import Wanted
-from hashfed.models import PredictionSums
 from hashfed.retrieval import Index
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.metrics import Sums, add_sums
+from hashfed.tasks.registry import make_task
 
 ATTEMPTS = 3
 """Times that a round is begun before the run ends, where too few clients answer."""
@@ -75,7 +75,7 @@ def check_config(config: Config) -> None:
     """
     if config.device != "cpu":
         raise HashfedError(f"device = {config.device}: must be cpu over a network, where nodes train")
-    device_budget(config, config.data.vocabulary + len(SPECIAL))  # rather here than by every client
+    device_budget(config, make_task(config.data).size)  # rather here than by every client
     every = config.checkpoint_every or 1
     if config.compression.error_feedback and every > 1:
         # A client keeps what its last two updates lost; a server that goes back further finds neither.
@@ -107,7 +107,7 @@ class NetworkRounds:
         self,
         post: Post,
         config: Config,
-        data: FederatedText,
+        data: FederatedData[Any],
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Set up round 0.
@@ -115,7 +115,7 @@ class NetworkRounds:
         Args:
             post: to the nodes.
             config: of the run.
-            data: the server's own: vocabulary, public counts, and held-out clients to evaluate on; the
+            data: the server's own: names of rows, public counts, and held-out clients to evaluate on; the
                 training clients may be on the nodes alone.
             say: told what a person who watches the run wants to know.
 
@@ -125,8 +125,8 @@ class NetworkRounds:
         """
         check_config(config)
         self.config, self.data, self._say = config, data, say
-        self.model = build_model(config)
-        self.state = ServerState.fresh(self.model, len(data.vocabulary), config)
+        self.model, self.task = build_model(config), make_task(config.data)
+        self.state = ServerState.fresh(self.model, data.size, config)
         self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
         self._post = post
         self._members = Members(config.flower.patience, config.flower.clients_per_node, say)
@@ -295,10 +295,10 @@ class NetworkRounds:
         return self._keeper.index(refreshed(number, self.config.retrieval.rebuilt_every), number)
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
-        """Metrics of the current model on held-out clients (``PredictionSums.metrics``).
+        """Metrics of the current model on held-out clients.
 
         Args:
-            everything: on all their sentences instead of ``config.evaluation.sentences`` of them.
+            everything: on all their examples instead of ``config.evaluation.examples`` of them.
             stoppable: as in the simulator; here a stop always ends waiting for nodes.
 
         Raises:
@@ -310,18 +310,18 @@ class NetworkRounds:
         with single_thread():
             on_nodes = self.config.flower.evaluation == "clients"
             sums = self._evaluate_on_nodes() if on_nodes else self._evaluate_here(everything)
-        return finish_evaluation(sums, self.state.round, self.config)
+        return finish_evaluation(self.task.metrics, sums, self.state.round, self.config)
 
-    def _evaluate_here(self, everything: bool) -> PredictionSums:
-        most = None if everything else self.config.evaluation.sentences
-        sentences = held_out_sentences(self.data.held_out, most, self.config.seed)
+    def _evaluate_here(self, everything: bool) -> Sums:
+        most = None if everything else self.config.evaluation.examples
+        examples = held_out_examples(self.data.held_out, most, self.config.seed)
         parts = (
-            evaluate_chunk(self.model, self.state.parameters, sentences, chunk)
-            for chunk in range(chunks(sentences))
+            evaluate_chunk(self.model, self.state.parameters, self.task.metrics, examples, chunk)
+            for chunk in range(chunks(examples))
         )
-        return sum(parts, start=PredictionSums())
+        return add_sums(parts)
 
-    def _evaluate_on_nodes(self) -> PredictionSums:
+    def _evaluate_on_nodes(self) -> Sums:
         """Sums over the held-out clients of all nodes that answer in time, added in order of names."""
         self._begin()  # a run may have come back for its last evaluation alone
         rows, body = self.state.parameters.rows, self.state.parameters.body
@@ -332,7 +332,7 @@ class NetworkRounds:
             keep = self.config.flower.deadline + 60
             waiting[self._post.send(node, EVALUATE, self.state.round, content, keep, names)] = node
         end = time.monotonic() + self.config.flower.deadline
-        sums: dict[str, PredictionSums] = {}
+        sums: dict[str, Sums] = {}
         others: list[Reply] = []
         while waiting and time.monotonic() < end:
             self._members.look(self._post, self.state.round)
@@ -360,9 +360,9 @@ class NetworkRounds:
             text = "flower.evaluation = clients: no node evaluated a held-out client (allowed: server)"
             self._say(f"evaluation after round {self.state.round}: {text}")
             raise NotEvaluatedError(text)
-        return sum((sums[name] for name in sorted(sums)), start=PredictionSums())
+        return add_sums(sums[name] for name in sorted(sums))
 
-    def _sums(self, reply: Reply) -> dict[str, PredictionSums]:
+    def _sums(self, reply: Reply) -> dict[str, Sums]:
         """By client; those that are none are told and left out."""
         found = {}
         try:
@@ -370,13 +370,12 @@ class NetworkRounds:
         except HashfedError as error:
             self._say(f"evaluation: node {reply.node}: {error}")
             return {}
-        data = self.config.data
-        most = most_predictions(data.tokens_per_client, data.sentence_length, data.tokens_per_client)
+        most = self.task.most_predictions(None)
         for name in reply.clients:
             try:
                 if name not in parcel.reports:
                     raise HashfedError(parcel.problems.get(name, "no sums in its answer"))
-                found[name] = read_sums(parcel.reports[name], most)
+                found[name] = self.task.metrics.check(parcel.reports[name], most)
             except HashfedError as error:
                 self._say(f"evaluation: client {name}: {shorten(str(error))}")
         return found

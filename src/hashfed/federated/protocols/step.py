@@ -157,7 +157,7 @@ class ClientSide(Protocol):
         ...
 
     @property
-    def sentences(self) -> Any:
+    def examples(self) -> Any:
         """The data of this round."""
         ...
 

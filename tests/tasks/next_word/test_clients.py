@@ -4,28 +4,19 @@ import unicodedata
 import numpy as np
 import pytest
 
-from hashfed.data import (
-    BOS,
-    EOS,
-    OOV,
-    PAD,
-    ClientTexts,
-    FederatedText,
-    Vocabulary,
-    build_federated_text,
-    encode_client,
-    merge_clients,
-)
-from hashfed.data.clients import label_counts
+from hashfed.data import ClientTexts, merge_clients
 from hashfed.data.part import group_of
 from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.clients import build_federated_text, encode_client, label_counts
+from hashfed.tasks.next_word.vocabulary import BOS, EOS, OOV, PAD, Vocabulary
 
 TRAIN, VALIDATION, TEST = "bob", "carol", "alice"
 """One name of each group."""
 
 
-def small(**changes: object) -> FederatedText:
+def small(**changes: object) -> FederatedData[Vocabulary]:
     """One client of each group."""
     clients = [
         ClientTexts(TEST, ["only here", "only here", "a c"]),
@@ -36,7 +27,7 @@ def small(**changes: object) -> FederatedText:
     return build_federated_text(clients, **arguments)  # type: ignore[arg-type]
 
 
-def names(data: FederatedText) -> tuple[list[str], list[str]]:
+def names(data: FederatedData[Vocabulary]) -> tuple[list[str], list[str]]:
     return [client.name for client in data.train], [client.name for client in data.held_out]
 
 
@@ -78,7 +69,7 @@ def test_validation_leaves_test_clients_out_of_everything() -> None:
 @pytest.mark.parametrize("held_out", ["test", "validation"])
 def test_the_vocabulary_is_that_of_all_but_the_test_clients(held_out: str) -> None:
     # a is there three times, b twice, then c, d, e, f and v once; "only" and "here" are test words.
-    assert small(held_out=held_out).vocabulary.words == ("a", "b", "c")
+    assert small(held_out=held_out).names.words == ("a", "b", "c")
     with pytest.raises(HashfedError, match=r"data\.vocabulary = 8: .* only 7 distinct words"):
         small(held_out=held_out, vocabulary_size=8)
 
@@ -86,26 +77,26 @@ def test_the_vocabulary_is_that_of_all_but_the_test_clients(held_out: str) -> No
 def test_a_given_vocabulary_is_used() -> None:
     vocabulary = Vocabulary(("only",))
     data = small(vocabulary=vocabulary)
-    assert data.vocabulary is vocabulary
-    assert data.held_out[0].sentences.targets[0].tolist() == [4, OOV, EOS, PAD]
+    assert data.names is vocabulary
+    assert data.held_out[0].examples.columns()["targets"][0].tolist() == [4, OOV, EOS, PAD]
 
 
 def test_a_client_s_texts_become_sentences() -> None:
-    bob = small().train[0].sentences
-    assert bob.inputs.tolist() == [[BOS, 4, 5, 4], [BOS, 5, 6, OOV]]
-    assert bob.targets.tolist() == [[4, 5, 4, EOS], [5, 6, OOV, OOV]]
+    bob = small().train[0].examples
+    assert bob.columns()["inputs"].tolist() == [[BOS, 4, 5, 4], [BOS, 5, 6, OOV]]
+    assert bob.columns()["targets"].tolist() == [[4, 5, 4, EOS], [5, 6, OOV, OOV]]
 
 
 def test_long_texts_are_split_where_asked() -> None:
-    bob = small(split_texts=True).train[0].sentences
-    assert bob.targets.tolist() == [[4, 5, 4, EOS], [5, 6, OOV, OOV], [OOV, EOS, PAD, PAD]]
+    bob = small(split_texts=True).train[0].examples
+    assert bob.columns()["targets"].tolist() == [[4, 5, 4, EOS], [5, 6, OOV, OOV], [OOV, EOS, PAD, PAD]]
 
 
 def test_words_per_client_are_capped_before_the_vocabulary_is_made() -> None:
     data = small(tokens_per_client=7)
     # bob's second text would be word 4 to 8, so it is left out, and with it c to f.
-    assert len(data.train[0].sentences) == 1
-    assert data.vocabulary.words == ("a", "b", "v")
+    assert len(data.train[0].examples) == 1
+    assert data.names.words == ("a", "b", "v")
 
 
 def test_labels_are_counted_over_training_clients_without_padding() -> None:
@@ -115,7 +106,7 @@ def test_labels_are_counted_over_training_clients_without_padding() -> None:
     assert data.label_counts.dtype == np.int64
     brute = [0] * 7
     for client in data.train:
-        for target in client.sentences.targets.ravel().tolist():
+        for target in client.examples.columns()["targets"].ravel().tolist():
             brute[target] += target != PAD
     assert label_counts(data.train, 7).tolist() == brute
 
@@ -152,11 +143,13 @@ def test_an_empty_side_is_refused(present: list[str], held_out: str, side: str) 
 def test_clients_alone_are_encoded_as_all_together(tokenizer: TokenizerName) -> None:
     clients = [ClientTexts(name, ["it’s café", "it's 'a' cafe\u0301"]) for name in ("bob", "alice")]
     data = build_federated_text(clients, 3, tokenizer=tokenizer)
-    assert ("café" in data.vocabulary.words) == (tokenizer == "unicode")
+    assert ("café" in data.names.words) == (tokenizer == "unicode")
     for client, whole in zip(clients, (data.train[0], data.held_out[0]), strict=True):
-        alone = encode_client(client, data.vocabulary, tokenizer=tokenizer)
+        alone = encode_client(client, data.names, tokenizer=tokenizer)
         assert alone is not None
-        np.testing.assert_array_equal(alone.sentences.targets, whole.sentences.targets)
+        np.testing.assert_array_equal(
+            alone.examples.columns()["targets"], whole.examples.columns()["targets"]
+        )
 
 
 def test_a_name_spelt_in_two_ways_is_one_client() -> None:
@@ -167,4 +160,6 @@ def test_a_name_spelt_in_two_ways_is_one_client() -> None:
     held_out = [ClientTexts("alice", ["a"])]
     one, other = build_federated_text(clients + held_out, 3), build_federated_text(merged + held_out, 3)
     assert [client.name for client in one.train] == [client.name for client in other.train] == [names[0]]
-    np.testing.assert_array_equal(one.train[0].sentences.inputs, other.train[0].sentences.inputs)
+    np.testing.assert_array_equal(
+        one.train[0].examples.columns()["inputs"], other.train[0].examples.columns()["inputs"]
+    )

@@ -5,21 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from hashfed.data import (
-    Client,
-    FederatedText,
-    Vocabulary,
-    build_federated_text,
-    measure_floors,
-    read_texts,
-)
-from hashfed.data.clients import label_counts
-from hashfed.data.sentences import encode_sentences
+from hashfed.data import read_texts
 from hashfed.data.tokenizer import TokenizerName
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.clients import build_federated_text, label_counts
+from hashfed.tasks.next_word.floors import measure_floors
+from hashfed.tasks.next_word.sentences import encode_sentences
+from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 
-def tiny(train: list[str], held_out: list[str]) -> FederatedText:
-    """Sentences of at most 3 one-letter words; a and b have a row (4 and 5)."""
+def tiny(train: list[str], held_out: list[str]) -> FederatedData[Vocabulary]:
+    """Sequences of at most 3 one-letter words; a and b have a row (4 and 5)."""
     vocabulary = Vocabulary(("a", "b"))
 
     def client(name: str, sentences: list[str]) -> Client:
@@ -27,7 +23,7 @@ def tiny(train: list[str], held_out: list[str]) -> FederatedText:
 
     # Each half of the training sentences is a client of its own: their counts must add up.
     clients = (client("one", train[::2]), client("two", train[1::2]))
-    return FederatedText(vocabulary, clients, (client("test", held_out),), label_counts(clients, 6))
+    return FederatedData(vocabulary, clients, (client("test", held_out),), label_counts(clients, 6))
 
 
 def test_a_hand_computed_example() -> None:
@@ -106,4 +102,4 @@ def test_floors_of_chitchat(tokenizer: TokenizerName, targets: int) -> None:
     assert floors.oov_rate == pytest.approx(0.031, abs=0.002)
     assert floors.unigram_accuracy == pytest.approx(0.050, abs=0.002)
     assert floors.bigram_accuracy == pytest.approx(0.158, abs=0.002)
-    assert floors.bigram_nll < floors.unigram_nll < math.log(len(data.vocabulary))
+    assert floors.bigram_nll < floors.unigram_nll < math.log(data.size)

@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from hashfed.data.clients import Client, FederatedText, label_counts
-from hashfed.data.vocabulary import OOV, PAD, SPECIAL
 from hashfed.errors import HashfedError
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.clients import label_counts
+from hashfed.tasks.next_word.vocabulary import OOV, PAD, SPECIAL, Vocabulary
 
 DISCOUNT = 0.75
 """Absolute discounting of the bigram counts."""
@@ -35,7 +36,7 @@ class Floors:
         return asdict(self)
 
 
-def measure_floors(data: FederatedText) -> Floors:
+def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
     """Unigram and bigram counts of the training clients, scored on the held-out clients.
 
     Raises:
@@ -44,7 +45,7 @@ def measure_floors(data: FederatedText) -> Floors:
     The bigram probability is max(c(w₁w₂) − 0.75, 0)/c(w₁) + 0.75·types(w₁)/c(w₁) · unigram(w₂).
 
     """
-    size = len(data.vocabulary)
+    size = data.size
     unigram = label_counts(data.train, size).astype(np.float64) + SMOOTHING
     unigram /= unigram.sum()
     previous, following = _pairs(data.held_out)
@@ -87,7 +88,7 @@ def measure_floors(data: FederatedText) -> Floors:
 
 def _pairs(clients: Sequence[Client]) -> tuple[np.ndarray, np.ndarray]:
     """All (input, target) pairs, int64."""
-    inputs = np.concatenate([client.sentences.inputs.ravel() for client in clients])
-    targets = np.concatenate([client.sentences.targets.ravel() for client in clients])
+    inputs = np.concatenate([client.examples.columns()["inputs"].ravel() for client in clients])
+    targets = np.concatenate([client.examples.columns()["targets"].ravel() for client in clients])
     used = targets != PAD
     return inputs[used].astype(np.int64), targets[used].astype(np.int64)

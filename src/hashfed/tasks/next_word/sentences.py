@@ -1,43 +1,11 @@
 """Sentences as arrays of ids, in the form of the Stack Overflow task."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from hashfed.data.vocabulary import BOS, EOS, PAD, Vocabulary
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """Padded sentences: at position t the model reads ``inputs[:, t]`` and predicts ``targets[:, t]``.
-
-    Attributes:
-        inputs: (s, T) int32.
-        targets: (s, T) int32, PAD from the sentence's end on.
-
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-
-    def __len__(self) -> int:
-        """Number of sentences."""
-        return len(self.inputs)
-
-    def take(self, index: np.ndarray) -> "Sentences":
-        """The sentences at ``index``, in that order."""
-        return Sentences(self.inputs[index], self.targets[index])
-
-    @property
-    def predictions(self) -> int:
-        """Number of positions with a target."""
-        return int(np.count_nonzero(self.targets != PAD))
-
-    def own_rows(self) -> np.ndarray:
-        """Distinct ids among inputs and targets that are not padding, ascending, int64."""
-        used = self.targets != PAD
-        return np.unique(np.concatenate([self.inputs[used], self.targets[used]])).astype(np.int64)
+from hashfed.tasks.next_word.vocabulary import BOS, EOS, PAD, Vocabulary
+from hashfed.tasks.sequences import Sequences
 
 
 def cap_texts(texts: Iterable[Sequence[str]], most_tokens: int) -> Iterator[Sequence[str]]:
@@ -76,7 +44,7 @@ def cut_text(words: Sequence[str], length: int, split: bool) -> list[Sequence[st
     return [words[start : start + length] for start in range(0, len(words), length)]
 
 
-def encode_sentences(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, length: int) -> Sentences:
+def encode_sentences(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary, length: int) -> Sequences:
     """Sentences of at most ``length`` words as ids.
 
     BOS before each; EOS only after those shorter than ``length``; padded to ``length`` + 1 (the
@@ -88,7 +56,7 @@ def encode_sentences(sentences: Sequence[Sequence[str]], vocabulary: Vocabulary,
         if len(words) < length:
             encoded.append(EOS)
         row[: len(encoded)] = encoded
-    return Sentences(ids[:, :-1].copy(), ids[:, 1:].copy())
+    return Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())
 
 
 def most_predictions(sentences: int, length: int, tokens: int) -> int:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from hashfed.data import BOS, EOS, OOV, PAD, SPECIAL, Vocabulary
 from hashfed.errors import HashfedError
+from hashfed.tasks.next_word.vocabulary import BOS, EOS, OOV, PAD, SPECIAL, Vocabulary
 
 
 def test_special_symbols_come_first() -> None:

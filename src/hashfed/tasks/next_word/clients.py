@@ -1,7 +1,6 @@
 """A federated text data set: clients with sentences, split into training and held-out clients."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -9,36 +8,11 @@ import numpy as np
 from hashfed.data.client_texts import ClientTexts, full_name
 from hashfed.data.part import choose
 from hashfed.data.readers import merge_clients
-from hashfed.data.sentences import Sentences, cap_sentences, cap_texts, cut_text, encode_sentences
 from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
-from hashfed.data.vocabulary import PAD, Vocabulary
 from hashfed.errors import HashfedError
-
-
-@dataclass(frozen=True)
-class Client:
-    """One client's name and data."""
-
-    name: str
-    sentences: Sentences
-
-
-@dataclass(frozen=True)
-class FederatedText:
-    """Clients to train on and clients to evaluate on, with the vocabulary of the former.
-
-    Attributes:
-        vocabulary: from the clients that train when test clients are held out.
-        train: clients that may be drawn into a cohort.
-        held_out: clients that are only evaluated on.
-        label_counts: (n,) int64: how often each row is a label among ``train``; the public frequency.
-
-    """
-
-    vocabulary: Vocabulary
-    train: tuple[Client, ...]
-    held_out: tuple[Client, ...]
-    label_counts: np.ndarray
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.sentences import cap_sentences, cap_texts, cut_text, encode_sentences
+from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
 
 
 def build_federated_text(
@@ -53,7 +27,7 @@ def build_federated_text(
     sentences_per_client: int | None = None,
     train_clients: int | None = None,
     held_out_clients: int | None = None,
-) -> FederatedText:
+) -> FederatedData[Vocabulary]:
     """Tokenize, cap, split by client, build the vocabulary and encode.
 
     Args:
@@ -100,7 +74,7 @@ def build_federated_text(
     train, evaluated = tuple(sides[False]), tuple(sides[True])
     _check_side(clients, len(train), "training")
     _check_side(clients, len(evaluated), held_out)
-    return FederatedText(vocabulary, train, evaluated, label_counts(train, len(vocabulary)))
+    return FederatedData(vocabulary, train, evaluated, label_counts(train, len(vocabulary)))
 
 
 def _check_side(clients: Sequence[ClientTexts], count: int, name: str) -> None:
@@ -145,6 +119,6 @@ def label_counts(clients: Sequence[Client], size: int) -> np.ndarray:
     """How often each of ``size`` rows is a target, padding left out: (size,) int64."""
     counts = np.zeros(size, np.int64)
     for client in clients:
-        counts += np.bincount(client.sentences.targets.ravel(), minlength=size)
+        counts += np.bincount(client.examples.columns()["targets"].ravel(), minlength=size)
     counts[PAD] = 0
     return counts

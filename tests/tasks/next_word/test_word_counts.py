@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from hashfed.data import read_word_counts
 from hashfed.errors import HashfedError, HashfedWarning
+from hashfed.tasks.next_word.word_counts import read_word_counts
 from tff_files import pack
 
 COUNTS = "the 342000\ni 340001\n. 340001\nwell-known 5000\nnaïve 12\n"

@@ -4,9 +4,9 @@ import warnings
 from pathlib import Path
 
 from hashfed.data.unpacking import archived_lines, first_lines, is_archive
-from hashfed.data.vocabulary import SPECIAL, Vocabulary
 from hashfed.display import shown
 from hashfed.errors import HashfedError, HashfedWarning
+from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 
 SUFFIX = ".word_count"
 """Of the file in an archive."""

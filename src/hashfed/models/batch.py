@@ -1,0 +1,98 @@
+"""What models and losses work on: some examples, with ids as positions in the rows at hand."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The rows of the output table that predictions are to find: a set for each, of one row or several.
+
+    Attributes:
+        rows: (q,) int64 positions in the rows at hand, those of one prediction beside each other.
+        counts: (p,) int64, how many each prediction has, at least 1; None where each has one, and q = p.
+
+    """
+
+    rows: torch.Tensor
+    counts: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of predictions, p."""
+        return len(self.rows) if self.counts is None else len(self.counts)
+
+    @cached_property
+    def owners(self) -> torch.Tensor:
+        """(q,) int64: the prediction that each row belongs to."""
+        if self.counts is None:
+            return torch.arange(len(self.rows), device=self.rows.device)
+        return torch.repeat_interleave(self.counts)
+
+    def split(self, most: int) -> Iterator["Targets"]:
+        """In order, up to ``most`` predictions at a time."""
+        if self.counts is None:
+            yield from (Targets(rows) for rows in self.rows.split(most))
+            return
+        parts = self.counts.split(most)
+        for rows, counts in zip(self.rows.split([int(part.sum()) for part in parts]), parts, strict=True):
+            yield Targets(rows, counts)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples that are worked on together.
+
+    Attributes:
+        columns: what a model reads, by name.
+        tables: which of them are positions in rows, by name the table that has these.
+        targets: what its queries are to find.
+
+    """
+
+    columns: Mapping[str, torch.Tensor]
+    tables: Mapping[str, str]
+    targets: Targets
+
+    def touched(self, rows: Mapping[str, torch.Tensor]) -> tuple["Batch", dict[str, "TouchedRows"]]:
+        """The batch over none but the rows that its columns name, so that a gradient is formed for no others.
+
+        Args:
+            rows: (m, d) by table, those at hand.
+
+        """
+        columns, found = dict(self.columns), dict[str, TouchedRows]()
+        for table in dict.fromkeys(self.tables.values()):
+            names = [name for name, of in self.tables.items() if of == table]
+            if len(names) == 1:
+                index, columns[names[0]] = columns[names[0]].unique(return_inverse=True)
+            else:
+                flat = torch.cat([columns[name].flatten() for name in names])
+                index, places = flat.unique(return_inverse=True)
+                sizes = [columns[name].numel() for name in names]
+                for name, part in zip(names, places.split(sizes), strict=True):
+                    columns[name] = part.view_as(columns[name])
+            found[table] = TouchedRows(index, rows[table][index].requires_grad_())
+        return replace(self, columns=columns), found
+
+
+@dataclass(frozen=True)
+class TouchedRows:
+    """Rows of one table that a batch's columns name.
+
+    Attributes:
+        index: (k,) int64 ascending positions in the rows at hand.
+        rows: (k, d), a leaf with a gradient after a backward pass; None before, and where no query depends
+            on them.
+
+    """
+
+    index: torch.Tensor
+    rows: torch.Tensor
+
+    def add_gradient(self, table: torch.Tensor, scale: float) -> None:
+        """``table[index] += scale · gradient``; ``table`` is (m, d)."""
+        if self.rows.grad is not None:
+            table.index_add_(0, self.index, self.rows.grad, alpha=scale)

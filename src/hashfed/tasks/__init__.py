@@ -1,0 +1,1 @@
+"""Tasks: what turns people's data into examples, and scores into metrics."""

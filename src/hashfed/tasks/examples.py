@@ -1,0 +1,81 @@
+"""What a client's data are to the core: examples, of which nothing is known but the rows that they need."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, Self
+
+import numpy as np
+import torch
+
+from hashfed.models.batch import Batch
+
+
+class Examples(Protocol):
+    """Named columns, one example beside another; every example has at least one prediction."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        ...
+
+    def take(self, index: np.ndarray) -> Self:
+        """Those at ``index`` (k,), in that order."""
+        ...
+
+    def join(self, others: Sequence[Self]) -> Self:
+        """These, then the others."""
+        ...
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(s,) int64: predictions of each."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """Number of predictions of all."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of examples, and positions of each: what a model's work depends on beside predictions."""
+        ...
+
+    def own(self, table: str) -> np.ndarray:
+        """Ids of the rows of a table that they need, as inputs or as targets: ascending, int64."""
+        ...
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """All that they are, for files, messages and checksums."""
+        ...
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> Self:
+        """Examples of the same kind with other columns."""
+        ...
+
+    def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundExamples":
+        """On a device, with positions in the rows at hand instead of ids.
+
+        Args:
+            held: by table, ids (m,) int64 ascending of the rows at hand; None for all, in order.
+            device: for the tensors.
+
+        """
+        ...
+
+
+class BoundExamples(Protocol):
+    """Examples whose ids are positions in the rows at hand."""
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """(s,) int64: predictions of each."""
+        ...
+
+    def batch(self, index: torch.Tensor) -> Batch:
+        """The examples at ``index`` (k,) int64, in that order."""
+        ...
+
+
+def positions(ids: np.ndarray, held: np.ndarray | None, device: torch.device) -> torch.Tensor:
+    """Where rows stand among those at hand: int64, of the shape of ``ids``; anything for rows that do not."""
+    found = ids.astype(np.int64) if held is None else np.searchsorted(held, ids)
+    return torch.from_numpy(found).to(device)

@@ -1,0 +1,54 @@
+"""Clients with examples, and the rows of the output table: what every task makes of its source."""
+
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+
+from hashfed.tasks.examples import Examples
+
+
+class RowNames(Protocol):
+    """What the rows of the output table stand for."""
+
+    def __len__(self) -> int:
+        """n, the number of rows."""
+        ...
+
+    def to_json(self) -> str:
+        """For the run's folder and for nodes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client's name and data."""
+
+    name: str
+    examples: Examples
+
+
+Names = TypeVar("Names", bound=RowNames)
+
+
+@dataclass(frozen=True)
+class FederatedData(Generic[Names]):
+    """Clients to train on and clients to evaluate on.
+
+    Attributes:
+        names: of the rows.
+        train: clients that may be drawn into a cohort.
+        held_out: clients that are only evaluated on.
+        label_counts: (n,) int64: how often each row is a target among ``train``; the public frequency.
+
+    """
+
+    names: Names
+    train: tuple[Client, ...]
+    held_out: tuple[Client, ...]
+    label_counts: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """n, the number of rows."""
+        return len(self.names)

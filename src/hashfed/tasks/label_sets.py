@@ -1,0 +1,131 @@
+"""Examples that are sets of features with sets of labels (extreme classification)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hashfed.models.batch import Batch, Targets
+from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.examples import positions
+
+INPUT = "input"
+"""The name of the table that features are rows of."""
+
+
+@dataclass(frozen=True)
+class LabelSets:
+    """Features with values, and labels; an example has at least one of either.
+
+    Attributes:
+        features: (f,) int32 ids of rows of the input table, example after example.
+        values: (f,) float32, what each row is multiplied with.
+        feature_counts: (s,) int64 features of each example.
+        labels: (l,) int32 ids of rows of the output table, example after example.
+        label_counts: (s,) int64 labels of each.
+
+    """
+
+    features: np.ndarray
+    values: np.ndarray
+    feature_counts: np.ndarray
+    labels: np.ndarray
+    label_counts: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.feature_counts)
+
+    def take(self, index: np.ndarray) -> "LabelSets":
+        """See ``Examples``."""
+        features = _ranges(self.feature_counts, index)
+        labels = _ranges(self.label_counts, index)
+        return LabelSets(
+            self.features[features],
+            self.values[features],
+            self.feature_counts[index],
+            self.labels[labels],
+            self.label_counts[index],
+        )
+
+    def join(self, others: "Sequence[LabelSets]") -> "LabelSets":
+        """See ``Examples``."""
+        every = [self.columns(), *(other.columns() for other in others)]
+        return LabelSets(**{name: np.concatenate([one[name] for one in every]) for name in every[0]})
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(s,) int64 ones: an example is one prediction, of all its labels."""
+        return np.ones(len(self), np.int64)
+
+    @property
+    def weight(self) -> int:
+        """Number of examples."""
+        return len(self)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(s, mean number of features, rounded up)."""
+        return len(self), -(-len(self.features) // max(1, len(self)))
+
+    def own(self, table: str) -> np.ndarray:
+        """See ``Examples``."""
+        return np.unique({INPUT: self.features, OUTPUT: self.labels}[table]).astype(np.int64)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """See ``Examples``."""
+        return dict(vars(self))
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> "LabelSets":
+        """See ``Examples``."""
+        return LabelSets(**columns)
+
+    def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundLabelSets":
+        """See ``Examples``; the column ``starts`` (s,) says where each example's features begin."""
+        return BoundLabelSets(
+            self,
+            positions(self.features, held[INPUT], device),
+            torch.from_numpy(self.values).to(device),
+            positions(self.labels, held[OUTPUT], device),
+        )
+
+
+@dataclass(frozen=True)
+class BoundLabelSets:
+    """The same as positions in the rows at hand."""
+
+    examples: LabelSets
+    features: torch.Tensor
+    values: torch.Tensor
+    labels: torch.Tensor
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """See ``BoundExamples``."""
+        return torch.ones(len(self.examples), dtype=torch.int64, device=self.features.device)
+
+    def batch(self, index: torch.Tensor) -> Batch:
+        """See ``BoundExamples``."""
+        chosen, device = index.cpu().numpy(), self.features.device
+        features = torch.from_numpy(_ranges(self.examples.feature_counts, chosen)).to(device)
+        labels = torch.from_numpy(_ranges(self.examples.label_counts, chosen)).to(device)
+        counts = self.examples.feature_counts[chosen]
+        return Batch(
+            columns={
+                "features": self.features[features],
+                "values": self.values[features],
+                "starts": torch.from_numpy(np.cumsum(counts) - counts).to(device),
+            },
+            tables={"features": INPUT},
+            targets=Targets(
+                self.labels[labels], torch.from_numpy(self.examples.label_counts[chosen]).to(device)
+            ),
+        )
+
+
+def _ranges(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Positions of the entries of the examples at ``index``, one after the other, int64."""
+    ends, sizes = np.cumsum(counts), counts[index]
+    shift = np.repeat(ends[index] - sizes - (np.cumsum(sizes) - sizes), sizes)
+    return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)

@@ -1,0 +1,104 @@
+"""The next word, as in the paper: from texts to examples, metrics and floors."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from hashfed.data import ClientTexts, read_texts
+from hashfed.models.losses import LOSSES, Loss
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.metrics import Metrics
+from hashfed.tasks.next_word.clients import build_federated_text, encode_client
+from hashfed.tasks.next_word.floors import measure_floors
+from hashfed.tasks.next_word.metrics import NextWordMetrics
+from hashfed.tasks.next_word.sentences import most_own_rows, most_predictions
+from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
+from hashfed.tasks.next_word.word_counts import read_word_counts
+from hashfed.tasks.sequences import Sequences
+
+
+@dataclass(frozen=True)
+class NextWord:
+    """See ``tasks.protocol.Task``."""
+
+    settings: NextWordSettings
+    metrics: ClassVar[Metrics] = NextWordMetrics()
+    loss: ClassVar[Loss] = staticmethod(LOSSES["softmax"])
+
+    def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
+        """The clients that the settings name."""
+        data, vocabulary = self.settings, None
+        part = data.part(data.word_counts is None, held_out)
+        if data.word_counts is not None:
+            vocabulary = read_word_counts(Path(data.word_counts), data.vocabulary)
+        return build_federated_text(
+            read_texts(data.source, part=part),
+            data.vocabulary,
+            data.sentence_length,
+            data.tokens_per_client,
+            data.long_texts == "split",
+            held_out,
+            vocabulary,
+            data.tokenizer,
+            data.sentences_per_client,
+            part.clients,
+            part.held_out_clients,
+        )
+
+    def read_names(self, text: str) -> Vocabulary:
+        """See ``Task``."""
+        return Vocabulary.from_json(text)
+
+    def encode(self, client: ClientTexts, names: Vocabulary) -> Client | None:
+        """One client alone, with rows from elsewhere; None where it has nothing to predict."""
+        data = self.settings
+        return encode_client(
+            client,
+            names,
+            data.sentence_length,
+            data.tokens_per_client,
+            data.long_texts == "split",
+            data.tokenizer,
+            data.sentences_per_client,
+        )
+
+    def measure_floors(self, data: FederatedData[Vocabulary]) -> dict[str, Any]:
+        """Unigram and bigram counts."""
+        return measure_floors(data).to_dict()
+
+    @property
+    def size(self) -> int:
+        """Words and special symbols."""
+        return len(SPECIAL) + self.settings.vocabulary
+
+    def resized(self, value: int) -> NextWordSettings:
+        """With so many words."""
+        return self.settings.model_copy(update={"vocabulary": value})
+
+    def within(self, examples: Examples, size: int) -> Examples:
+        """With fewer words: those beyond are out of vocabulary."""
+        cut = {name: np.where(ids < size, ids, OOV) for name, ids in examples.columns().items()}
+        return examples.with_columns(cut)
+
+    def imagine(self, examples: int, length: int, predictions: int) -> Examples:
+        """See ``Task``."""
+        counts = np.full(examples, predictions // examples)
+        counts[: predictions % examples] += 1
+        targets = (np.arange(length) < counts[:, None]).astype(np.int32)
+        return Sequences(np.zeros_like(targets), targets)
+
+    def most_predictions(self, examples: int | None) -> int:
+        """Of a client with so many examples, or with all that it may have."""
+        data = self.settings
+        count = data.tokens_per_client if examples is None else examples
+        return most_predictions(count, data.sentence_length, data.tokens_per_client)
+
+    def most_own(self, examples: int) -> int:
+        """Rows that so many examples of a client can need."""
+        data = self.settings
+        most = most_own_rows(examples, data.sentence_length, data.tokens_per_client)
+        return min(most, data.vocabulary + len(SPECIAL) - 1)  # nobody needs the row of the padding

@@ -1,0 +1,77 @@
+"""What a task is to the rest of hashfed."""
+
+from typing import Any, Literal, Protocol
+
+from hashfed.data import ClientTexts
+from hashfed.models.losses import Loss
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.metrics import Metrics
+
+
+class Task(Protocol):
+    """From a source to examples, and from scores to metrics; it holds settings alone."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """What is measured."""
+        ...
+
+    @property
+    def loss(self) -> Loss:
+        """What is trained on."""
+        ...
+
+    def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Any]:
+        """The clients that the settings name; those of ``held_out`` are evaluated on.
+
+        Raises:
+            HashfedError: where the source cannot be read, or has fewer rows than asked for.
+
+        """
+        ...
+
+    def read_names(self, text: str) -> Any:
+        """Names of rows from what their ``to_json`` wrote.
+
+        Raises:
+            HashfedError: where it is no such text.
+
+        """
+        ...
+
+    def encode(self, client: ClientTexts, names: Any) -> Client | None:
+        """One client alone, with the names of rows from elsewhere; None where it has nothing to predict."""
+        ...
+
+    def measure_floors(self, data: FederatedData[Any]) -> dict[str, Any]:
+        """Metrics of the simplest models, which every other must beat, as ``NAME_METRIC``."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """n, the number of rows of the output table."""
+        ...
+
+    def resized(self, value: int) -> Any:
+        """Its settings with another value of ``SIZE_SETTING``; ``size`` grows with it."""
+        ...
+
+    def within(self, examples: Examples, size: int) -> Examples:
+        """Examples as they would be with fewer rows, ``size``."""
+        ...
+
+    def imagine(self, examples: int, length: int, predictions: int) -> Examples:
+        """So many examples of ``length`` positions with so many predictions in all, spread evenly.
+
+        They need the rows 0 and 1 alone: what a round costs does not depend on which rows it is about.
+        """
+        ...
+
+    def most_predictions(self, examples: int | None) -> int:
+        """Of a client with so many examples, or with all that it may have."""
+        ...
+
+    def most_own(self, examples: int) -> int:
+        """Rows of the output table that so many examples of a client can need."""
+        ...

@@ -1,0 +1,110 @@
+"""Examples that are sequences: at each position the next row is to be found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hashfed.models.batch import Batch, Targets
+from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.examples import positions
+
+PAD = 0
+"""The target of a position that has none."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Padded sequences: at position t the model reads ``inputs[:, t]`` and predicts ``targets[:, t]``.
+
+    Attributes:
+        inputs: (s, T) int32 ids of rows of ``input_table``.
+        targets: (s, T) int32 ids of rows of the output table; PAD from the sequence's end on.
+        input_table: the output table itself, where a model's embeddings are tied.
+
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    input_table: str = OUTPUT
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.inputs)
+
+    def take(self, index: np.ndarray) -> "Sequences":
+        """See ``Examples``."""
+        return replace(self, inputs=self.inputs[index], targets=self.targets[index])
+
+    def join(self, others: "Sequence[Sequences]") -> "Sequences":
+        """See ``Examples``."""
+        inputs = np.concatenate([self.inputs, *(other.inputs for other in others)])
+        return replace(
+            self, inputs=inputs, targets=np.concatenate([self.targets, *(other.targets for other in others)])
+        )
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(s,) int64: positions with a target."""
+        return np.asarray(np.count_nonzero(self.targets != PAD, axis=1), np.int64)
+
+    @property
+    def weight(self) -> int:
+        """Number of positions with a target."""
+        return int(np.count_nonzero(self.targets != PAD))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(s, T)."""
+        return len(self.inputs), self.inputs.shape[1]
+
+    def own(self, table: str) -> np.ndarray:
+        """See ``Examples``."""
+        used = self.targets != PAD
+        columns = [(self.input_table, self.inputs), (OUTPUT, self.targets)]
+        needed = [ids[used] for of, ids in columns if of == table]
+        if not needed:
+            raise KeyError(table)
+        return np.unique(np.concatenate(needed)).astype(np.int64)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """See ``Examples``."""
+        return {"inputs": self.inputs, "targets": self.targets}
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> "Sequences":
+        """See ``Examples``."""
+        return replace(self, inputs=columns["inputs"], targets=columns["targets"])
+
+    def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundSequences":
+        """See ``Examples``; the column ``predicted`` (s, T) is true on a prefix of each sequence."""
+        return BoundSequences(
+            positions(self.inputs, held[self.input_table], device),
+            positions(self.targets, held[OUTPUT], device),
+            torch.from_numpy(self.targets != PAD).to(device),
+            self.input_table,
+        )
+
+
+@dataclass(frozen=True)
+class BoundSequences:
+    """Sequences as positions in the rows at hand, each (s, T)."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    predicted: torch.Tensor
+    input_table: str
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """See ``BoundExamples``."""
+        return self.predicted.sum(1)
+
+    def batch(self, index: torch.Tensor) -> Batch:
+        """See ``BoundExamples``."""
+        predicted = self.predicted[index]
+        return Batch(
+            columns={"inputs": self.inputs[index], "predicted": predicted},
+            tables={"inputs": self.input_table},
+            targets=Targets(self.targets[index][predicted]),
+        )
