@@ -105,10 +105,10 @@ def test_a_worker_that_does_not_start_says_why(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    broken = tmp_path / "hashfed" / "engines"
+    broken = tmp_path / "hashfed" / "engines" / "local"
     broken.mkdir(parents=True)
-    (tmp_path / "hashfed" / "__init__.py").write_text("")
-    (broken / "__init__.py").write_text("")
+    for folder in (broken, *broken.parents[:2]):
+        (folder / "__init__.py").write_text("")
     (broken / "workers.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     before = descriptors()
