@@ -91,7 +91,7 @@ class FlowerTransport:
         self._digest = str(self.setup.config_records["setup"]["digest"])
 
     def invitation(self) -> RecordDict:
-        """The run's configuration and vocabulary."""
+        """The run's configuration and names of rows."""
         return self.setup
 
     def pack(self, parcel: Parcel) -> RecordDict:

@@ -106,7 +106,7 @@ class Transport(Protocol):
         ...
 
     def invitation(self) -> Any:
-        """The content of a request to join: the run's configuration and vocabulary."""
+        """The content of a request to join: the run's configuration and names of rows."""
         ...
 
     def pack(self, parcel: Parcel) -> Any:
