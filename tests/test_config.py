@@ -173,7 +173,7 @@ def test_yaml_names_every_setting() -> None:
         ),
         ({"zzz": {"deep": 1}}, "zzz: no such setting; known here: data, model, retrieval"),
         ({"client": {3: 1}}, "client.3: no such setting; known here: learning_rate"),
-        ({"client": {"sentences": 8}}, "client.examples: no such setting; it is client.examples now"),
+        ({"client": {"sentences": 8}}, "client.sentences: no such setting; it is client.examples now"),
         (
             {"evaluation": {"sentences": None}},
             "evaluation.sentences: no such setting; it is evaluation.examples now",

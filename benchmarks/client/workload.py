@@ -62,7 +62,7 @@ class Workload:
                 "data": {"vocabulary": self.words, "sentence_length": LENGTH},
                 "retrieval": {"method": "full"} if budget == 1 else {},
                 "selection": budget_settings(budget),
-                "client": {"learning_rate": 0.1, "batch_size": BATCH, "sentences": SENTENCES},
+                "client": {"learning_rate": 0.1, "batch_size": BATCH, "examples": SENTENCES},
             }
         )
 

@@ -53,6 +53,6 @@ def _config(words: int, budget: Budget) -> Config:
             "data": {"vocabulary": words, "sentence_length": LENGTH},
             "retrieval": {"method": "full"} if budget == 1 else {},
             "selection": budget_settings(budget),
-            "client": {"sentences": SENTENCES},
+            "client": {"examples": SENTENCES},
         }
     )

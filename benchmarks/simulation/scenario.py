@@ -62,7 +62,7 @@ class Scenario:
                 "data": {"vocabulary": self.words, "sentence_length": LENGTH},
                 "retrieval": {"method": "full"} if self.budget == 1 else {},
                 "selection": {"budget": self.budget},
-                "client": {"learning_rate": RATE, "batch_size": BATCH, "sentences": self.sentences},
+                "client": {"learning_rate": RATE, "batch_size": BATCH, "examples": self.sentences},
                 "server": {"optimizer": "fedavg", "learning_rate": 1.0, "weighting": "uniform"},
                 "cohort": self.clients,
                 "rounds": self.rounds,

@@ -28,7 +28,7 @@ WIDEST = 2**24
 """Of a layer: far beyond any machine, but no number of bytes that overflows."""
 MOST_NAME = 100
 """Characters of a name that is taken for a misspelt one."""
-MOVED = {"client.examples": "client.examples", "evaluation.sentences": "evaluation.examples"}
+MOVED = {"client.sentences": "client.examples", "evaluation.sentences": "evaluation.examples"}
 """Where settings of earlier versions are now."""
 
 

@@ -72,8 +72,8 @@ def small_data(extra: str = "") -> list[str]:
         (["predict", "run", "hi", "--tpo", "3"], "--tpo: no such option; did you mean --top?"),
         (["train", "--selection.bud", "0.5"], "--selection.bud: no such option"),
         (
-            ["train", "--client.examples", "8"],
-            "--client.examples: no such option; it is --client.examples now",
+            ["train", "--client.sentences", "8"],
+            "--client.sentences: no such option; it is --client.examples now",
         ),
         (
             ["train", "--evaluation.sentences=none"],
@@ -211,7 +211,7 @@ def test_a_run_of_a_version_with_other_settings(command: list[str], mistake: Mis
     assert old != saved
     Path("run", "config.yaml").write_text(old)
     assert mistake(*command).startswith(
-        "run/config.yaml: client.examples: no such setting; it is client.examples now; "
+        "run/config.yaml: client.sentences: no such setting; it is client.examples now; "
     )
     assert Path("run", "config.yaml").read_text() == old
 

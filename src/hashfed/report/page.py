@@ -32,7 +32,7 @@ NONE = "–"
 DATA_SETTINGS = tuple(f"data.{name}" for name in NextWordSettings.model_fields if name != "source")
 DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_examples")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
-METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.sentences")
+METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.examples")
 """In these a run may differ from the full run that it is compared with."""
 
 
