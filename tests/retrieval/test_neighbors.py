@@ -34,8 +34,8 @@ def prior() -> np.ndarray:
 
 
 def index_of(method: str, **more: object) -> Index:
-    settings = retrieval_settings(method, **{"prior_strength": 0, **more})
-    return build_index(rows(), settings, prior(), SEED)
+    none = {} if method == "exact" else {"prior_strength": 0}
+    return build_index(rows(), retrieval_settings(method, **{**none, **more}), prior(), SEED)
 
 
 def mass(index: Index, queries: torch.Tensor) -> np.ndarray:
@@ -201,8 +201,9 @@ def test_the_number_of_threads_is_restored() -> None:
 @pytest.mark.parametrize("method", ["faiss", "cells", "product-codes"])
 def test_without_faiss_the_extra_is_named(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
+    fields = {"subspaces": 2} if method == "product-codes" else {}
     with pytest.raises(HashfedError) as caught:
-        index_of(method, subspaces=2)
+        index_of(method, **fields)
     problem = f"retrieval.method = {method}: needs the package faiss-cpu (pip install 'hashfed[ann]')"
     assert str(caught.value) == problem
 

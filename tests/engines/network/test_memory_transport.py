@@ -10,6 +10,7 @@ from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.network.exchanges import EVALUATE, JOIN
 from hashfed.engines.network.post import Post
 from hashfed.engines.network.rounds import NetworkRounds
+from hashfed.retrieval import retrieval_settings
 from memory_transport import MemoryTransport
 from small import prepare
 
@@ -18,7 +19,7 @@ from small import prepare
 def test_rounds_over_another_transport_are_the_simulator_s(texts: Path, method: str) -> None:
     """With keys and without, bit for bit; evaluated on the nodes."""
     config, data = prepare(texts, evaluation="clients")
-    retrieval = config.retrieval.model_copy(update={"method": method})
+    retrieval = retrieval_settings(method)
     selection = config.selection.model_copy(update={"correction": "tail"})
     config = config.model_copy(update={"retrieval": retrieval, "selection": selection})
     with Simulation(config, data) as simulation:
