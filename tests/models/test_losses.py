@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from hashfed.models import OutputGradients, Targets, WorkSpace, binary_loss, output_layer
+from hashfed.models import OutputGradients, Targets, WorkSpace, output_layer
 from hashfed.models.losses import LOSSES, Loss
 from hashfed.retrieval.planes import Planes
 
@@ -89,7 +89,6 @@ def test_equals_autograd(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(output_layer, "BLOCK_LOGITS", block)
         patch.setattr(output_layer, "MAX_LOGITS", most)
-        patch.setattr(binary_loss, "MAX_LOGITS", most)
         found = LOSSES[name](queries, rows, log_weight, make_targets(sets), WorkSpace())
         moved = rows.clone()
         found.add_to(moved, -0.5)
@@ -111,7 +110,6 @@ def test_sets_of_one_are_plain_targets_bit_for_bit(
     name: str, most: int, weighted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(output_layer, "MAX_LOGITS", most)
-    monkeypatch.setattr(binary_loss, "MAX_LOGITS", most)
     draw = torch.Generator().manual_seed(5)
     queries, rows = torch.randn(13, 7, generator=draw), torch.randn(40, 7, generator=draw)
     targets = torch.randint(40, (13,), generator=draw)

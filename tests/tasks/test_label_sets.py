@@ -81,7 +81,7 @@ def test_columns_round_trip(plain: list[Example]) -> None:
     found = make(plain)
     columns = found.columns()
     assert list(columns) == list(TYPES)
-    assert same(make([({1: 2.0}, [3])]).with_columns(columns), found)
+    assert same(LabelSets(**columns), found)
 
 
 @given(PLAIN, st.booleans(), st.data())

@@ -154,7 +154,7 @@ def _client_process(folder: Path) -> dict[str, int]:
 def _client(folder: Path) -> ClientRound:
     """With the examples that were drawn; it holds nothing else of the data."""
     config = load_config(folder / CONFIG)
-    drawn = make_task(config.data).imagine(1, 1, 1).with_columns(load_file(folder / EXAMPLES))
+    drawn = make_task(config.data).from_columns(load_file(folder / EXAMPLES))
     name, size = json.loads((folder / CLIENT).read_text())
     client = Client(name, drawn)
     here = ClientRound(config, build_model(config), client, PROBED_ROUND, size)

@@ -6,15 +6,39 @@ be 4·d and a pass over all of them.
 """
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from hashfed.config import Config
+from hashfed.models import Parameters
 from hashfed.retrieval import Index, RetrievalSettings, build_index
 
 MOST_MOVED = 0.5
 """Above this share of moved rows the index is built anew: gathering them costs more than it spares (at 80%
 both took the same, measured at 80 thousand and 1 million rows of 96 with K = 8, L = 8 and 64)."""
+
+
+class Indexed(Protocol):
+    """What an index is built of: the server's state, or a worker's view of it.
+
+    Attributes:
+        parameters: of the model.
+        indexed: (n, d) rows of an earlier round, where the index is of these.
+        prior: (n,) counts where not the public ones.
+        changed: as of ``IndexKeeper``.
+
+    """
+
+    parameters: Parameters
+    indexed: torch.Tensor | None
+    prior: torch.Tensor | None
+
+    @property
+    def changed(self) -> torch.Tensor | None:
+        """See the class."""
+        ...
 
 
 @dataclass
@@ -38,6 +62,17 @@ class IndexKeeper:
     changed: torch.Tensor | None = None
     _last: tuple[int, Index] | None = field(default=None, init=False, repr=False)
     _followed: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def of(cls, config: Config, state: Indexed, public: np.ndarray) -> "IndexKeeper":
+        """Of a run, with its public counts."""
+        rows = state.parameters.rows if state.indexed is None else state.indexed
+        prior = public if state.prior is None else state.prior
+        return cls(config.retrieval, config.seed, rows, prior, state.changed)
+
+    def at(self, round: int) -> Index:
+        """The index for the clients of ``round``, built as often as the settings say."""
+        return self.index(refreshed(round, self.settings.rebuilt_every), round)
 
     def index(self, built: int, round: int) -> Index:
         """The index of the rows as they were before round ``built``, for the clients of ``round``.

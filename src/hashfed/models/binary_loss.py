@@ -14,12 +14,13 @@ softmax, it is moved by its own gradient while the client trains, and its change
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch.nn import functional
 
 from hashfed.models.batch import Targets
-from hashfed.models.output_layer import MAX_LOGITS, OutputGradients, WorkSpace
+from hashfed.models.output_layer import OutputGradients, WorkSpace, in_chunks
 from hashfed.retrieval.planes import Planes
 
 
@@ -47,21 +48,11 @@ def binary_gradients(
     """
     if planes is not None:
         raise ValueError("planes are of a softmax")
-    count, most = len(queries), max(1, MAX_LOGITS // len(rows))
-    with torch.no_grad():
-        if count <= most:
-            chunk = _Chunk.of(queries, rows, log_weight, targets, count, space)
-            return OutputGradients(chunk.loss, chunk.queries_gradient, None, 0, chunk)
-        loss, by_queries, by_rows = torch.zeros(()), torch.empty_like(queries), torch.zeros_like(rows)
-        start = 0
-        for some in targets.split(most):
-            part = slice(start, start + len(some))
-            start = part.stop
-            chunk = _Chunk.of(queries[part], rows, log_weight, some, count, space)
-            loss = loss + chunk.loss
-            by_queries[part] = chunk.queries_gradient
-            chunk.add_to(by_rows, 1.0)
-        return OutputGradients(loss, by_queries, None, 0, by_rows)
+
+    def chunk(queries: torch.Tensor, targets: Targets, count: int) -> _Chunk:
+        return _Chunk.of(queries, rows, log_weight, targets, count, space)
+
+    return in_chunks(queries, rows, targets, chunk)
 
 
 @dataclass(frozen=True)
@@ -74,6 +65,8 @@ class _Chunk:
         scaled: (p, d) queries over ``count``.
         targets: whose rows are pulled.
         chances: blocks (p, k) of σ.
+        tail: None: there are no planes.
+        bounded: 0: nor a partition function.
 
     """
 
@@ -82,6 +75,8 @@ class _Chunk:
     scaled: torch.Tensor
     targets: Targets
     chances: list[torch.Tensor]
+    tail: ClassVar[torch.Tensor | None] = None
+    bounded: ClassVar[int] = 0
 
     @classmethod
     def of(

@@ -20,6 +20,7 @@ of the largest plane at q; its factor s may be negative, so Z is kept above ``LE
 the rows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,7 +63,7 @@ class OutputGradients:
     queries: torch.Tensor
     tail: torch.Tensor | None
     bounded: int
-    _parts: "RowGradient | torch.Tensor"
+    _parts: "Chunk | torch.Tensor"
 
     def add_to(self, table: torch.Tensor, scale: float) -> None:
         """Add ``scale`` times the gradient of the loss by the rows to ``table`` (m, d), in place.
@@ -74,14 +75,6 @@ class OutputGradients:
             table.add_(self._parts, alpha=scale)
         else:
             self._parts.add_to(table, scale)
-
-
-class RowGradient(Protocol):
-    """The gradient of the loss by the rows, not formed yet."""
-
-    def add_to(self, table: torch.Tensor, scale: float) -> None:
-        """See ``OutputGradients``."""
-        ...
 
 
 class WorkSpace:
@@ -128,25 +121,76 @@ def output_gradients(
         planes: of the rows that are not at hand.
 
     """
+
+    def chunk(queries: torch.Tensor, targets: Targets, count: int) -> _Chunk:
+        return _Chunk.of(queries, rows, log_weight, targets, count, space, planes)
+
+    return in_chunks(queries, rows, targets, chunk)
+
+
+class Chunk(Protocol):
+    """What some queries of a batch ask of the output layer: their share of ``OutputGradients``."""
+
+    @property
+    def loss(self) -> torch.Tensor:
+        """() their share of the batch's mean loss."""
+        ...
+
+    @property
+    def queries_gradient(self) -> torch.Tensor:
+        """(p, d)."""
+        ...
+
+    @property
+    def tail(self) -> torch.Tensor | None:
+        """As of ``OutputGradients``."""
+        ...
+
+    @property
+    def bounded(self) -> int:
+        """Likewise."""
+        ...
+
+    def add_to(self, table: torch.Tensor, scale: float) -> None:
+        """Likewise."""
+        ...
+
+
+def in_chunks(
+    queries: torch.Tensor,
+    rows: torch.Tensor,
+    targets: Targets,
+    chunk: Callable[[torch.Tensor, Targets, int], Chunk],
+) -> OutputGradients:
+    """A loss of any kind, over no more than ``MAX_LOGITS`` logits at a time.
+
+    Args:
+        queries: (p, d).
+        rows: (m, d) at hand.
+        targets: of the queries.
+        chunk: the loss of some queries, with their targets, of a batch of so many.
+
+    """
     count = len(queries)
     most = max(1, MAX_LOGITS // len(rows))
     with torch.no_grad():
         if count <= most:
-            chunk = _Chunk.of(queries, rows, log_weight, targets, count, space, planes)
-            return OutputGradients(chunk.loss, chunk.queries_gradient, chunk.tail, chunk.bounded, chunk)
+            whole = chunk(queries, targets, count)
+            return OutputGradients(whole.loss, whole.queries_gradient, whole.tail, whole.bounded, whole)
         loss, by_queries, by_rows = torch.zeros(()), torch.empty_like(queries), torch.zeros_like(rows)
-        tail, bounded = None if planes is None else torch.zeros_like(planes.slopes), 0
-        start = 0
+        tail: torch.Tensor | None = None
+        start, bounded = 0, 0
         for some in targets.split(most):
             part = slice(start, start + len(some))
             start = part.stop
-            chunk = _Chunk.of(queries[part], rows, log_weight, some, count, space, planes)
-            loss = loss + chunk.loss
-            by_queries[part] = chunk.queries_gradient
-            chunk.add_to(by_rows, 1.0)
-            bounded += chunk.bounded
-            if tail is not None and chunk.tail is not None:
-                tail += chunk.tail
+            found = chunk(queries[part], some, count)
+            loss = loss + found.loss
+            by_queries[part] = found.queries_gradient
+            found.add_to(by_rows, 1.0)
+            bounded += found.bounded
+            if found.tail is not None:
+                tail = torch.zeros_like(found.tail) if tail is None else tail
+                tail += found.tail
         return OutputGradients(loss, by_queries, tail, bounded, by_rows)
 
 

@@ -47,10 +47,6 @@ class Examples(Protocol):
         """All that they are, for files, messages and checksums."""
         ...
 
-    def with_columns(self, columns: Mapping[str, np.ndarray]) -> Self:
-        """Examples of the same kind with other columns."""
-        ...
-
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundExamples":
         """On a device, with positions in the rows at hand instead of ids.
 

@@ -77,10 +77,6 @@ class LabelSets:
         """See ``Examples``."""
         return dict(vars(self))
 
-    def with_columns(self, columns: Mapping[str, np.ndarray]) -> "LabelSets":
-        """See ``Examples``."""
-        return LabelSets(**columns)
-
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundLabelSets":
         """See ``Examples``; the column ``starts`` (s,) says where each example's features begin."""
         return BoundLabelSets(

@@ -1,6 +1,9 @@
 """What a task is to the rest of hashfed."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from hashfed.data import ClientTexts
 from hashfed.models.losses import Loss
@@ -59,6 +62,10 @@ class Task(Protocol):
 
     def within(self, examples: Examples, size: int) -> Examples:
         """Examples as they would be with fewer rows, ``size``."""
+        ...
+
+    def from_columns(self, columns: Mapping[str, np.ndarray]) -> Examples:
+        """Examples from what their ``columns`` gave."""
         ...
 
     def imagine(self, examples: int, length: int, predictions: int) -> Examples:

@@ -72,10 +72,6 @@ class Sequences:
         """See ``Examples``."""
         return {"inputs": self.inputs, "targets": self.targets}
 
-    def with_columns(self, columns: Mapping[str, np.ndarray]) -> "Sequences":
-        """See ``Examples``."""
-        return replace(self, inputs=columns["inputs"], targets=columns["targets"])
-
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundSequences":
         """See ``Examples``; the column ``predicted`` (s, T) is true on a prefix of each sequence."""
         return BoundSequences(

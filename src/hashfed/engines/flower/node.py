@@ -235,7 +235,7 @@ class NodeState:
             raise HashfedError(f"client {name}: not hosted by this node")
         arrays = records.tensors(cast(ArrayRecord, self._state[f"examples.{self._names.index(name)}"]))
         columns = {column: values.numpy() for column, values in arrays.items()}
-        return Client(name, make_task(self.config.data).imagine(1, 1, 1).with_columns(columns))
+        return Client(name, make_task(self.config.data).from_columns(columns))
 
     def keep(self, content: RecordDict, round: int) -> None:
         """Remember the records that brought messages; those of other rounds, or replaced, are forgotten.

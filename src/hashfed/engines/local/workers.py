@@ -22,7 +22,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from hashfed.config import Config
@@ -30,7 +29,7 @@ from hashfed.engines.allocator import give_back_gaps, keep_memory
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import evaluate_chunk
 from hashfed.engines.exchange import Played, play_round
-from hashfed.engines.index_keeper import IndexKeeper, refreshed
+from hashfed.engines.index_keeper import IndexKeeper
 from hashfed.engines.lack import lack_of_memory
 from hashfed.engines.local.channel import Channel, Parcel, ready
 from hashfed.engines.local.slots import SlotReader, SlotWriter
@@ -132,14 +131,11 @@ class Workbench:
     def play(self, task: PlayClient) -> Played:
         """One client's round; the index is made when the first client of a refreshed round comes."""
         if self.keeper is None:
-            rows = self.parameters.rows if self.indexed is None else self.indexed
-            prior: np.ndarray | torch.Tensor = self.data.label_counts if self.prior is None else self.prior
-            self.keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, self.changed)
+            self.keeper = IndexKeeper.of(self.config, self, self.data.label_counts)
         if self.server is None or self.server.round != task.round:
             self.server = None  # its index need not be held beside the next
-            index = self.keeper.index(refreshed(task.round, self.config.retrieval.rebuilt_every), task.round)
-            parameters, prior = self._on_device(task.round - 1), self.data.label_counts
-            self.server = ServerRound.of(self.config, parameters, index, task.round, prior)
+            index, parameters = self.keeper.at(task.round), self._on_device(task.round - 1)
+            self.server = ServerRound.of(self.config, parameters, index, task.round, self.data.label_counts)
         client, size = self.data.train[task.client], len(self.server.parameters.rows)
         here = ClientRound(self.config, self.model, client, task.round, size, task.residual)
         played = play_round(self.server, here)

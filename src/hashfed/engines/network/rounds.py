@@ -288,11 +288,8 @@ class NetworkRounds:
 
     def _index(self, number: int) -> Index:
         if self._keeper is None:
-            state = self.state
-            rows = state.parameters.rows if state.indexed is None else state.indexed
-            prior = self.data.label_counts if state.prior is None else state.prior
-            self._keeper = IndexKeeper(self.config.retrieval, self.config.seed, rows, prior, state.changed)
-        return self._keeper.index(refreshed(number, self.config.retrieval.rebuilt_every), number)
+            self._keeper = IndexKeeper.of(self.config, self.state, self.data.label_counts)
+        return self._keeper.at(number)
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
         """Metrics of the current model on held-out clients.

@@ -1,5 +1,6 @@
 """The next word, as in the paper: from texts to examples, metrics and floors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -82,7 +83,11 @@ class NextWord:
     def within(self, examples: Examples, size: int) -> Examples:
         """With fewer words: those beyond are out of vocabulary."""
         cut = {name: np.where(ids < size, ids, OOV) for name, ids in examples.columns().items()}
-        return examples.with_columns(cut)
+        return self.from_columns(cut)
+
+    def from_columns(self, columns: Mapping[str, np.ndarray]) -> Examples:
+        """See ``Task``."""
+        return Sequences(columns["inputs"], columns["targets"])
 
     def imagine(self, examples: int, length: int, predictions: int) -> Examples:
         """See ``Task``."""
