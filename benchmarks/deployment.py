@@ -29,6 +29,7 @@ from hashfed.deploy.app_folder import write_app
 from hashfed.deploy.commands import Value
 from hashfed.deploy.processes import SuperLink, SuperNode
 from hashfed.deploy.runs import reason_of, run_app, wait_for_run
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import draw_examples
 from hashfed.errors import HashfedError
 from hashfed.runs import RunFolder, load_data
@@ -100,7 +101,7 @@ def measure_plain(
     (folder / "size.json").write_text(json.dumps(size))
     clients = {client.name: client for client in data.train}
     for part, name in enumerate(names):
-        columns = draw_examples(config, clients[name], 1, size).columns()
+        columns = draw_examples(config, build_model(config), clients[name], 1, size).columns()
         np.savez(folder / f"client{part}.npz", inputs=columns["inputs"], targets=columns["targets"])
     run(folder, config, app, {"folder": str(folder), "rounds": config.rounds}, source)
     found = json.loads((folder / "plain.json").read_text())

@@ -21,13 +21,13 @@ import torch
 
 from benchmarks.index.problem import client_queries
 from hashfed.config import Config
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import draw_examples
-from hashfed.engines.exchange import build_model
 from hashfed.engines.rounds import draw_cohort
 from hashfed.federated.tail import spread
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.models import Model, Parameters, Targets, WorkSpace, output_gradients
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Candidates, Selection, sample, select
 from hashfed.retrieval.evidence import mass_candidates
@@ -98,7 +98,7 @@ def load_case(folder: Path, clients: int) -> Case:
     rows, found = parameters.rows, []
     for position in draw_cohort(config, round, len(data.train))[:clients]:
         client = data.train[position]
-        examples = draw_examples(config, client, round, len(rows))
+        examples = draw_examples(config, model, client, round, len(rows))
         assert isinstance(examples, Sequences), "next word"
         asked = client_queries(model, parameters, examples)
         centroids, counts = sketch(asked.queries, SCORE_CENTROIDS, SCORE_BITS, config.seed)
@@ -366,15 +366,15 @@ def train_locally(
     factor = {"weighted": torch.ones_like(chance), "plain": chance, "still": (chance == 1).float()}[moves]
     asked = torch.zeros_like(rows)  # the full move of every row, whatever of it is made here
     body = {name: value.clone().requires_grad_() for name, value in case.parameters.body.items()}
-    bound = client.examples.bind({OUTPUT: ids}, rows.device)
+    bound = client.examples.bind({OUTPUT: ids, INPUT: ids}, rows.device)
     given = None if planes is None else torch.zeros_like(planes.slopes)
     overlap = overlaps(case.rows, tail, selection) if follow and tail is not None else None
     rng, space = stream(case.config.seed, "train", case.round, client.name), WorkSpace()
     for _ in range(epochs):
         for index in torch.from_numpy(rng.permutation(len(client.examples))).split(settings.batch_size):
-            batch, touched = bound.batch(index).touched({OUTPUT: rows})
-            inputs = touched[OUTPUT]
-            queries = case.model.queries(body, {OUTPUT: inputs.rows}, batch)
+            batch, touched = bound.batch(index).touched({INPUT: rows})
+            inputs = touched[INPUT]
+            queries = case.model.queries(body, {INPUT: inputs.rows}, batch)
             output = output_gradients(queries.detach(), rows, weight, batch.targets, space, planes)
             by_input, *by_body = torch.autograd.grad(queries, [inputs.rows, *body.values()], output.queries)
             change = torch.zeros_like(rows)

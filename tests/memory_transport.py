@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hashfed.config import Config
-from hashfed.engines.budget import steps
+from hashfed.engines.budget import build_model, steps
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_examples
-from hashfed.engines.exchange import build_model
 from hashfed.engines.network.exchanges import EVALUATE, JOIN, type_of
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.reports import step_report, train_report
@@ -44,10 +43,10 @@ class MemoryNode:
     """Clients on one node."""
 
     def __init__(
-        self, config: Config, size: int, train: Sequence[Client], held_out: Sequence[Client]
+        self, config: Config, sizes: Mapping[str, int], train: Sequence[Client], held_out: Sequence[Client]
     ) -> None:
-        """Set it up; ``size`` is n."""
-        self.config, self.size, self.model = config, size, build_model(config)
+        """Set it up; ``sizes``: numbers of rows by table."""
+        self.config, self.sizes, self.model = config, sizes, build_model(config)
         self.train, self.held_out = ({client.name: client for client in found} for found in (train, held_out))
         self._kept: dict[str, Received] = {}
 
@@ -72,12 +71,15 @@ class MemoryNode:
         return MemoryContent(answer)
 
     def _client(self, name: str, round: int) -> ClientRound:
-        return ClientRound(self.config, self.model, self.train[name], round, self.size)
+        return ClientRound(self.config, self.model, self.train[name], round, self.sizes)
 
     def _evaluate(self, parcel: Parcel, answer: Parcel) -> None:
         whole = parcel.shared[Broadcast.kind]
         assert isinstance(whole, Broadcast)
-        parameters, metrics = Parameters(whole.rows, whole.body), make_task(self.config.data).metrics
+        parameters, metrics = (
+            Parameters({"output": whole.rows, **whole.input_rows}, whole.body),
+            make_task(self.config.data).metrics,
+        )
         for name, client in self.held_out.items():
             examples = held_out_examples([client], None, self.config.seed)
             count = chunks(examples)
@@ -97,9 +99,10 @@ class MemoryTransport:
     def __init__(self, config: Config, data: FederatedData[Vocabulary], nodes: int) -> None:
         """Nodes that share the clients."""
         self.down = self.up = 0
-        size = data.size
         self.there = {
-            number + 1: MemoryNode(config, size, data.train[number::nodes], data.held_out[number::nodes])
+            number + 1: MemoryNode(
+                config, data.sizes, data.train[number::nodes], data.held_out[number::nodes]
+            )
             for number in range(nodes)
         }
         self.asked: list[tuple[int, str]] = []

@@ -17,7 +17,7 @@ def mean_of(
     uniform: bool = False,
 ) -> PseudoGradient:
     """Of updates with the tails of their clients, each let go before the next is asked for."""
-    total = UpdateSum(table, uniform)
+    total = UpdateSum({"output": table}, uniform)
     for pair in updates:
         total.add(*pair)
         del pair

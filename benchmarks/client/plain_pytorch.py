@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, Parameters
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.examples import Examples
 
 
@@ -26,12 +26,12 @@ def train_plainly(
     rows = parameters.rows.clone().requires_grad_()
     body = {name: value.clone().requires_grad_() for name, value in parameters.body.items()}
     optimizer = torch.optim.SGD([rows, *body.values()], lr=settings.learning_rate)
-    bound = examples.bind({OUTPUT: None}, rows.device)
+    bound = examples.bind({OUTPUT: None, INPUT: None}, rows.device)
     total = 0.0
     for batch in torch.from_numpy(rng.permutation(len(examples))).split(settings.batch_size):
         asked = bound.batch(batch)
         labels = asked.targets.rows
-        queries = model.queries(body, {OUTPUT: rows}, asked)
+        queries = model.queries(body, {INPUT: rows}, asked)
         loss = functional.cross_entropy(functional.linear(queries, rows), labels)
         optimizer.zero_grad()
         loss.backward()

@@ -10,15 +10,15 @@ from benchmarks.client.plain_pytorch import train_plainly
 from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost.budgets import Budget, budget_settings
-from hashfed.engines.budget import device_budget
+from hashfed.engines.budget import build_model, device_budget
 from hashfed.engines.client_round import ClientReport, ClientRound
-from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.exchange import play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.federated import client as client_side
+from hashfed.federated.client import own_rows
 from hashfed.federated.messages import Update
 from hashfed.federated.tail import TailSum
 from hashfed.models import Model, Parameters, output_gradients
-from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Index, build_index
 from hashfed.retrieval.planes import Tail
@@ -53,7 +53,7 @@ class Workload:
     def __post_init__(self) -> None:
         self.data = synthetic_text(self.words, 1, SENTENCES, LENGTH)
         self.model = build_model(Config())
-        self.parameters = self.model.init(self.data.size, stream(0, "init"))
+        self.parameters = self.model.init({"output": self.data.size}, stream(0, "init"))
 
     def config(self, budget: Budget) -> Config:
         """The default method at a budget; 1: the full layer."""
@@ -75,7 +75,7 @@ class Workload:
         index, client = self.indexes[budget], self.data.train[0]
         start = time.perf_counter()
         there = ServerRound.of(config, self.parameters, index, 1)
-        played = play_round(there, ClientRound(config, self.model, client, 1, len(self.parameters.rows)))
+        played = play_round(there, ClientRound(config, self.model, client, 1, self.parameters.sizes))
         seconds = time.perf_counter() - start
         return seconds, played.report, self._tail_seconds(played.update, played.tail)
 
@@ -98,7 +98,7 @@ class Workload:
 
     def products(self, budget: Budget) -> float:
         """Seconds of the matrix products of as many steps; hashing is not among them."""
-        own = len(self.data.train[0].examples.own(OUTPUT))
+        own = len(own_rows(self.model, self.data.train[0].examples))
         rows = device_budget(self.config(budget), self.data.size, own)
         body, width = self.parameters.body, self.model.dimension
         return STEPS * matrix_product_seconds(body, rows, width, BATCH * LENGTH)

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hashfed.engines.exchange import build_model
+from hashfed.engines.budget import build_model
 from hashfed.errors import HashfedError
+from hashfed.federated.client import own_rows
 from hashfed.models import Model, Parameters
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT, as_named
 from hashfed.randomness import stream
 from hashfed.runs.contents import REMEDY
 from hashfed.runs.folder import RunFolder
@@ -92,10 +93,10 @@ def run_problem(path: Path, clients: int, seed: int) -> Problem:
 
 def client_queries(model: Model, parameters: Parameters, examples: Examples) -> ClientQueries:
     """What a client with these examples asks, under the whole model."""
-    batch = examples.bind({OUTPUT: None}, torch.device("cpu")).batch(torch.arange(len(examples)))
+    batch = examples.bind({OUTPUT: None, INPUT: None}, torch.device("cpu")).batch(torch.arange(len(examples)))
     with torch.no_grad():
-        queries = model.queries(parameters.body, {OUTPUT: parameters.rows}, batch)
-    return ClientQueries(queries, examples.own(OUTPUT))
+        queries = model.queries(parameters.body, as_named(model, parameters.tables), batch)
+    return ClientQueries(queries, own_rows(model, examples))
 
 
 def synthetic_problem(rows: int, dimension: int, clients: int, seed: int) -> Problem:

@@ -6,8 +6,8 @@ from typing import Any
 from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost.budgets import Budget, budget_label, budget_settings
+from hashfed.engines.budget import build_model
 from hashfed.engines.device_memory import measure_device_memory
-from hashfed.engines.exchange import build_model
 from hashfed.randomness import stream
 
 SENTENCES, LENGTH = 64, 20
@@ -29,7 +29,7 @@ def client_memory(words: int, budgets: Sequence[Budget], tell: Callable[[str], N
     """
     data = synthetic_text(words, 1, SENTENCES, LENGTH)
     model = build_model(Config())
-    parameters = model.init(data.size, stream(0, "init"))
+    parameters = model.init({"output": data.size}, stream(0, "init"))
     found: dict[Budget, dict[str, float]] = {}
     for budget in dict.fromkeys([1.0, *budgets]):
         tell(f"{words:,} words, budget {budget_label(budget)}")

@@ -16,9 +16,9 @@ from flwr.serverapp.strategy import FedAdam
 from torch.nn import functional
 
 from hashfed.config import Config, load_config
-from hashfed.engines.exchange import build_model
+from hashfed.engines.budget import build_model
 from hashfed.models import Batch, Targets
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT
 from hashfed.randomness import stream
 
 client = ClientApp()
@@ -49,9 +49,9 @@ def train(message: Message, context: Context) -> Message:
     for batch in torch.randperm(len(inputs)).split(config.client.batch_size):
         labels = targets[batch][predicted[batch]]
         asked = Batch(
-            {"inputs": inputs[batch], "predicted": predicted[batch]}, {"inputs": OUTPUT}, Targets(labels)
+            {"inputs": inputs[batch], "predicted": predicted[batch]}, {"inputs": INPUT}, Targets(labels)
         )
-        queries = model.queries(body, {OUTPUT: rows}, asked)
+        queries = model.queries(body, {INPUT: rows}, asked)
         loss = functional.cross_entropy(queries @ rows.T, labels)
         optimizer.zero_grad()
         loss.backward()
@@ -71,7 +71,7 @@ def main(grid: Grid, context: Context) -> None:
     """Rounds of FedAdam; when each ended is written to ``plain.json``."""
     folder, config = read_config(context)
     size = int(json.loads((folder / "size.json").read_text()))
-    parameters = build_model(config).init(size, stream(config.seed, "init"))
+    parameters = build_model(config).init({"output": size}, stream(config.seed, "init"))
     state = {"rows": parameters.rows, **parameters.body}
     ends: list[float] = []
 

@@ -9,7 +9,7 @@ import torch
 from benchmarks.client.floor import matrix_product_seconds
 from benchmarks.simulation.scenario import BATCH, LENGTH
 from hashfed.config import Config
-from hashfed.engines.exchange import build_model
+from hashfed.engines.budget import build_model
 from hashfed.randomness import stream
 from hashfed.tasks.next_word.vocabulary import SPECIAL
 
@@ -20,7 +20,7 @@ def main() -> None:
     """Print the median seconds; the argument is V."""
     torch.set_num_threads(1)
     model, rows = build_model(Config()), int(sys.argv[1]) + len(SPECIAL)
-    body = model.init(1, stream(0, "init")).body
+    body = model.init({"output": 1}, stream(0, "init")).body
     seconds = [matrix_product_seconds(body, rows, model.dimension, BATCH * LENGTH) for _ in range(REPEATS)]
     sys.stdout.write(json.dumps(statistics.median(seconds)) + "\n")
 

@@ -10,8 +10,9 @@ from safetensors.numpy import save_file
 
 from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound, draw_examples
-from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.exchange import play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
@@ -74,10 +75,10 @@ class Scenario:
         """The same for peers, as a file; sentences in the order in which hashfed takes them in round 1."""
         config, data = self.config(), self.data()
         model = build_model(config)
-        parameters = model.init(data.size, stream(config.seed, "init"))
+        parameters = model.init({"output": data.size}, stream(config.seed, "init"))
         inputs, targets = [], []
         for client in data.train:
-            drawn = draw_examples(config, client, 1, data.size)
+            drawn = draw_examples(config, model, client, 1, data.size)
             order = stream(config.seed, "train", 1, client.name).permutation(len(drawn))
             columns = drawn.take(order).columns()
             inputs.append(columns["inputs"])
@@ -96,8 +97,8 @@ class Scenario:
         """Mean loss over the steps of the first client in round 1, nats."""
         config, data = self.config(), self.data()
         model = build_model(config)
-        parameters = model.init(data.size, stream(config.seed, "init"))
+        parameters = model.init({"output": data.size}, stream(config.seed, "init"))
         index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
         there = ServerRound.of(config, parameters, index, 1)
-        here = ClientRound(config, model, data.train[0], 1, len(parameters.rows))
+        here = ClientRound(config, model, data.train[0], 1, parameters.sizes)
         return play_round(there, here).update.loss

@@ -47,6 +47,9 @@ class ModelSettings(Settings):
     """Width of the feed-forward layer."""
     blocks: int = Field(3, ge=1, le=1000)
     """Number of blocks."""
+    tie_embeddings: bool = True
+    """Whether what is read has the rows of the output layer; false: it has a table of its own, of which a
+    client gets the rows that its data touch."""
 
     @model_validator(mode="after")
     def _check_heads(self) -> "ModelSettings":
@@ -164,6 +167,15 @@ class Config(Settings):
         problem = correction_problem(self.retrieval, self.selection)
         if problem is not None:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _check_inputs(self) -> "Config":
+        if self.server.input_moments != ServerSettings().input_moments and self.model.tie_embeddings:
+            raise ValueError(
+                f"server.input_moments = {self.server.input_moments}: has no effect, the model has no input "
+                "table"
+            )
         return self
 
     @model_validator(mode="after")

@@ -42,7 +42,7 @@ class Expected:
 
 def play_one_round(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[list[float], list[torch.Tensor]]:
     """Losses of the first client, and rows and body after the round."""
-    start = MODEL.init(SIZE, np.random.default_rng(1))
+    start = MODEL.init({"output": SIZE}, np.random.default_rng(1))
     server = [start.rows, *start.body.values()]
     losses: list[float] = []
     changes = [torch.zeros_like(value) for value in server]
@@ -73,7 +73,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
         torch.from_numpy(rng.integers(SIZE, size=(CLIENTS, SENTENCES, LENGTH), dtype=np.int32))
         for _ in range(2)
     )
-    start = MODEL.init(SIZE, np.random.default_rng(1))
+    start = MODEL.init({"output": SIZE}, np.random.default_rng(1))
     tensors = {"rows": start.rows, "inputs": inputs, "targets": targets}
     tensors |= {f"body.{name}": value for name, value in start.body.items()}
     metadata = {

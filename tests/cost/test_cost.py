@@ -1,9 +1,9 @@
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -31,9 +31,10 @@ from hashfed.cost.variants import (
     with_width,
 )
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.device_memory import busiest_client
-from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.exchange import play_round
 from hashfed.engines.flops import round_flops, server_flops
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
@@ -41,7 +42,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
 from hashfed.federated.settings import CompressionSettings
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.models import Transformer
+from hashfed.models import Model, Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
@@ -50,6 +51,7 @@ from hashfed.tasks.registry import make_task
 from hashfed.tasks.sequences import Sequences
 from small import small_config, small_data
 
+UNTIED = {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 2, "tie_embeddings": False}
 METHODS: dict[str, dict[str, object]] = {
     "default": {},
     "full": {"retrieval": {"method": "full"}},
@@ -76,6 +78,18 @@ METHODS: dict[str, dict[str, object]] = {
     "sample": {"selection": {"correction": "tail"}},
     "no planes": {"selection": {"planes": 0}},
     "sketch": {"retrieval": {"method": "frequency"}, "selection": {"points": "sketch", "planes": 7}},
+    "input table": {"model": UNTIED},
+    "input table, all rows": {"model": UNTIED, "retrieval": {"method": "full"}},
+    "input table, compressed": {
+        "model": UNTIED,
+        "compression": {"rows": "bfloat16", "updates": "int8"},
+    },
+    "input table, broadcast": {"model": UNTIED, "selection": {"delivery": "broadcast"}},
+    "input table, slices": {
+        "model": UNTIED,
+        "retrieval": {"method": "simhash-union"},
+        "selection": {"delivery": "pre-generated"},
+    },
     "sketch, hashed": {"retrieval": {"method": "simhash-union"}, "selection": {"points": "sketch"}},
     "sketch beside centroids": {
         "retrieval": {"code_bits": 1, "centroids": 3},
@@ -96,10 +110,10 @@ def one_thread() -> Iterator[None]:
 
 def played(config: Config, texts: Path, client: Client) -> tuple[Update, ClientReport]:
     data, model = small_data(texts), build_model(config)
-    parameters = model.init(data.size, stream(config.seed, "init"))
+    parameters = model.init({"output": data.size}, stream(config.seed, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     there = ServerRound.of(config, parameters, index, 1, data.label_counts)
-    found = play_round(there, ClientRound(config, model, client, 1, len(parameters.rows)))
+    found = play_round(there, ClientRound(config, model, client, 1, parameters.sizes))
     return found.update, found.report
 
 
@@ -182,7 +196,12 @@ def test_deliveries_side_by_side(texts: Path) -> None:
     found = bill(config, data, [1.0], Limits(), measure=False)["deliveries"]
     assert list(found) == ["on-demand", "broadcast", "pre-generated"]
     budget = max(
-        22, len(Bill(config, data, measure=False).cost(config, busiest_client(config, data)).workload.own)
+        22,
+        len(
+            Bill(config, data, measure=False)
+            .cost(config, busiest_client(config, build_model(config), data))
+            .workload.own
+        ),
     )
     assert [entry["rows_held"] for entry in found.values()] == [budget, 44, budget]
     assert found["on-demand"]["learns"] == "the rows that its data need and the keys of its queries"
@@ -331,7 +350,7 @@ def test_rows_sent_to_be_dropped_are_at_most_those_predicted(texts: Path) -> Non
 
 
 def test_parameters_of_the_paper_s_table_1() -> None:
-    sizes = ModelSizes.of(build_model(Config()), make_task(Config().data))
+    sizes = ModelSizes.of(build_model(Config()), make_task(Config().data), {})
     weights = [
         math.prod(shape) for name, shape in sizes.body.items() if "blocks.0" in name and len(shape) == 2
     ]
@@ -339,7 +358,7 @@ def test_parameters_of_the_paper_s_table_1() -> None:
     assert sizes.body_parameters == 3 * (331_776 + 2_400) + 2 * 96
     for words, rows, share in ((10_000, 960_384, 0.492), (80_000, 7_680_384, 0.885)):
         config = make_config({"retrieval": {"method": "full"}})
-        found = Search(config, tiny_client(), words + 4).cost(config, words + 4)
+        found = Search(config, tiny_client(), {"output": words + 4}).cost(config)
         assert (found.row_parameters, found.body_parameters) == (rows, 1_002_720)
         assert found.row_parameters / found.parameters == pytest.approx(share, abs=0.004)
 
@@ -350,12 +369,12 @@ def tiny_client() -> Client:
 
 
 @dataclass(frozen=True)
-class Lookup:
+class Lookup(Model):
     """A model whose queries are the rows of the inputs, scaled."""
 
-    dimension: int = 2
+    tables: ClassVar = {"output": 2}
 
-    def init(self, size: int, rng: np.random.Generator) -> Any:
+    def init(self, sizes: Mapping[str, int], rng: np.random.Generator) -> Any:
         raise AssertionError("not needed")
 
     def body_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -453,7 +472,7 @@ def test_many_logits_are_held_in_parts() -> None:
 def test_a_trial_run_counts_what_a_forward_pass_holds(length: int, padding: int, backward: bool) -> None:
     model = Transformer(embedding=16, attention=16, heads=2, ffn=64, blocks=2)
     task = make_task(Config().data)
-    shapes = ModelSizes.of(model, task).body
+    shapes = ModelSizes.of(model, task, {}).body
     positions = 8 * (length - padding)
     found = trial_floats(model, shapes, task, positions, 8, length, backward)
     # In proportion to the examples, but for rounding.
@@ -472,14 +491,14 @@ def test_workloads(texts: Path) -> None:
     config, data = small_config(texts), small_data(texts)
     clients = busiest_and_median(config, data)
     size = data.size
-    assert clients["busiest"] is busiest_client(config, data)
+    assert clients["busiest"] is busiest_client(config, build_model(config), data)
     counts = sorted(draw_workload(config, client, size).predictions for client in data.train)
     assert draw_workload(config, clients["busiest"], size).predictions == counts[-1]
     assert draw_workload(config, clients["median"], size).predictions == counts[(len(counts) - 1) // 2]
 
     targets = np.array([[5, 3, 0], [5, 6, 3], [3, 0, 0], [7, 8, 9]], np.int32)
     inputs = np.array([[2, 5, 0], [2, 5, 6], [2, 0, 0], [2, 7, 8]], np.int32)
-    found = Workload.of("hand", Sequences(inputs, targets), batch_size=2)
+    found = Workload.of("hand", build_model(config), Sequences(inputs, targets), batch_size=2)
     assert (found.examples, found.length, found.predictions) == (4, 3, 9)
     assert (found.step_positions, found.step_examples, found.steps) == (6, 2, 2)
     assert (found.hash_positions, found.hash_examples) == (9, 4)
@@ -531,21 +550,21 @@ def test_the_largest_number() -> None:
 
 def search(texts: Path, **groups: object) -> Search:
     config, data = small_config(texts, **groups), small_data(texts)
-    return Search(config, busiest_client(config, data), data.size)
+    return Search(config, busiest_client(config, build_model(config), data), data.sizes)
 
 
 def next_cost(made: Search, name: str, found: Found) -> ClientCost:
     """With the next larger value."""
-    config, size = made.config, made.size
+    config, size = made.config, made.sizes["output"]
     value = int(found.value)
     if name == "budget":
         rows = round(found.value * size) + 1
-        return made.cost(at_budget(config, rows / size), size)
+        return made.cost(at_budget(config, rows / size))
     if name == "rows":
         return made.cost(*with_size(config, value + 1))
     if name == "width":
-        return made.cost(with_width(config, value + width_step(config)), size)
-    return made.cost(with_model(config, **{name: value + 1}), size)
+        return made.cost(with_width(config, value + width_step(config)))
+    return made.cost(with_model(config, **{name: value + 1}))
 
 
 @pytest.mark.parametrize("kind", ["memory", "traffic"])
@@ -554,7 +573,7 @@ def test_found_models_fit_and_the_next_larger_ones_do_not(name: str, kind: str, 
     # Many planes of so short rows would cost more than all rows.
     model = {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 1}
     made = search(texts, model=model, selection={"planes": 2})
-    small, everything = made.cost(made.config, made.size), made.cost(at_budget(made.config, 1), made.size)
+    small, everything = made.cost(made.config), made.cost(at_budget(made.config, 1))
     at = getattr(small, kind)
     budget = (at + getattr(everything, kind)) // 2
     more = 40_000 if kind == "memory" else 2 * at
@@ -570,7 +589,7 @@ def test_found_models_fit_and_the_next_larger_ones_do_not(name: str, kind: str, 
 
 def test_limits_hold_together(texts: Path) -> None:
     made = search(texts)
-    cost = made.cost(made.config, made.size)
+    cost = made.cost(made.config)
     assert Limits(cost.memory, cost.traffic).hold(cost)
     assert not Limits(cost.memory - 1, cost.traffic).hold(cost)
     assert not Limits(cost.memory, cost.traffic - 1).hold(cost)
@@ -662,8 +681,8 @@ def test_nothing_fits(texts: Path) -> None:
 def test_memory_of_an_80_000_word_model_shrinks_with_the_budget() -> None:
     config = make_config({"data": {"vocabulary": 80_000}})
     data = synthetic_text(80_000, 1, 64, 20)
-    made = Search(config, data.train[0], data.size)
+    made = Search(config, data.train[0], data.sizes)
     budgets: list[Budget] = [1, 0.3, 0.1, 0.05, OwnAnd(0.01)]
-    memory = [made.cost(at_budget(config, budget), 80_004).memory / 1e6 for budget in budgets]
+    memory = [made.cost(at_budget(config, budget)).memory / 1e6 for budget in budgets]
     # Measured on Linux with torch 2.13: 188.0, 74.8, 41.8, 33.6 and, with 32 planes, 29.0 MB.
     assert memory == pytest.approx([188, 75, 42, 34, 29], rel=0.05)

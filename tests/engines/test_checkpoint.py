@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from hashfed.engines.budget import build_model
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
-from hashfed.engines.exchange import build_model
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
@@ -14,14 +14,14 @@ from small import small_config
 
 def state(texts: Path, size: int = 44, seed: int = 0) -> ServerState:
     config = small_config(texts, seed=seed)
-    return ServerState.fresh(build_model(config), size, config)
+    return ServerState.fresh(build_model(config), {"output": size}, config)
 
 
 def test_a_state_survives_bit_for_bit(texts: Path, tmp_path: Path) -> None:
     saved = state(texts)
     saved.round, saved.optimizer.steps, saved.shares.total = 7, 7, 123.5
-    saved.optimizer.touched[3] = 6
-    saved.shares.held[5] = 0.1
+    saved.optimizer.touched["output"][3] = 6
+    saved.shares.held["output"][5] = 0.1
     save_checkpoint(tmp_path, saved)
     found = state(texts, seed=1)
     assert load_checkpoint(tmp_path, found)
@@ -64,7 +64,7 @@ def test_residuals_are_refused_without_error_feedback(texts: Path, tmp_path: Pat
 
 def with_feedback(texts: Path) -> ServerState:
     config = small_config(texts, compression={"updates": "int8", "error_feedback": True})
-    return ServerState.fresh(build_model(config), 44, config)
+    return ServerState.fresh(build_model(config), {"output": 44}, config)
 
 
 def test_there_is_none_in_an_empty_folder(texts: Path, tmp_path: Path) -> None:

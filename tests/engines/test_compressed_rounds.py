@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from hashfed.config import Config
+from hashfed.engines.budget import build_model
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
@@ -116,13 +116,13 @@ def test_error_feedback_changes_what_is_sent_from_the_second_time_on(texts: Path
         for on in (False, True)
     ]
     assert found[0][0] != found[1][0] or not torch.equal(
-        found[0][1]["parameters.rows"], found[1][1]["parameters.rows"]
+        found[0][1]["parameters.tables.output"], found[1][1]["parameters.tables.output"]
     )
     first = [
         play(small_config(texts, compression=FEEDBACK | {"error_feedback": on}, cohort=everyone), data, 1)[1]
         for on in (False, True)
     ]
-    assert torch.equal(first[0]["parameters.rows"], first[1]["parameters.rows"])
+    assert torch.equal(first[0]["parameters.tables.output"], first[1]["parameters.tables.output"])
 
 
 def test_steps_over_the_wire_give_what_the_simulator_sums(texts: Path) -> None:
@@ -138,7 +138,7 @@ def test_steps_over_the_wire_give_what_the_simulator_sums(texts: Path) -> None:
             index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
             chosen = int(stream(config.seed, "cohort", round).choice(len(data.train), 1, replace=False)[0])
             there = ServerRound.of(config, parameters, index, round)
-            here = ClientRound(config, model, data.train[chosen], round, len(parameters.rows))
+            here = ClientRound(config, model, data.train[chosen], round, parameters.sizes)
             name = here.client.name
             residual = memories.get(name, ClientMemory()).of(used.get(name, 0))
             welcome = wire.decode(wire.encode(there.welcome(here.declared)))

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from counted_store import Counted
 from hashfed.config import Config
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.exchange import play_round
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
@@ -42,9 +43,9 @@ def one_thread() -> Iterator[None]:
 
 def begin(config: Config, data: FederatedData[Vocabulary], spread: float = 1.0) -> tuple[Parameters, Index]:
     """Fresh parameters, rows of several norms, and the index over them."""
-    fresh = build_model(config).init(data.size, stream(config.seed, "init"))
+    fresh = build_model(config).init(data.sizes, stream(config.seed, "init"))
     scale = torch.linspace(1, spread, len(fresh.rows))[:, None]
-    parameters = Parameters(fresh.rows * scale, fresh.body)
+    parameters = Parameters({"output": fresh.rows * scale}, fresh.body)
     return parameters, build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
 
 
@@ -54,7 +55,7 @@ def played(
     parameters, index = begin(config, data, spread)
     prior = data.label_counts
     there = ServerRound.of(config, parameters, index, 1, prior)
-    here = ClientRound(config, build_model(config), data.train[client], 1, len(parameters.rows))
+    here = ClientRound(config, build_model(config), data.train[client], 1, parameters.sizes)
     played = play_round(there, here)
     return played.update, played.report
 
@@ -126,7 +127,7 @@ def test_a_device_builds_what_the_server_has(texts: Path, method: str) -> None:
     message = wire.decode(encoded)
     assert isinstance(message, Broadcast)
     assert (message.prior is None) == (method in ("random", "simhash-union"))
-    here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
+    here = ClientRound(config, build_model(config), data.train[0], 1, parameters.sizes)
     assert_same_update(here.train(*here.select_broadcast(message)), expected)
     # The device holds all rows until it has selected.
     body = sum(value.numel() for value in parameters.body.values())
@@ -143,7 +144,7 @@ def test_a_broadcast_is_the_same_for_all_clients(texts: Path) -> None:
         sent: list[Message] = []
         prior = data.label_counts
         there = ServerRound.of(config, parameters, index, 1, prior)
-        here = ClientRound(config, build_model(config), client, 1, len(parameters.rows))
+        here = ClientRound(config, build_model(config), client, 1, parameters.sizes)
         play_round(there, here, sent.append)
         found.append(sent[0])
     one, other = found
@@ -184,7 +185,7 @@ def test_slices_from_a_folder_and_from_the_web(
     for where in (str(store.folder), url):
         counted = Counted(open_source(where))
         source = CachedSource(counted)
-        here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
+        here = ClientRound(config, build_model(config), data.train[0], 1, parameters.sizes)
         here.source = source
         manifest = here.fetch_manifest(wanted)
         assert_same_update(here.train(*here.select_published(manifest)), expected)
@@ -208,7 +209,7 @@ def test_a_client_that_keeps_slices_fetches_only_what_moved(texts: Path) -> None
     store = MemoryStore()
     counted = Counted(store)
     source = CachedSource(counted)
-    here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows), source=source)
+    here = ClientRound(config, build_model(config), data.train[0], 1, parameters.sizes, source=source)
     wanted = ServerRound.of(config, parameters, index, 1).publish(store)
     here.select_published(here.fetch_manifest(wanted))
     before = source.fetched
@@ -216,7 +217,7 @@ def test_a_client_that_keeps_slices_fetches_only_what_moved(texts: Path) -> None
     moved = int(here.declared.own[0])
     rows = parameters.rows.clone()
     rows[moved] += 1
-    later = ServerRound.of(config, Parameters(rows, parameters.body), index, 1).publish(store)
+    later = ServerRound.of(config, Parameters({"output": rows}, parameters.body), index, 1).publish(store)
     here.select_published(here.fetch_manifest(later))
     assert source.fetched - before == later.size + 4 * parameters.rows.shape[1]
     assert counted.served == source.fetched
@@ -258,7 +259,7 @@ def test_manifest_of_another_model_is_refused(texts: Path) -> None:
     parameters, index = begin(config, data)
     manifest, store = ServerRound.of(config, parameters, index, 1).published
     assert isinstance(manifest, Manifest)
-    here = ClientRound(config, build_model(config), data.train[0], 1, len(parameters.rows))
+    here = ClientRound(config, build_model(config), data.train[0], 1, parameters.sizes)
     for change, message in (
         ({"width": 9}, "width = 9: must be 8"),
         ({"row_addresses": manifest.row_addresses[1:]}, r"row_addresses .* must be uint8, \(44, 32\)"),

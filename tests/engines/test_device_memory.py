@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from hashfed.engines import device_memory
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.device_memory import measure_device_memory
-from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.exchange import play_round
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.server_round import ServerRound
 from hashfed.federated import client as client_side
@@ -55,7 +56,7 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
         texts, retrieval={"method": "frequency"}, selection={"points": "sketch", "extra": 3}
     )
     model = build_model(config)
-    parameters = model.init(data.size, stream(0, "init"))
+    parameters = model.init({"output": data.size}, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     client = data.train[0]
 
@@ -63,8 +64,8 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
         (tmp_path / message.kind).write_bytes(wire.encode(message))
 
     there = ServerRound.of(config, parameters, index, device_memory.PROBED_ROUND)
-    size = len(parameters.rows)
-    play_round(there, ClientRound(config, model, client, device_memory.PROBED_ROUND, size), keep)
+    sizes = parameters.sizes
+    play_round(there, ClientRound(config, model, client, device_memory.PROBED_ROUND, sizes), keep)
     hashed: list[ClientKeys] = []
     hash_queries = client_side.hash_queries
 
@@ -73,7 +74,7 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
         return hashed[-1]
 
     monkeypatch.setattr(client_side, "hash_queries", note)
-    device_memory._play(ClientRound(config, model, client, device_memory.PROBED_ROUND, size), tmp_path)
+    device_memory._play(ClientRound(config, model, client, device_memory.PROBED_ROUND, sizes), tmp_path)
     selected = wire.decode((tmp_path / "rows").read_bytes())
     assert isinstance(selected, SelectedRows)
     assert selected.planes is not None

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hashfed.engines import evaluation
+from hashfed.engines.budget import build_model
 from hashfed.engines.evaluation import held_out_examples
-from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
 from hashfed.models import Batch, Targets
 from hashfed.models.protocol import OUTPUT
@@ -23,7 +23,7 @@ def test_evaluation_equals_all_logits_at_once(texts: Path, monkeypatch: pytest.M
     with Simulation(config, data) as simulation:
         found = simulation.evaluate()
     model = build_model(config)
-    parameters = model.init(data.size, stream(0, "init"))
+    parameters = model.init({"output": data.size}, stream(0, "init"))
     inputs = np.concatenate([client.examples.columns()["inputs"] for client in data.held_out]).astype(
         np.int64
     )

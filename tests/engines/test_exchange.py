@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.exchange import play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.federated import wire
 from hashfed.federated.compression import expand
@@ -18,11 +19,11 @@ from small import small_config, small_data
 def test_claimed_bytes_are_those_of_the_messages_sent(texts: Path, budget: float) -> None:
     data, config = small_data(texts), small_config(texts, selection={"budget": budget})
     model = build_model(config)
-    parameters = model.init(data.size, stream(0, "init"))
+    parameters = model.init({"output": data.size}, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     sent: list[Message] = []
     there = ServerRound.of(config, parameters, index, 1)
-    here = ClientRound(config, model, data.train[0], 1, len(parameters.rows))
+    here = ClientRound(config, model, data.train[0], 1, parameters.sizes)
     report = play_round(there, here, sent.append).report
     kinds = ["declare", "welcome", "keys", "rows", "update"]
     assert [message.kind for message in sent] == (kinds if budget < 1 else ["welcome", "rows", "update"])
@@ -41,13 +42,11 @@ def test_compressed_messages_travel_and_an_expanded_update_returns(
         small_config(texts, selection={"budget": budget}, compression=compression),
     )
     model = build_model(config)
-    parameters = model.init(data.size, stream(0, "init"))
+    parameters = model.init({"output": data.size}, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     sent: list[Message] = []
     there = ServerRound.of(config, parameters, index, 1)
-    played = play_round(
-        there, ClientRound(config, model, data.train[0], 1, len(parameters.rows)), sent.append
-    )
+    played = play_round(there, ClientRound(config, model, data.train[0], 1, parameters.sizes), sent.append)
     update, report = played.update, played.report
     assert report.bytes == {message.kind: len(wire.encode(message)) for message in sent}
     down = torch.float32 if rows == "none" else getattr(torch, rows)
@@ -68,11 +67,11 @@ def test_compressed_messages_travel_and_an_expanded_update_returns(
 def test_no_compression_makes_no_copies(texts: Path) -> None:
     data, config = small_data(texts), small_config(texts, retrieval={"method": "full"})
     model = build_model(config)
-    parameters = model.init(data.size, stream(0, "init"))
+    parameters = model.init({"output": data.size}, stream(0, "init"))
     sent: list[Message] = []
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     there = ServerRound.of(config, parameters, index, 1)
-    here = ClientRound(config, model, data.train[0], 1, len(parameters.rows))
+    here = ClientRound(config, model, data.train[0], 1, parameters.sizes)
     update = play_round(there, here, sent.append).update
     welcome, selected, message = sent
     assert isinstance(welcome, Welcome)
@@ -94,10 +93,10 @@ def assert_equal(one: Update, other: Update) -> None:
 def test_flops_by_hand(texts: Path) -> None:
     data, config = small_data(texts), small_config(texts, retrieval={"method": "full"})
     model = build_model(config)
-    parameters = model.init(data.size, stream(0, "init"))
+    parameters = model.init({"output": data.size}, stream(0, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
     there = ServerRound.of(config, parameters, index, 1)
-    report = play_round(there, ClientRound(config, model, data.train[0], 1, len(parameters.rows))).report
+    report = play_round(there, ClientRound(config, model, data.train[0], 1, parameters.sizes)).report
     sentences = min(6, len(data.train[0].examples))
     body = model.body_flops(report.predictions, sentences, 6)
     assert report.flops == 3 * (body + 2 * report.predictions * 8 * data.size)

@@ -199,7 +199,7 @@ def play(
             lines.append(round_metrics(simulation.run_round()))
             if changed is not None:
                 optimizer = simulation.state.optimizer
-                changed[torch.from_numpy(optimizer.touched == optimizer.steps)] = number
+                changed[torch.from_numpy(optimizer.touched["output"] == optimizer.steps)] = number
         return lines, simulation.state.parameters.clone()
 
 

@@ -9,8 +9,9 @@ import pytest
 from flwr.app import Message as FlowerMessage
 
 from hashfed.cost.run import Bill
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.exchange import play_round
 from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import make_client_app
 from hashfed.engines.flower.node import NodeState
@@ -107,7 +108,7 @@ def test_a_step_of_ones_own_is_simulated_and_played_over_a_network(
     sent: list[Message] = []
     played = play_round(
         ServerRound.of(config, before, index, 1),
-        ClientRound(config, build_model(config), phone, 1, len(before.rows)),
+        ClientRound(config, build_model(config), phone, 1, before.sizes),
         sent.append,
     )
     assert [message.kind for message in sent] == kinds

@@ -42,7 +42,7 @@ def test_no_planes_are_the_sample_bit_for_bit(texts: Path) -> None:
     assert_same_state(sample[1], none[1])
     some = play(small_config(texts, selection={"correction": "control-variate"}), data)
     assert "bounded" in some[0][0]
-    assert not torch.equal(some[1]["parameters.rows"], sample[1]["parameters.rows"])
+    assert not torch.equal(some[1]["parameters.tables.output"], sample[1]["parameters.tables.output"])
 
 
 @pytest.mark.parametrize("selection", [{"budget": 0.999}, {"extra": 1000}, {"extra": 0.99}])

@@ -1,7 +1,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from hashfed.federated.messages import ClientKeys, Declare, SelectedRows
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Batch, Model, Parameters, Transformer
 from hashfed.models.losses import LOSSES
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Selection, SelectionSettings, build_index, retrieval_settings
 from hashfed.tasks.sequences import Sequences
@@ -27,7 +27,7 @@ SOFTMAX = LOSSES["softmax"]
 
 
 def parameters() -> Parameters:
-    return MODEL.init(SIZE, stream(0, "init"))
+    return MODEL.init({"output": SIZE}, stream(0, "init"))
 
 
 def sentences(seed: int = 0, count: int = 7) -> Sequences:
@@ -39,13 +39,14 @@ def sentences(seed: int = 0, count: int = 7) -> Sequences:
     return Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())
 
 
-class TwoWords:
+class TwoWords(Model):
     """The smallest model: the query after an input is that input's row times a body scalar."""
 
-    dimension = 1
+    tables: ClassVar = {OUTPUT: 1}
+    tied: ClassVar = {INPUT: OUTPUT}
 
-    def init(self, size: int, rng: np.random.Generator) -> Parameters:
-        return Parameters(torch.zeros(size, 1), {"scale": torch.zeros(1)})
+    def init(self, sizes: Mapping[str, int], rng: np.random.Generator) -> Parameters:
+        return Parameters({OUTPUT: torch.zeros(sizes[OUTPUT], 1)}, {"scale": torch.zeros(1)})
 
     def body_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"scale": (1,)}
@@ -53,7 +54,7 @@ class TwoWords:
     def queries(
         self, body: Mapping[str, torch.Tensor], tables: Mapping[str, torch.Tensor], batch: Batch
     ) -> torch.Tensor:
-        return tables[OUTPUT][batch.columns["inputs"][batch.columns["predicted"]]] * body["scale"]
+        return tables[INPUT][batch.columns["inputs"][batch.columns["predicted"]]] * body["scale"]
 
     def body_flops(self, positions: int, examples: int, length: int) -> int:
         return positions
@@ -81,7 +82,7 @@ def test_one_step_of_a_two_word_example_by_hand() -> None:
 
 def test_own_rows_are_the_distinct_ids_of_inputs_and_labels() -> None:
     data = Sequences(np.array([[2, 7, 0], [2, 5, 7]], np.int32), np.array([[7, 3, 0], [5, 7, 9]], np.int32))
-    assert client.declare(data, 1, 9).own.tolist() == [2, 3, 5, 7, 9]
+    assert client.declare(MODEL, data, 1, 9).own.tolist() == [2, 3, 5, 7, 9]
 
 
 def test_the_model_a_client_received_is_left_as_it_was() -> None:
@@ -95,13 +96,13 @@ def test_the_model_a_client_received_is_left_as_it_was() -> None:
 def selected_update(order: list[int], seed: int = 0) -> dict[str, torch.Tensor]:
     """An update on own rows and five others that arrive in the given order."""
     full, data = parameters(), sentences(seed)
-    declared = client.declare(data, 1, 21)
+    declared = client.declare(MODEL, data, 1, 21)
     others = np.setdiff1d(np.arange(SIZE), declared.own)[:5].astype(np.int32)[order]
     index = build_index(full.rows, retrieval_settings("random"), np.ones(SIZE), 0)
     welcome = server.welcome(full, index, declared)
     weight = torch.from_numpy(others.astype(np.float32) / 10)
     selected = SelectedRows(1, 99, others, full.rows[torch.from_numpy(others)], weight)
-    local = client.join_rows(welcome, declared.own, selected)
+    local = client.join_rows(welcome, declared, selected)
     update, _ = client.train(MODEL, local, data, ClientSettings(), SOFTMAX, 1, stream(0, "train"))
     return update.tensors()
 
@@ -117,21 +118,22 @@ def test_scatter_of_gather_is_the_table() -> None:
     own = np.array([1, 4, 7], np.int32)
     ids = np.setdiff1d(np.arange(SIZE), own).astype(np.int32)
     index = build_index(full.rows, retrieval_settings("random"), np.ones(SIZE), 0)
-    welcome = server.welcome(full, index, Declare(1, own, 9))
+    declared = Declare(1, own, 9)
+    welcome = server.welcome(full, index, declared)
     selected = server.send_rows(full, Selection.all(SIZE), own, SIZE, 1)
     assert selected.ids is not None
     assert selected.ids.tolist() == ids.tolist()
-    local = client.join_rows(welcome, own, selected)
+    local = client.join_rows(welcome, declared, selected)
     assert torch.equal(local.rows, full.rows)
 
 
 def test_hashing_needs_no_row_but_the_clients_own() -> None:
     full, data = parameters(), sentences()
-    declared = client.declare(data, 1, 21)
+    declared = client.declare(MODEL, data, 1, 21)
     settings = retrieval_settings("simhash-collisions", bits=3, tables=5)
     index = build_index(full.rows, settings, np.ones(SIZE), 0)
     welcome = server.welcome(full, index, declared)
-    keys = client.hash_queries(MODEL, welcome, declared.own, data)
+    keys = client.hash_queries(MODEL, welcome, declared, data)
     everything = client.LocalModel(None, full.rows, None, full.body)
     expected = index.encoder.encode(torch.cat(list(client._query_batches(MODEL, everything, data))))
     assert keys.keys["buckets"].tolist() == expected["buckets"].tolist()
@@ -140,7 +142,7 @@ def test_hashing_needs_no_row_but_the_clients_own() -> None:
 
 def test_drop_keeps_own_rows_the_tail_and_the_largest_activations() -> None:
     full, data = parameters(), sentences(count=2)
-    own = client.declare(data, 1, 9).own
+    own = client.declare(MODEL, data, 1, 9).own
     others = np.setdiff1d(np.arange(SIZE), own).astype(np.int32)
     tail = others[-4:]
     ids = np.arange(SIZE)
@@ -184,19 +186,19 @@ def test_truncate_trains_on_the_sentences_whose_rows_fit() -> None:
     data = sentences(count=7)
     keep = ClientSettings(own_rows="keep")
     cut = ClientSettings(own_rows="truncate")
-    whole = client.sample_examples(data, keep, 8, stream(1, "sample"))
-    part = client.sample_examples(data, cut, 8, stream(1, "sample"))
+    whole = client.sample_examples(MODEL, data, keep, 8, stream(1, "sample"))
+    part = client.sample_examples(MODEL, data, cut, 8, stream(1, "sample"))
     assert len(whole) == 7
     assert 1 <= len(part) < 7
-    assert len(part.own(OUTPUT)) <= 8
+    assert len(part.own(OUTPUT, INPUT)) <= 8
     assert np.array_equal(part.inputs, whole.inputs[: len(part)])
     one_more = whole.take(np.arange(len(part) + 1))
-    assert len(one_more.own(OUTPUT)) > 8
+    assert len(one_more.own(OUTPUT, INPUT)) > 8
 
 
 def test_sampling_takes_each_sentence_at_most_once() -> None:
     data = Sequences(np.arange(20, dtype=np.int32)[:, None], np.ones((20, 1), np.int32))
-    drawn = client.sample_examples(data, ClientSettings(examples=12), 99, stream(0, "sample"))
+    drawn = client.sample_examples(MODEL, data, ClientSettings(examples=12), 99, stream(0, "sample"))
     assert len(set(drawn.inputs.ravel().tolist())) == 12
 
 
@@ -231,10 +233,10 @@ def test_epochs_and_clipping_are_used() -> None:
 )
 def test_every_method_sends_the_budget(method: Any) -> None:
     full, data = parameters(), sentences(count=3)
-    declared = client.declare(data, 1, 21)
+    declared = client.declare(MODEL, data, 1, 21)
     settings = retrieval_settings(**fitting(method, bits=3, tables=4, subspaces=2))
     index = build_index(full.rows, settings, np.arange(SIZE), 0)
-    keys = client.hash_queries(MODEL, server.welcome(full, index, declared), declared.own, data)
+    keys = client.hash_queries(MODEL, server.welcome(full, index, declared), declared, data)
     selection, _ = server.retrieve(
         index, keys, declared, SIZE, full.rows.shape[1], SelectionSettings(budget=1), stream(0, "select")
     )
@@ -295,7 +297,7 @@ def test_queries_that_are_not_finite_are_refused(method: str) -> None:
     index = build_index(full.rows, retrieval_settings(method), np.ones(SIZE), 0)
     for value in full.body.values():
         value.fill_(torch.nan)
-    declared = client.declare(data, 1, 9)
+    declared = client.declare(MODEL, data, 1, 9)
     welcome = server.welcome(full, index, declared)
     with pytest.raises(HashfedError, match="queries are not finite: the training diverged"):
-        client.hash_queries(MODEL, welcome, declared.own, data)
+        client.hash_queries(MODEL, welcome, declared, data)

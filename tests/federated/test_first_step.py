@@ -26,8 +26,8 @@ STEP = ClientSettings(learning_rate=0.5, batch_size=99)
 
 def a_model() -> Parameters:
     """Wider than at its beginning, so that the rows differ."""
-    made = MODEL.init(SIZE, stream(0, "init"))
-    return Parameters(made.rows * 20, made.body)
+    made = MODEL.init({"output": SIZE}, stream(0, "init"))
+    return Parameters({"output": made.rows * 20}, made.body)
 
 
 def data() -> Sequences:
@@ -40,7 +40,7 @@ def data() -> Sequences:
 
 
 def summed(parameters: Parameters, update: Update, tail: Tail | None) -> PseudoGradient:
-    return mean_of([(update, tail)], parameters.rows, "cohort", RowShares(np.zeros(SIZE)))
+    return mean_of([(update, tail)], parameters.rows, "cohort", RowShares.fresh({"output": SIZE}))
 
 
 def full_step(parameters: Parameters) -> PseudoGradient:
@@ -57,11 +57,11 @@ def step(
     settings = SelectionSettings(extra=extra)
     index = build_index(parameters.rows, retrieval_settings("exact"), np.ones(SIZE), 0)
     sentences = data()
-    declared = client.declare(sentences, 1, SIZE)
+    declared = client.declare(MODEL, sentences, 1, SIZE)
     own = declared.own
     assert isinstance(declared, Declare)
     answer = welcome(parameters, index, declared)
-    keys = client.hash_queries(MODEL, answer, own, sentences)
+    keys = client.hash_queries(MODEL, answer, declared, sentences)
     assert isinstance(keys, ClientKeys)
     selection, _ = retrieve(index, keys, declared, SIZE, 8, settings, stream(draw, "select"))
     assert len(selection.ids) == len(own) + extra < SIZE
@@ -73,7 +73,7 @@ def step(
         assert made is not None
         planes, tail = made
     sent = send_rows(parameters, selection, own, len(selection.ids), 1, planes)
-    local = client.join_rows(answer, own, sent)
+    local = client.join_rows(answer, declared, sent)
     if precision != "none":
         assert local.planes is not None
         local = replace(local, planes=Planes(*(value.float() for value in local.planes.tensors())))
@@ -89,9 +89,11 @@ def test_with_a_point_at_each_query_the_draw_changes_nothing(extra: int) -> None
     for draw in range(6):
         found = step(parameters, 1000, draw, extra)
         assert found.loss == pytest.approx(expected.loss, rel=1e-5)
-        assert found.ids.tolist() == list(range(SIZE))
-        size = float(expected.rows.abs().max())
-        torch.testing.assert_close(found.rows, expected.rows, rtol=1e-3, atol=1e-4 * size)
+        assert found.tables["output"].ids.tolist() == list(range(SIZE))
+        size = float(expected.tables["output"].rows.abs().max())
+        torch.testing.assert_close(
+            found.tables["output"].rows, expected.tables["output"].rows, rtol=1e-3, atol=1e-4 * size
+        )
         for name, value in expected.body.items():
             size = float(value.abs().max())
             torch.testing.assert_close(found.body[name], value, rtol=1e-3, atol=1e-4 * size)
@@ -103,17 +105,19 @@ def test_slopes_in_fewer_bits_lose_only_the_queries_gradient() -> None:
     expected, found = full_step(parameters), step(parameters, 1000, 1, 5, "bfloat16")
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
     used = np.setdiff1d(np.arange(SIZE), np.unique(data().inputs))  # the others get a gradient of inputs too
-    torch.testing.assert_close(found.rows[used], expected.rows[used], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        found.tables["output"].rows[used], expected.tables["output"].rows[used], rtol=1e-3, atol=1e-5
+    )
     assert any(not torch.allclose(found.body[name], value) for name, value in expected.body.items())
 
 
 def test_without_planes_the_draw_changes_a_lot() -> None:
     """The mean distance to the full step: planes are what brings it down."""
     parameters = a_model()
-    expected = full_step(parameters).rows
+    expected = full_step(parameters).tables["output"].rows
     errors = {}
     for points in (0, 1000):
-        found = [step(parameters, points, draw, 3) for draw in range(4)]
+        found = [step(parameters, points, draw, 3).tables["output"] for draw in range(4)]
         moved = [torch.zeros(SIZE, 8).index_add_(0, torch.from_numpy(one.ids), one.rows) for one in found]
         errors[points] = float(np.mean([float((rows - expected).norm()) for rows in moved]))
     assert errors[1000] < 0.01 * errors[0]

@@ -9,20 +9,19 @@ from hypothesis import strategies as st
 from hashfed.federated.messages import LARGEST_CHANGE, Update
 from hashfed.federated.optimizers import OptimizerState, init_optimizer, learning_rate, step
 from hashfed.federated.settings import ServerSettings
-from hashfed.federated.sums import PseudoGradient, RowShares
+from hashfed.federated.sums import PseudoGradient, RowChanges, RowShares
 from hashfed.models import Parameters
 from summed import mean_of
 
 
 def gradient(ids: list[int], rows: torch.Tensor, body: torch.Tensor) -> PseudoGradient:
-    return PseudoGradient({"b": body}, np.array(ids), rows, 0.0)
+    return PseudoGradient({"b": body}, {"output": RowChanges(np.array(ids), rows)}, 0.0)
 
 
 def fresh(settings: ServerSettings, size: int = 4) -> tuple[Parameters, OptimizerState]:
     generator = torch.Generator().manual_seed(0)
-    parameters = Parameters(
-        torch.randn(size, 3, generator=generator), {"b": torch.randn(5, generator=generator)}
-    )
+    rows, body = torch.randn(size, 3, generator=generator), torch.randn(5, generator=generator)
+    parameters = Parameters({"output": rows}, {"b": body})
     return parameters, init_optimizer(parameters, settings)
 
 
@@ -43,7 +42,7 @@ def test_one_step_of_each_optimizer_by_hand() -> None:
             epsilon=0.01,
             bias_correction=False,
         )
-        parameters = Parameters(torch.ones(1, 1), {"b": torch.ones(1)})
+        parameters = Parameters({"output": torch.ones(1, 1)}, {"b": torch.ones(1)})
         change = torch.tensor([[0.5]])
         step(parameters, gradient([0], change, change[0]), init_optimizer(parameters, settings), settings)
         np.testing.assert_allclose(parameters.rows.item(), value, rtol=1e-6, err_msg=name)
@@ -93,8 +92,8 @@ def test_lazy_rows_wait_and_their_moments_decay_later() -> None:
         step(parameters, gradient([0], change, torch.zeros(5)), state, settings)
     assert torch.equal(parameters.rows[2], held)
     step(parameters, gradient([2], torch.zeros(1, 3), torch.zeros(5)), state, settings)
-    np.testing.assert_allclose(state.first["rows"][2].numpy(), 0.1 * 0.9**4, rtol=1e-5)
-    np.testing.assert_allclose(state.second["rows"][2].numpy(), 0.01 * 0.99**4, rtol=1e-5)
+    np.testing.assert_allclose(state.first["tables.output"][2].numpy(), 0.1 * 0.9**4, rtol=1e-5)
+    np.testing.assert_allclose(state.second["tables.output"][2].numpy(), 0.01 * 0.99**4, rtol=1e-5)
 
 
 def test_dense_rows_move_by_momentum_when_no_client_held_them() -> None:
@@ -129,7 +128,7 @@ def test_no_update_that_is_accepted_makes_anything_infinite(
     """Whatever a client sends within the bound: model and moments stay finite."""
     settings = ServerSettings(optimizer=optimizer, row_average=average, bias_correction=False)
     parameters, state = fresh(settings)
-    shares = RowShares(np.zeros(4))
+    shares = RowShares.fresh({"output": 4})
     for round in range(rounds):
         ids = np.array([round % 4], np.int32)
         rows = LARGEST_CHANGE * torch.tensor([signs])
@@ -142,7 +141,7 @@ def test_no_update_that_is_accepted_makes_anything_infinite(
 
 def test_the_learning_rate_falls_linearly_over_decay_rounds() -> None:
     settings = ServerSettings(optimizer="fedavg", learning_rate=0.4, decay_rounds=4)
-    parameters = Parameters(torch.zeros(1, 1), {"b": torch.zeros(1)})
+    parameters = Parameters({"output": torch.zeros(1, 1)}, {"b": torch.zeros(1)})
     state = init_optimizer(parameters, settings)
     change = torch.ones(1, 1)
     values = []

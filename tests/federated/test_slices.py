@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hashfed.errors import HashfedError
 from hashfed.federated import slices, wire
+from hashfed.federated.checks import ModelShape
 from hashfed.federated.manifests import ManifestShape
 from hashfed.federated.messages import Manifest, pack_counts, unpack_counts
 from hashfed.hashing import HashTables
@@ -23,7 +24,9 @@ BODY = {"bias": torch.tensor([1.0, 2.0])}
 
 
 def parameters(size: int, width: int = 6, seed: int = 0) -> Parameters:
-    return Parameters(torch.randn(size, width, generator=torch.Generator().manual_seed(seed)), BODY)
+    return Parameters(
+        {"output": torch.randn(size, width, generator=torch.Generator().manual_seed(seed))}, BODY
+    )
 
 
 def test_slices_by_hand() -> None:
@@ -34,7 +37,7 @@ def test_slices_by_hand() -> None:
     # Bucket 0 of table 0 holds all rows, bucket 1 none; those of table 1 hold rows 1, 3 and rows 0, 2.
     codes = np.array([[0, 1], [0, 0], [0, 1], [0, 0]])
     index = replace(index, tables=HashTables.build(codes, 1))
-    manifest, found = slices.make_slices(Parameters(rows, BODY), index, None, 7)
+    manifest, found = slices.make_slices(Parameters({"output": rows}, BODY), index, None, 7)
     assert manifest.buckets.tolist() == [0, 2, 3]
     assert manifest.bucket_rows.tolist() == [4, 2, 2]
     ids = np.array([1, 3], "<i4").tobytes()
@@ -54,11 +57,11 @@ def test_slices_by_hand() -> None:
     settings = retrieval_settings("simhash-union", bits=1, tables=2)
     candidates = slices.find_candidates(settings, manifest, keys, [ids])
     assert candidates.ids.tolist() == index.lookup(keys).ids.tolist() == [1, 3]
-    wanted = slices.wanted_rows(manifest, np.array([3, 0]))
+    wanted = slices.wanted_rows(manifest.row_addresses, manifest.width, np.array([3, 0]))
     assert [item.size for item in wanted] == [8, 8]
-    read = slices.read_rows(manifest, [found[item.address] for item in wanted])
+    read = slices.read_rows(manifest.width, [found[item.address] for item in wanted])
     assert read.tolist() == [[2, 0], [1, 0]]
-    assert slices.read_rows(manifest, []).shape == (0, 2)
+    assert slices.read_rows(manifest.width, []).shape == (0, 2)
     with pytest.raises(HashfedError, match=r"ids 1 to 9: there are 4 rows"):
         slices.find_candidates(settings, manifest, keys, [np.array([1, 9], "<i4").tobytes()])
 
@@ -110,7 +113,7 @@ def test_a_client_finds_what_the_index_finds(
     manifest = wire.decode(wire.encode(sent))
     assert isinstance(manifest, Manifest)
     assert wire.size(sent) == len(wire.encode(sent))
-    check = ManifestShape(size, 6, {"bias": (2,)}, chosen, seed, counts=True)
+    check = ManifestShape(ModelShape({"output": (size, 6)}, {"bias": (2,)}), chosen, seed, counts=True)
     check.check(manifest, 3)
     assert wire.size(sent) <= check.most_bytes
     fetched = [found[item.address] for item in slices.wanted_buckets(manifest, keys)]
@@ -119,8 +122,11 @@ def test_a_client_finds_what_the_index_finds(
     np.testing.assert_array_equal(candidates.ids, expected.ids)
     np.testing.assert_array_equal(candidates.scores, expected.scores)
     ids = rng.permutation(size)
-    data = [slices.verified(item, found[item.address]) for item in slices.wanted_rows(manifest, ids)]
-    assert torch.equal(slices.read_rows(manifest, data), model.rows[torch.from_numpy(ids)])
+    data = [
+        slices.verified(item, found[item.address])
+        for item in slices.wanted_rows(manifest.row_addresses, manifest.width, ids)
+    ]
+    assert torch.equal(slices.read_rows(manifest.width, data), model.rows[torch.from_numpy(ids)])
 
 
 @pytest.mark.parametrize(

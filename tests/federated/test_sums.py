@@ -36,27 +36,31 @@ def test_the_three_row_averages_by_hand() -> None:
     updates = [update([0], [[4.0]], 1, 8.0), update([0, 2], [[8.0], [2.0]], 3, 4.0)]
     expected = {"cohort": [[7.0], [1.5]], "holders": [[7.0], [2.0]], "fedsubavg": [[7.0], [2.0]]}
     for rule, rows in expected.items():
-        shares = RowShares(np.zeros(3))
+        shares = RowShares.fresh({"output": 3})
         result = aggregate(updates, 3, rule, shares)
-        assert result.ids.tolist() == [0, 2]
-        assert result.rows.tolist() == rows
+        assert result.tables["output"].ids.tolist() == [0, 2]
+        assert result.tables["output"].rows.tolist() == rows
         assert result.body["b"].tolist() == [5.0]
         assert result.loss == (1 * 1 + 3 * 3) / 4
-        assert shares.held.tolist() == [4.0, 0.0, 3.0]
+        assert shares.held["output"].tolist() == [4.0, 0.0, 3.0]
 
 
 def test_fedsubavg_divides_by_the_share_over_all_rounds() -> None:
-    shares = RowShares(np.zeros(3))
+    shares = RowShares.fresh({"output": 3})
     aggregate([update([0, 2], [[1.0], [1.0]], 1)], 3, "fedsubavg", shares)
     second = aggregate([update([0], [[6.0]], 1), update([2], [[6.0]], 2)], 3, "fedsubavg", shares)
     # Row 0: held by weight 2 of 4, sum 6, cohort 3. Row 2: held by weight 3 of 4, sum 12, cohort 3.
     assert shares.total == 4
-    np.testing.assert_allclose(second.rows.numpy(), [[6 / (3 * 0.5)], [12 / (3 * 0.75)]], rtol=1e-6)
+    np.testing.assert_allclose(
+        second.tables["output"].rows.numpy(), [[6 / (3 * 0.5)], [12 / (3 * 0.75)]], rtol=1e-6
+    )
 
 
 def test_uniform_weights() -> None:
     updates = [update([0], [[4.0]], 1), update([0], [[8.0]], 3)]
-    assert aggregate(updates, 1, "cohort", RowShares(np.zeros(1)), uniform=True).rows.tolist() == [[6.0]]
+    assert aggregate(updates, 1, "cohort", RowShares.fresh({"output": 1}), uniform=True).tables[
+        "output"
+    ].rows.tolist() == [[6.0]]
 
 
 @given(
@@ -77,30 +81,35 @@ def test_sparse_equals_dense_aggregation_of_the_scattered_changes(
         dense += weight * scattered
         held[ids] += weight
         total += weight
-    result = aggregate(updates, size, rule, RowShares(np.zeros(size)), dimension=3)
+    result = aggregate(updates, size, rule, RowShares.fresh({"output": size}), dimension=3)
     divisor = np.full(size, total) if rule == "cohort" else np.maximum(held, 1)
     expected = dense / torch.from_numpy(divisor.astype(np.float32))[:, None]
-    assert result.ids.tolist() == np.flatnonzero(held).tolist()
-    torch.testing.assert_close(result.rows, expected[torch.from_numpy(result.ids)], rtol=1e-6, atol=1e-7)
+    assert result.tables["output"].ids.tolist() == np.flatnonzero(held).tolist()
+    torch.testing.assert_close(
+        result.tables["output"].rows,
+        expected[torch.from_numpy(result.tables["output"].ids)],
+        rtol=1e-6,
+        atol=1e-7,
+    )
 
 
 def test_a_full_update_without_ids_equals_one_that_names_all() -> None:
     rows = [[1.0], [2.0]]
-    one = aggregate([update(None, rows, 2)], 2, "cohort", RowShares(np.zeros(2)))
-    two = aggregate([update([0, 1], rows, 2)], 2, "cohort", RowShares(np.zeros(2)))
-    assert torch.equal(one.rows, two.rows)
-    assert one.ids.tolist() == two.ids.tolist()
+    one = aggregate([update(None, rows, 2)], 2, "cohort", RowShares.fresh({"output": 2}))
+    two = aggregate([update([0, 1], rows, 2)], 2, "cohort", RowShares.fresh({"output": 2}))
+    assert torch.equal(one.tables["output"].rows, two.tables["output"].rows)
+    assert one.tables["output"].ids.tolist() == two.tables["output"].ids.tolist()
 
 
 def test_an_unheld_table_is_never_returned_whole() -> None:
-    result = aggregate([update([5], [[1.0]], 1)], 1000, "cohort", RowShares(np.zeros(1000)))
-    assert result.rows.shape == (1, 1)
+    result = aggregate([update([5], [[1.0]], 1)], 1000, "cohort", RowShares.fresh({"output": 1000}))
+    assert result.tables["output"].rows.shape == (1, 1)
 
 
 @pytest.mark.parametrize("rule", ["cohort", "holders", "fedsubavg"])
 def test_one_client_gets_its_own_change(rule: str) -> None:
-    result = aggregate([update([0, 1], [[3.0], [4.0]], 7)], 2, rule, RowShares(np.zeros(2)))
-    np.testing.assert_allclose(result.rows.numpy(), [[3.0], [4.0]], rtol=1e-6)
+    result = aggregate([update([0, 1], [[3.0], [4.0]], 7)], 2, rule, RowShares.fresh({"output": 2}))
+    np.testing.assert_allclose(result.tables["output"].rows.numpy(), [[3.0], [4.0]], rtol=1e-6)
 
 
 def test_an_update_is_let_go_before_the_next_is_asked_for() -> None:
@@ -115,7 +124,10 @@ def test_an_update_is_let_go_before_the_next_is_asked_for() -> None:
             yield one
             del one
 
-    assert aggregate(updates(), 5, "cohort", RowShares(np.zeros(5))).rows.tolist() == [[1.0]] * 5
+    assert (
+        aggregate(updates(), 5, "cohort", RowShares.fresh({"output": 5})).tables["output"].rows.tolist()
+        == [[1.0]] * 5
+    )
 
 
 @given(size=st.integers(1, 40), chunk=st.integers(1, 9), seed=st.integers(0, 99))

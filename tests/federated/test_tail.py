@@ -80,7 +80,7 @@ def test_a_cohort_s_tails_equal_the_dense_sum(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("MOST_POINTS", most), ("TILE_LOGITS", tile), ("FEWEST_ROWS", fewest)):
             patch.setattr(tail_module, name, value)
-        shares = RowShares(np.zeros(size))
+        shares = RowShares.fresh({"output": size})
         result = mean_of(clients, table, "cohort", shares, uniform)
     weights = [1 if uniform else update.weight for update, _ in clients]
     expected = sum(
@@ -88,15 +88,15 @@ def test_a_cohort_s_tails_equal_the_dense_sum(
     ) / sum(weights)
     assert isinstance(expected, torch.Tensor)
     moved = torch.zeros(table.shape, dtype=torch.float64)
-    moved[result.ids] = result.rows.double()
+    moved[result.tables["output"].ids] = result.tables["output"].rows.double()
     torch.testing.assert_close(moved, expected, rtol=1e-4, atol=1e-4)
     # Whoever has a change of the tail moves every row, and so holds all.
     held = np.zeros(size)
     for weight, (update, _) in zip(weights, clients, strict=True):
         assert update.ids is not None
         held[slice(None) if update.tail is not None else update.ids] += weight
-    assert result.ids.tolist() == np.flatnonzero(held).tolist()
-    assert shares.held.tolist() == held.tolist()
+    assert result.tables["output"].ids.tolist() == np.flatnonzero(held).tolist()
+    assert shares.held["output"].tolist() == held.tolist()
 
 
 def test_a_tail_by_hand() -> None:
@@ -108,8 +108,8 @@ def test_a_tail_by_hand() -> None:
     change = torch.tensor([[4.0, 8.0, 0.0]])
     ids, rows = selection.ids.astype(np.int32), torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
     update = Update(1, 3, 1.0, {}, ids, rows, tail=change)
-    result = mean_of([(update, made[1])], table, "cohort", RowShares(np.zeros(5)))
-    assert result.rows.tolist() == [[1, 2, 0], [1, 0, 0], [1, 2, 0], [1, 2, 0], [-1, -2, 1]]
+    result = mean_of([(update, made[1])], table, "cohort", RowShares.fresh({"output": 5}))
+    assert result.tables["output"].rows.tolist() == [[1, 2, 0], [1, 0, 0], [1, 2, 0], [1, 2, 0], [-1, -2, 1]]
 
 
 def test_the_sum_does_not_hang_on_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def test_the_sum_does_not_hang_on_what_waits(monkeypatch: pytest.MonkeyPatch) ->
     rng = np.random.default_rng(0)
     table = a_table(rng, 20)
     clients = [a_client(rng, table, 3) for _ in range(4)]
-    expected = mean_of(clients, table, "cohort", RowShares(np.zeros(20))).rows
+    expected = mean_of(clients, table, "cohort", RowShares.fresh({"output": 20})).tables["output"].rows
     monkeypatch.setattr(tail_module, "MOST_POINTS", 6)
     calls: list[int] = []
     spread = tail_module.spread
@@ -137,7 +137,7 @@ def test_the_sum_does_not_hang_on_what_waits(monkeypatch: pytest.MonkeyPatch) ->
             assert lent.tail is not None
             lent.tail.fill_(torch.nan)
 
-    found = mean_of(overwritten(), table, "cohort", RowShares(np.zeros(20))).rows
+    found = mean_of(overwritten(), table, "cohort", RowShares.fresh({"output": 20})).tables["output"].rows
     assert calls == [2, 2]
     torch.testing.assert_close(found, expected)
 

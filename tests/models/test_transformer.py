@@ -12,7 +12,7 @@ from hashfed.randomness import stream
 def test_parameter_counts_are_those_of_table_1() -> None:
     model = Transformer(embedding=96, attention=96, ffn=1536, blocks=3)
     for words, embedding_size, share in ((10_000, 960e3, 0.492), (80_000, 7.68e6, 0.885)):
-        parameters = model.init(words, stream(0, "init"))
+        parameters = model.init({"output": words}, stream(0, "init"))
         block = sum(value.numel() for name, value in parameters.body.items() if name.startswith("blocks.0."))
         body = sum(value.numel() for value in parameters.body.values())
         assert parameters.rows.numel() == embedding_size
@@ -26,19 +26,22 @@ def test_the_full_models_of_table_2_have_the_papers_size() -> None:
     # Its two sparse rows (1.71M and 6.34M) do not follow from the sizes it names: with 30% of the rows,
     # d 96, 3 blocks and FFN 2560 or 8192 the arithmetic gives 1.88M and 7.15M.
     for words, millions in ((10_000, 1.92), (80_000, 8.65)):
-        total = sum(value.numel() for value in Transformer().init(words, stream(0, "init")).named().values())
+        total = sum(
+            value.numel()
+            for value in Transformer().init({"output": words}, stream(0, "init")).named().values()
+        )
         assert abs(total / 1e6 - millions) / millions < 0.03
 
 
 def test_the_body_has_the_shapes_that_are_said() -> None:
     model = Transformer(embedding=8, attention=4, heads=2, ffn=12, blocks=2)
-    body = model.init(11, stream(3, "init")).body
+    body = model.init({"output": 11}, stream(3, "init")).body
     assert model.body_shapes() == {name: tuple(value.shape) for name, value in body.items()}
 
 
 def small() -> tuple[Transformer, dict[str, torch.Tensor], torch.Tensor]:
     model = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=2)
-    parameters = model.init(11, stream(3, "init"))
+    parameters = model.init({"output": 11}, stream(3, "init"))
     body = {name: value.double() for name, value in parameters.body.items()}
     return model, body, parameters.rows.double()
 
@@ -109,8 +112,11 @@ def test_what_stands_in_the_padding_changes_nothing() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_init_depends_on_the_seed_alone(seed: int) -> None:
     model = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=2)
-    one, two = model.init(11, stream(seed, "init")), model.init(11, stream(seed, "init"))
-    other = model.init(11, stream(seed + 1, "init"))
+    one, two = (
+        model.init({"output": 11}, stream(seed, "init")),
+        model.init({"output": 11}, stream(seed, "init")),
+    )
+    other = model.init({"output": 11}, stream(seed + 1, "init"))
     assert all(torch.equal(one.named()[name], two.named()[name]) for name in one.named())
     assert not torch.equal(one.rows, other.rows)
     assert np.isclose(float(one.rows.std()), 1 / math.sqrt(8), rtol=0.3)

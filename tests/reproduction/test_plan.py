@@ -100,15 +100,12 @@ def test_models_of_table_2_are_the_largest_that_fit(options: Options) -> None:
     assert all(run.job.measure_memory == (run.seed == 0) for run in larger)
     for run in larger[::3]:  # sizes are those of the first seed
         config, here = run.job.config, data(run.vocabulary)
-        search = Search(config, busiest_and_median(config, here)["busiest"], here.size)
+        search = Search(config, busiest_and_median(config, here)["busiest"], here.sizes)
         plain = config.model_copy(update={"model": options.config(20, "full", 1.0, 1).model})
-        full = search.cost(at_budget(plain, 1), search.size)
-        cost = search.cost(config, search.size)
+        full = search.cost(at_budget(plain, 1))
+        cost = search.cost(config)
         more = search.cost(
-            config.model_copy(
-                update={"model": config.model.model_copy(update={"ffn": config.model.ffn + 1})}
-            ),
-            search.size,
+            config.model_copy(update={"model": config.model.model_copy(update={"ffn": config.model.ffn + 1})})
         )
         assert config.model.ffn > plain.model.ffn
         if run.limit == "parameters":

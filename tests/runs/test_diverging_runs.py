@@ -35,7 +35,7 @@ def rows_huge(state: ServerState) -> None:
 
 
 def first_moment_nan(state: ServerState) -> None:
-    state.optimizer.first["rows"][0, 0] = math.nan
+    state.optimizer.first["tables.output"][0, 0] = math.nan
 
 
 def second_moment_nan(state: ServerState) -> None:
@@ -150,6 +150,6 @@ def test_a_checkpoint_of_a_diverged_run_is_not_gone_on_from(texts: Path, tmp_pat
         engine.state.parameters.rows[0, 0] = math.nan
         save_checkpoint(tmp_path, engine.state)
     with pytest.raises(
-        HashfedError, match=r"a parameter of parameters\.rows is not finite.*delete the folder"
+        HashfedError, match=r"a parameter of parameters\.tables\.output is not finite.*delete the folder"
     ):
         load_parameters(tmp_path)

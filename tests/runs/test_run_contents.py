@@ -76,7 +76,7 @@ def folder_instead(name: str) -> Damage:
 
 
 LATEST = "checkpoint/latest.json"
-ROWS = "parameters.rows"
+ROWS = "parameters.tables.output"
 WORDS = ("predict", "buckets")
 MODEL = ("train", "predict", "buckets", "bench")
 REPORT = ("train", "compare")
@@ -255,9 +255,9 @@ CASES: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "deep pointer": (replaced(LATEST, "[" * 100_000), MODEL, "latest.json: no readable checkpoint"),
     "missing row": (tensors(lambda v: v.update({ROWS: v[ROWS][:-1].clone()})), MODEL, "43.*8|8.*43"),
     "doubles": (tensors(lambda v: v.update({ROWS: v[ROWS].double()})), MODEL, "float64"),
-    "no rows": (tensors(lambda v: v.pop(ROWS)), MODEL, "parameters.rows"),
+    "no rows": (tensors(lambda v: v.pop(ROWS)), MODEL, "parameters.tables.output"),
     "more body": (tensors(lambda v: v.update({"parameters.body.z": torch.zeros(1)})), MODEL, "body.z"),
-    "no moments": (tensors(lambda v: v.pop("first.rows")), ("train",), "first.rows"),
+    "no moments": (tensors(lambda v: v.pop("first.tables.output")), ("train",), "first.tables.output"),
 }
 COMMANDS = {
     "train": ["train", "small.yaml", "--output", "run"],

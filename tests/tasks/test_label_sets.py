@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.models.protocol import OUTPUT
-from hashfed.tasks.label_sets import INPUT, LabelSets
+from hashfed.models.protocol import INPUT, OUTPUT
+from hashfed.tasks.label_sets import LabelSets
 
 Example = tuple[dict[int, float], list[int]]
 """Features with their values, and labels."""

@@ -7,13 +7,12 @@ from hashfed.cli.command import Command
 from hashfed.config import load_config
 from hashfed.runs import load_data
 from hashfed.runs.train import describe
-from hashfed.tasks.registry import make_task
 
 
 def describe_data(arguments: argparse.Namespace) -> None:
     """``hashfed data describe``."""
     config = load_config(arguments.config, overrides(arguments))
-    facts = describe(load_data(config), make_task(config.data))
+    facts = describe(config, load_data(config))
     floors = facts.pop("floors")
     facts.pop("sha256")
     for name, value in facts.items():

@@ -27,6 +27,7 @@ class ClientCost:
         body_parameters: numbers below the output layer.
         rows_held: rows on the device before any are dropped; all where they are broadcast.
         row_parameters: their numbers.
+        input_parameters: numbers of the rows of input tables; of whole tables where they are broadcast.
         bytes: by message.
         requests: slices fetched one by one, the manifest among them; 0 where none are.
         planes: K, of the tail.
@@ -42,6 +43,7 @@ class ClientCost:
     rows_held: int
     body_parameters: int
     row_parameters: int
+    input_parameters: int
     bytes: dict[str, int]
     requests: int
     planes: int
@@ -52,7 +54,7 @@ class ClientCost:
     @property
     def parameters(self) -> int:
         """Numbers on the device (``ClientReport.parameters``)."""
-        return self.body_parameters + self.row_parameters
+        return self.body_parameters + self.row_parameters + self.input_parameters
 
     @property
     def bytes_down(self) -> int:
@@ -85,7 +87,12 @@ class ClientCost:
             "total_rows": self.total_rows,
             "rows": self.rows,
             "planes": self.planes,
-            "parameters": {"body": self.body_parameters, "rows": self.row_parameters, "all": self.parameters},
+            "parameters": {
+                "body": self.body_parameters,
+                "rows": self.row_parameters,
+                "inputs": self.input_parameters,
+                "all": self.parameters,
+            },
             "bytes": dict(self.bytes),
             "bytes_down": self.bytes_down,
             "bytes_up": self.bytes_up,
@@ -125,6 +132,11 @@ def estimate(
         rows_held=held,
         body_parameters=sizes.body_parameters,
         row_parameters=held * sizes.dimension,
+        input_parameters=sizes.input_parameters(
+            {name: size for name, (size, _) in sizes.inputs.items()}
+            if delivery == "broadcast"
+            else workload.touched
+        ),
         bytes=messages,
         requests=requests if delivery == "pre-generated" else 0,
         flops=round_flops(

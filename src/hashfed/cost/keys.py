@@ -11,9 +11,8 @@ from hashfed.engines.budget import planes_plan, sends_everything, sends_planes, 
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated.compression import compress_welcome, expand
-from hashfed.federated.messages import ClientKeys, Declare
+from hashfed.federated.messages import ClientKeys
 from hashfed.models import Model, Parameters
-from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import Encoder, Index, NoEncoder, build_index
 from hashfed.tasks.examples import Examples
@@ -51,10 +50,10 @@ def first_hashing(
     sketching = sketcher(config)
     if sends_everything(config) or (sketching is None and not config.retrieval.asks_keys):
         return Hashing(NoEncoder(), {})
-    declared = Declare(1, examples.own(OUTPUT).astype(np.int32), 1)
+    declared = client_side.declare(model, examples, 1, 1)
     welcome = server_side.welcome(parameters, index, declared)
     sent = expand(compress_welcome(welcome, config.compression.rows))
-    keys = client_side.hash_queries(model, sent, declared.own, examples, sketching)
+    keys = client_side.hash_queries(model, sent, declared, examples, sketching)
     points = len(server_side.points_of(index, keys, planes_plan(config))) if sends_planes(config) else 0
     return Hashing(index.encoder, keys.keys, keys.sketch, points, index.scored(keys.keys))
 

@@ -66,7 +66,9 @@ def predict_memory(
 
     """
     everything = sends_everything(config)
-    width, body = sizes.dimension, FLOAT * sizes.body_parameters
+    width = sizes.dimension
+    # Rows of input tables are held, copied and sent as the body is.
+    body = FLOAT * (sizes.body_parameters + sizes.input_parameters(workload.touched))
     received, trained = held_rows(config, size, len(workload.own))
     row = FLOAT * width
     update = messages["update"]

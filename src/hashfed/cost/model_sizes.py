@@ -1,12 +1,13 @@
 """Sizes of a model from its configuration: parameters by shape, and floats of a forward pass."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hashfed.cost.trial import trial_floats
 from hashfed.models import Model
-from hashfed.randomness import stream
+from hashfed.models.protocol import input_tables
 from hashfed.tasks.protocol import Task
 
 
@@ -18,19 +19,21 @@ class ModelSizes:
         model: its functions.
         task: what it is trained for.
         body: shape of each parameter below the output layer.
+        inputs: rows and their length by input table.
 
     """
 
     model: Model
     task: Task
     body: dict[str, tuple[int, ...]]
+    inputs: dict[str, tuple[int, int]] = field(default_factory=dict)
     _found: dict[tuple[int, int, int, bool], int] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, model: Model, task: Task) -> "ModelSizes":
-        """The sizes of ``model``, from a fresh body."""
-        body = model.init(1, stream(0, "sizes")).body
-        return cls(model, task, {name: tuple(value.shape) for name, value in body.items()})
+    def of(cls, model: Model, task: Task, sizes: Mapping[str, int]) -> "ModelSizes":
+        """The sizes of ``model`` with so many rows by table."""
+        inputs = {name: (sizes[name], model.tables[name]) for name in input_tables(model)}
+        return cls(model, task, model.body_shapes(), inputs)
 
     @property
     def dimension(self) -> int:
@@ -41,6 +44,10 @@ class ModelSizes:
     def body_parameters(self) -> int:
         """Numbers in the body."""
         return sum(int(np.prod(shape)) for shape in self.body.values())
+
+    def input_parameters(self, touched: Mapping[str, int]) -> int:
+        """Numbers in so many rows by input table."""
+        return sum(count * self.inputs[name][1] for name, count in touched.items())
 
     def activation_floats(self, positions: int, examples: int, length: int, backward: bool) -> int:
         """Most floats that a forward pass holds at once, parameters and rows left out, as on a trial run.

@@ -15,10 +15,9 @@ from hashfed.cost.search import Found, Limits, Search
 from hashfed.cost.slices import BucketTraffic, known_buckets
 from hashfed.cost.variants import at_budget
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
-from hashfed.engines.budget import sends_everything
+from hashfed.engines.budget import build_model, sends_everything
 from hashfed.engines.client_round import draw_examples
 from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
-from hashfed.engines.exchange import build_model
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.randomness import stream
@@ -64,8 +63,8 @@ class Bill:
         self.clients = busiest_and_median(config, data)
         self._entries: dict[tuple[Config, str], dict[str, Any]] = {}
         self._model = build_model(config)
-        self._sizes = ModelSizes.of(self._model, make_task(config.data))
-        self._parameters = self._model.init(data.size, stream(config.seed, "init"))
+        self._sizes = ModelSizes.of(self._model, make_task(config.data), data.sizes)
+        self._parameters = self._model.init(data.sizes, stream(config.seed, "init"))
         retrieval = at_budget(config, 0.5).retrieval
         self._index = build_index(self._parameters.rows, retrieval, data.label_counts, config.seed)
 
@@ -90,7 +89,7 @@ class Bill:
 
     def _work(self, config: Config, client: Client) -> tuple[Workload, Hashing, BucketTraffic | None]:
         size = self.data.size
-        examples = draw_examples(config, client, PROBED_ROUND, size)
+        examples = draw_examples(config, self._model, client, PROBED_ROUND, size)
         hashing = first_hashing(config, self._model, self._parameters, self._index, examples)
         sliced = config.selection.delivery == "pre-generated"
         buckets = known_buckets(self._index, hashing) if sliced else None
@@ -175,7 +174,7 @@ def bill(
 
 def _bill(made: Bill, budgets: Sequence[Budget], limits: Limits) -> dict[str, Any]:
     config, data = made.config, made.data
-    search = Search(config, made.clients["busiest"], data.size)
+    search = Search(config, made.clients["busiest"], data.sizes)
     result: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
         "train_clients": len(data.train),
@@ -210,7 +209,7 @@ def largest_models(search: Search, limits: Limits) -> dict[str, Any]:
         "model.embedding": search.width(limits),
     }
     if not any(found.values()):
-        asked = search.cost(search.config, search.size)
+        asked = search.cost(search.config)
         raise HashfedError(
             f"{_limits(limits)}: nothing fits, neither at a smaller budget nor with fewer rows nor with a "
             f"narrower embedding; as configured, a round takes {asked.memory:,} bytes of memory and moves "
@@ -226,7 +225,7 @@ def same_memory(search: Search) -> dict[str, Any] | None:
     """
     if sends_everything(search.config):
         return None
-    full = search.cost(at_budget(search.config, 1), search.size)
+    full = search.cost(at_budget(search.config, 1))
     limits = Limits(memory=full.memory)
     found = {
         "model.embedding": search.width(limits),

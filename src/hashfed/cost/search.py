@@ -1,10 +1,10 @@
 """The largest model that a device can afford (paper, section 3.3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hashfed.config import Config, ModelSettings
+from hashfed.config import Config
 from hashfed.cost.estimate import ClientCost, estimate
 from hashfed.cost.keys import Hashing, typical_hashing
 from hashfed.cost.model_sizes import ModelSizes
@@ -17,8 +17,8 @@ from hashfed.cost.variants import (
     with_width,
 )
 from hashfed.cost.workload import draw_workload
-from hashfed.engines.budget import sends_everything, sends_planes
-from hashfed.engines.exchange import build_model
+from hashfed.engines.budget import build_model, sends_everything, sends_planes
+from hashfed.models.protocol import OUTPUT
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.registry import make_task
 
@@ -79,19 +79,21 @@ class Search:
     Attributes:
         config: of the run.
         client: who must afford it.
-        size: n.
+        sizes: numbers of rows by table.
 
     """
 
-    def __init__(self, config: Config, client: Client, size: int) -> None:
-        self.config, self.client, self.size = config, client, size
-        self._sizes: dict[ModelSettings, ModelSizes] = {}
+    def __init__(self, config: Config, client: Client, sizes: Mapping[str, int]) -> None:
+        self.config, self.client, self.sizes = config, client, dict(sizes)
+        self._sizes: dict[tuple[object, ...], ModelSizes] = {}
         self._hashings: dict[tuple[object, ...], Hashing] = {}
 
-    def cost(self, config: Config, size: int) -> ClientCost:
-        """A round's cost for the client under ``config``, in a model of ``size`` rows."""
-        if config.model not in self._sizes:
-            self._sizes[config.model] = ModelSizes.of(build_model(config), make_task(config.data))
+    def cost(self, config: Config, sizes: Mapping[str, int] | None = None) -> ClientCost:
+        """A round's cost for the client under ``config``; with other sizes of tables where given."""
+        sizes = self.sizes | dict(sizes or {})
+        size, made = sizes[OUTPUT], (config.model, *sizes.items())
+        if made not in self._sizes:
+            self._sizes[made] = ModelSizes.of(build_model(config), make_task(config.data), sizes)
         workload = draw_workload(config, self.client, size)
         rows = min(size, config.retrieval.typical_rows)
         points = (config.selection.points, config.selection.planes) if sends_planes(config) else ()
@@ -99,17 +101,16 @@ class Search:
         key = *asked, config.model.embedding, workload.predictions, rows
         if key not in self._hashings:
             self._hashings[key] = typical_hashing(config, workload.predictions, rows)
-        return estimate(config, self._sizes[config.model], size, workload, self._hashings[key])
+        return estimate(config, self._sizes[made], size, workload, self._hashings[key])
 
     def budget(self, limits: Limits) -> Found | None:
         """The largest budget of this model; ``max_rows`` and ``max_bytes`` of the selection are set aside."""
-        everything = self.cost(at_budget(self.config, 1), self.size)
+        everything = self.cost(at_budget(self.config, 1))
         if limits.hold(everything):
             return Found(1, everything)
-        found = self._number(
-            limits, lambda rows: self.cost(with_rows(self.config, rows, self.size), self.size), self.size - 1
-        )
-        return None if found is None else Found(found.value / self.size, found.cost)
+        size = self.sizes[OUTPUT]
+        found = self._number(limits, lambda rows: self.cost(with_rows(self.config, rows, size)), size - 1)
+        return None if found is None else Found(found.value / size, found.cost)
 
     def rows(self, limits: Limits) -> Found | None:
         """The most rows at this budget, as the value of ``SIZE_SETTING``."""
@@ -119,17 +120,17 @@ class Search:
         """The widest embedding, with attention as wide, in steps of ``width_step``."""
         return self._number(
             limits,
-            lambda width: self.cost(with_width(self.config, width), self.size),
+            lambda width: self.cost(with_width(self.config, width)),
             step=width_step(self.config),
         )
 
     def ffn(self, limits: Limits) -> Found | None:
         """The widest feed-forward layer."""
-        return self._number(limits, lambda width: self.cost(with_model(self.config, ffn=width), self.size))
+        return self._number(limits, lambda width: self.cost(with_model(self.config, ffn=width)))
 
     def blocks(self, limits: Limits) -> Found | None:
         """The most blocks."""
-        return self._number(limits, lambda count: self.cost(with_model(self.config, blocks=count), self.size))
+        return self._number(limits, lambda count: self.cost(with_model(self.config, blocks=count)))
 
     def _number(
         self, limits: Limits, at: Callable[[int], ClientCost], most: int = MOST, step: int = 1

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from hashfed.models import Model
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import as_named
 from hashfed.tasks.examples import BoundExamples
 from hashfed.tasks.protocol import Task
 
@@ -45,22 +45,24 @@ def trial_floats(
     # A model may do without packing where every position is predicted: full stays full, and only full.
     full = positions == examples * length
     share = some * length if full else min(-(-positions * some // examples), some * length - 1)
-    imagined = task.imagine(some, length, share).bind({OUTPUT: np.arange(1)}, torch.device("cpu"))
+    one = as_named(model, dict.fromkeys(model.tables, np.arange(1)))
+    imagined = task.imagine(some, length, share).bind(one, torch.device("cpu"))
     body = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    held = _held(model, body, torch.zeros(1, model.dimension), imagined, some, backward)
+    tables = {name: torch.zeros(1, width) for name, width in model.tables.items()}
+    held = _held(model, body, tables, imagined, some, backward)
     return -(-held * examples // some)
 
 
 def _held(
     model: Model,
     body: dict[str, torch.Tensor],
-    rows: torch.Tensor,
+    rows: dict[str, torch.Tensor],
     examples: BoundExamples,
     count: int,
     backward: bool,
 ) -> int:
     """Floats held by one pass over these examples."""
-    batch, tables = examples.batch(torch.arange(count)), {OUTPUT: rows}
+    batch, tables = examples.batch(torch.arange(count)), as_named(model, rows)
     if not backward:
         live = _Live()
         with torch.no_grad():
@@ -69,7 +71,7 @@ def _held(
             with live:
                 model.queries(body, tables, batch)
         return live.most_floats
-    parameters = [value.requires_grad_() for value in (rows, *body.values())]
+    parameters = [value.requires_grad_() for value in (*rows.values(), *body.values())]
     with _kept() as kept:
         queries = model.queries(body, tables, batch)
     for value in parameters:

@@ -1,6 +1,7 @@
 """The configuration at other budgets and sizes."""
 
 import math
+from collections.abc import Mapping
 
 from hashfed.config import Config
 from hashfed.cost.budgets import Budget, budget_settings
@@ -32,10 +33,10 @@ def with_rows(config: Config, rows: int, size: int) -> Config:
     return at_budget(config, rows / size, capped=False)
 
 
-def with_size(config: Config, value: int) -> tuple[Config, int]:
-    """The configuration with another value of ``SIZE_SETTING``, and its number of rows."""
+def with_size(config: Config, value: int) -> tuple[Config, Mapping[str, int]]:
+    """The configuration with another value of ``SIZE_SETTING``, and its numbers of rows by table."""
     data = make_task(config.data).resized(value)
-    return config.model_copy(update={"data": data}), make_task(data).size
+    return config.model_copy(update={"data": data}), make_task(data).sizes
 
 
 def with_model(config: Config, **sizes: int) -> Config:

@@ -6,9 +6,17 @@ from hashfed.federated.messages import Declare
 from hashfed.federated.protocols import Step, Terms, steps_of
 from hashfed.federated.server import PlanesPlan, client_budget
 from hashfed.hashing.codes import RotatedCodes
+from hashfed.models import Model, make_model
+from hashfed.models.protocol import input_tables
 from hashfed.retrieval import NoEncoder, device_rows
 from hashfed.retrieval.corrections import uses_planes, uses_sketch
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
+
+
+def build_model(config: Config) -> Model:
+    """The model that the configuration names."""
+    sizes = config.model.model_dump()
+    return make_model(sizes.pop("name"), **sizes)
 
 
 def sends_everything(config: Config) -> bool:
@@ -20,8 +28,12 @@ def sends_everything(config: Config) -> bool:
 
 
 def clients_declare(config: Config) -> bool:
-    """Whether clients say which rows they need: not where they get all, or select by themselves."""
-    return config.selection.delivery == "on-demand" and not sends_everything(config)
+    """Whether clients say which rows they need: not where they get all, or select by themselves.
+
+    Of input tables nobody gets more rows than the data touch.
+    """
+    some = not sends_everything(config) or bool(input_tables(build_model(config)))
+    return config.selection.delivery == "on-demand" and some
 
 
 def asks_for_keys(config: Config) -> bool:

@@ -18,9 +18,10 @@ from safetensors.torch import load, save
 from hashfed.display import brief, shown
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
+from hashfed.federated.codec import under
 from hashfed.federated.divergence import DivergedError, check_parameters
 from hashfed.files import write_atomically
-from hashfed.models import Parameters
+from hashfed.models import OUTPUT, Parameters
 
 LATEST = "latest.json"
 
@@ -73,9 +74,8 @@ def load_parameters(folder: Path) -> Parameters | None:
         return None
     with _readable(folder):
         tensors = found[0]
-        start = "parameters.body."
-        body = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-        return Parameters(tensors["parameters.rows"], body)
+        tables, body = (under(f"parameters.{part}", tensors) for part in ("tables", "body"))
+        return Parameters({OUTPUT: tables.pop(OUTPUT), **tables}, body)
 
 
 def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:

@@ -1,7 +1,7 @@
 """One client's round, step by step: every engine calls these, in whatever process the client lives."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -91,12 +91,12 @@ class ClientReport:
 
 
 def draw_examples(
-    config: Config, client: Client, round: int, size: int, budget: int | None = None
+    config: Config, model: Model, client: Client, round: int, size: int, budget: int | None = None
 ) -> Examples:
     """The client's data of one round; ``budget``: rows that it may hold, None: those of the configuration."""
     rng = stream(config.seed, "sample", round, client.name)
     budget = device_budget(config, size) if budget is None else budget
-    return client_side.sample_examples(client.examples, config.client, budget, rng)
+    return client_side.sample_examples(model, client.examples, config.client, budget, rng)
 
 
 @dataclass
@@ -110,7 +110,7 @@ class ClientRound:
         model: its functions.
         client: its name and data.
         round: the round's number.
-        size: n.
+        sizes: numbers of rows by table.
         residual: what compression lost of the client's last update before this round; only used with
             ``compression.error_feedback``, and left as it was.
         index: that of a broadcast's rows and counts, where it is known already, or once it is built.
@@ -124,7 +124,7 @@ class ClientRound:
     model: Model
     client: Client
     round: int
-    size: int
+    sizes: Mapping[str, int]
     residual: Residual | None = None
     index: Index | None = None
     source: CachedSource | None = None
@@ -134,6 +134,11 @@ class ClientRound:
     def __post_init__(self) -> None:
         self.report = ClientReport(self.client.name)
 
+    @property
+    def size(self) -> int:
+        """N."""
+        return self.sizes[OUTPUT]
+
     @cached_property
     def budget(self) -> int:
         """Rows that this device may hold, as far as that is known before its data are drawn."""
@@ -142,14 +147,14 @@ class ClientRound:
     @cached_property
     def examples(self) -> Examples:
         """The data of this round."""
-        return draw_examples(self.config, self.client, self.round, self.size, self.budget)
+        return draw_examples(self.config, self.model, self.client, self.round, self.size, self.budget)
 
     @cached_property
     def declared(self) -> Declare:
-        """Step 2: the rows that the data needs; none where all rows come anyway."""
+        """Step 2: the rows that the data needs; none of the output table where all of them come anyway."""
+        declared = client_side.declare(self.model, self.examples, self.round, self.budget)
         if sends_everything(self.config):
-            return Declare(self.round, np.empty(0, np.int32), self.size)
-        declared = client_side.declare(self.examples, self.round, self.budget)
+            return replace(declared, own=np.empty(0, np.int32), budget=self.size)
         budget = min(declared.budget, device_budget(self.config, self.size, len(declared.own)))
         return replace(declared, budget=budget)
 
@@ -161,7 +166,7 @@ class ClientRound:
     @property
     def shape(self) -> ModelShape:
         """Of the model."""
-        return ModelShape(self.size, self.model.dimension, self.model.body_shapes())
+        return ModelShape.of(self.model, self.sizes)
 
     @property
     def encoder_shape(self) -> EncoderShape:
@@ -179,9 +184,7 @@ class ClientRound:
         config = self.config
         retrieval = None if sends_everything(config) else config.retrieval
         return ManifestShape(
-            self.size,
-            config.model.embedding,
-            self.model.body_shapes(),
+            self.shape,
             retrieval,
             config.seed,
             sends_counts(config),
@@ -196,7 +199,7 @@ class ClientRound:
         """
         with self.report.timed("hash"):
             return client_side.hash_queries(
-                self.model, expand(welcome), self.declared.own, self.examples, sketcher(self.config)
+                self.model, expand(welcome), self.declared, self.examples, sketcher(self.config)
             )
 
     def select_broadcast(self, message: Broadcast) -> tuple[Welcome, SelectedRows]:
@@ -206,14 +209,14 @@ class ClientRound:
             HashfedError: where the message is not of this model, or its rows or counts are not finite.
 
         """
-        config, width = self.config, self.config.model.embedding
+        config, width = self.config, self.model.dimension
         if message.rows.shape != (self.size, width):
             shape = tuple(message.rows.shape)
             raise HashfedError(f"broadcast rows of shape {shape}: must be ({self.size}, {width})")
         with self.report.timed("retrieve"):
             if self.index is None:
                 self.index = _broadcast_index(config, message)
-            parameters = Parameters(message.rows, message.body)
+            parameters = Parameters({OUTPUT: message.rows, **message.input_rows}, message.body)
             there = ServerRound.of(config, parameters, self.index, self.round)
             welcome = there.welcome(self.declared)
         keys = self.hash(welcome) if asks_for_keys(self.config) else None
@@ -262,9 +265,12 @@ class ClientRound:
         self.manifest_shape.check(manifest, self.round)
         device = next((value.device for value in manifest.body.values()), None)
 
+        def fetch(addresses: np.ndarray, width: int, ids: np.ndarray) -> torch.Tensor:
+            wanted = slices.wanted_rows(addresses, width, ids)
+            return slices.read_rows(width, source.fetch(wanted)).to(device)
+
         def take(ids: np.ndarray | None) -> torch.Tensor:
-            wanted = slices.wanted_rows(manifest, np.arange(size) if ids is None else ids)
-            return slices.read_rows(manifest, source.fetch(wanted)).to(device)
+            return fetch(manifest.row_addresses, manifest.width, np.arange(size) if ids is None else ids)
 
         welcome = Welcome(
             self.round,
@@ -273,6 +279,10 @@ class ClientRound:
             manifest.encoder,
             manifest.encoder_numbers,
             manifest.encoder_arrays,
+            {
+                name: fetch(manifest.input_addresses[name], self.model.tables[name], touched)
+                for name, touched in self.declared.inputs.items()
+            },
         )
         keys = self.hash(welcome) if asks_for_keys(self.config) else None
         with self.report.timed("retrieve"):
@@ -308,7 +318,7 @@ class ClientRound:
         examples, report, compression = self.examples, self.report, self.config.compression
         encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
         with report.timed("train"):
-            local = client_side.join_rows(expand(welcome), self.declared.own, expand(selected))
+            local = client_side.join_rows(expand(welcome), self.declared, expand(selected))
             del welcome, selected
             received = len(local.rows)
             local = client_side.drop_rows(self.model, local, self.declared.own, examples, self.agreed_budget)
@@ -338,15 +348,21 @@ class ClientRound:
             0 if local.planes is None else len(local.planes.offsets),
             sketcher(self.config) if hashed else None,
         )
-        report.own = examples.own(OUTPUT)
+        report.own = client_side.own_rows(self.model, examples)
         report.own_rows = len(report.own)
         report.rows = len(local.rows)
         report.predictions = examples.weight
         report.bounded = None if local.planes is None else bounded
-        held = self.size if self.config.selection.delivery == "broadcast" else received
-        report.parameters = held * local.rows.shape[1] + sum(value.numel() for value in local.body.values())
+        report.parameters = self._held_parameters(received, local)
         report.flops = sum(flops.values())
         return update
+
+    def _held_parameters(self, received: int, local: client_side.LocalModel) -> int:
+        """Numbers on the device; all rows where they are broadcast."""
+        if self.config.selection.delivery == "broadcast":
+            return self.shape.parameters
+        inputs = sum(rows.numel() for rows in local.input_rows.values())
+        return received * local.rows.shape[1] + inputs + sum(value.numel() for value in local.body.values())
 
 
 def _broadcast_index(config: Config, message: Broadcast) -> Index | None:

@@ -20,16 +20,15 @@ from safetensors.numpy import load_file, save_file
 
 from hashfed.config import Config, load_config
 from hashfed.engines.allocator import return_memory
-from hashfed.engines.budget import steps
+from hashfed.engines.budget import build_model, steps
 from hashfed.engines.client_round import ClientRound, draw_examples
-from hashfed.engines.exchange import build_model, play_round
+from hashfed.engines.exchange import play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, FolderStore, slice_path
 from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
-from hashfed.federated.messages import Declare
 from hashfed.federated.protocols import Received, needed_later
 from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters, Transformer
@@ -68,17 +67,17 @@ def measure_device_memory(
         HashfedError: where the process fails.
 
     """
-    client = client or busiest_client(config, data)
+    client = client or busiest_client(config, model, data)
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     there = ServerRound.of(config, parameters, index, PROBED_ROUND, data.label_counts)
-    here = ClientRound(config, model, client, PROBED_ROUND, len(parameters.rows))
+    here = ClientRound(config, model, client, PROBED_ROUND, parameters.sizes)
     with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
         folder = Path(name)
         play_round(there, here, lambda message: write_atomically(folder / message.kind, wire.encode(message)))
         try:
             save_file(here.examples.columns(), folder / EXAMPLES)
             (folder / CONFIG).write_text(config.to_yaml())
-            (folder / CLIENT).write_text(json.dumps([client.name, here.size]))
+            (folder / CLIENT).write_text(json.dumps([client.name, dict(here.sizes)]))
             if here.source is not None:
                 _write_slices(folder / SLICES, here.source)
         except (OSError, SafetensorError) as error:
@@ -117,12 +116,12 @@ def run_fresh(module: str, argument: str) -> dict[str, int]:
     return {key: int(value) for key, value in json.loads(done.stdout).items()}
 
 
-def busiest_client(config: Config, data: FederatedData[Any]) -> Client:
+def busiest_client(config: Config, model: Model, data: FederatedData[Any]) -> Client:
     """The training client with the most predictions among its examples of the probed round."""
     size = data.size
 
     def predictions(client: Client) -> int:
-        return draw_examples(config, client, PROBED_ROUND, size).weight
+        return draw_examples(config, model, client, PROBED_ROUND, size).weight
 
     return max(data.train, key=predictions)
 
@@ -155,9 +154,9 @@ def _client(folder: Path) -> ClientRound:
     """With the examples that were drawn; it holds nothing else of the data."""
     config = load_config(folder / CONFIG)
     drawn = make_task(config.data).from_columns(load_file(folder / EXAMPLES))
-    name, size = json.loads((folder / CLIENT).read_text())
+    name, sizes = json.loads((folder / CLIENT).read_text())
     client = Client(name, drawn)
-    here = ClientRound(config, build_model(config), client, PROBED_ROUND, size)
+    here = ClientRound(config, build_model(config), client, PROBED_ROUND, sizes)
     here.examples = drawn
     here.source = CachedSource(FolderStore(folder / SLICES))
     return here
@@ -177,14 +176,14 @@ def _play(here: ClientRound, folder: Path) -> None:
 def _train_toy(config: Config) -> None:
     """Hash and train once with 8 rows and a width of 4."""
     model = Transformer(embedding=4, attention=4, heads=1, ffn=4, blocks=1)
-    parameters = model.init(8, stream(0, "toy"))
+    parameters = model.init({OUTPUT: 8}, stream(0, "toy"))
     task = make_task(config.data)
     examples = task.imagine(1, 5, 5)
     # The smallest index: the server's tables must not count into the client's baseline.
     index = build_index(parameters.rows, config.retrieval.smallest(), np.ones(8), 0)
-    own = examples.own(OUTPUT).astype(np.int32)
-    welcome = server_side.welcome(parameters, index, Declare(1, own, len(parameters.rows)))
-    client_side.hash_queries(model, welcome, own, examples)
+    declared = client_side.declare(model, examples, 1, len(parameters.rows))
+    welcome = server_side.welcome(parameters, index, declared)
+    client_side.hash_queries(model, welcome, declared, examples)
     local = client_side.LocalModel(None, parameters.rows, None, parameters.body)
     client_side.train(model, local, examples, config.client, task.loss, 1, stream(0, "toy"))
 

@@ -9,7 +9,7 @@ from hashfed.config import Config
 from hashfed.errors import HashfedError
 from hashfed.federated.divergence import DivergedError, check_metrics, diverged
 from hashfed.models import Model, Parameters
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import as_named
 from hashfed.randomness import stream
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client
@@ -45,12 +45,14 @@ def evaluate_chunk(
 ) -> Sums:
     """Sums over the examples of one chunk."""
     rows, found = parameters.rows, list[Sums]()
+    everything = as_named(model, dict.fromkeys(parameters.tables))
+    tables = as_named(model, parameters.tables)
     end = min(len(examples), (chunk + 1) * CHUNK)
     with torch.no_grad():
         for start in range(chunk * CHUNK, end, BATCH):
             part = examples.take(np.arange(start, min(start + BATCH, end)))
-            batch = part.bind({OUTPUT: None}, rows.device).batch(torch.arange(len(part), device=rows.device))
-            queries = model.queries(parameters.body, {OUTPUT: rows}, batch)
+            batch = part.bind(everything, rows.device).batch(torch.arange(len(part), device=rows.device))
+            queries = model.queries(parameters.body, tables, batch)
             most = max(1, LOGITS // len(rows))
             for some, targets in zip(queries.split(most), batch.targets.split(most), strict=True):
                 found.append(metrics.sums(some @ rows.T, targets))

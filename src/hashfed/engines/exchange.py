@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from hashfed.config import Config
 from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource
@@ -13,14 +12,7 @@ from hashfed.federated.compression import expand
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Message, Update
 from hashfed.federated.protocols import Exchange, Received, needed_later
-from hashfed.models import Model, make_model
 from hashfed.retrieval.planes import Tail
-
-
-def build_model(config: Config) -> Model:
-    """The model that the configuration names."""
-    sizes = config.model.model_dump()
-    return make_model(sizes.pop("name"), **sizes)
 
 
 @dataclass(frozen=True)

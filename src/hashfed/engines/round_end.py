@@ -31,7 +31,7 @@ class RoundEnd:
     def __post_init__(self) -> None:
         uniform = self.config.server.weighting == "uniform"
         precision = self.config.retrieval.pass_type
-        self._sum = UpdateSum(self.state.parameters.rows, uniform, precision)
+        self._sum = UpdateSum(self.state.parameters.tables, uniform, precision)
 
     def accept(self, update: Update, tail: Tail | None) -> Update:
         """What is added of an update that has come: checked and clipped.

@@ -83,9 +83,9 @@ class ServerRound:
     @cached_property
     def shape(self) -> ModelShape:
         """Of the model."""
-        size, dimension = self.parameters.rows.shape
+        tables = {name: (len(table), table.shape[1]) for name, table in self.parameters.tables.items()}
         body = {name: tuple(value.shape) for name, value in self.parameters.body.items()}
-        return ModelShape(size, dimension, body)
+        return ModelShape(tables, body)
 
     @property
     def update_precision(self) -> UpdatePrecision:
@@ -100,7 +100,8 @@ class ServerRound:
 
     def broadcast(self) -> Broadcast:
         """All that clients need to select by themselves: body, all rows, and counts where they are used."""
-        return Broadcast(self.round, self.parameters.body, self.parameters.rows, self._sent_counts())
+        parameters = self.parameters
+        return Broadcast(self.round, parameters.body, parameters.rows, self._sent_counts(), parameters.inputs)
 
     def slices(self) -> tuple[Manifest, dict[str, bytes]]:
         """The slices of this round by address, and their manifest.

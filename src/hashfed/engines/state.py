@@ -1,6 +1,5 @@
 """All that a run must remember from one round to the next."""
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,14 @@ from hashfed.config import Config
 from hashfed.engines.mapped import MappedTable
 from hashfed.engines.shared import SharedBlock, share
 from hashfed.errors import HashfedError
+from hashfed.federated.checks import ModelShape
 from hashfed.federated.divergence import DivergedError, check_parameters, diverged
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.optimizers import OptimizerState, has_moments, init_optimizer, moves_all_rows, step
+from hashfed.federated.settings import ServerSettings
 from hashfed.federated.sums import PseudoGradient, RowShares
 from hashfed.hardware import exceeds_memory, free_memory, show_bytes
-from hashfed.models import Model, Parameters
+from hashfed.models import OUTPUT, Model, Parameters
 from hashfed.randomness import stream
 from hashfed.tasks.size_setting import SIZE_SETTING
 
@@ -62,21 +63,21 @@ class ServerState:
     used: dict[str, int] | None
 
     @classmethod
-    def fresh(cls, model: Model, size: int, config: Config) -> "ServerState":
-        """Before the first round.
+    def fresh(cls, model: Model, sizes: Mapping[str, int], config: Config) -> "ServerState":
+        """Before the first round of a model with so many rows by table.
 
         Raises:
             HashfedError: where there is not enough memory for it.
 
         """
-        check_memory(model, size, config)
-        parameters = model.init(size, stream(config.seed, "init"))
+        check_memory(model, sizes, config)
+        parameters, size = model.init(sizes, stream(config.seed, "init")), sizes[OUTPUT]
         counts = torch.zeros(size, dtype=torch.float64) if config.retrieval.counts_declared else None
         return cls(
             round=0,
             parameters=parameters,
             optimizer=init_optimizer(parameters, config.server),
-            shares=RowShares(np.zeros(size)),
+            shares=RowShares.fresh(parameters.sizes),
             declared=counts,
             prior=None if counts is None else counts.clone(),
             indexed=parameters.rows.clone() if config.retrieval.rebuilt_every > 1 else None,
@@ -102,7 +103,7 @@ class ServerState:
         return share(moved)
 
     def map_files(self, folder: Path) -> dict[str, MappedTable]:
-        """Move all tables of n rows to files in ``folder``; returns those that workers read, by name.
+        """Move all tables to files in ``folder``; returns those that workers read, by name.
 
         Raises:
             HashfedError: where they cannot be written.
@@ -114,10 +115,12 @@ class ServerState:
             tables[name] = MappedTable.create(folder / f"{name}.float32", table)
             return tables[name].open()
 
-        self.parameters = Parameters(moved("rows", self.parameters.rows), self.parameters.body)
-        for name, moments in (("first", self.optimizer.first), ("second", self.optimizer.second)):
-            if "rows" in moments:
-                moments["rows"] = moved(name, moments["rows"])
+        rows = {name: moved(f"tables.{name}", table) for name, table in self.parameters.tables.items()}
+        self.parameters = Parameters(rows, self.parameters.body)
+        for kind, moments in (("first", self.optimizer.first), ("second", self.optimizer.second)):
+            for table in rows:
+                if (name := f"tables.{table}") in moments:
+                    moments[name] = moved(f"{kind}.{name}", moments[name])
         if self.indexed is not None:
             self.indexed = moved("indexed", self.indexed)
         return tables
@@ -144,22 +147,27 @@ class ServerState:
         settings = config.server
         step(self.parameters, gradient, self.optimizer, settings)
         try:
-            check_parameters(self.parameters.named() if moves_all_rows(settings) else self._moved(gradient))
+            check_parameters(self._moved(gradient, settings))
         except DivergedError as error:
             raise diverged(self.round + 1, error, config.client, settings) from None
         self.round += 1
         if moves_all_rows(settings):
             self.changed.fill_(self.round)
         else:
-            self.changed[torch.from_numpy(gradient.ids)] = self.round
+            self.changed[torch.from_numpy(gradient.tables[OUTPUT].ids)] = self.round
         if self.declared is not None:
             for own in declared:
                 self.declared[torch.from_numpy(own)] += 1
 
-    def _moved(self, gradient: PseudoGradient) -> dict[str, torch.Tensor]:
-        """The parameters that a step moved which leaves rows that no client held."""
-        rows = self.parameters.rows[torch.from_numpy(gradient.ids)]
-        return Parameters(rows, self.parameters.body).named()
+    def _moved(self, gradient: PseudoGradient, settings: ServerSettings) -> dict[str, torch.Tensor]:
+        """The parameters that a step moved: of a table that moves lazily, the rows that a client held."""
+        tables = {
+            name: table
+            if moves_all_rows(settings, name)
+            else table[torch.from_numpy(gradient.tables[name].ids)]
+            for name, table in self.parameters.tables.items()
+        }
+        return Parameters(tables, self.parameters.body).named()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Every array by name, for a checkpoint."""
@@ -171,8 +179,8 @@ class ServerState:
             **{f"parameters.{name}": value for name, value in self.parameters.named().items()},
             **{f"first.{name}": value for name, value in self.optimizer.first.items()},
             **{f"second.{name}": value for name, value in self.optimizer.second.items()},
-            "touched": torch.from_numpy(self.optimizer.touched),
-            "held": torch.from_numpy(self.shares.held),
+            **{f"touched.{name}": torch.from_numpy(last) for name, last in self.optimizer.touched.items()},
+            **{f"held.{name}": torch.from_numpy(weight) for name, weight in self.shares.held.items()},
             **({} if self.declared is None else {"declared": self.declared}),
             **({} if self.prior is None else {"prior": self.prior}),
             **({} if self.indexed is None else {"indexed": self.indexed}),
@@ -225,7 +233,7 @@ class ServerState:
         self.shares.total = float(numbers["total_weight"])
 
 
-def check_memory(model: Model, size: int, config: Config) -> None:
+def check_memory(model: Model, sizes: Mapping[str, int], config: Config) -> None:
     """Refuse a model whose parameters and moments do not fit into this machine's memory.
 
     Raises:
@@ -233,7 +241,7 @@ def check_memory(model: Model, size: int, config: Config) -> None:
 
     """
     copies = 1 + sum(has_moments(config.server))
-    parameters = size * model.dimension + sum(math.prod(shape) for shape in model.body_shapes().values())
+    parameters = ModelShape.of(model, sizes).parameters
     needed = 4 * copies * parameters
     if exceeds_memory(needed):
         raise HashfedError(

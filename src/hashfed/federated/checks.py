@@ -4,6 +4,7 @@ The messages' classes say what they hold; these functions refuse what does not f
 what was sent before. The sender may be broken or hostile: nothing is believed that can be checked.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from hashfed.federated.messages import (
     Welcome,
 )
 from hashfed.federated.settings import UpdatePrecision
+from hashfed.models.protocol import OUTPUT, Model
 from hashfed.retrieval import Encoder, EncoderShape
 from hashfed.retrieval.checks import check_ids
 from hashfed.retrieval.planes import Tail
@@ -35,15 +37,44 @@ class ModelShape:
     """What both sides know of the model.
 
     Attributes:
-        size: n.
-        dimension: d.
+        tables: numbers of rows and their lengths by name, (n, d) of ``output``.
         body: shapes of the other parameters by name.
 
     """
 
-    size: int
-    dimension: int
+    tables: Mapping[str, tuple[int, int]]
     body: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def of(cls, model: Model, sizes: Mapping[str, int]) -> "ModelShape":
+        """Of a model with so many rows by table."""
+        tables = {name: (sizes[name], width) for name, width in model.tables.items()}
+        return cls(tables, model.body_shapes())
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return self.tables[OUTPUT][0]
+
+    @property
+    def dimension(self) -> int:
+        """D."""
+        return self.tables[OUTPUT][1]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of rows by table."""
+        return {name: size for name, (size, _) in self.tables.items()}
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, int]]:
+        """Those of the other tables."""
+        return {name: shape for name, shape in self.tables.items() if name != OUTPUT}
+
+    @property
+    def parameters(self) -> int:
+        """All numbers of the model."""
+        return sum(math.prod(shape) for shape in (*self.tables.values(), *self.body.values()))
 
 
 @dataclass(frozen=True)
@@ -70,6 +101,7 @@ class RowsSent:
         most: rows that it may have trained on.
         listed: whether its update names its rows; where not, it is of all n.
         tail: that it was sent planes of, if it was.
+        inputs: ids (t,) by input table, that it was sent; None where nobody knows.
 
     """
 
@@ -78,6 +110,7 @@ class RowsSent:
     most: int
     listed: bool
     tail: Tail | None = None
+    inputs: Mapping[str, np.ndarray] | None = None
 
 
 def check_declare(message: Declare, round: int, shape: ModelShape, limits: Limits) -> None:
@@ -88,14 +121,17 @@ def check_declare(message: Declare, round: int, shape: ModelShape, limits: Limit
 
     """
     _same_round(message.round, round)
-    _array("own", torch.from_numpy(message.own), torch.int32, None)
-    message.check(shape.size)
+    for name, ids in {"own": message.own, **prefixed("inputs", message.inputs)}.items():
+        _array(name, torch.from_numpy(ids), torch.int32, None)
+    message.check(shape.sizes)
     if len(message.own) > limits.own:
         raise HashfedError(f"own: {len(message.own)} rows: at most {limits.own} can be needed")
 
 
-def check_welcome(message: Welcome, round: int, shape: ModelShape, own: int, encoder: EncoderShape) -> None:
-    """Refuse a welcome that does not fit: the model's shapes, ``own`` rows, all finite, the run's encoder.
+def check_welcome(
+    message: Welcome, round: int, shape: ModelShape, declared: Declare, encoder: EncoderShape
+) -> None:
+    """Refuse a welcome that does not fit: the model's shapes, other rows, not finite, another encoder.
 
     Raises:
         HashfedError: as ``check_declare``.
@@ -103,7 +139,9 @@ def check_welcome(message: Welcome, round: int, shape: ModelShape, own: int, enc
     """
     _same_round(message.round, round)
     _body(message.body, shape)
-    _array("own_rows", message.own_rows, torch.float32, (own, shape.dimension))
+    _array("own_rows", message.own_rows, torch.float32, (len(declared.own), shape.dimension))
+    counts = {name: len(ids) for name, ids in declared.inputs.items()}
+    _inputs(message.input_rows, {name: (counts[name], width) for name, (_, width) in shape.inputs.items()})
     encoder.check(message.encoder, message.encoder_numbers, message.encoder_arrays)
 
 
@@ -117,6 +155,7 @@ def check_broadcast(message: Broadcast, round: int, shape: ModelShape) -> None:
     _same_round(message.round, round)
     _body(message.body, shape)
     _array("rows", message.rows, torch.float32, (shape.size, shape.dimension))
+    _inputs(message.input_rows, shape.inputs)
 
 
 def check_keys(
@@ -223,6 +262,10 @@ def check_update(
     wanted: dict[str, Sequence[int]] = {f"body.{name}": size for name, size in shape.body.items()}
     wanted["rows"] = count, shape.dimension
     found = {"rows": message.rows} | prefixed("body", message.body)
+    _check_input_ids(message, shape, sent)
+    for name, (_, width) in shape.inputs.items():
+        wanted[f"input_rows.{name}"] = len(message.inputs[name]), width
+    found |= prefixed("input_rows", message.input_rows)
     if (message.tail is not None) != (sent.tail is not None):
         raise HashfedError("tail: must be there exactly where planes were sent")
     if message.tail is not None and sent.tail is not None:
@@ -233,6 +276,26 @@ def check_update(
     _same_names("scale", message.scales, scales)
     for name, value in message.scales.items():
         _typed(f"scale.{name}", value, torch.float32, scales[name])
+
+
+def _check_input_ids(message: Update, shape: ModelShape, sent: RowsSent) -> None:
+    """Refuse changes of input tables in other rows than those that were sent."""
+    _same_names("inputs", message.inputs, shape.inputs)
+    _same_names("input_rows", message.input_rows, shape.inputs)
+    for name, ids in message.inputs.items():
+        _array(f"inputs.{name}", torch.from_numpy(ids), torch.int32, None)
+        try:
+            check_ids(ids, shape.sizes[name])
+        except HashfedError as error:
+            raise HashfedError(f"inputs.{name}: {error}") from None
+        if sent.inputs is not None and not np.array_equal(ids, sent.inputs[name]):
+            raise HashfedError(f"inputs.{name}: must be the {len(sent.inputs[name])} rows that were declared")
+
+
+def _inputs(rows: Mapping[str, torch.Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
+    _same_names("input_rows", rows, shapes)
+    for name, value in rows.items():
+        _array(f"input_rows.{name}", value, torch.float32, shapes[name])
 
 
 def _same_names(kind: str, found: Iterable[str], wanted: Iterable[str]) -> None:

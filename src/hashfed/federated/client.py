@@ -1,7 +1,7 @@
 """A client's part of a round (paper, section 3.2, steps 2, 3 and 5)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model, OutputGradients, WorkSpace
 from hashfed.models.batch import TouchedRows
 from hashfed.models.losses import Loss
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import OUTPUT, as_named, input_tables, names_of
 from hashfed.retrieval import Encoder, make_encoder
 from hashfed.retrieval.planes import Planes
 from hashfed.tasks.examples import BoundExamples, Examples
@@ -34,6 +34,8 @@ class LocalModel:
         log_weight: (m,) float32, or None.
         body: all other parameters.
         planes: of the rows that it does not hold with certainty, or None.
+        inputs: ids (t,) int64 ascending by input table, of the rows that its data touch.
+        input_rows: (t, w) by input table.
 
     """
 
@@ -42,14 +44,27 @@ class LocalModel:
     log_weight: torch.Tensor | None
     body: dict[str, torch.Tensor]
     planes: Planes | None = None
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    input_rows: dict[str, torch.Tensor] = field(default_factory=dict)
 
-    def bind(self, examples: Examples) -> BoundExamples:
+    @property
+    def tables(self) -> dict[str, torch.Tensor]:
+        """The rows at hand, by table."""
+        # In order of names: they come in another order over a network.
+        return {OUTPUT: self.rows, **{name: self.input_rows[name] for name in sorted(self.input_rows)}}
+
+    def bind(self, model: Model, examples: Examples) -> BoundExamples:
         """Examples as positions in these rows, on their device."""
-        return examples.bind({OUTPUT: self.ids}, self.rows.device)
+        return examples.bind(as_named(model, {OUTPUT: self.ids, **self.inputs}), self.rows.device)
+
+
+def own_rows(model: Model, examples: Examples, table: str = OUTPUT) -> np.ndarray:
+    """Ids of the rows of one of the model's tables that examples need: ascending, int64."""
+    return examples.own(*names_of(model, table))
 
 
 def sample_examples(
-    examples: SomeExamples, settings: ClientSettings, budget: int, rng: np.random.Generator
+    model: Model, examples: SomeExamples, settings: ClientSettings, budget: int, rng: np.random.Generator
 ) -> SomeExamples:
     """The data of this round: at most ``settings.examples`` of them, drawn without replacement.
 
@@ -62,21 +77,22 @@ def sample_examples(
         return drawn
     known: set[int] = set()
     for index in range(len(drawn)):
-        known.update(drawn.take(np.array([index])).own(OUTPUT).tolist())
+        known.update(own_rows(model, drawn.take(np.array([index]))).tolist())
         if index > 0 and len(known) > budget:
             return drawn.take(np.arange(index))
     return drawn
 
 
-def declare(examples: Examples, round: int, budget: int) -> Declare:
+def declare(model: Model, examples: Examples, round: int, budget: int) -> Declare:
     """Step 2: the rows that the client's inputs and labels need, and how many the device may hold."""
-    return Declare(round, examples.own(OUTPUT).astype(np.int32), budget)
+    own = {name: own_rows(model, examples, name).astype(np.int32) for name in (OUTPUT, *input_tables(model))}
+    return Declare(round, own.pop(OUTPUT), budget, own)
 
 
 def hash_queries(
     model: Model,
     welcome: Welcome,
-    own: np.ndarray,
+    declared: Declare,
     examples: Examples,
     sketcher: Encoder | None = None,
 ) -> ClientKeys:
@@ -85,7 +101,7 @@ def hash_queries(
     Args:
         model: the model's functions.
         welcome: what the server sent.
-        own: (o,) ids, ascending, whose rows ``welcome`` holds.
+        declared: whose rows ``welcome`` holds.
         examples: of this round.
         sketcher: makes what is sent for the planes alone, if anything is.
 
@@ -94,7 +110,7 @@ def hash_queries(
 
     """
     encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
-    local = LocalModel(own.astype(np.int64), welcome.own_rows, None, welcome.body)
+    local = _at_hand(welcome, declared, declared.own.astype(np.int64), welcome.own_rows)
     with torch.no_grad():
         queries = torch.cat(list(_query_batches(model, local, examples)))
     if not bool(torch.isfinite(queries.sum())):
@@ -104,10 +120,17 @@ def hash_queries(
     return ClientKeys(welcome.round, dict(encoder.encode(queries)), sketch)
 
 
-def join_rows(welcome: Welcome, own: np.ndarray, selected: SelectedRows) -> LocalModel:
+def _at_hand(welcome: Welcome, declared: Declare, ids: np.ndarray | None, rows: torch.Tensor) -> LocalModel:
+    """What ``welcome`` brings, with these rows."""
+    inputs = {name: touched.astype(np.int64) for name, touched in declared.inputs.items()}
+    return LocalModel(ids, rows, None, welcome.body, None, inputs, welcome.input_rows)
+
+
+def join_rows(welcome: Welcome, declared: Declare, selected: SelectedRows) -> LocalModel:
     """Own rows and received rows as one table in order of ids, whatever order they came in."""
     if selected.ids is None:
-        return LocalModel(None, selected.rows, selected.log_weight, welcome.body)
+        return replace(_at_hand(welcome, declared, None, selected.rows), log_weight=selected.log_weight)
+    own = declared.own
     unsorted = np.concatenate([own, selected.ids]).astype(np.int64)
     order = np.argsort(unsorted, kind="stable")
     permutation = torch.from_numpy(order).to(selected.rows.device)
@@ -116,7 +139,8 @@ def join_rows(welcome: Welcome, own: np.ndarray, selected: SelectedRows) -> Loca
     if selected.log_weight is not None:
         weights = torch.cat([torch.zeros(len(own)), selected.log_weight.cpu()])
         log_weight = weights.to(selected.rows.device)[permutation]
-    return LocalModel(unsorted[order], rows, log_weight, welcome.body, selected.planes)
+    local = _at_hand(welcome, declared, unsorted[order], rows)
+    return replace(local, log_weight=log_weight, planes=selected.planes)
 
 
 def drop_rows(
@@ -146,7 +170,7 @@ def drop_rows(
         kept = np.sort(np.argsort(-score, kind="stable")[:count])
     index = torch.from_numpy(kept).to(local.rows.device)
     log_weight = None if local.log_weight is None else local.log_weight[index]
-    return LocalModel(local.ids[kept], local.rows[index], log_weight, local.body, local.planes)
+    return replace(local, ids=local.ids[kept], rows=local.rows[index], log_weight=log_weight)
 
 
 def kept_rows(count: int, fixed: int, budget: int) -> int:
@@ -172,9 +196,11 @@ def train(
         The update, and at how many predictions the partition function was bounded (``models.output_layer``).
 
     """
-    rows = local.rows.clone()
+    tables = {name: rows.clone() for name, rows in local.tables.items()}
+    rows = tables[OUTPUT]
     body = {name: value.clone().requires_grad_() for name, value in local.body.items()}
-    bound, space = local.bind(examples), WorkSpace()
+    bound, space = local.bind(model, examples), WorkSpace()
+    named = as_named(model, tables)
     longest = bound.weights.topk(min(settings.batch_size, len(examples))).values
     space.reserve(max(1, int(longest.sum())), rows)
     total_loss, total_predictions = 0.0, 0
@@ -184,12 +210,13 @@ def train(
         order = torch.from_numpy(rng.permutation(len(examples))).to(rows.device)
         for index in order.split(settings.batch_size):
             # Only the rows of the inputs take part in autograd; those of the output layer are moved in place.
-            batch, touched = bound.batch(index).touched({OUTPUT: rows})
+            batch, touched = bound.batch(index).touched(named)
             held = {table: part.rows for table, part in touched.items()}
             queries = model.queries(body, held, batch)
             output = loss(queries.detach(), rows, local.log_weight, batch.targets, space, local.planes)
             _GivenGradient.apply(queries, output.queries).backward()  # type: ignore[no-untyped-call]
-            scale = _descend(rows, body, output, touched.get(OUTPUT), settings)
+            moved = [(part, named[name]) for name, part in touched.items()]
+            scale = _descend(tables, body, output, moved, settings)
             if tail is not None and output.tail is not None:
                 tail.add_(output.tail, alpha=-settings.learning_rate * scale)
             bounded += output.bounded
@@ -200,6 +227,8 @@ def train(
         if local.log_weight is not None:
             # What it stands for was not held, and is moved by it in the mean over draws.
             rows.mul_(torch.exp(local.log_weight)[:, None])
+        for name, before in local.input_rows.items():
+            tables[name].sub_(before)
         update = Update(
             round=round,
             weight=examples.weight,
@@ -208,6 +237,8 @@ def train(
             ids=None if local.ids is None else local.ids.astype(np.int32),
             rows=rows,
             tail=tail,
+            inputs={name: ids.astype(np.int32) for name, ids in local.inputs.items()},
+            input_rows={name: tables[name] for name in local.input_rows},
         )
     return update, bounded
 
@@ -231,10 +262,10 @@ class _GivenGradient(torch.autograd.Function):
 
 
 def _descend(
-    rows: torch.Tensor,
+    tables: dict[str, torch.Tensor],
     body: dict[str, torch.Tensor],
     output: OutputGradients,
-    touched: TouchedRows | None,
+    touched: list[tuple[TouchedRows, torch.Tensor]],
     settings: ClientSettings,
 ) -> float:
     """A step of plain SGD, after which no gradient is left; returns what the gradient was clipped to.
@@ -244,19 +275,21 @@ def _descend(
     """
     rate, scale = settings.learning_rate, 1.0
     if settings.clip is None:
-        output.add_to(rows, -rate)
-        if touched is not None:
-            touched.add_gradient(rows, -rate)
+        output.add_to(tables[OUTPUT], -rate)
+        for part, table in touched:
+            part.add_gradient(table, -rate)
     else:
-        rows.grad = torch.zeros_like(rows)
-        output.add_to(rows.grad, 1.0)
-        if touched is not None:
-            touched.add_gradient(rows.grad, 1.0)
+        for table in tables.values():
+            table.grad = torch.zeros_like(table)
+        output.add_to(_gradient(tables[OUTPUT]), 1.0)
+        for part, table in touched:
+            part.add_gradient(_gradient(table), 1.0)
         # In order of names: the body comes in another order over a network.
-        moved = [rows, *(body[name] for name in sorted(body))]
+        moved = [*tables.values(), *(body[name] for name in sorted(body))]
         found = torch.nn.utils.clip_grad_norm_(moved, settings.clip)
         scale = min(1.0, settings.clip / (float(found) + 1e-6))  # as torch scales what it clips
-        rows.add_(rows.grad, alpha=-rate)
+        for table in tables.values():
+            table.add_(_gradient(table), alpha=-rate)
     with torch.no_grad():
         for value in body.values():
             if value.grad is not None:
@@ -265,8 +298,14 @@ def _descend(
     return scale
 
 
+def _gradient(table: torch.Tensor) -> torch.Tensor:
+    if table.grad is None:
+        raise ValueError("a table without a gradient")
+    return table.grad
+
+
 def _query_batches(model: Model, local: LocalModel, examples: Examples) -> Iterator[torch.Tensor]:
     """All queries of the examples (p, d), of ``HASH_BATCH`` examples at a time."""
-    bound = local.bind(examples)
+    bound, tables = local.bind(model, examples), as_named(model, local.tables)
     for index in torch.arange(len(examples), device=local.rows.device).split(HASH_BATCH):
-        yield model.queries(local.body, {OUTPUT: local.rows}, bound.batch(index))
+        yield model.queries(local.body, tables, bound.batch(index))

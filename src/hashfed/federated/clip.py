@@ -41,7 +41,11 @@ def clip_update(update: Update, largest: float, tail: Tail | None = None) -> boo
         HashfedError: where the norm is not finite.
 
     """
-    tensors = [*(update.body[name] for name in sorted(update.body)), update.rows]
+    tensors = [
+        *(update.body[name] for name in sorted(update.body)),
+        update.rows,
+        *(update.input_rows[name] for name in sorted(update.input_rows)),
+    ]
     found = norm(tensors)
     if update.tail is not None and tail is not None:
         square = found**2 + tail_square(update, update.tail, tail)

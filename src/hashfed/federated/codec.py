@@ -80,6 +80,7 @@ KINDS: dict[str, type[Message]] = {}
 """Classes of messages by kind: every one that there is."""
 
 Data = TypeVar("Data")
+Held = TypeVar("Held")
 
 
 def tensors_of(data: Any) -> dict[str, torch.Tensor]:
@@ -108,9 +109,15 @@ def read(cls: type[Data], tensors: Tensors, texts: Texts) -> Data:
     return cls(**{part.field: part.read(tensors, texts) for part in _parts(_hashable(cls))})
 
 
-def prefixed(prefix: str, tensors: Tensors) -> dict[str, torch.Tensor]:
+def prefixed(prefix: str, named: Mapping[str, Held]) -> dict[str, Held]:
     """The same as ``PREFIX.NAME``."""
-    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+    return {f"{prefix}.{name}": value for name, value in named.items()}
+
+
+def under(prefix: str, named: Mapping[str, Held]) -> dict[str, Held]:
+    """Those that ``prefixed`` gave, by their names before."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in named.items() if name.startswith(start)}
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ class _Integers(_Part):
         return {f"{self.prefix}.{name}": str(number) for name, number in value.items()}
 
     def read(self, tensors: Tensors, texts: Texts) -> Any:
-        return {name: int(text) for name, text in _under(self.prefix, texts).items()}
+        return {name: int(text) for name, text in under(self.prefix, texts).items()}
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,7 @@ class _Arrays(_Part):
 
     def read(self, tensors: Tensors, texts: Texts) -> Any:
         if self.prefix:
-            found = _under(self.prefix, tensors)
+            found = under(self.prefix, tensors)
         else:
             found = {n: value for n, value in tensors.items() if not any(p.claims(n) for p in self.others)}
         return {name: value.numpy() for name, value in found.items()} if self.numpy else found
@@ -207,7 +214,7 @@ class _Group(_Part):
         return {} if value is None else prefixed(self.field, vars(value))
 
     def read(self, tensors: Tensors, texts: Texts) -> Any:
-        found = _under(self.field, tensors)
+        found = under(self.field, tensors)
         return self.cls(**found) if found else None
 
     def claims(self, name: str) -> bool:
@@ -253,14 +260,6 @@ def _part(name: str, hint: Any) -> _Part:
 
 def _is_array(hint: Any) -> bool:
     return hint is torch.Tensor or hint is np.ndarray or get_origin(hint) is np.ndarray
-
-
-Held = TypeVar("Held")
-
-
-def _under(prefix: str, named: Mapping[str, Held]) -> dict[str, Held]:
-    start = f"{prefix}."
-    return {name.removeprefix(start): value for name, value in named.items() if name.startswith(start)}
 
 
 def _bits(value: float) -> str:

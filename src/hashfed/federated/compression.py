@@ -12,7 +12,7 @@ what is sent differs from the value by at most half a scale.
 All functions also work on arrays of device "meta", which have shapes but no content.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -46,7 +46,12 @@ def compress_welcome(message: Welcome, precision: RowPrecision) -> Welcome:
     if precision == "none":
         return message
     dtype = NUMBERS[precision]
-    return replace(message, body=_cast(message.body, dtype), own_rows=message.own_rows.to(dtype))
+    return replace(
+        message,
+        body=_cast(message.body, dtype),
+        own_rows=message.own_rows.to(dtype),
+        input_rows=_cast(message.input_rows, dtype),
+    )
 
 
 def compress_rows(message: SelectedRows, precision: RowPrecision) -> SelectedRows:
@@ -57,22 +62,22 @@ def compress_rows(message: SelectedRows, precision: RowPrecision) -> SelectedRow
 def compress_update(message: Update, precision: UpdatePrecision) -> Update:
     """Changes of body and rows in ``precision``; the message itself for none.
 
-    For int8, ``scales`` holds (m,) for ``rows``, and (s,) for ``body.NAME`` of s slices, (1,) for a vector.
+    For int8, ``scales`` holds (m,) for ``rows``, so for ``input_rows.TABLE``, and (s,) for ``body.NAME`` of s
+    slices, (1,) for a vector.
     A slice that is not finite stays so: its scale is not finite.
     """
     if precision == "none":
         return message
     if precision != "int8":
         dtype = NUMBERS[precision]
-        tail = None if message.tail is None else message.tail.to(dtype)
-        return replace(message, body=_cast(message.body, dtype), rows=message.rows.to(dtype), tail=tail)
-    rows, row_scale = to_int8(message.rows)
-    body, scales, tail = {}, {"rows": row_scale}, None
-    if message.tail is not None:
-        tail, scales["tail"] = to_int8(message.tail)
-    for name, value in message.body.items():
-        body[name], scales[f"body.{name}"] = to_int8(value)
-    return replace(message, body=body, rows=rows, scales=scales, tail=tail)
+        return map_changes(message, lambda name, value: value.to(dtype))
+    scales: dict[str, torch.Tensor] = {}
+
+    def narrow(name: str, value: torch.Tensor) -> torch.Tensor:
+        found, scales[name] = to_int8(value)
+        return found
+
+    return replace(map_changes(message, narrow), scales=scales)
 
 
 def expand(message: Compressible) -> Compressible:
@@ -85,7 +90,9 @@ def expand(message: Compressible) -> Compressible:
     """
     if isinstance(message, Welcome):
         body = {name: _widened(f"body.{name}", value) for name, value in message.body.items()}
-        return replace(message, body=body, own_rows=_widened("own_rows", message.own_rows))
+        inputs = {name: _widened(f"input_rows.{name}", value) for name, value in message.input_rows.items()}
+        own_rows = _widened("own_rows", message.own_rows)
+        return replace(message, body=body, own_rows=own_rows, input_rows=inputs)
     if isinstance(message, SelectedRows):
         planes = message.planes
         if planes is not None:
@@ -94,10 +101,19 @@ def expand(message: Compressible) -> Compressible:
             )
         return replace(message, rows=_widened("rows", message.rows), planes=planes)
     scales = message.scales
-    body = {name: _expanded(f"body.{name}", value, scales) for name, value in message.body.items()}
-    rows = _expanded("rows", message.rows, scales)
-    tail = None if message.tail is None else _expanded("tail", message.tail, scales)
-    return replace(message, body=body, rows=rows, tail=tail, scales={})
+    expanded = map_changes(message, lambda name, value: _expanded(name, value, scales))
+    return replace(expanded, scales={})
+
+
+def map_changes(message: Update, of: Callable[[str, torch.Tensor], torch.Tensor]) -> Update:
+    """The update with ``of`` the name and value of each array of changes: of rows, tail, body and inputs."""
+    return replace(
+        message,
+        rows=of("rows", message.rows),
+        tail=None if message.tail is None else of("tail", message.tail),
+        body={name: of(f"body.{name}", value) for name, value in message.body.items()},
+        input_rows={name: of(f"input_rows.{name}", value) for name, value in message.input_rows.items()},
+    )
 
 
 def to_int8(value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ the same rows each time, no error is ever dropped: what was sent and the residua
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Residual:
         body: float32, by name.
         ids: (m,) int32 ascending: the rows of that update; None for all n.
         rows: (m, d) float32.
+        inputs: ids (t,) int32 ascending by input table.
+        input_rows: (t, w) float32 by input table.
 
     """
 
@@ -39,11 +41,12 @@ class Residual:
     body: dict[str, torch.Tensor]
     ids: np.ndarray | None
     rows: torch.Tensor
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    input_rows: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def cpu(self) -> "Residual":
         """The same with all arrays in the memory of the CPU."""
-        body = {name: value.cpu() for name, value in self.body.items()}
-        return replace(self, body=body, rows=self.rows.cpu())
+        return Residual.read({name: value.cpu() for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All of it, to be kept: in a checkpoint, or in a client's state."""
@@ -138,18 +141,30 @@ def compress_with_feedback(
     for name, value in update.body.items():
         value.sub_(received.body[name])
     update.rows.sub_(received.rows)
-    return sent, Residual(update.round, update.body, update.ids, update.rows)
+    for name, value in update.input_rows.items():
+        value.sub_(received.input_rows[name])
+    return sent, Residual(
+        update.round, update.body, update.ids, update.rows, update.inputs, update.input_rows
+    )
 
 
 def _add(update: Update, residual: Residual) -> None:
     """In place, to the body and to the rows that both hold."""
     for name, value in update.body.items():
         value.add_(residual.body[name].to(value.device))
-    rows = update.rows
     if update.ids is None and residual.ids is None:
-        rows.add_(residual.rows.to(rows.device))
-        return
-    here, there = (np.arange(len(held.rows)) if held.ids is None else held.ids for held in (update, residual))
+        update.rows.add_(residual.rows.to(update.rows.device))
+    else:
+        here, there = (
+            np.arange(len(held.rows)) if held.ids is None else held.ids for held in (update, residual)
+        )
+        _add_rows(update.rows, here, residual.rows, there)
+    for name, rows in update.input_rows.items():
+        _add_rows(rows, update.inputs[name], residual.input_rows[name], residual.inputs[name])
+
+
+def _add_rows(rows: torch.Tensor, here: np.ndarray, lost: torch.Tensor, there: np.ndarray) -> None:
+    """Those of ``lost``, with ids ``there``, to those of ``rows`` with the same ids ``here``, in place."""
     _, to, of = np.intersect1d(here, there, assume_unique=True, return_indices=True)
-    lost = residual.rows[torch.from_numpy(of)].to(rows.device)
-    rows.index_add_(0, torch.from_numpy(to).to(rows.device), lost)
+    found = lost[torch.from_numpy(of)].to(rows.device)
+    rows.index_add_(0, torch.from_numpy(to).to(rows.device), found)

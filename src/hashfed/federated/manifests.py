@@ -4,13 +4,14 @@ Whoever sends the manifest may be broken or hostile: what is read into memory, w
 encoder's numbers and how much is fetched afterwards are bounded by what the client's own configuration says.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from hashfed.errors import HashfedError
+from hashfed.federated.checks import ModelShape
+from hashfed.federated.codec import prefixed
 from hashfed.federated.messages import DIGEST, Manifest
 from hashfed.retrieval import EncoderShape, NoEncoder, RetrievalSettings
 from hashfed.retrieval.checks import Expected, check_arrays
@@ -27,18 +28,14 @@ class ManifestShape:
     """What the client's configuration says about all manifests of the run.
 
     Attributes:
-        size: n.
-        width: d.
-        body: shapes of the parameters below the output layer, by name.
+        model: shape of its tables and of the parameters below the output layer.
         retrieval: of the run; None where all rows are sent, so that there is no index.
         seed: of the run.
         counts: whether the method uses the public counts.
 
     """
 
-    size: int
-    width: int
-    body: Mapping[str, Sequence[int]]
+    model: ModelShape
     retrieval: RetrievalSettings | None
     seed: int
     counts: bool
@@ -47,7 +44,7 @@ class ManifestShape:
     def buckets(self) -> int:
         """The most buckets that can hold rows: all, or one for each row and table; 0 without hashing."""
         shape = self._shape
-        return 0 if shape is None else min(shape.tables << shape.bits, self.size * shape.tables)
+        return 0 if shape is None else min(shape.tables << shape.bits, self.model.size * shape.tables)
 
     @property
     def most_bytes(self) -> int:
@@ -84,18 +81,20 @@ class ManifestShape:
         """Of the run."""
         if self.retrieval is None:
             return EncoderShape(NoEncoder.kind)
-        return self.retrieval.encoder_shape(self.width, self.seed)
+        return self.retrieval.encoder_shape(self.model.dimension, self.seed)
 
     def _arrays(self, buckets: int) -> dict[str, Expected]:
         """All arrays of a manifest with so many buckets."""
-        n = self.size
+        n = self.model.size
         arrays: dict[str, Expected] = {
             "row_addresses": ((np.uint8,), (n, DIGEST)),
             "buckets": ((np.int32,), (buckets,)),
             "bucket_rows": ((np.int32,), (buckets,)),
             "bucket_addresses": ((np.uint8,), (buckets, DIGEST)),
         }
-        arrays |= {f"body.{name}": ((np.float32,), tuple(shape)) for name, shape in self.body.items()}
+        arrays |= {f"body.{name}": ((np.float32,), tuple(shape)) for name, shape in self.model.body.items()}
+        for name, (size, _) in self.model.inputs.items():
+            arrays[f"input_addresses.{name}"] = (np.uint8,), (size, DIGEST)
         if self.counts:
             arrays["prior"] = (np.int32, np.float64), (n,)
         arrays |= {f"encoder.{name}": expected for name, expected in self.encoder.arrays.items()}
@@ -105,8 +104,8 @@ class ManifestShape:
         return arrays
 
     def _check_numbers(self, manifest: Manifest) -> None:
-        if manifest.width != self.width:
-            raise HashfedError(f"width = {manifest.width}: must be {self.width}")
+        if manifest.width != self.model.dimension:
+            raise HashfedError(f"width = {manifest.width}: must be {self.model.dimension}")
         self.encoder.check_numbers(manifest.encoder, manifest.encoder_numbers)
 
     def _check_values(self, manifest: Manifest) -> None:
@@ -123,17 +122,17 @@ class ManifestShape:
 
     def _check_buckets(self, shape: BucketShape, buckets: np.ndarray, held: np.ndarray) -> None:
         """Each row is in one bucket of each table, so the slices of a client are not longer than that."""
-        total = shape.tables << shape.bits
+        total, size = shape.tables << shape.bits, self.model.size
         if (buckets[1:] <= buckets[:-1]).any():
             raise HashfedError("buckets must ascend without repetition")
         if len(buckets) and (buckets[0] < 0 or buckets[-1] >= total):
             raise HashfedError(f"buckets from {buckets[0]} to {buckets[-1]}: must be from 0 to {total - 1}")
-        if len(held) and (held.min() < 1 or held.max() > self.size):
-            raise HashfedError(f"a bucket must hold 1 to {self.size} rows")
+        if len(held) and (held.min() < 1 or held.max() > size):
+            raise HashfedError(f"a bucket must hold 1 to {size} rows")
         sums = np.bincount(buckets >> shape.bits, held, shape.tables)
-        if (sums != self.size).any():
-            table = int(np.flatnonzero(sums != self.size)[0])
-            raise HashfedError(f"bucket_rows: {sums[table]:.0f} rows in table {table}: must be {self.size}")
+        if (sums != size).any():
+            table = int(np.flatnonzero(sums != size)[0])
+            raise HashfedError(f"bucket_rows: {sums[table]:.0f} rows in table {table}: must be {size}")
 
 
 def _arrays_of(manifest: Manifest) -> dict[str, np.ndarray]:
@@ -151,5 +150,6 @@ def _arrays_of(manifest: Manifest) -> dict[str, np.ndarray]:
         )
     }
     arrays |= {f"body.{name}": value.detach().cpu().numpy() for name, value in manifest.body.items()}
-    arrays |= {f"encoder.{name}": value for name, value in manifest.encoder_arrays.items()}
+    arrays |= prefixed("encoder", manifest.encoder_arrays)
+    arrays |= prefixed("input_addresses", manifest.input_addresses)
     return {name: value for name, value in arrays.items() if value is not None}

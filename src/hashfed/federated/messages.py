@@ -12,12 +12,16 @@ stands for the first four (Charles et al. 2022, Federated Select):
 server → all      Broadcast       body, all rows, and what the index is built of
 server → all      Manifest        body, encoder, and where the slices of rows and index are
 
+Rows without more are those of the output table, of which a client has a selection. Of every other table, an
+*input table*, it has the rows that its data touch, and no others: they alone have a gradient.
+
 A message is a dataclass that says of each field how it travels (``federated.codec``); ``federated.protocols``
 says in which order they go.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, final
 
 import numpy as np
@@ -27,6 +31,7 @@ from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.federated.codec import KINDS as KINDS
 from hashfed.federated.codec import Message as Message
 from hashfed.federated.codec import OnlyIfAny, Prefix
+from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval.checks import check_ids
 from hashfed.retrieval.planes import Planes
 
@@ -48,15 +53,35 @@ class Declare(Message, kind="declare"):
         round: of the exchange.
         own: (o,) int32, ascending, distinct.
         budget: rows that the device may hold, its own among them; ≥ 1.
+        inputs: by input table, ids (t,) int32, ascending, distinct, of the rows that its data touch.
 
     """
 
     round: int
     own: np.ndarray
     budget: int
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def check(self, size: int) -> None:
-        """Refuse a declaration that does not fit a model of ``size`` rows.
+    def check(self, sizes: Mapping[str, int]) -> None:
+        """Refuse a declaration that does not fit a model with so many rows by table.
+
+        Raises:
+            HashfedError: as ``check_own``; where a table is missing or unknown, or ids of one do not fit.
+
+        """
+        self.check_own(sizes[OUTPUT])
+        if odd := sorted(set(self.inputs) ^ set(sizes) - {OUTPUT}):
+            raise HashfedError(
+                f"round {self.round}: declared rows: table {odd[0]} is in only one of them and the model"
+            )
+        for name, ids in self.inputs.items():
+            try:
+                check_ids(ids, sizes[name])
+            except HashfedError as error:
+                raise HashfedError(f"round {self.round}: declared rows of table {name}: {error}") from None
+
+    def check_own(self, size: int) -> None:
+        """Refuse rows of the output table that is not of ``size`` rows, and a budget that is none.
 
         Raises:
             HashfedError: where ids are out of range, repeated or out of order, or the budget is below 1.
@@ -82,6 +107,7 @@ class Welcome(Message, kind="welcome"):
         encoder: kind of the index's encoder.
         encoder_numbers: its parameters that are integers.
         encoder_arrays: its parameters that are arrays.
+        input_rows: (t, w) by input table, in the order that the client declared.
 
     """
 
@@ -91,6 +117,7 @@ class Welcome(Message, kind="welcome"):
     encoder: str
     encoder_numbers: Annotated[dict[str, int], Prefix("encoder")]
     encoder_arrays: Annotated[dict[str, np.ndarray], Prefix("encoder")] = field(default_factory=dict)
+    input_rows: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 @final
@@ -148,6 +175,8 @@ class Update(Message, kind="update"):
         rows: (m, d), new minus old.
         scales: of int8 arrays, by their names in ``tensors`` (``compression.compress_update``); else none.
         tail: (K, d), G: what its tail's rows are to be moved by, at each plane (``federated.tail``); or None.
+        inputs: ids (t,) int32 ascending by input table: the rows that its data touched.
+        input_rows: (t, w) by input table, new minus old.
 
     """
 
@@ -159,13 +188,13 @@ class Update(Message, kind="update"):
     rows: torch.Tensor
     scales: Annotated[dict[str, torch.Tensor], Prefix("scale")] = field(default_factory=dict)
     tail: torch.Tensor | None = None
+    inputs: dict[str, np.ndarray] = field(default_factory=dict)
+    input_rows: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def cpu(self) -> "Update":
         """The same with all arrays in the memory of the CPU."""
-        body = {name: value.cpu() for name, value in self.body.items()}
-        scales = {name: value.cpu() for name, value in self.scales.items()}
-        tail = None if self.tail is None else self.tail.cpu()
-        return replace(self, body=body, rows=self.rows.cpu(), scales=scales, tail=tail)
+        tensors = {name: value.cpu() for name, value in self.tensors().items()}
+        return Update.read(tensors, self.numbers())
 
     def check_loss(self) -> None:
         """Refuse the loss of a model that was of no use already.
@@ -212,6 +241,7 @@ class Broadcast(Message, kind="broadcast"):
         body: all parameters below the output layer.
         rows: (n, d), all of them.
         prior: (n,) public counts, int32 or float64 (``pack_counts``); None where the method uses none.
+        input_rows: input tables by name, all of their rows.
 
     """
 
@@ -219,6 +249,7 @@ class Broadcast(Message, kind="broadcast"):
     body: dict[str, torch.Tensor]
     rows: torch.Tensor
     prior: np.ndarray | None
+    input_rows: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 @final
@@ -242,6 +273,7 @@ class Manifest(Message, kind="manifest"):
         prior: (n,) public counts, int32 or float64 (``pack_counts``); None where the method uses none.
         ranges: (n,) uint8 norm range of each row; None where there is one range.
         limits: (r,) float64 largest norm of each range; None where there is one range.
+        input_addresses: (n, 32) uint8 by input table, of each of its rows.
 
     """
 
@@ -258,6 +290,7 @@ class Manifest(Message, kind="manifest"):
     prior: np.ndarray | None = None
     ranges: np.ndarray | None = None
     limits: np.ndarray | None = None
+    input_addresses: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def pack_counts(prior: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from hashfed.federated.settings import ServerSettings
-from hashfed.federated.sums import PseudoGradient
-from hashfed.models import Parameters
+from hashfed.federated.sums import PseudoGradient, RowChanges
+from hashfed.models import OUTPUT, Parameters
 
 CHUNK = 1024
 """Rows moved at a time: rows, change and moments of a chunk stay in the cache (1.5 MiB at d = 96)."""
@@ -26,20 +26,20 @@ CHUNK = 1024
 
 @dataclass
 class OptimizerState:
-    """Moments by parameter name (``rows``, ``body.…``), and how many steps were made.
+    """Moments by parameter name (``tables.…``, ``body.…``), and how many steps were made.
 
     Attributes:
         steps: rounds so far.
         first: m, where the optimizer has one.
         second: v, where the optimizer has one.
-        touched: (n,) int64, the last step that moved each row (lazy rows).
+        touched: (n,) int64 by table, the last step that moved each row (lazy rows).
 
     """
 
     steps: int
     first: dict[str, torch.Tensor]
     second: dict[str, torch.Tensor]
-    touched: np.ndarray
+    touched: dict[str, np.ndarray]
 
 
 def init_optimizer(parameters: Parameters, settings: ServerSettings) -> OptimizerState:
@@ -51,7 +51,7 @@ def init_optimizer(parameters: Parameters, settings: ServerSettings) -> Optimize
         steps=0,
         first={name: torch.zeros_like(value) for name, value in named.items() if first},
         second={name: torch.full_like(value, start) for name, value in named.items() if second},
-        touched=np.zeros(len(parameters.rows), np.int64),
+        touched={name: np.zeros(size, np.int64) for name, size in parameters.sizes.items()},
     )
 
 
@@ -79,30 +79,30 @@ def step(
             state.steps,
             settings,
         )
-    if moves_all_rows(settings):
-        _move_all_rows(parameters.rows, gradient, state, settings)
-    else:
-        _move_held_rows(parameters.rows, gradient, state, settings)
-    state.touched[gradient.ids] = state.steps
+    for name, changes in gradient.tables.items():
+        move = _move_all_rows if moves_all_rows(settings, name) else _move_held_rows
+        move(name, parameters.tables[name], changes, state, settings)
+        state.touched[name][changes.ids] = state.steps
 
 
-def moves_all_rows(settings: ServerSettings) -> bool:
-    """Whether a step also moves rows that no client held: by their moments, if there are any."""
-    return settings.row_moments == "dense" and settings.optimizer != "fedavg"
+def moves_all_rows(settings: ServerSettings, table: str = OUTPUT) -> bool:
+    """Whether a step also moves rows of a table that no client held: by their moments, if there are any."""
+    moments = settings.row_moments if table == OUTPUT else settings.input_moments
+    return moments == "dense" and settings.optimizer != "fedavg"
 
 
 def _move_all_rows(
-    rows: torch.Tensor, gradient: PseudoGradient, state: OptimizerState, settings: ServerSettings
+    table: str, rows: torch.Tensor, held: RowChanges, state: OptimizerState, settings: ServerSettings
 ) -> None:
     """Every row (n, d) moves by its moments, in place, a chunk at a time; those without change see zero."""
-    first, second = state.first["rows"], state.second.get("rows")
-    ends = np.searchsorted(gradient.ids, np.arange(0, len(rows) + CHUNK, CHUNK))
+    first, second = state.first[f"tables.{table}"], state.second.get(f"tables.{table}")
+    ends = np.searchsorted(held.ids, np.arange(0, len(rows) + CHUNK, CHUNK))
     for chunk, start in enumerate(range(0, len(rows), CHUNK)):
         part = slice(start, start + CHUNK)
-        changes = gradient.rows[ends[chunk] : ends[chunk + 1]]
+        changes = held.rows[ends[chunk] : ends[chunk + 1]]
         if len(changes) < len(rows[part]):
-            held = torch.from_numpy(gradient.ids[ends[chunk] : ends[chunk + 1]] - start)
-            changes = torch.zeros_like(rows[part]).index_copy_(0, held, changes)
+            places = torch.from_numpy(held.ids[ends[chunk] : ends[chunk + 1]] - start)
+            changes = torch.zeros_like(rows[part]).index_copy_(0, places, changes)
         _move(
             rows[part],
             changes,
@@ -114,18 +114,18 @@ def _move_all_rows(
 
 
 def _move_held_rows(
-    rows: torch.Tensor, gradient: PseudoGradient, state: OptimizerState, settings: ServerSettings
+    table: str, rows: torch.Tensor, held: RowChanges, state: OptimizerState, settings: ServerSettings
 ) -> None:
     """Only rows that a client held move, in place, a chunk at a time; their moments make up for the wait."""
-    first, second = state.first.get("rows"), state.second.get("rows")
-    for start in range(0, len(gradient.ids), CHUNK):
-        ids = gradient.ids[start : start + CHUNK]
+    first, second = state.first.get(f"tables.{table}"), state.second.get(f"tables.{table}")
+    for start in range(0, len(held.ids), CHUNK):
+        ids = held.ids[start : start + CHUNK]
         index = torch.from_numpy(ids)
         part = rows[index]
         part_first = None if first is None else first[index]
         part_second = None if second is None else second[index]
-        _decay(part_first, part_second, state.steps - state.touched[ids], settings)
-        _move(part, gradient.rows[start : start + CHUNK], part_first, part_second, state.steps, settings)
+        _decay(part_first, part_second, state.steps - state.touched[table][ids], settings)
+        _move(part, held.rows[start : start + CHUNK], part_first, part_second, state.steps, settings)
         rows[index] = part
         if first is not None and part_first is not None:
             first[index] = part_first

@@ -41,11 +41,16 @@ def welcome(parameters: Parameters, index: Index, message: Declare) -> Welcome:
         HashfedError: where the declaration does not fit (``Declare.check``).
 
     """
-    message.check(len(parameters.rows))
-    own_rows = _rows(parameters, message.own)
+    message.check(parameters.sizes)
     encoder = index.encoder
     return Welcome(
-        message.round, parameters.body, own_rows, encoder.kind, encoder.numbers(), encoder.arrays()
+        message.round,
+        parameters.body,
+        _rows(parameters.rows, message.own),
+        encoder.kind,
+        encoder.numbers(),
+        encoder.arrays(),
+        {name: _rows(parameters.tables[name], touched) for name, touched in message.inputs.items()},
     )
 
 
@@ -73,7 +78,7 @@ def retrieve(
         HashfedError: where declaration or keys do not fit.
 
     """
-    declared.check(size)
+    declared.check_own(size)
     candidates = index.lookup(keys.keys)
     return cut_to_budget(candidates, declared, size, dimension, settings, rng), candidates
 
@@ -174,7 +179,7 @@ def send_rows(
     size = len(parameters.rows)
 
     def take(ids: np.ndarray | None) -> torch.Tensor:
-        return parameters.rows if ids is None else _rows(parameters, ids)
+        return parameters.rows if ids is None else _rows(parameters.rows, ids)
 
     return pack_rows(take, size, selection, own, budget, round, planes)
 
@@ -210,6 +215,6 @@ def pack_rows(
     return SelectedRows(round, budget, ids.astype(np.int32), take(ids), log_weight, planes)
 
 
-def _rows(parameters: Parameters, ids: np.ndarray) -> torch.Tensor:
+def _rows(table: torch.Tensor, ids: np.ndarray) -> torch.Tensor:
     """The rows ``ids`` (k, d), copied."""
-    return torch.index_select(parameters.rows, 0, torch.from_numpy(ids).to(parameters.rows.device))
+    return torch.index_select(table, 0, torch.from_numpy(ids).to(table.device))

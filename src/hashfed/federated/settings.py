@@ -48,6 +48,8 @@ class ServerSettings(Settings):
     """Divide the moments by 1 − βᵗ, as Adam does and Reddi et al.'s algorithm 2 does not (fedadam)."""
     row_moments: Literal["dense", "lazy"] = "dense"
     """dense: rows that no client held still move by momentum; lazy: they wait, their moments decay later."""
+    input_moments: Literal["dense", "lazy"] = "lazy"
+    """The same for rows of input tables, of which data touch few (models that have such tables)."""
     row_average: Literal["cohort", "holders", "fedsubavg"] = "cohort"
     """Divide a row's summed update by the weight of the cohort, of the clients that held it, or rescale the
     cohort's mean by the row's expected share of holders. With planes a client moves, and holds, all rows."""

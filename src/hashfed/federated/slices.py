@@ -18,7 +18,7 @@ import torch
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import DIGEST, Manifest, unpack_counts
 from hashfed.hashing.tables import HashTables, count_members
-from hashfed.models import Parameters
+from hashfed.models import OUTPUT, Parameters
 from hashfed.retrieval import Candidates, Index, Keys, NoEncoder, RetrievalSettings, make_encoder
 from hashfed.retrieval.method import Published
 from hashfed.retrieval.range_scale import RangeScale
@@ -91,7 +91,10 @@ def make_slices(
         return found
 
     rows = parameters.rows.cpu()
-    row_addresses = addresses(_row_slices(rows), len(rows))
+    of_tables = {
+        name: addresses(_row_slices(table.cpu()), len(table)) for name, table in parameters.tables.items()
+    }
+    row_addresses = of_tables.pop(OUTPUT)
     tables, scale = (None, None) if hashed is None else (hashed.tables, hashed.scale)
     buckets, held = filled_buckets(tables)
     manifest = Manifest(
@@ -108,6 +111,7 @@ def make_slices(
         prior,
         None if scale is None else scale.ranges,
         None if scale is None else scale.limits,
+        of_tables,
     )
     return manifest, slices
 
@@ -140,15 +144,21 @@ def bucket_slice(tables: HashTables, key: int) -> bytes:
 # The client's side
 
 
-def wanted_rows(manifest: Manifest, ids: np.ndarray) -> list[Wanted]:
-    """The slices of the rows ``ids`` (k,), in this order."""
-    size = manifest.width * FLOAT.itemsize
-    return [Wanted(bytes(manifest.row_addresses[row]).hex(), size) for row in ids.tolist()]
+def wanted_rows(addresses: np.ndarray, width: int, ids: np.ndarray) -> list[Wanted]:
+    """The slices of the rows ``ids`` (k,), in this order.
+
+    Args:
+        addresses: (n, 32) of the manifest, of all rows of the table.
+        width: numbers of a row.
+        ids: int64.
+
+    """
+    return [Wanted(bytes(addresses[row]).hex(), width * FLOAT.itemsize) for row in ids.tolist()]
 
 
-def read_rows(manifest: Manifest, slices: Sequence[bytes]) -> torch.Tensor:
-    """Rows (k, d) float32 from their slices."""
-    table = np.frombuffer(bytearray().join(slices), FLOAT).reshape(-1, manifest.width)
+def read_rows(width: int, slices: Sequence[bytes]) -> torch.Tensor:
+    """Rows (k, width) float32 from their slices."""
+    table = np.frombuffer(bytearray().join(slices), FLOAT).reshape(-1, width)
     return torch.from_numpy(table.astype(np.float32, copy=False))
 
 
@@ -202,7 +212,7 @@ def find_candidates(
 
 def addresses_in(manifest: Manifest) -> set[str]:
     """The addresses of all slices of a round."""
-    tables = manifest.row_addresses, manifest.bucket_addresses
+    tables = manifest.row_addresses, manifest.bucket_addresses, *manifest.input_addresses.values()
     return {bytes(line).hex() for table in tables for line in table}
 
 

@@ -3,6 +3,7 @@
 What is done to a client's update before it is summed, to the sum, or to its mean has its one place here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,7 @@ from hashfed.federated.compression import expand
 from hashfed.federated.messages import Update
 from hashfed.federated.settings import ServerSettings
 from hashfed.federated.tail import TailSum, check_tail_change
+from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval.planes import Tail
 
 RowAverage = Literal["cohort", "holders", "fedsubavg"]
@@ -23,20 +25,32 @@ CHUNK = 4096
 
 
 @dataclass(frozen=True)
+class RowChanges:
+    """Mean changes of one table.
+
+    Attributes:
+        ids: (k,) int64 ascending: rows that at least one client held, or moved by planes.
+        rows: (k, d) their mean change.
+
+    """
+
+    ids: np.ndarray
+    rows: torch.Tensor
+
+
+@dataclass(frozen=True)
 class PseudoGradient:
     """The cohort's mean change.
 
     Attributes:
         body: mean change by name.
-        ids: (k,) int64 ascending: rows that at least one client held, or moved by planes.
-        rows: (k, d) their mean change.
+        tables: those of all tables of the model, by name.
         loss: mean training loss, weighted by predictions, nats.
 
     """
 
     body: dict[str, torch.Tensor]
-    ids: np.ndarray
-    rows: torch.Tensor
+    tables: dict[str, RowChanges]
     loss: float
 
 
@@ -45,22 +59,26 @@ class RowShares:
     """What share of all weight so far held each row (for ``fedsubavg``).
 
     Attributes:
-        held: (n,) float64 summed weight of the clients that held a row.
+        held: (n,) float64 by table: summed weight of the clients that held a row.
         total: summed weight of all clients.
 
     """
 
-    held: np.ndarray
+    held: dict[str, np.ndarray]
     total: float = 0.0
 
-    def add(self, ids: np.ndarray, weight: np.ndarray, total: float) -> None:
-        """Count one round."""
-        self.held[ids] += weight
-        self.total += total
+    @classmethod
+    def fresh(cls, sizes: Mapping[str, int]) -> "RowShares":
+        """Before the first round."""
+        return cls({name: np.zeros(size) for name, size in sizes.items()})
 
-    def of(self, ids: np.ndarray) -> np.ndarray:
+    def add(self, table: str, ids: np.ndarray, weight: np.ndarray) -> None:
+        """Count the holders of a table's rows in one round, whose weight is added to ``total`` by itself."""
+        self.held[table][ids] += weight
+
+    def of(self, table: str, ids: np.ndarray) -> np.ndarray:
         """Expected share (k,) in (0, 1] of rows that have been held at least once."""
-        return np.asarray(self.held[ids] / self.total)
+        return np.asarray(self.held[table][ids] / self.total)
 
 
 def accept_update(settings: ServerSettings, update: Update, tail: Tail | None = None) -> tuple[Update, bool]:
@@ -90,35 +108,104 @@ def accept_update(settings: ServerSettings, update: Update, tail: Tail | None = 
 
 
 @dataclass
-class UpdateSum:
-    """The weighted sum of a cohort's updates, of which none is kept: memory does not grow with the cohort.
-
-    It is one table (n, d), which becomes the mean.
+class TableSum:
+    """The weighted sum of changes of one table: one table of the same size, which becomes the mean.
 
     Attributes:
-        table: (n, d) the model's rows, that the planes were made of; read.
-        uniform: weigh every client 1 instead of its number of predictions.
+        table: (n, d) the model's; read, where planes were made of it.
         precision: of the products that spread changes of the tail.
 
     """
 
     table: torch.Tensor
+    precision: torch.dtype = torch.float32
+    _sums: TailSum | None = field(default=None, init=False)
+    """From the first change on: a table that nobody has written to need not be in memory."""
+
+    def __post_init__(self) -> None:
+        self._held = np.zeros(len(self.table))
+
+    def add(
+        self,
+        ids: np.ndarray | None,
+        rows: torch.Tensor,
+        weight: float,
+        tail: Tail | None = None,
+        change: torch.Tensor | None = None,
+    ) -> None:
+        """Add ``weight`` times the change of rows (m, d), of all where there are no ``ids``.
+
+        Args:
+            ids: (m,).
+            rows: new minus old.
+            weight: of the client.
+            tail: that it was sent planes of, if it was.
+            change: (K, d), G, what the tail's rows are to be moved by. A client that has one moves every row,
+                and so counts as a holder of all.
+
+        """
+        if self._sums is None:
+            self._sums = TailSum(self.table, torch.zeros(self.table.shape), self.precision)
+        if ids is None:
+            self._sums.sums.add_(rows, alpha=weight)
+        else:
+            self._sums.sums.index_add_(0, torch.from_numpy(ids), rows, alpha=weight)
+        if tail is not None and change is not None:
+            self._sums.add(tail, change, weight)
+        self._held[slice(None) if ids is None or change is not None else ids] += weight
+
+    def mean(self, name: str, rule: RowAverage, shares: RowShares, weight: float) -> RowChanges:
+        """See ``UpdateSum.mean``; the sum is of no use afterwards.
+
+        Args:
+            name: of the table.
+            rule: how rows are averaged.
+            shares: of all rounds, but for this round's holders, who are counted in.
+            weight: of the whole cohort.
+
+        """
+        if self._sums is None:
+            raise ValueError("a cohort has at least one update")
+        self._sums.finish()
+        ids = np.flatnonzero(self._held)
+        held = self._held[ids]
+        shares.add(name, ids, held)
+        if rule == "cohort":
+            divisor = np.full(len(ids), weight)
+        elif rule == "holders":
+            divisor = held
+        else:
+            divisor = weight * shares.of(name, ids)
+        mean = _move_to_front(self._sums.sums, ids)
+        mean.div_(torch.from_numpy(divisor.astype(np.float32))[:, None])
+        return RowChanges(ids, mean)
+
+
+@dataclass
+class UpdateSum:
+    """The weighted sum of a cohort's updates, of which none is kept: memory does not grow with the cohort.
+
+    Attributes:
+        tables: the model's.
+        uniform: weigh every client 1 instead of its number of predictions.
+        precision: of the products that spread changes of the tail.
+
+    """
+
+    tables: Mapping[str, torch.Tensor]
     uniform: bool = False
     precision: torch.dtype = torch.float32
     _body: dict[str, torch.Tensor] = field(default_factory=dict, init=False)
-    _rows: TailSum | None = field(default=None, init=False)
-    """From the first update on: a table that nobody has written to need not be in memory."""
     _weight: float = field(default=0.0, init=False)
     _loss: float = field(default=0.0, init=False)
     _predictions: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._held = np.zeros(len(self.table))
+        self._sums = {name: TableSum(table, self.precision) for name, table in self.tables.items()}
 
     def add(self, update: Update, tail: Tail | None = None) -> None:
         """Add one; what its client was sent planes of comes with it.
 
-        A client whose update has a change of the tail moves every row, and so counts as a holder of all.
         Sums of floats depend on their order: callers add in order of the clients' names. Sums of integers do
         not, but would take 4 times as long for rows, 6 times for tails (each has to be rounded by itself, so
         that no two can share a product), and twice the memory (20 clients, 50 thousand rows of 96).
@@ -126,16 +213,9 @@ class UpdateSum:
         weight = 1.0 if self.uniform else float(update.weight)
         for name, change in update.body.items():
             self._body.setdefault(name, torch.zeros_like(change)).add_(change, alpha=weight)
-        if self._rows is None:
-            self._rows = TailSum(self.table, torch.zeros(self.table.shape), self.precision)
-        if update.ids is None:
-            self._rows.sums.add_(update.rows, alpha=weight)
-        else:
-            self._rows.sums.index_add_(0, torch.from_numpy(update.ids), update.rows, alpha=weight)
-        if tail is not None and update.tail is not None:
-            self._rows.add(tail, update.tail, weight)
-        everything = update.ids is None or update.tail is not None
-        self._held[slice(None) if everything else update.ids] += weight
+        self._sums[OUTPUT].add(update.ids, update.rows, weight, tail, update.tail)
+        for name, rows in update.input_rows.items():
+            self._sums[name].add(update.inputs[name], rows, weight)
         self._weight += weight
         self._loss += update.loss * update.weight
         self._predictions += update.weight
@@ -152,23 +232,11 @@ class UpdateSum:
             shares: of all rounds before; this one is counted in.
 
         """
-        if self._rows is None:
-            raise ValueError("a cohort has at least one update")
-        self._rows.finish()
         for change in self._body.values():
             change.div_(self._weight)
-        ids = np.flatnonzero(self._held)
-        held = self._held[ids]
-        shares.add(ids, held, self._weight)
-        if rule == "cohort":
-            divisor = np.full(len(ids), self._weight)
-        elif rule == "holders":
-            divisor = held
-        else:
-            divisor = self._weight * shares.of(ids)
-        mean = _move_to_front(self._rows.sums, ids)
-        mean.div_(torch.from_numpy(divisor.astype(np.float32))[:, None])
-        return PseudoGradient(self._body, ids, mean, self._loss / self._predictions)
+        shares.total += self._weight
+        tables = {name: part.mean(name, rule, shares, self._weight) for name, part in self._sums.items()}
+        return PseudoGradient(self._body, tables, self._loss / self._predictions)
 
 
 def _move_to_front(rows: torch.Tensor, ids: np.ndarray) -> torch.Tensor:

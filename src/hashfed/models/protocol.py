@@ -1,8 +1,8 @@
-"""What a model is to hashfed: rows, a body, and a function from data to queries."""
+"""What a model is to hashfed: tables of rows, a body, and a function from data to queries."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,10 @@ from hashfed.models.batch import Batch
 
 OUTPUT = "output"
 """The name of the table whose rows are multiplied with queries."""
+INPUT = "input"
+"""The usual name of the table whose rows a model reads."""
+
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
@@ -18,41 +22,73 @@ class Parameters:
     """All parameters of a model.
 
     Attributes:
-        rows: (n, d) float32, the output layer; with tied embeddings also the input table.
+        tables: float32 by name, (n, d) of ``output`` first; of what is tied there is one.
         body: every other parameter by name, float32.
 
     """
 
-    rows: torch.Tensor
+    tables: dict[str, torch.Tensor]
     body: dict[str, torch.Tensor]
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """(n, d), those of the output layer."""
+        return self.tables[OUTPUT]
+
+    @property
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """All other tables, by name."""
+        return {name: table for name, table in self.tables.items() if name != OUTPUT}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Numbers of rows by table."""
+        return {name: len(table) for name, table in self.tables.items()}
 
     def clone(self) -> "Parameters":
         """A copy that shares no memory."""
-        return Parameters(self.rows.clone(), {name: value.clone() for name, value in self.body.items()})
+        return self._mapped(torch.Tensor.clone)
 
     def to(self, device: str) -> "Parameters":
         """On a device: this object where it is there already, else a copy."""
-        body = {name: value.to(device) for name, value in self.body.items()}
-        return Parameters(self.rows.to(device), body)
+        return self._mapped(lambda value: value.to(device))
 
     def named(self) -> dict[str, torch.Tensor]:
-        """All tensors by name: ``rows`` and ``body.…``."""
-        return {"rows": self.rows} | {f"body.{name}": value for name, value in self.body.items()}
+        """All tensors by name: ``tables.…`` and ``body.…``."""
+        return {f"tables.{name}": value for name, value in self.tables.items()} | {
+            f"body.{name}": value for name, value in self.body.items()
+        }
+
+    def _mapped(self, of: Callable[[torch.Tensor], torch.Tensor]) -> "Parameters":
+        return Parameters(
+            {name: of(value) for name, value in self.tables.items()},
+            {name: of(value) for name, value in self.body.items()},
+        )
 
 
 class Model(Protocol):
     """A pair of pure functions, ``init`` and ``queries``; it holds sizes, never parameters.
 
-    The logits are ``queries @ rows.T``.
+    The logits are ``queries @ rows.T``, of the rows of the output table.
     """
 
     @property
-    def dimension(self) -> int:
-        """d, the length of rows and queries."""
+    def tables(self) -> Mapping[str, int]:
+        """Lengths of rows by table; d, also that of queries, of ``output``, which comes first."""
         ...
 
-    def init(self, size: int, rng: np.random.Generator) -> Parameters:
-        """Fresh parameters with ``size`` rows."""
+    @property
+    def tied(self) -> Mapping[str, str]:
+        """Tables that examples name and the model has not, by the one that is in their place."""
+        return {}
+
+    @property
+    def dimension(self) -> int:
+        """d, the length of the output table's rows and of queries."""
+        return self.tables[OUTPUT]
+
+    def init(self, sizes: Mapping[str, int], rng: np.random.Generator) -> Parameters:
+        """Fresh parameters with so many rows by table; those of tables that it has not do not matter."""
         ...
 
     def body_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -66,8 +102,9 @@ class Model(Protocol):
 
         Args:
             body: as ``Parameters.body``.
-            tables: (m, d) by name, the rows that the batch's columns refer to: all n, a client's selection,
-                or just those that the batch names (in training: a gradient is formed for no others).
+            tables: (m, d) by name, the rows that the batch's columns refer to, tied ones also by the other
+                name: all n, a client's, or just those that the batch names (in training: a gradient is
+                formed for no others).
             batch: columns of positions in them, not of ids.
 
         Returns:
@@ -79,3 +116,18 @@ class Model(Protocol):
     def body_flops(self, positions: int, examples: int, length: int) -> int:
         """Floating-point operations of one forward pass of the body (a multiply-add counts two)."""
         ...
+
+
+def as_named(model: Model, held: Mapping[str, Held]) -> dict[str, Held]:
+    """What is held of each table, by all names that examples may have for it."""
+    return {**held, **{name: held[table] for name, table in model.tied.items()}}
+
+
+def names_of(model: Model, table: str) -> tuple[str, ...]:
+    """The names that examples may have for a table."""
+    return (table, *(name for name, of in model.tied.items() if of == table))
+
+
+def input_tables(model: Model) -> list[str]:
+    """Names of the model's tables besides ``output``."""
+    return [name for name in model.tables if name != OUTPUT]

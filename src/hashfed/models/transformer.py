@@ -1,4 +1,4 @@
-"""The paper's next-word model: a small transformer whose input and output layer share their rows.
+"""The paper's next-word model: a small transformer whose input and output layer share their rows, or do not.
 
 With d = 96, FFN 1536, 3 blocks: 331,776 weights and 2,400 biases and gains per block, 960,384 at
 n = 10,004 rows (Table 1 of the paper).
@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from hashfed.models.batch import Batch
-from hashfed.models.protocol import Parameters
+from hashfed.models.protocol import INPUT, OUTPUT, Model, Parameters
 
 Body = Mapping[str, torch.Tensor]
 
@@ -24,8 +24,8 @@ by 0.5 of 1.2 ms, forward and backward, at 16 sequences of 20 positions and 8 he
 
 
 @dataclass(frozen=True)
-class Transformer:
-    """Causal transformer with layer norm before each sublayer, fixed sinusoidal positions, tied rows.
+class Transformer(Model):
+    """Causal transformer with layer norm before each sublayer and fixed sinusoidal positions.
 
     Attributes:
         embedding: d, width of the residual stream and of the rows.
@@ -33,6 +33,7 @@ class Transformer:
         heads: number of heads; divides ``attention``.
         ffn: width of the feed-forward layer.
         blocks: number of blocks.
+        tie_embeddings: whether what it reads are rows of the output table (Press and Wolf 2017).
 
     """
 
@@ -41,13 +42,20 @@ class Transformer:
     heads: int = 8
     ffn: int = 1536
     blocks: int = 3
+    tie_embeddings: bool = True
 
     @property
-    def dimension(self) -> int:
-        """D."""
-        return self.embedding
+    def tables(self) -> dict[str, int]:
+        """See ``Model``."""
+        names = [OUTPUT] if self.tie_embeddings else [OUTPUT, INPUT]
+        return dict.fromkeys(names, self.embedding)
 
-    def init(self, size: int, rng: np.random.Generator) -> Parameters:
+    @property
+    def tied(self) -> dict[str, str]:
+        """See ``Model``."""
+        return {INPUT: OUTPUT} if self.tie_embeddings else {}
+
+    def init(self, sizes: Mapping[str, int], rng: np.random.Generator) -> Parameters:
         """Normal weights of variance 1/fan-in, smaller where they write to the residual stream."""
         d, a, f = self.embedding, self.attention, self.ffn
         body: dict[str, torch.Tensor] = {}
@@ -62,7 +70,12 @@ class Transformer:
             body[f"{name}.bias"] = torch.zeros(d)
 
         residual = 1 / math.sqrt(2 * self.blocks)
-        rows = rng.standard_normal((size, d), dtype=np.float32) / np.float32(math.sqrt(d))
+        tables = {
+            name: torch.from_numpy(
+                rng.standard_normal((sizes[name], d), dtype=np.float32) / np.float32(math.sqrt(d))
+            )
+            for name in self.tables
+        }
         for block in range(self.blocks):
             norm(f"blocks.{block}.attention.norm")
             linear(f"blocks.{block}.attention.qkv", 3 * a, d)
@@ -71,7 +84,7 @@ class Transformer:
             linear(f"blocks.{block}.ffn.in", f, d)
             linear(f"blocks.{block}.ffn.out", d, f, residual)
         norm("norm")
-        return Parameters(torch.from_numpy(rows), body)
+        return Parameters(tables, body)
 
     def body_shapes(self) -> dict[str, tuple[int, ...]]:
         """Those of ``init``."""

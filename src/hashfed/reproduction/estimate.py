@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hashfed.config import Config
+from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import draw_examples
-from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
 from hashfed.reproduction.options import Options
 from hashfed.reproduction.plan import Planned, Run
@@ -73,7 +73,8 @@ def _seconds_per_prediction(config: Config, data: FederatedData[Any]) -> float:
 def _mean_predictions(config: Config, data: FederatedData[Any]) -> float:
     """Of a client and round."""
     clients = data.train[:: max(1, len(data.train) // SAMPLE_CLIENTS)]
-    counts = [draw_examples(config, client, 1, data.size).weight for client in clients]
+    model = build_model(config)
+    counts = [draw_examples(config, model, client, 1, data.size).weight for client in clients]
     return sum(counts) / len(counts)
 
 

@@ -3,7 +3,7 @@
 import math
 
 from hashfed.config import Config
-from hashfed.engines.exchange import build_model
+from hashfed.engines.budget import build_model
 from hashfed.reproduction.paper import HASH, PaperRow, paper_row
 from hashfed.reproduction.results import FULL, ParameterRow
 from hashfed.tasks.next_word.vocabulary import SPECIAL

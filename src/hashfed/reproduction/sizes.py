@@ -11,8 +11,8 @@ from hashfed.cost.search import Limits, Search
 from hashfed.cost.variants import at_budget, with_model, with_width
 from hashfed.cost.workload import busiest_and_median
 from hashfed.display import brief
+from hashfed.engines.budget import build_model
 from hashfed.engines.device_memory import measure_device_memory
-from hashfed.engines.exchange import build_model
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
@@ -53,7 +53,7 @@ class Larger:
 def full_parameters(full: Config, data: FederatedData[Any]) -> int:
     """Numbers on a device that holds the whole model."""
     search = _search(full, data)
-    return search.cost(at_budget(full, 1), search.size).parameters
+    return search.cost(at_budget(full, 1)).parameters
 
 
 def largest_sizes(
@@ -73,7 +73,7 @@ def largest_sizes(
     """
     search = _search(config, data)
     all_rows = at_budget(config, 1)
-    full = search.cost(all_rows, search.size)
+    full = search.cost(all_rows)
     measured = None if measure is None else measure(all_rows)
     for capacity in capacities:
         for limit in LIMITS:
@@ -82,7 +82,7 @@ def largest_sizes(
             else:
                 grown = _within_memory(search, capacity, full.memory, measured, measure)
             if grown is not None:
-                parameters = search.cost(grown, search.size).parameters
+                parameters = search.cost(grown).parameters
                 yield Larger(capacity, limit, grown.model, parameters)
 
 
@@ -116,7 +116,7 @@ def _grown(search: Search, capacity: str, limits: Limits) -> Config | None:
 
 
 def _search(config: Config, data: FederatedData[Any]) -> Search:
-    return Search(config, busiest_and_median(config, data)["busiest"], data.size)
+    return Search(config, busiest_and_median(config, data)["busiest"], data.sizes)
 
 
 class SizeBook:
@@ -173,6 +173,6 @@ def _damaged(path: Path, problem: object) -> HashfedError:
 
 def _measured(config: Config, data: FederatedData[Any]) -> int:
     model = build_model(config)
-    parameters = model.init(data.size, stream(config.seed, "init"))
+    parameters = model.init(data.sizes, stream(config.seed, "init"))
     found = measure_device_memory(config, model, data, parameters)
     return found["memory_peak"] - found["memory_baseline"]

@@ -36,9 +36,8 @@ from hashfed.config import (
     load_config,
 )
 from hashfed.display import brief, shown
-from hashfed.engines.budget import sends_everything
+from hashfed.engines.budget import build_model, sends_everything
 from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters, save_checkpoint
-from hashfed.engines.exchange import build_model
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
@@ -234,7 +233,8 @@ class RunFolder:
         model = build_model(config)
         here = {name: _shape(value.shape, value.dtype) for name, value in parameters.named().items()}
         due = {f"body.{name}": _shape(shape) for name, shape in model.body_shapes().items()}
-        due["rows"] = _shape((make_task(config.data).size, model.dimension))
+        sizes = make_task(config.data).sizes
+        due |= {f"tables.{name}": _shape((sizes[name], width)) for name, width in model.tables.items()}
         for name in sorted(here.keys() | due.keys(), reverse=True):
             if here.get(name) != due.get(name):
                 raise HashfedError(

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from hashfed.data.tokenizer import TOKENIZERS
-from hashfed.engines.exchange import build_model
+from hashfed.engines.budget import build_model
 from hashfed.errors import HashfedError
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import as_named
 from hashfed.runs.folder import RunFolder
 from hashfed.tasks.next_word.sentences import encode_sentences
 from hashfed.tasks.next_word.vocabulary import SPECIAL
@@ -54,11 +54,12 @@ class NextWord:
         """
         words = self.context(words)
         sentence = encode_sentences([words], self.vocabulary, self._length)
-        batch = sentence.bind({OUTPUT: None}, torch.device("cpu")).batch(torch.arange(1))
-        body, rows = self._parameters.body, self._parameters.rows
+        model, parameters = self._model, self._parameters
+        everything = as_named(model, dict.fromkeys(parameters.tables))
+        batch = sentence.bind(everything, torch.device("cpu")).batch(torch.arange(1))
         with torch.no_grad():
-            query = self._model.queries(body, {OUTPUT: rows}, batch)[-1]
-            probabilities = torch.softmax(rows @ query, dim=0)
+            query = model.queries(parameters.body, as_named(model, parameters.tables), batch)[-1]
+            probabilities = torch.softmax(parameters.rows @ query, dim=0)
         if not bool(torch.isfinite(probabilities).all()):
             raise HashfedError(f"{self.path}: its model gives no finite numbers; the training has diverged")
         return probabilities[len(SPECIAL) :]

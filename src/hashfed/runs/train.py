@@ -11,23 +11,22 @@ from typing import Any, Protocol
 import numpy as np
 
 from hashfed.config import Config
-from hashfed.engines.budget import device_budget
+from hashfed.engines.budget import build_model, device_budget
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.evaluation import NotEvaluatedError
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.rounds import RoundRecord
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
+from hashfed.federated.client import own_rows
 from hashfed.federated.divergence import DivergedError
 from hashfed.federated.protocols import moved, ways
 from hashfed.models import Model
-from hashfed.models.protocol import OUTPUT
 from hashfed.runs.events import Events
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.saving import Saving
 from hashfed.stopping import Interrupted, handled
 from hashfed.tasks.federated_data import FederatedData
-from hashfed.tasks.protocol import Task
 from hashfed.tasks.registry import make_task
 
 
@@ -137,7 +136,7 @@ def train(
     folder = RunFolder(config.folder())
     folder.check_tokenizer(config)
     data = load(config)
-    facts = describe(data, make_task(config.data))
+    facts = describe(config, data)
     folder.open(config, facts)
     try:
         with _stop_on_interrupt() as stop, make_engine(config, data, stop) as engine:
@@ -157,9 +156,10 @@ def train(
         folder.close()
 
 
-def describe(data: FederatedData[Any], task: Task) -> dict[str, Any]:
+def describe(config: Config, data: FederatedData[Any]) -> dict[str, Any]:
     """Sizes and floors, for ``data.json``."""
-    own = np.array([len(client.examples.own(OUTPUT)) for client in data.train])
+    model = build_model(config)
+    own = np.array([len(own_rows(model, client.examples)) for client in data.train])
     return {
         "rows": data.size,
         "train_clients": len(data.train),
@@ -170,7 +170,7 @@ def describe(data: FederatedData[Any], task: Task) -> dict[str, Any]:
         "own_rows_median": float(np.median(own)),
         "own_rows_90th_percentile": float(np.percentile(own, 90)),
         "own_rows_max": int(own.max()),
-        "floors": task.measure_floors(data),
+        "floors": make_task(config.data).measure_floors(data),
         "sha256": digest(data),
     }
 

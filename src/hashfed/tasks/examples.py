@@ -39,8 +39,13 @@ class Examples(Protocol):
         """Number of examples, and positions of each: what a model's work depends on beside predictions."""
         ...
 
-    def own(self, table: str) -> np.ndarray:
-        """Ids of the rows of a table that they need, as inputs or as targets: ascending, int64."""
+    def own(self, *tables: str) -> np.ndarray:
+        """Ids of the rows that they need of tables which are one table: ascending, int64.
+
+        Raises:
+            KeyError: for a table that they have nothing of.
+
+        """
         ...
 
     def columns(self) -> dict[str, np.ndarray]:

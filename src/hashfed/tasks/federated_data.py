@@ -1,18 +1,21 @@
 """Clients with examples, and the rows of the output table: what every task makes of its source."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from hashfed.models.protocol import OUTPUT
 from hashfed.tasks.examples import Examples
 
 
 class RowNames(Protocol):
-    """What the rows of the output table stand for."""
+    """What the rows of the tables stand for."""
 
-    def __len__(self) -> int:
-        """n, the number of rows."""
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Numbers of rows by each table that examples name; n of ``output``."""
         ...
 
     def to_json(self) -> str:
@@ -50,5 +53,10 @@ class FederatedData(Generic[Names]):
 
     @property
     def size(self) -> int:
-        """n, the number of rows."""
-        return len(self.names)
+        """n, the number of rows of the output table."""
+        return self.sizes[OUTPUT]
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Numbers of rows by table."""
+        return self.names.sizes

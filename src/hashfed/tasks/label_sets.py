@@ -7,11 +7,8 @@ import numpy as np
 import torch
 
 from hashfed.models.batch import Batch, Targets
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.examples import positions
-
-INPUT = "input"
-"""The name of the table that features are rows of."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +66,10 @@ class LabelSets:
         """(s, mean number of features, rounded up)."""
         return len(self), -(-len(self.features) // max(1, len(self)))
 
-    def own(self, table: str) -> np.ndarray:
+    def own(self, *tables: str) -> np.ndarray:
         """See ``Examples``."""
-        return np.unique({INPUT: self.features, OUTPUT: self.labels}[table]).astype(np.int64)
+        columns = {INPUT: self.features, OUTPUT: self.labels}
+        return np.unique(np.concatenate([columns[table] for table in tables])).astype(np.int64)
 
     def columns(self) -> dict[str, np.ndarray]:
         """See ``Examples``."""

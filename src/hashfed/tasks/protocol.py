@@ -52,12 +52,12 @@ class Task(Protocol):
         ...
 
     @property
-    def size(self) -> int:
-        """n, the number of rows of the output table."""
+    def sizes(self) -> Mapping[str, int]:
+        """Numbers of rows by table, as far as the settings tell; n of ``output``."""
         ...
 
     def resized(self, value: int) -> Any:
-        """Its settings with another value of ``SIZE_SETTING``; ``size`` grows with it."""
+        """Its settings with another value of ``SIZE_SETTING``; n grows with it."""
         ...
 
     def within(self, examples: Examples, size: int) -> Examples:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from hashfed.models.batch import Batch, Targets
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.examples import positions
 
 PAD = 0
@@ -19,15 +19,13 @@ class Sequences:
     """Padded sequences: at position t the model reads ``inputs[:, t]`` and predicts ``targets[:, t]``.
 
     Attributes:
-        inputs: (s, T) int32 ids of rows of ``input_table``.
+        inputs: (s, T) int32 ids of rows of the input table, which may be the output table.
         targets: (s, T) int32 ids of rows of the output table; PAD from the sequence's end on.
-        input_table: the output table itself, where a model's embeddings are tied.
 
     """
 
     inputs: np.ndarray
     targets: np.ndarray
-    input_table: str = OUTPUT
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -59,14 +57,10 @@ class Sequences:
         """(s, T)."""
         return len(self.inputs), self.inputs.shape[1]
 
-    def own(self, table: str) -> np.ndarray:
+    def own(self, *tables: str) -> np.ndarray:
         """See ``Examples``."""
-        used = self.targets != PAD
-        columns = [(self.input_table, self.inputs), (OUTPUT, self.targets)]
-        needed = [ids[used] for of, ids in columns if of == table]
-        if not needed:
-            raise KeyError(table)
-        return np.unique(np.concatenate(needed)).astype(np.int64)
+        used, columns = self.targets != PAD, {INPUT: self.inputs, OUTPUT: self.targets}
+        return np.unique(np.concatenate([columns[table][used] for table in tables])).astype(np.int64)
 
     def columns(self) -> dict[str, np.ndarray]:
         """See ``Examples``."""
@@ -75,10 +69,9 @@ class Sequences:
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundSequences":
         """See ``Examples``; the column ``predicted`` (s, T) is true on a prefix of each sequence."""
         return BoundSequences(
-            positions(self.inputs, held[self.input_table], device),
+            positions(self.inputs, held[INPUT], device),
             positions(self.targets, held[OUTPUT], device),
             torch.from_numpy(self.targets != PAD).to(device),
-            self.input_table,
         )
 
 
@@ -89,7 +82,6 @@ class BoundSequences:
     inputs: torch.Tensor
     targets: torch.Tensor
     predicted: torch.Tensor
-    input_table: str
 
     @property
     def weights(self) -> torch.Tensor:
@@ -101,6 +93,6 @@ class BoundSequences:
         predicted = self.predicted[index]
         return Batch(
             columns={"inputs": self.inputs[index], "predicted": predicted},
-            tables={"inputs": self.input_table},
+            tables={"inputs": INPUT},
             targets=Targets(self.targets[index][predicted]),
         )

@@ -22,7 +22,7 @@ from hashfed.engines.network.round_play import client_limits
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape, check_declare
 from hashfed.federated.messages import Declare, SelectedRows, Update
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.clients import encode_client
 from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
@@ -205,7 +205,7 @@ def test_no_client_is_beyond_the_limits(
     words = iter(WORDS)
     client = encoded(config, [[next(words) for _ in range(count)] for count in texts], WORDS[:vocabulary])
     assert len(client.examples) <= sentences
-    assert len(client.examples.own(OUTPUT)) <= own
+    assert len(client.examples.own(OUTPUT, INPUT)) <= own
     assert client.examples.weight <= predictions
 
 
@@ -227,7 +227,7 @@ def test_the_limits_are_reached(length: int, sentences: int, tokens: int, vocabu
             words = iter(WORDS)
             texts = [[next(words) for _ in range(count)] for count in counts if count]
             found = encoded(config, texts, WORDS[:vocabulary]).examples
-            most_own = max(most_own, len(found.own(OUTPUT)))
+            most_own = max(most_own, len(found.own(OUTPUT, INPUT)))
             most_predictions = max(most_predictions, found.weight)
     assert limits_of(config) == (most_own, most_predictions)
 
@@ -235,7 +235,7 @@ def test_the_limits_are_reached(length: int, sentences: int, tokens: int, vocabu
 def test_one_more_than_the_limit_is_refused() -> None:
     config = make_config({"data": {"sentence_length": 6, "vocabulary": 100}, "client": {"examples": 3}})
     size = 100 + len(SPECIAL)
-    shape, limits = ModelShape(size, 8, {}), client_limits(config)
+    shape, limits = ModelShape({"output": (size, 8)}, {}), client_limits(config)
     assert (limits.own, limits.predictions) == (19, 18)
     check_declare(Declare(1, np.arange(19, dtype=np.int32), 5), 1, shape, limits)
     with pytest.raises(HashfedError, match="own: 20 rows: at most 19 can be needed"):

@@ -31,6 +31,14 @@ CHECKS = ("config.py", "settings.py")
 """Files that define settings: what they read of them only checks them."""
 
 
+MAPPED_FILES = [
+    "first.tables.output.float32",
+    "indexed.float32",
+    "second.tables.output.float32",
+    "tables.output.float32",
+]
+
+
 GROUPS: dict[type[Settings], str] = {
     **{type(value): f"{name}." for name, value in Config() if isinstance(value, Settings)},
     **{kind: f"retrieval.{name}." for name, kind in METHODS.items()},
@@ -173,14 +181,12 @@ def test_mapped_tables_are_the_same_numbers(texts: Path, tmp_path: Path) -> None
         with FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data) as engine:
             engine.state.restore(saved, numbers)
             names = sorted(path.name for path in memory.iterdir()) if memory.exists() else []
-            assert names == (
-                ["first.float32", "indexed.float32", "rows.float32", "second.float32"] if mapped else []
-            )
+            assert names == (MAPPED_FILES if mapped else [])
             losses.append(engine.run_round().loss)
             losses.append(engine.evaluate()["nll"])
             found.append((losses, engine.state.parameters.clone()))
             if mapped:
-                written = np.fromfile(memory / "rows.float32", np.float32)
+                written = np.fromfile(memory / "tables.output.float32", np.float32)
                 assert np.array_equal(written, found[1][1].rows.numpy().ravel())
         assert not memory.exists() or not list(memory.iterdir())
     assert found[0][0] == found[1][0]

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from hashfed.config import Config
+from hashfed.engines.budget import build_model
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
-from hashfed.engines.exchange import build_model
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.models import Batch, Parameters, Targets
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT
 from hashfed.randomness import stream
 from hashfed.runs.train import round_metrics
 from hashfed.stopping import Interrupted
@@ -69,7 +69,7 @@ def test_full_through_the_selection_path_equals_a_plain_dense_loop(texts: Path) 
     found = outcome(config, data, rounds=3)[2]
 
     model = build_model(config)
-    start = model.init(data.size, stream(config.seed, "init"))
+    start = model.init({"output": data.size}, stream(config.seed, "init"))
     server = {name: value.clone().requires_grad_() for name, value in start.named().items()}
     rates = config.server
     adam = torch.optim.Adam(
@@ -88,16 +88,16 @@ def test_full_through_the_selection_path_equals_a_plain_dense_loop(texts: Path) 
                 inputs = torch.from_numpy(part.inputs.astype(np.int64))
                 targets = torch.from_numpy(part.targets.astype(np.int64))
                 local = {name: value.detach().clone().requires_grad_() for name, value in server.items()}
-                body = {name[5:]: value for name, value in local.items() if name != "rows"}
+                body = {name[5:]: value for name, value in local.items() if name.startswith("body.")}
                 sgd = torch.optim.SGD(local.values(), lr=config.client.learning_rate)
                 rng = stream(config.seed, "train", round, client.name)
                 for _ in range(2):
                     for batch in torch.from_numpy(rng.permutation(count)).split(2):
                         used = targets[batch] != PAD
                         columns = {"inputs": inputs[batch], "predicted": used}
-                        asked = Batch(columns, {"inputs": OUTPUT}, Targets(targets[batch][used]))
-                        queries = model.queries(body, {OUTPUT: local["rows"]}, asked)
-                        logits = torch.nn.functional.linear(queries, local["rows"])
+                        asked = Batch(columns, {"inputs": INPUT}, Targets(targets[batch][used]))
+                        queries = model.queries(body, {INPUT: local["tables.output"]}, asked)
+                        logits = torch.nn.functional.linear(queries, local["tables.output"])
                         loss = torch.nn.functional.cross_entropy(logits, targets[batch][used])
                         sgd.zero_grad()
                         loss.backward()

@@ -190,7 +190,7 @@ def test_a_start_that_fails_leaves_no_tables(
         with pytest.raises(HashfedError, match="too few"):
             train(config)
     assert not list((tmp_path / "run").rglob("*.float32"))
-    left = tmp_path / "run" / MAPPED / "rows.float32"  # as after a kill at that moment
+    left = tmp_path / "run" / MAPPED / "tables.output.float32"  # as after a kill at that moment
     left.write_bytes(b"half")
     assert train(config)["rounds"] == 1
     assert not left.exists()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.next_word.sentences import (
     cap_texts,
     cut_text,
@@ -65,13 +65,13 @@ def test_targets_are_the_inputs_one_position_later(sentences: list[list[int]]) -
 
 def test_own_rows_are_inputs_and_targets_without_padding() -> None:
     found = encode_sentences([w(9, 2), w(2)], VOCABULARY, 4)
-    rows = found.own(OUTPUT)
+    rows = found.own(OUTPUT, INPUT)
     assert rows.tolist() == [BOS, EOS, 6, 13]
     assert rows.dtype == np.int64
 
 
 def test_the_last_word_of_a_full_sentence_is_an_own_row_too() -> None:
-    assert encode_sentences([w(5, 8)], VOCABULARY, 2).own(OUTPUT).tolist() == [BOS, 9, 12]
+    assert encode_sentences([w(5, 8)], VOCABULARY, 2).own(OUTPUT, INPUT).tolist() == [BOS, 9, 12]
 
 
 def test_take_gives_sentences_in_the_order_asked() -> None:
@@ -145,6 +145,6 @@ def test_the_most_that_sentences_can_hold(length: int, sentences: int, tokens: i
             words = iter(VOCABULARY.words)
             cut = [[next(words) for _ in range(count)] for count in counts if count]
             found = encode_sentences(cut, VOCABULARY, length)
-            own, predictions = max(own, len(found.own(OUTPUT))), max(predictions, found.weight)
+            own, predictions = max(own, len(found.own(OUTPUT, INPUT))), max(predictions, found.weight)
     assert most_own_rows(sentences, length, tokens) == own
     assert most_predictions(sentences, length, tokens) == predictions

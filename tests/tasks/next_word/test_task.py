@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hashfed.config import leaves, make_config
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
 from hashfed.tasks.registry import make_task
 from hashfed.tasks.sequences import Sequences
@@ -13,9 +13,9 @@ TASK = make_task(CONFIG.data)
 
 
 def test_the_setting_that_decides_the_number_of_rows() -> None:
-    assert TASK.size == 30 + len(SPECIAL)
+    assert TASK.sizes[OUTPUT] == 30 + len(SPECIAL)
     larger = TASK.resized(50)
-    assert make_task(larger).size == 50 + len(SPECIAL)
+    assert make_task(larger).sizes[OUTPUT] == 50 + len(SPECIAL)
     changed = dict(leaves(CONFIG.model_copy(update={"data": larger})))
     assert {name for name, value in leaves(CONFIG) if changed[name] != value} == {SIZE_SETTING}
 
@@ -28,7 +28,7 @@ def test_imagined_examples(examples: int, length: int, predictions: int) -> None
     assert found.shape == (examples, length)
     assert found.weight == predictions
     assert found.weights.max() - found.weights.min() <= 1
-    assert found.own(OUTPUT).tolist() == [0, 1]
+    assert found.own(OUTPUT, INPUT).tolist() == [0, 1]
 
 
 def test_examples_with_fewer_words() -> None:

@@ -18,10 +18,9 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import Mod
 from flwr.common.logger import log
 
-from hashfed.engines.budget import steps
+from hashfed.engines.budget import build_model, steps
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_examples
-from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
 from hashfed.engines.network import exchanges
@@ -36,6 +35,7 @@ from hashfed.federated.messages import Message as HashfedMessage
 from hashfed.federated.protocols import Received, Step, all_steps, needed_later
 from hashfed.federated.slices import Wanted
 from hashfed.models import Parameters
+from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval import Index
 from hashfed.tasks.metrics import add_sums
 from hashfed.tasks.registry import make_task
@@ -178,7 +178,7 @@ def evaluate(message: Message, context: Context) -> RecordDict:
     model, metrics = build_model(node.config), make_task(node.config.data).metrics
     whole = cast(Broadcast, records.unpack(message.content).shared[Broadcast.kind])
     check_broadcast(whole, answer.round, node.shape)
-    parameters = Parameters(whole.rows, whole.body)
+    parameters = Parameters({OUTPUT: whole.rows, **whole.input_rows}, whole.body)
     for name in node.held_out:
         with _reported(answer, name):
             examples = held_out_examples([node.client(name)], None, node.config.seed)
@@ -195,7 +195,7 @@ def _open(message: Message, context: Context) -> tuple[NodeState, Parcel]:
 
 
 def _client(node: NodeState, name: str, round: int) -> ClientRound:
-    return ClientRound(node.config, build_model(node.config), node.client(name), round, node.size)
+    return ClientRound(node.config, build_model(node.config), node.client(name), round, node.sizes)
 
 
 def _answer_ahead(node: NodeState, step: Step, content: RecordDict, answer: Parcel) -> None:

@@ -21,7 +21,7 @@ from hashfed.data.client_texts import Key, full_name
 from hashfed.data.part import group, is_train
 from hashfed.data.readers import NAMED
 from hashfed.display import shown
-from hashfed.engines.exchange import build_model
+from hashfed.engines.budget import build_model
 from hashfed.engines.flower import records
 from hashfed.engines.flower.memory import RESIDUAL, Memories
 from hashfed.engines.network.parcel import Parcel
@@ -121,7 +121,7 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts
             "config": str(numbers["config"]),
             "digest": str(numbers["digest"]),
             "identity": str(numbers["identity"]),
-            "size": len(names),
+            "sizes": json.dumps(dict(names.sizes)),
             "clients": [client.name for client in clients],
             "held_out": hosted["held_out"] or [""],
         }
@@ -195,7 +195,7 @@ class NodeState:
 
     Attributes:
         config: of the run.
-        size: n.
+        sizes: numbers of rows by table.
         shape: of the model.
         memories: of its clients.
         slices: where it takes slices from, whatever the server says (``slices`` in its settings); or None.
@@ -214,9 +214,9 @@ class NodeState:
         if setup is None or setup["digest"] != digest:
             raise NotJoinedError("this node was started anew and has not joined the run yet")
         self.config = make_config(json.loads(str(setup["config"])))
-        self.size = int(cast(int, setup["size"]))
+        self.sizes: dict[str, int] = json.loads(str(setup["sizes"]))
         model = build_model(self.config)
-        self.shape = ModelShape(self.size, model.dimension, model.body_shapes())
+        self.shape = ModelShape.of(model, self.sizes)
         self.memories = Memories(context.state, context.node_config, str(setup["identity"]))
         self.slices = (
             with_home(str(context.node_config["slices"])) if "slices" in context.node_config else None

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from hashfed.config import Config
+from hashfed.engines.budget import build_model
 from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_examples
-from hashfed.engines.exchange import build_model
 from hashfed.engines.index_keeper import refreshed
 from hashfed.engines.local.workers import (
     EvaluateChunk,
@@ -71,7 +71,7 @@ class Simulation:
             raise HashfedError("device = cuda: torch finds no CUDA device here (allowed: cpu)")
         self.config, self.data = config, data
         self.model, self.task = build_model(config), make_task(config.data)
-        self.state = ServerState.fresh(self.model, data.size, config)
+        self.state = ServerState.fresh(self.model, data.sizes, config)
         held_out = held_out_examples(data.held_out, config.evaluation.examples, config.seed)
         everything = held_out_examples(data.held_out, None, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}

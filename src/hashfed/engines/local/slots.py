@@ -26,7 +26,7 @@ class SlotMessage:
         memory: the slot itself where it is new or has been replaced by a larger one; else None. The writer
             closes its handle once this is sent.
         numbers: fields of the update that are no arrays (``Update.numbers``).
-        ids: as in the update.
+        ids: arrays of the update that are of integers, by name.
         shapes: of its other arrays, by name, in the order in which they lie in the slot.
 
     """
@@ -34,7 +34,7 @@ class SlotMessage:
     slot: int
     memory: SharedBlock | None
     numbers: dict[str, str]
-    ids: np.ndarray | None
+    ids: dict[str, np.ndarray]
     shapes: dict[str, tuple[int, ...]]
 
 
@@ -51,7 +51,9 @@ class SlotWriter:
             HashfedError: where there is no memory for it.
 
         """
-        arrays = {name: value for name, value in update.tensors().items() if name != "ids"}
+        tensors = update.tensors()
+        ids = {name: value.numpy() for name, value in tensors.items() if not value.is_floating_point()}
+        arrays = {name: value for name, value in tensors.items() if name not in ids}
         total = sum(value.numel() for value in arrays.values())
         memory, block = self._slots.get(slot), None
         if memory is None or len(memory) < total:
@@ -63,7 +65,7 @@ class SlotWriter:
             memory[start : start + value.numel()].view(value.shape).copy_(value)
             start += value.numel()
         shapes = {name: tuple(value.shape) for name, value in arrays.items()}
-        return SlotMessage(slot, block, update.numbers(), update.ids, shapes)
+        return SlotMessage(slot, block, update.numbers(), ids, shapes)
 
 
 class SlotReader:
@@ -81,8 +83,7 @@ class SlotReader:
             size = int(np.prod(shape))
             tensors[name] = memory[start : start + size].view(shape)
             start += size
-        if message.ids is not None:
-            tensors["ids"] = torch.from_numpy(message.ids)
+        tensors |= {name: torch.from_numpy(ids) for name, ids in message.ids.items()}
         return Update.read(tensors, message.numbers)
 
 

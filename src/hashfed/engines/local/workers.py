@@ -38,6 +38,7 @@ from hashfed.engines.mapped import MappedTable
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.shared import SharedBlock
 from hashfed.errors import HashfedError
+from hashfed.federated.codec import under
 from hashfed.federated.error_feedback import Residual
 from hashfed.models import Model, Parameters
 from hashfed.stopping import Interrupted, blocked
@@ -117,14 +118,16 @@ class Workbench:
         """For a worker, without the mapped tables: it opens their files itself."""
         state = dict(self.__dict__)
         if self.tables:
-            state["parameters"] = Parameters(torch.empty(0), self.parameters.body)
+            state["parameters"] = Parameters({}, self.parameters.body)
             state["indexed"] = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if "rows" in self.tables:
-            self.parameters = Parameters(self.tables["rows"].open(), self.parameters.body)
+        if self.tables:
+            mapped = under("tables", self.tables)
+            rows = {name: table.open() for name, table in mapped.items()}
+            self.parameters = Parameters(rows, self.parameters.body)
         if "indexed" in self.tables:
             self.indexed = self.tables["indexed"].open()
 
@@ -136,8 +139,8 @@ class Workbench:
             self.server = None  # its index need not be held beside the next
             index, parameters = self.keeper.at(task.round), self._on_device(task.round - 1)
             self.server = ServerRound.of(self.config, parameters, index, task.round, self.data.label_counts)
-        client, size = self.data.train[task.client], len(self.server.parameters.rows)
-        here = ClientRound(self.config, self.model, client, task.round, size, task.residual)
+        client, sizes = self.data.train[task.client], self.data.sizes
+        here = ClientRound(self.config, self.model, client, task.round, sizes, task.residual)
         played = play_round(self.server, here)
         residual = None if played.residual is None else played.residual.cpu()
         return replace(played, update=played.update.cpu(), residual=residual)

@@ -1,6 +1,5 @@
 """What a reply must be before anything in it is looked at: an answer to what was asked, and nothing more."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from hashfed.engines.client_round import ClientReport
@@ -78,11 +77,10 @@ def take_report(
 
     """
     count = len(update.rows)
-    everything = shape.size * shape.dimension + sum(math.prod(size) for size in shape.body.values())
     bounds = {
         "own": (0, limits.own),
         "rows": (count, count),
-        "parameters": (0, everything),
+        "parameters": (0, shape.parameters),
         "predictions": (update.weight, update.weight),
         "flops": (0, MOST),
         SLICES: (0, MOST),

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hashfed.config import Config
-from hashfed.engines.budget import device_budget, steps
+from hashfed.engines.budget import build_model, device_budget, steps
 from hashfed.engines.evaluation import (
     NotEvaluatedError,
     chunks,
@@ -16,7 +16,6 @@ from hashfed.engines.evaluation import (
     finish_evaluation,
     held_out_examples,
 )
-from hashfed.engines.exchange import build_model
 from hashfed.engines.index_keeper import IndexKeeper, refreshed
 from hashfed.engines.mapped import MAPPED
 from hashfed.engines.network.exchanges import EVALUATE, JOIN
@@ -39,6 +38,7 @@ from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Broadcast, Message
 from hashfed.federated.slices import Wanted
+from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval import Index
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.metrics import Sums, add_sums
@@ -75,7 +75,7 @@ def check_config(config: Config) -> None:
     """
     if config.device != "cpu":
         raise HashfedError(f"device = {config.device}: must be cpu over a network, where nodes train")
-    device_budget(config, make_task(config.data).size)  # rather here than by every client
+    device_budget(config, make_task(config.data).sizes[OUTPUT])  # rather here than by every client
     every = config.checkpoint_every or 1
     if config.compression.error_feedback and every > 1:
         # A client keeps what its last two updates lost; a server that goes back further finds neither.
@@ -126,7 +126,7 @@ class NetworkRounds:
         check_config(config)
         self.config, self.data, self._say = config, data, say
         self.model, self.task = build_model(config), make_task(config.data)
-        self.state = ServerState.fresh(self.model, data.size, config)
+        self.state = ServerState.fresh(self.model, data.sizes, config)
         self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
         self._post = post
         self._members = Members(config.flower.patience, config.flower.clients_per_node, say)
@@ -321,8 +321,9 @@ class NetworkRounds:
     def _evaluate_on_nodes(self) -> Sums:
         """Sums over the held-out clients of all nodes that answer in time, added in order of names."""
         self._begin()  # a run may have come back for its last evaluation alone
-        rows, body = self.state.parameters.rows, self.state.parameters.body
-        shared: dict[str, Message] = {Broadcast.kind: Broadcast(self.state.round, body, rows, None)}
+        whole = self.state.parameters
+        everything = Broadcast(self.state.round, whole.body, whole.rows, None, whole.inputs)
+        shared: dict[str, Message] = {Broadcast.kind: everything}
         content = self._post.transport.pack(Parcel(self.state.round, shared=shared))
         waiting: dict[str, int] = {}
         for node, names in self._members.hosts_of_held_out().items():

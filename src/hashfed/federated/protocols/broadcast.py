@@ -16,7 +16,11 @@ ALL = Down(
     make=lambda server, exchange: server.broadcast(),
     check=_check,
     outline=lambda of: Broadcast(
-        of.round, of.body, floats(of.size, of.width), ids(of.size) if of.counts else None
+        of.round,
+        of.body,
+        floats(of.size, of.width),
+        ids(of.size) if of.counts else None,
+        {name: floats(*shape) for name, shape in of.inputs.items()},
     ),
 )
 

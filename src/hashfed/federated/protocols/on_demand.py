@@ -29,19 +29,21 @@ DECLARED = Up(
     Declare,
     make=lambda client, got: client.declared,
     check=_check_declared,
-    outline=lambda of: Declare(of.round, ids(of.own), of.budget),
+    outline=lambda of: Declare(
+        of.round, ids(0 if of.everything else of.own), of.size if of.everything else of.budget, of.touched_ids
+    ),
 )
 
 
 def check_welcomed(client: ClientSide, message: Welcome) -> None:
     """Refuse a welcome that is not for this client."""
-    own = len(client.declared.own)
-    check_welcome(expand(message), client.round, client.shape, own, client.encoder_shape)
+    check_welcome(expand(message), client.round, client.shape, client.declared, client.encoder_shape)
 
 
 def _welcome_outline(of: Outline) -> Welcome:
     rows = floats(0 if of.everything else of.own, of.width)
-    message = Welcome(of.round, of.body, rows, of.encoder.kind, of.encoder.numbers(), of.encoder.arrays())
+    encoder = of.encoder.kind, of.encoder.numbers(), of.encoder.arrays()
+    message = Welcome(of.round, of.body, rows, *encoder, of.touched_rows)
     return compress_welcome(message, of.compression.rows)
 
 
@@ -103,11 +105,11 @@ ROWS = Down(SelectedRows, make=_select, check=check_rows, outline=_rows_outline,
 def rows_sent(declared: Declare, selected: SelectedRows, size: int) -> RowsSent:
     """What a client was sent, and how much of it must and may come back (``federated.client.drop_rows``)."""
     if selected.ids is None:
-        return RowsSent(None, size, size, False)
+        return RowsSent(None, size, size, False, inputs=declared.inputs)
     tail = 0 if selected.log_weight is None else int((selected.log_weight > 0).sum())
     held = np.sort(np.concatenate([declared.own, selected.ids]))
     kept = kept_rows(len(held), len(declared.own) + tail, selected.budget)
-    return RowsSent(held, kept, kept, True)
+    return RowsSent(held, kept, kept, True, inputs=declared.inputs)
 
 
 UPDATE = update_of(lambda client, got: client.train(take(got, Welcome), take(got, SelectedRows)))

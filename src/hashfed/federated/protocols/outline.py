@@ -19,8 +19,10 @@ class Outline:
         size: n.
         width: d.
         body: the parameters below the output layer, without memory.
+        inputs: rows and their length by input table.
         everything: whether the client gets all rows.
         own: rows that its data needs.
+        touched: rows that its data needs by input table.
         budget: rows that it may hold.
         received: rows on the device before any are dropped.
         trained: rows that it trains on.
@@ -41,8 +43,10 @@ class Outline:
     size: int
     width: int
     body: dict[str, torch.Tensor]
+    inputs: Mapping[str, tuple[int, int]]
     everything: bool
     own: int
+    touched: Mapping[str, int]
     budget: int
     received: int
     trained: int
@@ -56,6 +60,16 @@ class Outline:
     buckets: int
     norm_ranges: int
     compression: CompressionSettings
+
+    @property
+    def touched_ids(self) -> dict[str, np.ndarray]:
+        """Ids of these rows."""
+        return {name: ids(count) for name, count in self.touched.items()}
+
+    @property
+    def touched_rows(self) -> dict[str, torch.Tensor]:
+        """The rows themselves, or their changes."""
+        return {name: floats(count, self.inputs[name][1]) for name, count in self.touched.items()}
 
 
 def floats(*shape: int) -> torch.Tensor:

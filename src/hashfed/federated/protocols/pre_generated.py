@@ -24,6 +24,7 @@ def _outline(of: Outline) -> Manifest:
         ids(of.size) if of.counts else None,
         np.empty(of.size, np.uint8) if of.norm_ranges > 1 else None,
         np.empty(of.norm_ranges) if of.norm_ranges > 1 else None,
+        {name: np.empty((size, DIGEST), np.uint8) for name, (size, _) in of.inputs.items()},
     )
 
 

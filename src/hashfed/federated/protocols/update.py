@@ -24,5 +24,8 @@ def _outline(of: Outline) -> Update:
     held = None if of.everything else ids(of.trained)
     loss = math.log(max(2, of.trained))
     tail = floats(of.planes, of.width) if of.planes else None
-    update = Update(of.round, of.predictions, loss, of.body, held, floats(of.trained, of.width), tail=tail)
+    rows = floats(of.trained, of.width)
+    update = Update(
+        of.round, of.predictions, loss, of.body, held, rows, {}, tail, of.touched_ids, of.touched_rows
+    )
     return compress_update(update, of.compression.updates)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from hashfed.data import ClientTexts, read_texts
+from hashfed.models import INPUT, OUTPUT
 from hashfed.models.losses import LOSSES, Loss
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
@@ -72,9 +73,9 @@ class NextWord:
         return measure_floors(data).to_dict()
 
     @property
-    def size(self) -> int:
-        """Words and special symbols."""
-        return len(SPECIAL) + self.settings.vocabulary
+    def sizes(self) -> dict[str, int]:
+        """Words and special symbols, that are read and found."""
+        return dict.fromkeys((OUTPUT, INPUT), len(SPECIAL) + self.settings.vocabulary)
 
     def resized(self, value: int) -> NextWordSettings:
         """With so many words."""

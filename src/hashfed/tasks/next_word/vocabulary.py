@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hashfed.errors import HashfedError
+from hashfed.models.protocol import INPUT, OUTPUT
 
 PAD, OOV, BOS, EOS = range(4)
 SPECIAL = ("<pad>", "<oov>", "<bos>", "<eos>")
@@ -61,6 +62,11 @@ class Vocabulary:
     def __len__(self) -> int:
         """n, the number of rows: words and special symbols."""
         return len(SPECIAL) + len(self.words)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """See ``RowNames``: what is read are words, and what is found."""
+        return dict.fromkeys((OUTPUT, INPUT), len(self))
 
     def encode(self, words: Sequence[str]) -> list[int]:
         """Ids of words; OOV for those without a row."""
