@@ -110,7 +110,7 @@ def one_thread() -> Iterator[None]:
 
 def played(config: Config, texts: Path, client: Client) -> tuple[Update, ClientReport]:
     data, model = small_data(texts), build_model(config)
-    parameters = model.init({"output": data.size}, stream(config.seed, "init"))
+    parameters = model.init(data.sizes, stream(config.seed, "init"))
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
     there = ServerRound.of(config, parameters, index, 1, data.label_counts)
     found = play_round(there, ClientRound(config, model, client, 1, parameters.sizes))
@@ -308,7 +308,7 @@ def test_typical_slices_by_hand() -> None:
     # A bucket of one in 4 is empty with chance (3/4)² in a model of 2 rows, and holds half a row.
     found = typical_buckets(config.retrieval.bucket_shape, hashing, 2)
     assert found == BucketTraffic(round(12 * 7 / 16), round(6 * 7 / 16), 3 * 4)
-    assert fetched_slices(BucketTraffic(9, 2, 100), 5, 8) == (7, 100 + 5 * 8 * 4)
+    assert fetched_slices(BucketTraffic(9, 2, 100), (5, 8), (3, 2)) == (10, 100 + (5 * 8 + 3 * 2) * 4)
 
 
 def test_memory_of_deliveries_by_hand() -> None:

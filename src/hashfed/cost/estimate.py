@@ -124,7 +124,7 @@ def estimate(
     messages = message_bytes(config, sizes, size, workload, hashing, buckets)
     planes = held_planes(config, size, len(workload.own), hashing.planes)
     scored = 0 if sends_everything(config) or delivery != "on-demand" else hashing.scored
-    requests = 1 + fetched_slices(buckets, received, sizes.dimension)[0]
+    requests = 1 + fetched_slices(buckets, *sizes.rows_held(received, workload.touched))[0]
     return ClientCost(
         workload=workload,
         total_rows=size,

@@ -53,6 +53,13 @@ def typical_buckets(shape: BucketShape | None, hashing: Hashing, size: int) -> B
     return BucketTraffic(round((tables << bits) * held), fetched, round(wanted * size * share) * ID.itemsize)
 
 
-def fetched_slices(buckets: BucketTraffic, rows: int, width: int) -> tuple[int, int]:
-    """Slices that a client fetches and their bytes: its buckets, and ``rows`` rows, no two of them equal."""
-    return buckets.fetched + rows, buckets.bytes + rows * width * FLOAT.itemsize
+def fetched_slices(buckets: BucketTraffic, *rows: tuple[int, int]) -> tuple[int, int]:
+    """Slices that a client fetches and their bytes: its buckets, and rows, no two of them equal.
+
+    Args:
+        buckets: that it fetches.
+        rows: how many of a table, and their length.
+
+    """
+    count, floats = sum(many for many, _ in rows), sum(many * width for many, width in rows)
+    return buckets.fetched + count, buckets.bytes + floats * FLOAT.itemsize

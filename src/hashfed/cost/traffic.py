@@ -41,7 +41,9 @@ def message_bytes(
         for down in step.down:
             found[down.kind.kind] = wire.size(down.outline(outline))
             if down.fetched:
-                found[SLICES] = fetched_slices(buckets, outline.received, outline.width)[1]
+                found[SLICES] = fetched_slices(buckets, *sizes.rows_held(outline.received, workload.touched))[
+                    1
+                ]
         found[step.up.kind.kind] = wire.size(step.up.outline(outline))
     return found
 

@@ -74,8 +74,9 @@ def load_parameters(folder: Path) -> Parameters | None:
         return None
     with _readable(folder):
         tensors = found[0]
+        rows = tensors[f"parameters.tables.{OUTPUT}"]
         tables, body = (under(f"parameters.{part}", tensors) for part in ("tables", "body"))
-        return Parameters({OUTPUT: tables.pop(OUTPUT), **tables}, body)
+        return Parameters({OUTPUT: rows} | tables, body)
 
 
 def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
