@@ -1,11 +1,11 @@
 """What a task is to the rest of hashfed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from hashfed.data import ClientTexts
+from hashfed.data.client_texts import Key
 from hashfed.models.losses import Loss
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
@@ -43,8 +43,37 @@ class Task(Protocol):
         """
         ...
 
-    def encode(self, client: ClientTexts, names: Any) -> Client | None:
-        """One client alone, with the names of rows from elsewhere; None where it has nothing to predict."""
+    def read_node(
+        self, node: Mapping[str, Any], held_out: Literal["validation", "test"], beside_server: bool
+    ) -> Sequence[Any]:
+        """The clients of a node over a network, for ``encode``.
+
+        Args:
+            node: its own settings; they alone say what it reads.
+            held_out: clients that are evaluated on.
+            beside_server: whether it may read the server's files.
+
+        Raises:
+            HashfedError: where settings are missing or do not fit, or nothing can be read.
+
+        """
+        ...
+
+    def encode(self, clients: Sequence[Any], names: Any, where: str) -> list[tuple[Key, Client | None]]:
+        """Clients that are not of ``load``, with the names of rows from elsewhere.
+
+        Args:
+            clients: as the task reads them.
+            names: of rows.
+            where: they come from, for errors.
+
+        Returns:
+            Each with what tells it from others; None for one that has nothing to predict.
+
+        Raises:
+            HashfedError: where they contradict each other.
+
+        """
         ...
 
     def measure_floors(self, data: FederatedData[Any]) -> dict[str, Any]:

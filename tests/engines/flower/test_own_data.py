@@ -8,7 +8,7 @@ import pytest
 from flwr.app import UserConfig
 from flwr.clientapp import ClientApp
 
-from hashfed.engines.flower.node import node_texts
+from hashfed.engines.flower.node import read_clients
 from hashfed.engines.flower.rounds import FlowerRounds
 from loopback import LoopbackGrid
 from small import small_config, small_data
@@ -56,9 +56,9 @@ def test_home_folders_in_the_settings_of_a_node(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.jsonl").write_bytes(texts.read_bytes())
     config = small_config(texts)
-    named = node_texts({"texts": "~/mine.jsonl"}, config)
-    assert named == node_texts({"texts": str(texts)}, config)
+    named = read_clients({"texts": "~/mine.jsonl"}, config)
+    assert named == read_clients({"texts": str(texts)}, config)
     share: UserConfig = {"partition-id": 0, "num-partitions": 3}
-    assert node_texts({**share, "source": "~/mine.jsonl"}, config) == node_texts(
+    assert read_clients({**share, "source": "~/mine.jsonl"}, config) == read_clients(
         {**share, "source": str(texts)}, config
     )

@@ -8,7 +8,7 @@ from flwr.app import UserConfig
 
 from hashfed.data import group_of, read_texts
 from hashfed.engines.flower.client_app import app
-from hashfed.engines.flower.node import node_texts
+from hashfed.engines.flower.node import read_clients
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.local.simulator import Simulation
 from hashfed.errors import HashfedError
@@ -64,7 +64,7 @@ def test_a_node_s_own_texts_keep_to_the_splits_that_they_state(texts: Path, tmp_
     lines = [("ann", "w1 w2", "train"), ("ann", "w3 w4", "test"), ("bob", "w2 w3", "validation")]
     own.write_text("".join(json.dumps({"client": c, "texts": [t], "split": s}) + "\n" for c, t, s in lines))
     config = small_config(texts)
-    assert [item.key for item in node_texts({"texts": str(own), "client": "me"}, config)] == [
+    assert [item.key for item in read_clients({"texts": str(own), "client": "me"}, config)] == [
         ("train", "me"),
         ("test", "me"),
         ("validation", "me"),
@@ -80,7 +80,7 @@ def test_a_node_s_own_texts_keep_to_the_splits_that_they_state(texts: Path, tmp_
 def test_a_node_reads_no_more_of_its_own_texts_than_is_kept(tmp_path: Path) -> None:
     path = write_sqlite(tmp_path / "own.sqlite", {"N/A": {"ann": ["w1 w2"] * 9, "bob": ["w3"] * 9}})
     config = small_config(path, data={"clients": 1, "sentences_per_client": 2})
-    found = node_texts({"texts": str(path)}, config)
+    found = read_clients({"texts": str(path)}, config)
     assert [(item.client, len(item.texts)) for item in found] == [("ann", 2), ("bob", 2)]  # all its clients
 
 

@@ -1,6 +1,7 @@
 """The clients' side on Flower: a ClientApp that joins, answers the steps of rounds, and evaluates.
 
-``app`` reads its node's texts as ``node.node_texts`` says; a client with data of its own makes its own app:
+``app`` reads its node's data as the task says (``Task.read_node``); a client with data elsewhere makes its
+own app, whose clients are those that the task encodes:
 
     app = make_client_app(read=my_texts)      # (node config, run configuration) -> list[ClientTexts]
 """
@@ -22,7 +23,7 @@ from hashfed.engines.budget import build_model, steps
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_examples
 from hashfed.engines.flower import records
-from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadTexts, join, node_texts
+from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadClients, join, read_clients
 from hashfed.engines.network import exchanges
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.reports import step_report, train_report
@@ -43,8 +44,8 @@ from hashfed.tasks.registry import make_task
 Handler = Callable[[Message, Context], RecordDict]
 
 
-def make_client_app(read: ReadTexts = node_texts, mods: Sequence[Mod] = ()) -> ClientApp:
-    """A ClientApp for nodes whose texts ``read`` gives.
+def make_client_app(read: ReadClients = read_clients, mods: Sequence[Mod] = ()) -> ClientApp:
+    """A ClientApp for nodes whose clients ``read`` gives.
 
     Args:
         read: from the node's settings and the run's configuration, the clients that the node hosts.

@@ -9,17 +9,14 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, identity, make_config
-from hashfed.data import ClientTexts, merge_clients, read_texts
 from hashfed.data.client_texts import Key, full_name
 from hashfed.data.part import group, is_train
-from hashfed.data.readers import NAMED
 from hashfed.display import shown
 from hashfed.engines.budget import build_model
 from hashfed.engines.flower import records
@@ -35,48 +32,14 @@ from hashfed.tasks.registry import make_task
 KEPT = "kept."
 """Before the names of the records that brought what later steps of a round need."""
 
-ReadTexts = Callable[[UserConfig, Config], Sequence[ClientTexts]]
-"""From the node's own settings and the run's: the texts of the clients that this node hosts."""
+ReadClients = Callable[[UserConfig, Config], Sequence[Any]]
+"""From the node's own settings and the run's: the clients that this node hosts, as its task takes them
+(``Task.encode``)."""
 
 
-def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
-    """The texts of this node's clients.
-
-    Args:
-        node: settings of the node (``--node-config``): ``texts``, a folder or JSON Lines file with this
-            node's own texts, as one client where ``client`` names it; or ``partition-id`` and
-            ``num-partitions``, every so manieth client of the data set ``source``. Without it that is the
-            run's, where it has a name; which files are read here is this node's choice, not the server's.
-        config: of the run.
-
-    Raises:
-        HashfedError: where settings are missing or do not fit, or the texts cannot be read.
-
-    """
-    part = config.data.part(False, config.evaluation.clients)
-    if "texts" in node:
-        texts = replace(part, clients=None, held_out_clients=None, held_out=None)
-        found = read_texts(with_home(str(node["texts"])), "node-config: texts", texts)
-        if "client" not in node:
-            return found
-        name = str(node["client"])
-        return merge_clients(ClientTexts(name, item.texts, item.group) for item in found)
-    if "partition-id" not in node or "num-partitions" not in node:
-        raise HashfedError(
-            "node-config: names no data; give texts=FOLDER client=NAME, or partition-id=I num-partitions=N"
-        )
-    place, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
-    if not 0 <= place < parts:
-        raise HashfedError(f"node-config: partition-id = {place}: must be from 0 to {parts - 1}")
-    source = with_home(str(node.get("source", config.data.source)))
-    if "source" not in node and source not in NAMED and not _simulated():
-        raise HashfedError(
-            f"node-config: the run's data is the file {source} of the server; this node must say itself what "
-            "it reads: source=PATH (hashfed join --source PATH)"
-        )
-    setting = "node-config: source" if "source" in node else "data.source"
-    found = read_texts(source, setting, part)
-    return sorted(found, key=lambda item: full_name(item.key))[place::parts]
+def read_clients(node: UserConfig, config: Config) -> Sequence[Any]:
+    """Those that the node's settings name (``Task.read_node``)."""
+    return make_task(config.data).read_node(node, config.evaluation.clients, _simulated())
 
 
 def _simulated() -> bool:
@@ -85,35 +48,34 @@ def _simulated() -> bool:
     return ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None
 
 
-def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadTexts) -> dict[str, list[str]]:
+def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadClients) -> dict[str, list[str]]:
     """Remember the run's configuration and this node's clients, encoded with the run's names of rows.
 
     Args:
         state: of the node, changed.
         setup: what ``make_setup`` made.
         node: the node's settings.
-        read: gives the texts.
+        read: gives the clients.
 
     Returns:
         Names of the clients by what they are for: ``train`` and ``held_out``.
 
     Raises:
-        HashfedError: where the texts cannot be read, or hold nothing to predict.
+        HashfedError: where their data cannot be read, or hold nothing to predict.
 
     """
     numbers = cast(ConfigRecord, setup["setup"])
     config, told = _read_setup(numbers, cast(ArrayRecord, setup["names"]))
     task = make_task(config.data)
     names = task.read_names(told.decode())
-    items = merge_clients(read(node, config), "node-config")
-    keys = {full_name(item.key): item.key for item in items}
-    if len(keys) < len(items):
-        twice = Counter(full_name(item.key) for item in items).most_common(1)[0][0]
+    encoded = task.encode(read(node, config), names, "node-config")
+    keys = {full_name(key): key for key, _ in encoded}
+    if len(keys) < len(encoded):
+        twice = Counter(full_name(key) for key, _ in encoded).most_common(1)[0][0]
         raise HashfedError(f"node-config: two clients would have the name {shown(twice)}; rename one")
-    encoded = [task.encode(item, names) for item in items]
-    clients = [client for client in encoded if client is not None]
+    clients = [client for _, client in encoded if client is not None]
     if not clients:
-        raise HashfedError("node-config: the texts hold nothing to predict")
+        raise HashfedError("node-config: its data hold nothing to predict")
     hosted = _by_purpose([client.name for client in clients], keys, node, config)
     _forget_other_runs(state, str(numbers["identity"]))
     state["setup"] = ConfigRecord(
@@ -151,7 +113,7 @@ def _by_purpose(
     names: list[str], keys: Mapping[str, Key], node: UserConfig, config: Config
 ) -> dict[str, list[str]]:
     """Names of clients to ``train`` and ``held_out`` ones."""
-    # A node's own texts are there to be trained on, whatever the clients' names; unless they say otherwise.
+    # A node's own data are there to be trained on, whatever the clients' names; unless they say otherwise.
     own = {name for name, (stated, _) in keys.items() if stated is None and "partition-id" not in node}
     kind = config.evaluation.clients
     return {
@@ -286,10 +248,3 @@ class NodeState:
 
 class NotJoinedError(HashfedError):
     """The node has not joined this run, or has forgotten it."""
-
-
-def _integer(node: UserConfig, name: str) -> int:
-    value = node[name]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise HashfedError(f"node-config: {name} = {value!r}: must be an integer")
-    return value

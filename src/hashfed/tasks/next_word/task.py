@@ -1,13 +1,14 @@
 """The next word, as in the paper: from texts to examples, metrics and floors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from hashfed.data import ClientTexts, read_texts
+from hashfed.data import ClientTexts, merge_clients, read_texts
+from hashfed.data.client_texts import Key
 from hashfed.models import INPUT, OUTPUT
 from hashfed.models.losses import LOSSES, Loss
 from hashfed.tasks.examples import Examples
@@ -16,6 +17,7 @@ from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
+from hashfed.tasks.next_word.node_texts import node_texts
 from hashfed.tasks.next_word.sentences import most_own_rows, most_predictions
 from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
@@ -55,18 +57,33 @@ class NextWord:
         """See ``Task``."""
         return Vocabulary.from_json(text)
 
-    def encode(self, client: ClientTexts, names: Vocabulary) -> Client | None:
-        """One client alone, with rows from elsewhere; None where it has nothing to predict."""
+    def read_node(
+        self, node: Mapping[str, Any], held_out: Literal["validation", "test"], beside_server: bool
+    ) -> list[ClientTexts]:
+        """See ``node_texts``."""
+        part = self.settings.part(False, held_out)
+        return node_texts(node, self.settings.source, part, beside_server)
+
+    def encode(
+        self, clients: Sequence[ClientTexts], names: Vocabulary, where: str
+    ) -> list[tuple[Key, Client | None]]:
+        """See ``Task``; texts of one client are joined."""
         data = self.settings
-        return encode_client(
-            client,
-            names,
-            data.sentence_length,
-            data.tokens_per_client,
-            data.long_texts == "split",
-            data.tokenizer,
-            data.sentences_per_client,
-        )
+        return [
+            (
+                client.key,
+                encode_client(
+                    client,
+                    names,
+                    data.sentence_length,
+                    data.tokens_per_client,
+                    data.long_texts == "split",
+                    data.tokenizer,
+                    data.sentences_per_client,
+                ),
+            )
+            for client in merge_clients(clients, where)
+        ]
 
     def measure_floors(self, data: FederatedData[Vocabulary]) -> dict[str, Any]:
         """Unigram and bigram counts."""
