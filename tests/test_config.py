@@ -18,9 +18,11 @@ from hashfed.config import (
     setting_fields,
 )
 from hashfed.errors import HashfedError
+from hashfed.models import TransformerSettings
 from hashfed.retrieval.faiss_search import FaissSettings
 from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.query_codes import QueryCodesSettings
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.yaml_text import read_yaml
 
 
@@ -50,11 +52,7 @@ def problem(tree: dict[str, Any]) -> str:
 def test_defaults() -> None:
     config = load_config(None)
     assert config == Config() == make_config({})
-    assert (config.data.source, config.data.vocabulary, config.data.sentence_length) == (
-        "chitchat",
-        10_000,
-        20,
-    )
+    assert config.data == NextWordSettings(source="chitchat", vocabulary=10_000, sentence_length=20)
     assert config.retrieval == QueryCentroidsSettings(centroids=32, code_bits=8, prior_strength=16.0)
     selection = config.selection
     assert (selection.budget, selection.sampling, selection.tail) == (0.1, "proportional", 0.1)
@@ -317,7 +315,9 @@ def test_the_largest_sizes_are_accepted() -> None:
 def test_heads_must_divide_the_attention_width() -> None:
     message = problem({"model": {"attention": 96, "heads": 7}})
     assert message == "model.heads = 7: must divide model.attention = 96"
-    assert make_config({"model": {"attention": 98, "heads": 7}}).model.heads == 7
+    assert make_config({"model": {"attention": 98, "heads": 7}}).model == TransformerSettings(
+        attention=98, heads=7
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from hashfed import RunFolder, train
 from hashfed.cli.main import main
 from hashfed.config import deciding_settings, identity, make_config
+from hashfed.tasks.next_word.settings import NextWordSettings
 from small import WORDS, small_config
 from tff_files import compress, write_sqlite
 
@@ -60,8 +61,8 @@ def test_the_bounds_belong_to_a_run_and_the_places_of_its_files_do_not(
     place = ["--data.source", str(path), "--data.word_counts", str(counts)]
     assert main(["train", *settings, *place]) == 0
     run = RunFolder(tmp_path / "run")
-    assert run.config().data.tokenizer == "spaces"
-    assert run.vocabulary().words == tuple(WORDS[:10])
+    assert NextWordSettings.of(run.config().data).tokenizer == "spaces"
+    assert run.names().words == tuple(WORDS[:10])
     assert (run.read_json("data.json") or {})["train_clients"] == 6
 
     packed = compress(path)

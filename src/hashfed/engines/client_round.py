@@ -180,7 +180,7 @@ class ClientRound:
         retrieval = None if sends_everything(config) else config.retrieval
         return ManifestShape(
             self.size,
-            config.model.embedding,
+            config.model.dimension,
             self.model.body_shapes(),
             retrieval,
             config.seed,
@@ -206,7 +206,7 @@ class ClientRound:
             HashfedError: where the message is not of this model, or its rows or counts are not finite.
 
         """
-        config, width = self.config, self.config.model.embedding
+        config, width = self.config, self.config.model.dimension
         if message.rows.shape != (self.size, width):
             shape = tuple(message.rows.shape)
             raise HashfedError(f"broadcast rows of shape {shape}: must be ({self.size}, {width})")

@@ -32,7 +32,7 @@ from hashfed.federated import wire
 from hashfed.federated.messages import Declare
 from hashfed.federated.protocols import Received, needed_later
 from hashfed.files import write_atomically
-from hashfed.models import Model, Parameters, Transformer
+from hashfed.models import Model, Parameters
 from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
@@ -175,8 +175,8 @@ def _play(here: ClientRound, folder: Path) -> None:
 
 
 def _train_toy(config: Config) -> None:
-    """Hash and train once with 8 rows and a width of 4."""
-    model = Transformer(embedding=4, attention=4, heads=1, ffn=4, blocks=1)
+    """Hash and train once with 8 rows."""
+    model = config.model.smallest().build()
     parameters = model.init(8, stream(0, "toy"))
     task = make_task(config.data)
     examples = task.imagine(1, 5, 5)

@@ -13,14 +13,13 @@ from hashfed.federated.compression import expand
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Message, Update
 from hashfed.federated.protocols import Exchange, Received, needed_later
-from hashfed.models import Model, make_model
+from hashfed.models import Model
 from hashfed.retrieval.planes import Tail
 
 
 def build_model(config: Config) -> Model:
     """The model that the configuration names."""
-    sizes = config.model.model_dump()
-    return make_model(sizes.pop("name"), **sizes)
+    return config.model.build()
 
 
 @dataclass(frozen=True)

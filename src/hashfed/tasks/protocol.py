@@ -1,6 +1,6 @@
 """What a task is to the rest of hashfed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ from hashfed.models.losses import Loss
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import Metrics
+from hashfed.tasks.presentation import Presentation
 
 
 class Task(Protocol):
@@ -18,6 +19,11 @@ class Task(Protocol):
     @property
     def metrics(self) -> Metrics:
         """What is measured."""
+        ...
+
+    @property
+    def presentation(self) -> Presentation:
+        """What its things are called."""
         ...
 
     @property
@@ -43,21 +49,36 @@ class Task(Protocol):
         """
         ...
 
+    def read(
+        self, source: str, setting: str, held_out: Literal["validation", "test"] | None
+    ) -> Sequence[ClientTexts]:
+        """What clients have, for one who knows the names of rows from elsewhere.
+
+        Args:
+            source: a name, a file or a folder.
+            setting: what messages call it.
+            held_out: which clients are evaluated on; None: all are one's own, and none is left out.
+
+        Raises:
+            HashfedError: where it cannot be read.
+
+        """
+        ...
+
     def encode(self, client: ClientTexts, names: Any) -> Client | None:
         """One client alone, with the names of rows from elsewhere; None where it has nothing to predict."""
         ...
 
     def measure_floors(self, data: FederatedData[Any]) -> dict[str, Any]:
-        """Metrics of the simplest models, which every other must beat, as ``NAME_METRIC``."""
+        """Metrics of the simplest models, which every other must beat, as ``NAME_METRIC``.
+
+        Also ``targets``, the number of predictions that are scored, and all else that ``presentation`` names.
+        """
         ...
 
     @property
     def size(self) -> int:
         """n, the number of rows of the output table."""
-        ...
-
-    def resized(self, value: int) -> Any:
-        """Its settings with another value of ``SIZE_SETTING``; ``size`` grows with it."""
         ...
 
     def within(self, examples: Examples, size: int) -> Examples:

@@ -9,17 +9,15 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict, UserConfig
 
 from hashfed.config import Config, identity, make_config
-from hashfed.data import ClientTexts, merge_clients, read_texts
+from hashfed.data import ClientTexts, merge_clients
 from hashfed.data.client_texts import Key, full_name
 from hashfed.data.part import group, is_train
-from hashfed.data.readers import NAMED
 from hashfed.display import shown
 from hashfed.engines.exchange import build_model
 from hashfed.engines.flower import records
@@ -39,7 +37,7 @@ ReadTexts = Callable[[UserConfig, Config], Sequence[ClientTexts]]
 """From the node's own settings and the run's: the texts of the clients that this node hosts."""
 
 
-def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
+def node_texts(node: UserConfig, config: Config) -> Sequence[ClientTexts]:
     """The texts of this node's clients.
 
     Args:
@@ -53,10 +51,9 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
         HashfedError: where settings are missing or do not fit, or the texts cannot be read.
 
     """
-    part = config.data.part(False, config.evaluation.clients)
+    task = make_task(config.data)
     if "texts" in node:
-        texts = replace(part, clients=None, held_out_clients=None, held_out=None)
-        found = read_texts(with_home(str(node["texts"])), "node-config: texts", texts)
+        found = task.read(with_home(str(node["texts"])), "node-config: texts", None)
         if "client" not in node:
             return found
         name = str(node["client"])
@@ -69,13 +66,13 @@ def node_texts(node: UserConfig, config: Config) -> list[ClientTexts]:
     if not 0 <= place < parts:
         raise HashfedError(f"node-config: partition-id = {place}: must be from 0 to {parts - 1}")
     source = with_home(str(node.get("source", config.data.source)))
-    if "source" not in node and source not in NAMED and not _simulated():
+    if "source" not in node and source not in config.data.named and not _simulated():
         raise HashfedError(
             f"node-config: the run's data is the file {source} of the server; this node must say itself what "
             "it reads: source=PATH (hashfed join --source PATH)"
         )
     setting = "node-config: source" if "source" in node else "data.source"
-    found = read_texts(source, setting, part)
+    found = task.read(source, setting, config.evaluation.clients)
     return sorted(found, key=lambda item: full_name(item.key))[place::parts]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,19 +15,24 @@ from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
+from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.sentences import most_own_rows, most_predictions
-from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
 from hashfed.tasks.next_word.word_counts import read_word_counts
+from hashfed.tasks.presentation import Presentation
 from hashfed.tasks.sequences import Sequences
+
+if TYPE_CHECKING:
+    from hashfed.tasks.next_word.settings import NextWordSettings
 
 
 @dataclass(frozen=True)
 class NextWord:
     """See ``tasks.protocol.Task``."""
 
-    settings: NextWordSettings
+    settings: "NextWordSettings"
     metrics: ClassVar[Metrics] = NextWordMetrics()
+    presentation: ClassVar[Presentation] = PRESENTATION
     loss: ClassVar[Loss] = staticmethod(LOSSES["softmax"])
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
@@ -54,6 +59,12 @@ class NextWord:
         """See ``Task``."""
         return Vocabulary.from_json(text)
 
+    def read(
+        self, source: str, setting: str, held_out: Literal["validation", "test"] | None
+    ) -> list[ClientTexts]:
+        """See ``Task``."""
+        return read_texts(source, setting, self.settings.part(False, held_out))
+
     def encode(self, client: ClientTexts, names: Vocabulary) -> Client | None:
         """One client alone, with rows from elsewhere; None where it has nothing to predict."""
         data = self.settings
@@ -75,10 +86,6 @@ class NextWord:
     def size(self) -> int:
         """Words and special symbols."""
         return len(SPECIAL) + self.settings.vocabulary
-
-    def resized(self, value: int) -> NextWordSettings:
-        """With so many words."""
-        return self.settings.model_copy(update={"vocabulary": value})
 
     def within(self, examples: Examples, size: int) -> Examples:
         """With fewer words: those beyond are out of vocabulary."""
