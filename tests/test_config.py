@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hashfed.config import (
     CHANGEABLE,
     MOVED,
     Config,
+    deciding_settings,
     differences,
     identity,
     leaves,
@@ -490,6 +493,12 @@ def test_the_identity_is_of_what_decides_the_numbers() -> None:
     assert identity(make_config({"workers": 3, "data": {"source": "other.jsonl"}})) == one
     assert identity(make_config({"data": {"tokenizer": "ascii"}})) != one
     assert identity(make_config({"seed": 1})) != one
+
+
+def test_the_identity_of_earlier_versions_which_named_no_task() -> None:
+    named = deciding_settings(Config())
+    assert named.pop("data.task") == "next-word"
+    assert hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest() == identity(Config())
 
 
 def test_a_configuration_does_not_change() -> None:

@@ -13,14 +13,12 @@ from pydantic.fields import FieldInfo
 from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
-from hashfed.models import BY_MODEL, MODELS, ModelSettings, TransformerSettings
+from hashfed.models import BY_MODEL, MODELS, ModelSettings
 from hashfed.retrieval import BY_METHOD, RetrievalSettings, SelectionSettings
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
-from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.select import extra_label
 from hashfed.settings import HOME_EXPANDED, ByName, Settings
-from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.registry import BY_TASK, TASKS
 from hashfed.tasks.settings import TaskSettings
 from hashfed.yaml_text import plain_value, read_yaml, write_yaml
@@ -72,9 +70,9 @@ class FlowerSettings(Settings):
 class Config(Settings):
     """Everything that decides a run's numbers, and where it is kept."""
 
-    data: Annotated[SerializeAsAny[TaskSettings], BY_TASK] = NextWordSettings()
-    model: Annotated[SerializeAsAny[ModelSettings], BY_MODEL] = TransformerSettings()
-    retrieval: Annotated[SerializeAsAny[RetrievalSettings], BY_METHOD] = QueryCentroidsSettings()
+    data: Annotated[SerializeAsAny[TaskSettings], BY_TASK] = BY_TASK.choose({})
+    model: Annotated[SerializeAsAny[ModelSettings], BY_MODEL] = BY_MODEL.choose({})
+    retrieval: Annotated[SerializeAsAny[RetrievalSettings], BY_METHOD] = BY_METHOD.choose({})
     selection: SelectionSettings = SelectionSettings()
     client: ClientSettings = ClientSettings()
     server: ServerSettings = ServerSettings()
@@ -146,7 +144,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_width(self) -> "Config":
-        problem = self.retrieval.width_problem(self.model.dimension)
+        problem = self.retrieval.width_problem(self.model.dimension, f"model.{self.model.width}")
         if problem is not None:
             raise ValueError(problem)
         return self
@@ -194,7 +192,7 @@ def size_setting(config: Config) -> str:
 
 
 def size_settings() -> str:
-    """What to lower where a model, of whatever kind, is too large: ``data.vocabulary, model.embedding``."""
+    """What to lower where a model, of whatever kind, is too large: such settings of all kinds."""
     rows = (f"data.{task.size_setting}" for task in TASKS.values())
     widths = (f"model.{model.width}" for model in MODELS.values())
     return ", ".join(dict.fromkeys((*rows, *widths)))

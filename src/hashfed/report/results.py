@@ -88,7 +88,7 @@ def read_result(run: RunFolder) -> RunResult:
 
 
 def rows_text(config: Config) -> str:
-    """What decides the number of rows, such as ``10,000 words``."""
+    """What decides the number of rows, in the terms of the task."""
     data = config.data
     return f"{getattr(data, data.size_setting):,} {make_task(data).presentation.rows}"
 

@@ -1,7 +1,7 @@
 """A run's folder.
 
 config.yaml       the whole configuration
-vocabulary.json   the names of the rows, in their order (``TaskSettings.names_file``)
+NAMES.json        the names of the rows, in their order (NAMES: ``TaskSettings.names_file``)
 data.json         sizes of the data and the floors of the held-out clients
 metrics.jsonl     a line per round; the same bytes for the same configuration
 timings.jsonl     a line per round; wall-clock seconds
