@@ -105,7 +105,7 @@ def add_reproduce(parser: Parser, experiment: str) -> None:
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time [default one per core]")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu or cuda [default %(default)s]")
     parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
-    add_group(parser, "data", NextWordSettings, besides=("vocabulary",))
+    add_group(parser, "data", NextWordSettings, besides=("task", "vocabulary"))
 
 
 def reproduce(arguments: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ class ProgressBar:
         self._shown["loss"] = f"{metrics['train_loss']:.3f}"
         if "evaluation" in metrics:
             for measure in self._measures:
-                self._shown[measure.brief or measure.key] = measure.text(metrics["evaluation"][measure.key])
+                self._shown[measure.key] = measure.text(metrics["evaluation"][measure.key])
         self._bar.set_postfix(self._shown, refresh=False)
         self._bar.update()
 
