@@ -199,7 +199,9 @@ def test_the_command_line_knows_it(capsys: pytest.CaptureFixture[str]) -> None:
 def test_its_runs_are_shown_in_its_own_terms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = {"rows": 12, "train_clients": 6, "held_out_clients": 2, "held_out_examples": 10}
     floors: dict[str, float] = {"frequent_precision": 0.25, "targets": 10}
-    device = dict.fromkeys(("rows", "parameters", "flops", "bytes_down", "bytes_up"), 3.0) | {"bytes": {}}
+    device: dict[str, object] = dict.fromkeys(
+        ("rows", "parameters", "flops", "bytes_down", "bytes_up"), 3.0
+    ) | {"bytes": {}}
     device |= {"memory_baseline": 1, "memory_peak": 2}
     measured = {"evaluation": {"precision": 0.5}}
     summary = {"rounds": 1, "device": device, "seconds_per_round": 1.0} | measured
