@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from hashfed import RunFolder
-from hashfed.report.keyboard_server import KeyboardServer, read_columns
+from hashfed.keyboard.server import KeyboardServer, read_columns
 
 TEXT = (
     "hello! how are you doing today? i have been thinking about what you said, and would like to know more. "

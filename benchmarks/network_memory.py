@@ -32,6 +32,8 @@ from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.network.exchanges import JOIN, type_of
 from hashfed.engines.network.parcel import Parcel
 from hashfed.federated.messages import Declare, SelectedRows, Update, Welcome
+from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.registry import make_task
 
 OWN = 300
 """Rows that each client declares."""
@@ -142,7 +144,7 @@ class DiskGrid(Grid):
 def answer(message: Message, config: Config) -> RecordDict:
     """What a node says: its client's name, its declaration, or an update of the rows that it was sent."""
     node, kind = message.metadata.dst_node_id, message.metadata.message_type
-    name, size = f"client {node:06}", config.data.vocabulary + 4
+    name, size = f"client {node:06}", make_task(config.data).sizes[OUTPUT]
     if kind == JOIN:
         return RecordDict({"names": ConfigRecord({"train": [name], "held_out": []})})
     own = np.sort(np.random.default_rng(node).choice(size, OWN, replace=False)).astype(np.int32)
@@ -156,7 +158,7 @@ def answer(message: Message, config: Config) -> RecordDict:
     assert isinstance(selected, SelectedRows)
     ids = None if selected.ids is None else np.sort(np.concatenate([own, selected.ids]))
     count = size if ids is None else len(ids)
-    rows = torch.full((count, config.model.embedding), 1e-3)
+    rows = torch.full((count, config.model.dimension), 1e-3)
     body = {name: torch.zeros_like(value) for name, value in welcome.body.items()}
     parcel.add(name, Update(1, 10, 1.0, body, ids, rows))
     parcel.reports[name] = {

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hashfed.config import (
     CHANGEABLE,
     MOVED,
     Config,
+    deciding_settings,
     differences,
     identity,
     leaves,
@@ -18,9 +21,11 @@ from hashfed.config import (
     setting_fields,
 )
 from hashfed.errors import HashfedError
+from hashfed.models import TransformerSettings
 from hashfed.retrieval.faiss_search import FaissSettings
 from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.query_codes import QueryCodesSettings
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.yaml_text import read_yaml
 
 
@@ -50,11 +55,7 @@ def problem(tree: dict[str, Any]) -> str:
 def test_defaults() -> None:
     config = load_config(None)
     assert config == Config() == make_config({})
-    assert (config.data.source, config.data.vocabulary, config.data.sentence_length) == (
-        "chitchat",
-        10_000,
-        20,
-    )
+    assert config.data == NextWordSettings(source="chitchat", vocabulary=10_000, sentence_length=20)
     assert config.retrieval == QueryCentroidsSettings(centroids=32, code_bits=8, prior_strength=16.0)
     selection = config.selection
     assert (selection.budget, selection.sampling, selection.tail) == (0.1, "proportional", 0.1)
@@ -317,7 +318,9 @@ def test_the_largest_sizes_are_accepted() -> None:
 def test_heads_must_divide_the_attention_width() -> None:
     message = problem({"model": {"attention": 96, "heads": 7}})
     assert message == "model.heads = 7: must divide model.attention = 96"
-    assert make_config({"model": {"attention": 98, "heads": 7}}).model.heads == 7
+    assert make_config({"model": {"attention": 98, "heads": 7}}).model == TransformerSettings(
+        attention=98, heads=7
+    )
 
 
 @pytest.mark.parametrize(
@@ -490,6 +493,12 @@ def test_the_identity_is_of_what_decides_the_numbers() -> None:
     assert identity(make_config({"workers": 3, "data": {"source": "other.jsonl"}})) == one
     assert identity(make_config({"data": {"tokenizer": "ascii"}})) != one
     assert identity(make_config({"seed": 1})) != one
+
+
+def test_the_identity_of_earlier_versions_which_named_no_task() -> None:
+    named = deciding_settings(Config())
+    assert named.pop("data.task") == "next-word"
+    assert hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest() == identity(Config())
 
 
 def test_a_configuration_does_not_change() -> None:

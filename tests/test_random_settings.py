@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hashfed import HashfedError, RunFolder, make_config, train
 from hashfed.cli.main import main
 from hashfed.config import Config, setting_fields
+from hashfed.keyboard.predict import predict_words
 from hashfed.retrieval.registry import METHODS
 from hashfed.runs import load_data
-from hashfed.runs.predict import predict_words
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions

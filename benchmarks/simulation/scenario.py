@@ -14,6 +14,7 @@ from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound, draw_examples
 from hashfed.engines.exchange import play_round
 from hashfed.engines.server_round import ServerRound
+from hashfed.models import TransformerSettings
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.tasks.federated_data import FederatedData
@@ -88,7 +89,7 @@ class Scenario:
         metadata = {
             "learning_rate": str(RATE),
             "batch_size": str(BATCH),
-            "heads": str(config.model.heads),
+            "heads": str(TransformerSettings.of(config.model).heads),
             "server_learning_rate": "1.0",
         }
         save_file(tensors, path, metadata=metadata)

@@ -13,49 +13,23 @@ from pydantic.fields import FieldInfo
 from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
+from hashfed.models import BY_MODEL, MODELS, ModelSettings
+from hashfed.models.protocol import input_tables
 from hashfed.retrieval import BY_METHOD, RetrievalSettings, SelectionSettings
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
-from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.select import extra_label
 from hashfed.settings import HOME_EXPANDED, ByName, Settings
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.registry import BY_TASK, TASKS
+from hashfed.tasks.settings import TaskSettings
 from hashfed.yaml_text import plain_value, read_yaml, write_yaml
 
 MOST_BYTES = 2**18
 """Of a configuration file: many times one with every setting and a page of comments."""
-WIDEST = 2**24
-"""Of a layer: far beyond any machine, but no number of bytes that overflows."""
 MOST_NAME = 100
 """Characters of a name that is taken for a misspelt one."""
 MOVED = {"client.sentences": "client.examples", "evaluation.sentences": "evaluation.examples"}
 """Where settings of earlier versions are now."""
-
-
-class ModelSettings(Settings):
-    """The model and its sizes."""
-
-    name: Literal["transformer"] = "transformer"
-    """The paper's tied transformer."""
-    embedding: int = Field(96, ge=1, le=WIDEST)
-    """d, width of rows and hidden vectors."""
-    attention: int = Field(96, ge=1, le=WIDEST)
-    """Width of queries, keys and values, all heads together."""
-    heads: int = Field(8, ge=1)
-    """Attention heads; must divide the attention width."""
-    ffn: int = Field(1536, ge=1, le=WIDEST)
-    """Width of the feed-forward layer."""
-    blocks: int = Field(3, ge=1, le=1000)
-    """Number of blocks."""
-    tie_embeddings: bool = True
-    """Whether what is read has the rows of the output layer; false: it has a table of its own, of which a
-    client gets the rows that its data touch."""
-
-    @model_validator(mode="after")
-    def _check_heads(self) -> "ModelSettings":
-        if self.attention % self.heads:
-            raise ValueError(f"heads = {self.heads}: must divide model.attention = {self.attention}")
-        return self
 
 
 class EvaluationSettings(Settings):
@@ -97,9 +71,9 @@ class FlowerSettings(Settings):
 class Config(Settings):
     """Everything that decides a run's numbers, and where it is kept."""
 
-    data: NextWordSettings = NextWordSettings()
-    model: ModelSettings = ModelSettings()
-    retrieval: Annotated[SerializeAsAny[RetrievalSettings], BY_METHOD] = QueryCentroidsSettings()
+    data: Annotated[SerializeAsAny[TaskSettings], BY_TASK] = BY_TASK.choose({})
+    model: Annotated[SerializeAsAny[ModelSettings], BY_MODEL] = BY_MODEL.choose({})
+    retrieval: Annotated[SerializeAsAny[RetrievalSettings], BY_METHOD] = BY_METHOD.choose({})
     selection: SelectionSettings = SelectionSettings()
     client: ClientSettings = ClientSettings()
     server: ServerSettings = ServerSettings()
@@ -171,7 +145,8 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_inputs(self) -> "Config":
-        if self.server.input_moments != ServerSettings().input_moments and self.model.tie_embeddings:
+        unusual = self.server.input_moments != ServerSettings().input_moments
+        if unusual and not input_tables(self.model.build()):
             raise ValueError(
                 f"server.input_moments = {self.server.input_moments}: has no effect, the model has no input "
                 "table"
@@ -180,7 +155,7 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check_width(self) -> "Config":
-        problem = self.retrieval.width_problem(self.model.embedding)
+        problem = self.retrieval.width_problem(self.model.dimension, f"model.{self.model.width}")
         if problem is not None:
             raise ValueError(problem)
         return self
@@ -213,12 +188,25 @@ CHANGEABLE = (
     *(f"flower.{name}" for name in FlowerSettings.model_fields),
 )
 """Fields in which a resumed run may differ: they change no number of the rounds already done."""
-PLACES = ("data.source", "data.word_counts")
-"""In these too, where texts and words are the same: they are where those lie on one machine."""
+IMPLIED = {f"data.{BY_TASK.key}": BY_TASK.default}
+"""What earlier versions did not name: at these values a setting is left out of checksums, which stay."""
 
 
-TOKENIZER, OLD_TOKENIZER = "data.tokenizer", "ascii"
-"""The tokenizer of a run whose saved configuration does not name one."""
+def places(config: Config) -> tuple[str, ...]:
+    """Fields in which a resumed run may differ too where the data are the same."""
+    return tuple(f"data.{name}" for name in config.data.places)
+
+
+def size_setting(config: Config) -> str:
+    """The setting that decides the number of rows."""
+    return f"data.{config.data.size_setting}"
+
+
+def size_settings() -> str:
+    """What to lower where a model, of whatever kind, is too large: such settings of all kinds."""
+    rows = (f"data.{task.size_setting}" for task in TASKS.values())
+    widths = (f"model.{model.width}" for model in MODELS.values())
+    return ", ".join(dict.fromkeys((*rows, *widths)))
 
 
 def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
@@ -323,12 +311,15 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
 
 def identity(config: Config) -> str:
     """A checksum of the fields in which a resumed run may not differ."""
-    return hashlib.sha256(json.dumps(deciding_settings(config), sort_keys=True).encode()).hexdigest()
+    found = deciding_settings(config).items()
+    named = {name: value for name, value in found if (name, value) not in IMPLIED.items()}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
 
 
 def deciding_settings(config: Config) -> dict[str, Any]:
-    """Settings that decide a run's numbers, by their dotted names: all but ``CHANGEABLE`` and ``PLACES``."""
-    return {name: value for name, value in leaves(config) if name not in (*CHANGEABLE, *PLACES)}
+    """Settings that decide a run's numbers, by their dotted names: all but ``CHANGEABLE`` and ``places``."""
+    others = *CHANGEABLE, *places(config)
+    return {name: value for name, value in leaves(config) if name not in others}
 
 
 def setting_fields(config: Config | None = None) -> Iterator[tuple[str, FieldInfo]]:

@@ -89,7 +89,8 @@ class ByName:
         name = value.get(self.key, self.default)
         if not isinstance(name, str) or name not in self.kinds:
             *most, last = map(repr, self.kinds)
-            raise _refused("literal_error", self.key, name, {"expected": f"{', '.join(most)} or {last}"})
+            expected = f"{', '.join(most)} or {last}" if most else last
+            raise _refused("literal_error", self.key, name, {"expected": expected})
         for leaf, given in value.items():
             if self.strange(name, leaf):
                 allowed = ", ".join(known for known in self.kinds[name].model_fields if known != self.key)

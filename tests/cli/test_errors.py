@@ -223,7 +223,7 @@ def test_a_run_that_has_only_begun(mistake: Mistake) -> None:
         "run: not finished (0 of 200 rounds); the command that began it, hashfed train or hashfed serve, "
         "goes on from there"
     )
-    assert mistake("predict", "run", "how are").startswith("run/vocabulary.json: no readable vocabulary")
+    assert mistake("predict", "run", "how are").startswith("run/vocabulary.json: no readable names of rows")
     Path("run", "vocabulary.json").write_text('["a", "b"]')
     assert mistake("predict", "run", "how are", "--top", "2") == "run: has no checkpoint yet"
     assert mistake("predict", "run", "how are", "--top", "3") == "--top = 3: must be from 1 to 2"

@@ -66,7 +66,7 @@ def with_words(trained: Path, words: list[str], name: str = "run") -> Path:
     known = json.loads((folder / "vocabulary.json").read_text())
     (folder / "vocabulary.json").write_text(json.dumps([*words, *known[len(words) :]]))
     facts = json.loads((folder / "data.json").read_text())
-    del facts["vocabulary_sha256"]
+    del facts["names_sha256"]
     (folder / "data.json").write_text(json.dumps(facts))
     return folder
 

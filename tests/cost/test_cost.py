@@ -25,10 +25,9 @@ from hashfed.cost.variants import (
     at_budget,
     held_planes,
     held_rows,
-    width_step,
+    size_step,
     with_model,
     with_size,
-    with_width,
 )
 from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
 from hashfed.engines.budget import build_model
@@ -562,13 +561,11 @@ def next_cost(made: Search, name: str, found: Found) -> ClientCost:
         return made.cost(at_budget(config, rows / size))
     if name == "rows":
         return made.cost(*with_size(config, value + 1))
-    if name == "width":
-        return made.cost(with_width(config, value + width_step(config)))
-    return made.cost(with_model(config, **{name: value + 1}))
+    return made.cost(with_model(config, name, value + size_step(config, name)))
 
 
 @pytest.mark.parametrize("kind", ["memory", "traffic"])
-@pytest.mark.parametrize("name", ["budget", "rows", "width", "ffn", "blocks"])
+@pytest.mark.parametrize("name", ["budget", "rows", "embedding", "ffn", "blocks"])
 def test_found_models_fit_and_the_next_larger_ones_do_not(name: str, kind: str, texts: Path) -> None:
     # Many planes of so short rows would cost more than all rows.
     model = {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 1}
@@ -578,7 +575,7 @@ def test_found_models_fit_and_the_next_larger_ones_do_not(name: str, kind: str, 
     budget = (at + getattr(everything, kind)) // 2
     more = 40_000 if kind == "memory" else 2 * at
     limits = Limits(**{kind: budget if name == "budget" else at + more})
-    found = getattr(made, name)(limits)
+    found = getattr(made, name)(limits) if hasattr(made, name) else made.model(name, limits)
     assert found is not None
     assert not found.unlimited
     assert limits.hold(found.cost)
@@ -594,7 +591,7 @@ def test_limits_hold_together(texts: Path) -> None:
     assert not Limits(cost.memory - 1, cost.traffic).hold(cost)
     assert not Limits(cost.memory, cost.traffic - 1).hold(cost)
     assert getattr(made.budget(Limits()), "value", None) == 1
-    assert made.width(Limits(memory=100)) is None
+    assert made.model("embedding", Limits(memory=100)) is None
 
 
 def test_a_vocabulary_that_costs_nothing_has_no_limit(texts: Path) -> None:
@@ -606,9 +603,10 @@ def test_a_vocabulary_that_costs_nothing_has_no_limit(texts: Path) -> None:
 
 
 def test_widths_fit_heads_and_parts_of_codes() -> None:
-    assert width_step(Config()) == 8
+    assert size_step(Config(), "embedding") == 8
     parts = make_config({"retrieval": {"method": "product-codes", "subspaces": 12}})
-    assert width_step(parts) == 24
+    assert size_step(parts, "embedding") == 24
+    assert size_step(parts, "ffn") == 1
 
 
 def test_the_bill(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:

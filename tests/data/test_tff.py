@@ -17,6 +17,7 @@ from hashfed.data import ClientTexts, Part, read_texts
 from hashfed.errors import HashfedError
 from hashfed.runs import load_data
 from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from tff_files import Splits, compress, example, feature, field, pack, text, write_hdf5, write_sqlite
 
@@ -121,18 +122,22 @@ def test_clients_keep_to_their_splits(tmp_path: Path) -> None:
     assert test.names == validation.names
 
 
+def tokenizer(data: dict[str, object]) -> str:
+    return NextWordSettings.of(make_config({"data": data}).data).tokenizer
+
+
 def test_words_are_what_is_between_spaces_unless_asked_otherwise(tmp_path: Path) -> None:
     path = write_sqlite(tmp_path / "so.sqlite", SPLITS)
-    assert make_config({"data": {"source": str(path)}}).data.tokenizer == "spaces"
-    assert make_config({"data": {"source": path}}).data.tokenizer == "spaces"
-    assert make_config({"data": {"source": str(path), "tokenizer": "unicode"}}).data.tokenizer == "unicode"
-    assert make_config({"data": {"source": "so.jsonl.gz"}}).data.tokenizer == "unicode"
+    assert tokenizer({"source": str(path)}) == "spaces"
+    assert tokenizer({"source": path}) == "spaces"
+    assert tokenizer({"source": str(path), "tokenizer": "unicode"}) == "unicode"
+    assert tokenizer({"source": "so.jsonl.gz"}) == "unicode"
     words = {word for texts in SPLITS["train"].values() for text in texts for word in text.split()}
     assert {"well-known", "<URL>", "'s"} < words
     assert set(load(path, vocabulary=len(words)).names.words) == words
     folder = tmp_path / "texts.sqlite"  # a folder of texts is one whatever its name
     folder.mkdir()
-    assert make_config({"data": {"source": str(folder)}}).data.tokenizer == "unicode"
+    assert tokenizer({"source": str(folder)}) == "unicode"
 
 
 def test_a_slash_at_the_end_changes_nothing(tmp_path: Path) -> None:
@@ -144,8 +149,7 @@ def test_hdf5_in_a_folder_or_an_archive_is_known_by_the_names_of_its_files(tmp_p
     folder = hdf5(tmp_path)
     (folder / "stackoverflow_nwp.pkl").write_bytes(b"never read")
     for source in (folder, pack(folder, tmp_path / "a.tar.gz"), pack(folder, tmp_path / "a.tar")):
-        config = make_config({"data": {"source": str(source)}})
-        assert config.data.tokenizer == "spaces"
+        assert tokenizer({"source": str(source)}) == "spaces"
         assert len(read_texts(str(source))) == 7
     (folder / "stackoverflow_held_out.h5").write_bytes(b"damaged")
     assert len(load(folder).train) == 3  # who is not needed is not read

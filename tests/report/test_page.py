@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from hashfed import Config, HashfedError, RunFolder, make_config
 from hashfed.config import CHANGEABLE
 from hashfed.report import write_page
-from hashfed.report.curves import ACCURACY, COLOURS, NLL, Drawn, evaluated, run_style, share_plot
+from hashfed.report.curves import COLOURS, Drawn, evaluated, run_style, share_plot
 from hashfed.report.page import (
-    DATA_SETTINGS,
     byte_count,
+    data_facts,
     family,
     percent_of_rows,
     read_entries,
@@ -22,6 +22,7 @@ from hashfed.report.page import (
     times,
 )
 from hashfed.report.results import unique_names
+from hashfed.tasks.next_word.presentation import ACCURACY, NLL
 from pages import Page
 
 pytest.importorskip("jinja2")
@@ -320,9 +321,12 @@ def test_a_setting_parts_families_where_it_decides_numbers(name: str) -> None:
     joins = name in LIMITS or name.startswith(("evaluation.", "data."))
     joins |= name in CHANGEABLE and name != "rounds"
     assert (family(config) == family(other)) is joins
-    # Data have sections of their own, which no setting of them is left out of.
-    if name.startswith("data.") and name != "data.source":
-        assert name in DATA_SETTINGS
+
+
+def test_data_have_sections_of_their_own_which_no_setting_of_them_is_left_out_of(tmp_path: Path) -> None:
+    (entry,) = read_entries([make_run(tmp_path / "run")])
+    names = {name for name, _ in setting_names(Config()) if name.startswith("data.")}
+    assert names <= set(data_facts(entry))
 
 
 def test_a_diverged_run_leaves_a_gap(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hashfed.cost.search import Search
 from hashfed.cost.variants import at_budget
 from hashfed.cost.workload import busiest_and_median
 from hashfed.errors import HashfedError
+from hashfed.models import ModelSettings, TransformerSettings
 from hashfed.reproduction import gather
 from hashfed.reproduction.methods import METHODS
 from hashfed.reproduction.options import Options
@@ -20,6 +21,10 @@ from hashfed.reproduction.sizes import SizeBook
 from hashfed.reproduction.tuning import Score
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.vocabulary import Vocabulary
+
+
+def ffn(model: ModelSettings) -> int:
+    return TransformerSettings.of(model).ffn
 
 
 @pytest.fixture
@@ -105,9 +110,9 @@ def test_models_of_table_2_are_the_largest_that_fit(options: Options) -> None:
         full = search.cost(at_budget(plain, 1))
         cost = search.cost(config)
         more = search.cost(
-            config.model_copy(update={"model": config.model.model_copy(update={"ffn": config.model.ffn + 1})})
+            config.model_copy(update={"model": config.model.grown("ffn", ffn(config.model) + 1)}),
         )
-        assert config.model.ffn > plain.model.ffn
+        assert ffn(config.model) > ffn(plain.model)
         if run.limit == "parameters":
             assert run.parameters == cost.parameters <= full.parameters < more.parameters
         else:

@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 
 from hashfed.errors import HashfedError
+from hashfed.models import ModelSettings, TransformerSettings
 from hashfed.reproduction.sizes import SizeBook, largest_sizes
 from small import small_config, small_data
+
+
+def ffn(model: ModelSettings) -> int:
+    return TransformerSettings.of(model).ffn
 
 
 def test_sizes_are_found_once(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +42,7 @@ def test_a_size_is_lowered_until_its_measured_memory_fits(texts: Path) -> None:
     found = {one.limit: one for one in largest_sizes(config, data, ("ffn",), measure)}
     assert measured == [1000, 1010, 990]  # all rows, the size predicted, a smaller one
     assert found["parameters"] == predicted["parameters"]
-    assert config.model.ffn < found["memory"].model.ffn < predicted["memory"].model.ffn
+    assert ffn(config.model) < ffn(found["memory"].model) < ffn(predicted["memory"].model)
 
 
 @pytest.mark.parametrize("content", ['{"a": ', "[1]", "null", '{"%s": [{"capacity": "ffn"}]}', '{"%s": 1}'])

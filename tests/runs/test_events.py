@@ -22,6 +22,7 @@ from hashfed.runs.events import Events, scalars, texts
 from hashfed.runs.flower_server import LoggedProgress
 from hashfed.runs.train import train
 from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import prepare
@@ -85,7 +86,7 @@ def test_a_full_disk_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_progress_of_lines_of_a_network(line: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(flower_server, "say", said.append)
-    for progress in (LoggedProgress(), ProgressBar()):
+    for progress in (LoggedProgress(PRESENTATION.main), ProgressBar(PRESENTATION.main)):
         progress.start(0, 4)
         progress.round(line)
         progress.finish()
@@ -122,7 +123,7 @@ def test_a_network_run_with_a_client_that_fails(
     def engine(config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]) -> FlowerRounds:
         return FlowerRounds(LoopbackGrid(app, partitions(texts), interrupt=interrupt), config, data)
 
-    train(config, LoggedProgress(), engine)
+    train(config, LoggedProgress(PRESENTATION.main), engine)
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     failed = lines[0]["failed"]
     assert failed

@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "shortened vocabulary": (
         edited("vocabulary.json", lambda v: v[:-1]),
         WORDS,
-        "vocabulary.json: has 39 words",
+        "vocabulary.json: names 43 rows, but config.yaml beside it says 44 .data.vocabulary.",
     ),
     "repeated word": (
         edited("vocabulary.json", lambda v: [*v[:-1], v[0]]),
@@ -96,7 +96,7 @@ CASES: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "reordered vocabulary": (
         edited("vocabulary.json", lambda v: v[::-1]),
         WORDS,
-        "vocabulary.json: not the words",
+        "vocabulary.json: not the names",
     ),
     "vocabulary object": (replaced("vocabulary.json", "{}"), WORDS, "vocabulary.json: must be a JSON list"),
     "null word": (
@@ -110,6 +110,11 @@ CASES: dict[str, tuple[Damage, tuple[str, ...], str]] = {
         "vocabulary.json: must be a JSON list",
     ),
     "no vocabulary": (lambda run: (run / "vocabulary.json").unlink(), WORDS, "vocabulary.json: no readable"),
+    "vocabulary of bytes": (
+        lambda run: (run / "vocabulary.json").write_bytes(b'["\xff"]'),
+        WORDS,
+        "vocabulary.json: no readable",
+    ),
     "other width": (
         changed("config.yaml", "embedding: 8", "embedding: 16"),
         MODEL,
@@ -118,7 +123,7 @@ CASES: dict[str, tuple[Damage, tuple[str, ...], str]] = {
     "other vocabulary size": (
         changed("config.yaml", "vocabulary: 40", "vocabulary: 30"),
         MODEL,
-        r"vocabulary(\.json: has 40 words| is 30 there)|config.yaml: not of|texts of",
+        r"vocabulary(\.json: names 44 rows| is 30 there)|config.yaml: not of|data of",
     ),
     "other heads": (
         changed("config.yaml", "heads: 2", "heads: 4"),
@@ -315,10 +320,10 @@ def test_what_no_run_left_there_is_refused_by_name_and_nothing_is_lost(
 def test_what_other_versions_may_have_written_is_no_matter(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole / "run", tmp_path / "run")
     edited("data.json", lambda v: v.update(newer=[1]) or v["floors"].update(newer=0.5))(tmp_path / "run")
-    edited("data.json", lambda v: v.pop("vocabulary_sha256") and None)(tmp_path / "run")
+    edited("data.json", lambda v: v.pop("names_sha256") and None)(tmp_path / "run")
     edited("summary.json", lambda v: v.update(newer=None))(tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     assert run.read_json("data.json")["newer"] == [1]
     assert run.read_json("summary.json")["newer"] is None
-    assert len(run.vocabulary().words) == 40
+    assert len(run.names().words) == 40
     assert run.parameters().rows.shape == (44, 8)

@@ -9,6 +9,7 @@ import pytest
 from hashfed import RunFolder, train
 from hashfed.cli.main import main
 from hashfed.config import deciding_settings, identity, make_config
+from hashfed.tasks.next_word.settings import NextWordSettings
 from small import WORDS, small_config
 from tff_files import compress, write_sqlite
 
@@ -31,10 +32,14 @@ def test_a_run_from_before_these_settings_goes_on(texts: Path, tmp_path: Path) -
     folder = tmp_path / "old"
     train(small_config(texts, output=str(folder), rounds=1, evaluation=often))
     saved = folder / "config.yaml"
-    saved.write_text("".join(line for line in saved.open() if line.split(":")[0].strip() not in NEW))
+    saved.write_text(
+        "".join(line for line in saved.open() if line.split(":")[0].strip() not in (*NEW, "task"))
+    )
     facts = json.loads((folder / "data.json").read_text())
     removed = [facts["settings"].pop(f"data.{name}", 0) for name in NEW if name != "word_counts"]
     assert removed == [None] * 3
+    assert facts["settings"].pop("data.task") == "next-word"
+    facts["vocabulary_sha256"] = facts.pop("names_sha256")
     (folder / "data.json").write_text(json.dumps(facts))
     train(small_config(texts, output=str(folder), rounds=2, evaluation=often))
     assert kept(folder) == kept(tmp_path / "whole")
@@ -60,8 +65,8 @@ def test_the_bounds_belong_to_a_run_and_the_places_of_its_files_do_not(
     place = ["--data.source", str(path), "--data.word_counts", str(counts)]
     assert main(["train", *settings, *place]) == 0
     run = RunFolder(tmp_path / "run")
-    assert run.config().data.tokenizer == "spaces"
-    assert run.vocabulary().words == tuple(WORDS[:10])
+    assert NextWordSettings.of(run.config().data).tokenizer == "spaces"
+    assert run.names().words == tuple(WORDS[:10])
     assert (run.read_json("data.json") or {})["train_clients"] == 6
 
     packed = compress(path)

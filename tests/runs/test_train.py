@@ -13,8 +13,8 @@ import pytest
 
 from hashfed import HashfedError, Interrupted, RunFolder, train
 from hashfed.cli.main import main
-from hashfed.config import Config
-from hashfed.runs.predict import predict_words
+from hashfed.config import Config, leaves
+from hashfed.keyboard.predict import predict_words
 from hashfed.runs.train import Silent
 from hashfed.yaml_text import read_yaml
 from small import PATIENCE, small_config, small_data, write_quoted
@@ -279,8 +279,8 @@ def test_a_run_from_before_the_tokenizer_could_be_chosen_goes_on(
     saved.write_text("".join(line for line in saved.open() if "tokenizer" not in line))
     before = files(folder)
 
-    assert RunFolder(folder).config().data.tokenizer == "ascii"
-    assert "'w0'" in RunFolder(folder).vocabulary().words
+    assert dict(leaves(RunFolder(folder).config()))["data.tokenizer"] == "ascii"
+    assert "'w0'" in RunFolder(folder).names().words
     settings = tmp_path / "settings.yaml"
     # Of the new words there are fewer: the tokenizer must be named before they are counted.
     settings.write_text(small_config(source, data={"vocabulary": 19}, output=str(folder)).to_yaml())
@@ -303,7 +303,7 @@ def test_words_are_predicted_as_the_run_was_trained(tmp_path: Path) -> None:
         found[name] = [predict_words(run, text, 3) for text in ("it's", "it’s", "cafe\u0301 it’s")]
     assert found["unicode"][0] == found["unicode"][1]
     assert found["ascii"][0] != found["ascii"][1]
-    words = RunFolder(tmp_path / "unicode").vocabulary().words
+    words = RunFolder(tmp_path / "unicode").names().words
     assert {"it's", "café", "naïve", "w1"} <= set(words)
 
 

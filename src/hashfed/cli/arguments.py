@@ -117,16 +117,17 @@ def _add_union(section: argparse._ArgumentGroup, name: str, union: ByName) -> No
         told: dict[str, list[str]] = {}
         for kind, field in fields.items():
             told.setdefault(_help(field), []).append(kind)
-        parts = [f"{text} ({_whose(names, union.kinds)})" for text, names in told.items()]
+        parts = [text + _whose(names, union.kinds) for text, names in told.items()]
         _add_option(section, f"{name}.{leaf}", " ".join(parts))
 
 
 def _whose(names: Collection[str], kinds: Collection[str]) -> str:
-    """The kinds, in as few words as possible."""
+    """The kinds in parentheses, in as few words as possible; nothing where it is all of them."""
     others = [kind for kind in kinds if kind not in names]
-    if len(others) >= len(names):
-        return ", ".join(names)
-    return f"all but {', '.join(others)}" if others else "all"
+    if not others:
+        return ""
+    few = ", ".join(names) if len(others) >= len(names) else f"all but {', '.join(others)}"
+    return f" ({few})"
 
 
 def _summary(settings: type[BaseModel]) -> str:

@@ -9,9 +9,9 @@ from hashfed.cli.arguments import Parser, path, whole
 from hashfed.cli.command import Command
 from hashfed.cli.outputs import check_output
 from hashfed.files import write_atomically
-from hashfed.report.buckets_page import write_buckets_page
-from hashfed.report.buckets_table import print_buckets
 from hashfed.reproduction.buckets import BucketSettings, find_buckets, read_rows
+from hashfed.reproduction.report.buckets_page import write_buckets_page
+from hashfed.reproduction.report.buckets_table import print_buckets
 from hashfed.runs import RunFolder
 
 

@@ -9,7 +9,7 @@ from hashfed.cli.arguments import Parser, path, whole
 from hashfed.cli.command import Command
 from hashfed.cli.streams import say
 from hashfed.errors import HashfedError
-from hashfed.report.keyboard_server import KeyboardServer, read_columns
+from hashfed.keyboard.server import KeyboardServer, read_columns
 from hashfed.runs import RunFolder
 
 LARGEST_PORT = 65_535

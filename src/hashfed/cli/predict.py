@@ -6,8 +6,8 @@ from hashfed.cli.arguments import Parser, path, whole
 from hashfed.cli.command import Command
 from hashfed.cli.streams import say
 from hashfed.display import printable, shown
+from hashfed.keyboard.predict import predict_words, unknown_words
 from hashfed.runs import RunFolder
-from hashfed.runs.predict import predict_words, unknown_words
 
 
 def add_predict(parser: Parser) -> None:

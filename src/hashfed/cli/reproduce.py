@@ -20,8 +20,6 @@ from hashfed.cli.streams import say
 from hashfed.config import load_config
 from hashfed.errors import HashfedError
 from hashfed.hardware import show_bytes, usable_cores
-from hashfed.report.buckets_page import write_buckets_page
-from hashfed.report.reproduction import print_reproduction, require_reproduction_report, write_reports
 from hashfed.reproduction.buckets import BucketSettings, find_buckets, read_rows
 from hashfed.reproduction.methods import METHODS
 from hashfed.reproduction.options import (
@@ -32,6 +30,8 @@ from hashfed.reproduction.options import (
     scale_named,
 )
 from hashfed.reproduction.plan import Planned
+from hashfed.reproduction.report import print_reproduction, require_reproduction_report, write_reports
+from hashfed.reproduction.report.buckets_page import write_buckets_page
 from hashfed.reproduction.results import FULL, Reproduction
 from hashfed.reproduction.run import (
     Estimate,
@@ -105,7 +105,7 @@ def add_reproduce(parser: Parser, experiment: str) -> None:
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at a time [default one per core]")
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu or cuda [default %(default)s]")
     parser.add_argument("--dry-run", action="store_true", help="only say how long it would take")
-    add_group(parser, "data", NextWordSettings, besides=("vocabulary",))
+    add_group(parser, "data", NextWordSettings, besides=("task", "vocabulary"))
 
 
 def reproduce(arguments: argparse.Namespace) -> None:

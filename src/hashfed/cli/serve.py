@@ -12,7 +12,6 @@ from hashfed.cli.command import Command
 from hashfed.cli.flower_extra import need_flower, shell
 from hashfed.cli.streams import say
 from hashfed.config import Config, load_config
-from hashfed.data.readers import NAMED
 from hashfed.errors import HashfedError
 from hashfed.runs import RunFolder
 
@@ -96,16 +95,10 @@ def warnings(config: Config, host: str, secure: bool) -> list[str]:
 
 def absolute(config: Config) -> Config:
     """The configuration with paths that mean the same in every folder, for the ServerApp runs in another."""
-    source = config.data.source
-    data = config.data
-    if source not in NAMED:
-        data = data.model_copy(update={"source": str(Path(source).absolute())})
-    if data.word_counts is not None:
-        data = data.model_copy(update={"word_counts": str(Path(data.word_counts).absolute())})
     flower = config.flower
     if flower.slices is not None:
         flower = flower.model_copy(update={"slices": str(Path(flower.slices).absolute())})
-    changes = {"output": str(config.folder().absolute()), "data": data, "flower": flower}
+    changes = {"output": str(config.folder().absolute()), "data": config.data.absolute(), "flower": flower}
     return config.model_copy(update=changes)
 
 

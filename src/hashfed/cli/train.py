@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -15,12 +16,16 @@ from hashfed.engines.allocator import keep_memory
 from hashfed.report import print_table, write_page
 from hashfed.runs import RunFolder
 from hashfed.runs import train as train_run
+from hashfed.tasks.presentation import Measure
+from hashfed.tasks.registry import make_task
 
 
 class ProgressBar:
     """A bar with time left and the newest metrics; silent where the output is not a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, measures: Sequence[Measure]) -> None:
+        """Show these of each evaluation."""
+        self._measures = measures
         self._bar: tqdm[Any] | None = None
         self._shown: dict[str, str] = {}
 
@@ -34,8 +39,8 @@ class ProgressBar:
             return
         self._shown["loss"] = f"{metrics['train_loss']:.3f}"
         if "evaluation" in metrics:
-            self._shown["accuracy"] = f"{metrics['evaluation']['accuracy']:.2%}"
-            self._shown["nll"] = f"{metrics['evaluation']['nll']:.3f}"
+            for measure in self._measures:
+                self._shown[measure.key] = measure.text(metrics["evaluation"][measure.key])
         self._bar.set_postfix(self._shown, refresh=False)
         self._bar.update()
 
@@ -51,7 +56,7 @@ def train(arguments: argparse.Namespace) -> None:
     folder = config.folder()
     say(f"run folder: {folder}")
     keep_memory()
-    train_run(config, ProgressBar())
+    train_run(config, ProgressBar(make_task(config.data).presentation.main))
     run = RunFolder(folder)
     print_table([run], sys.stdout)
     if importlib.util.find_spec("plotly") and importlib.util.find_spec("jinja2"):

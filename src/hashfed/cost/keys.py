@@ -77,7 +77,7 @@ def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
     if sends_everything(config):
         return Hashing(NoEncoder(), {})
     rng = stream(config.seed, "typical keys")
-    width = config.model.embedding
+    width = config.model.dimension
     table, queries = (
         torch.from_numpy(rng.standard_normal((count, width), dtype=np.float32))
         for count in (rows, predictions)

@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hashfed.config import Config
+from hashfed.config import Config, size_setting
 from hashfed.cost.budgets import Budget, OwnAnd, budget_label
 from hashfed.cost.deliveries import compare_deliveries
 from hashfed.cost.estimate import ClientCost, estimate
@@ -24,7 +24,6 @@ from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.registry import make_task
-from hashfed.tasks.size_setting import SIZE_SETTING
 
 BUDGETS = (1.0, 0.3, 0.1, 0.05, 0.01)
 LEFT_OUT = {
@@ -203,16 +202,17 @@ def largest_models(search: Search, limits: Limits) -> dict[str, Any]:
         HashfedError: where nothing does.
 
     """
+    width = search.config.model.width
     found = {
         "selection.budget": search.budget(limits),
-        SIZE_SETTING: search.rows(limits),
-        "model.embedding": search.width(limits),
+        size_setting(search.config): search.rows(limits),
+        f"model.{width}": search.model(width, limits),
     }
     if not any(found.values()):
         asked = search.cost(search.config)
         raise HashfedError(
-            f"{_limits(limits)}: nothing fits, neither at a smaller budget nor with fewer rows nor with a "
-            f"narrower embedding; as configured, a round takes {asked.memory:,} bytes of memory and moves "
+            f"{_limits(limits)}: nothing fits, neither at a smaller budget nor with fewer rows nor with "
+            f"narrower ones; as configured, a round takes {asked.memory:,} bytes of memory and moves "
             f"{asked.traffic:,}"
         )
     return {"limits": {"memory": limits.memory, "bytes": limits.traffic}, "found": _as_dicts(found)}
@@ -227,11 +227,8 @@ def same_memory(search: Search) -> dict[str, Any] | None:
         return None
     full = search.cost(at_budget(search.config, 1))
     limits = Limits(memory=full.memory)
-    found = {
-        "model.embedding": search.width(limits),
-        "model.ffn": search.ffn(limits),
-        "model.blocks": search.blocks(limits),
-    }
+    sizes = search.config.model.width, *search.config.model.others
+    found = {f"model.{size}": search.model(size, limits) for size in sizes}
     return {"full": full.as_dict(), "found": _as_dicts(found)}
 
 

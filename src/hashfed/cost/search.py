@@ -8,14 +8,7 @@ from hashfed.config import Config
 from hashfed.cost.estimate import ClientCost, estimate
 from hashfed.cost.keys import Hashing, typical_hashing
 from hashfed.cost.model_sizes import ModelSizes
-from hashfed.cost.variants import (
-    at_budget,
-    width_step,
-    with_model,
-    with_rows,
-    with_size,
-    with_width,
-)
+from hashfed.cost.variants import at_budget, size_step, with_model, with_rows, with_size
 from hashfed.cost.workload import draw_workload
 from hashfed.engines.budget import build_model, sends_everything, sends_planes
 from hashfed.models.protocol import OUTPUT
@@ -98,7 +91,7 @@ class Search:
         rows = min(size, config.retrieval.typical_rows)
         points = (config.selection.points, config.selection.planes) if sends_planes(config) else ()
         asked = sends_everything(config), config.retrieval, points
-        key = *asked, config.model.embedding, workload.predictions, rows
+        key = *asked, config.model.dimension, workload.predictions, rows
         if key not in self._hashings:
             self._hashings[key] = typical_hashing(config, workload.predictions, rows)
         return estimate(config, self._sizes[made], size, workload, self._hashings[key])
@@ -113,24 +106,16 @@ class Search:
         return None if found is None else Found(found.value / size, found.cost)
 
     def rows(self, limits: Limits) -> Found | None:
-        """The most rows at this budget, as the value of ``SIZE_SETTING``."""
+        """The most rows at this budget, as the value of the setting that decides them."""
         return self._number(limits, lambda value: self.cost(*with_size(self.config, value)))
 
-    def width(self, limits: Limits) -> Found | None:
-        """The widest embedding, with attention as wide, in steps of ``width_step``."""
+    def model(self, size: str, limits: Limits) -> Found | None:
+        """The largest value of a size of the model, in steps of ``size_step``."""
         return self._number(
             limits,
-            lambda width: self.cost(with_width(self.config, width)),
-            step=width_step(self.config),
+            lambda value: self.cost(with_model(self.config, size, value)),
+            step=size_step(self.config, size),
         )
-
-    def ffn(self, limits: Limits) -> Found | None:
-        """The widest feed-forward layer."""
-        return self._number(limits, lambda width: self.cost(with_model(self.config, ffn=width)))
-
-    def blocks(self, limits: Limits) -> Found | None:
-        """The most blocks."""
-        return self._number(limits, lambda count: self.cost(with_model(self.config, blocks=count)))
 
     def _number(
         self, limits: Limits, at: Callable[[int], ClientCost], most: int = MOST, step: int = 1

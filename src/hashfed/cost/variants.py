@@ -34,24 +34,20 @@ def with_rows(config: Config, rows: int, size: int) -> Config:
 
 
 def with_size(config: Config, value: int) -> tuple[Config, Mapping[str, int]]:
-    """The configuration with another value of ``SIZE_SETTING``, and its numbers of rows by table."""
-    data = make_task(config.data).resized(value)
+    """The configuration with another value of the setting that decides the rows, and how many by table."""
+    data = config.data.resized(value)
     return config.model_copy(update={"data": data}), make_task(data).sizes
 
 
-def with_model(config: Config, **sizes: int) -> Config:
-    """The configuration with other sizes of the model."""
-    return config.model_copy(update={"model": config.model.model_copy(update=sizes)})
+def with_model(config: Config, size: str, value: int) -> Config:
+    """The configuration with another value of a size of the model."""
+    return config.model_copy(update={"model": config.model.grown(size, value)})
 
 
-def with_width(config: Config, width: int) -> Config:
-    """The configuration with ``width`` as embedding and attention width."""
-    return with_model(config, embedding=width, attention=width)
-
-
-def width_step(config: Config) -> int:
-    """What an embedding width must be a multiple of: the heads, and what the retrieval asks."""
-    return math.lcm(config.model.heads, config.retrieval.width_step)
+def size_step(config: Config, size: str) -> int:
+    """What a size must be a multiple of: for the model, and as the length of a row for the retrieval."""
+    retrieval = config.retrieval.width_step if size == config.model.width else 1
+    return math.lcm(config.model.step(size), retrieval)
 
 
 def held_rows(config: Config, size: int, own: int) -> tuple[int, int]:

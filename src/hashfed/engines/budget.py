@@ -6,7 +6,7 @@ from hashfed.federated.messages import Declare
 from hashfed.federated.protocols import Step, Terms, steps_of
 from hashfed.federated.server import PlanesPlan, client_budget
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.models import Model, make_model
+from hashfed.models import Model
 from hashfed.models.protocol import input_tables
 from hashfed.retrieval import NoEncoder, device_rows
 from hashfed.retrieval.corrections import uses_planes, uses_sketch
@@ -15,8 +15,7 @@ from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 
 def build_model(config: Config) -> Model:
     """The model that the configuration names."""
-    sizes = config.model.model_dump()
-    return make_model(sizes.pop("name"), **sizes)
+    return config.model.build()
 
 
 def sends_everything(config: Config) -> bool:
@@ -40,7 +39,7 @@ def asks_for_keys(config: Config) -> bool:
     """Whether a client answers with keys, or with a sketch for the planes."""
     if sends_everything(config):
         return False
-    shape = config.retrieval.encoder_shape(config.model.embedding, config.seed)
+    shape = config.retrieval.encoder_shape(config.model.dimension, config.seed)
     return shape.kind != NoEncoder.kind or sketcher(config) is not None
 
 
@@ -59,14 +58,14 @@ def device_budget(config: Config, size: int, own: int | None = None) -> int:
     """Rows a client may hold, of ``size``; that needs ``own`` of them, or nobody knows yet how many."""
     if sends_everything(config):
         return size
-    return min(size, device_rows(config.selection, size, config.model.embedding, own))
+    return min(size, device_rows(config.selection, size, config.model.dimension, own))
 
 
 def agreed_budget(config: Config, declared: Declare, size: int) -> int:
     """Rows that a client may hold that declares this: of all ``size``, or as many as both sides allow."""
     if sends_everything(config):
         return size
-    return client_budget(declared, size, config.model.embedding, config.selection)
+    return client_budget(declared, size, config.model.dimension, config.selection)
 
 
 def sends_planes(config: Config) -> bool:
@@ -89,5 +88,5 @@ def sketcher(config: Config) -> QueryCentroidsEncoder | None:
     """Makes the centroids that a client sends for the planes alone; None where it sends none."""
     if sends_everything(config) or not uses_sketch(config.retrieval, config.selection):
         return None
-    codes = RotatedCodes(config.model.embedding, config.selection.sketch_bits, config.seed)
+    codes = RotatedCodes(config.model.dimension, config.selection.sketch_bits, config.seed)
     return QueryCentroidsEncoder(codes, config.selection.planes)

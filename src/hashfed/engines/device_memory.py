@@ -31,8 +31,7 @@ from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.protocols import Received, needed_later
 from hashfed.files import write_atomically
-from hashfed.models import Model, Parameters, Transformer
-from hashfed.models.protocol import OUTPUT
+from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.tasks.federated_data import Client, FederatedData
@@ -174,9 +173,9 @@ def _play(here: ClientRound, folder: Path) -> None:
 
 
 def _train_toy(config: Config) -> None:
-    """Hash and train once with 8 rows and a width of 4."""
-    model = Transformer(embedding=4, attention=4, heads=1, ffn=4, blocks=1)
-    parameters = model.init({OUTPUT: 8}, stream(0, "toy"))
+    """Hash and train once with 8 rows of each table."""
+    model = config.model.smallest().build()
+    parameters = model.init(dict.fromkeys(model.tables, 8), stream(0, "toy"))
     task = make_task(config.data)
     examples = task.imagine(1, 5, 5)
     # The smallest index: the server's tables must not count into the client's baseline.

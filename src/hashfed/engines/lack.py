@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import torch
 
+from hashfed.config import size_settings
 from hashfed.errors import HashfedError
 from hashfed.hardware import free_memory, show_bytes
-from hashfed.tasks.size_setting import SIZE_SETTING
 
 _SAID = re.compile(r"can't allocate memory|cannot allocate memory|not enough memory|out of memory", re.I)
 _BYTES = re.compile(r"(?:allocate|mmap) (\d+) bytes")
@@ -52,9 +52,9 @@ def describe(error: BaseException) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f"the GPU's memory ran out ({asked.removesuffix(', ') or text.partition('. ')[0]}): lower "
-            f"client.batch_size, {SIZE_SETTING} or model.embedding, or set device = cpu"
+            f"client.batch_size, {size_settings()}, or set device = cpu"
         )
     return (
-        f"memory ran out: {asked}{free_memory()}; lower {SIZE_SETTING}, model.embedding or workers, "
+        f"memory ran out: {asked}{free_memory()}; lower {size_settings()} or workers, "
         "set memory_map = true, or give this process more memory"
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
+from hashfed.config import size_settings
 from hashfed.errors import HashfedError
 from hashfed.hardware import exceeds_memory, free_memory, show_bytes
-from hashfed.tasks.size_setting import SIZE_SETTING
 
 ALIGNED = 4096
 """Bytes at a multiple of which each table begins."""
@@ -126,5 +126,5 @@ def _nameless_file() -> int:
 def _too_large(size: int, reason: str) -> HashfedError:
     return HashfedError(
         f"memory: {show_bytes(size)} that processes share cannot be had ({reason}{free_memory()}): set "
-        f"workers = 1 or memory_map = true, lower {SIZE_SETTING} or model.embedding, or give it more memory"
+        f"workers = 1 or memory_map = true, lower {size_settings()}, or give it more memory"
     )

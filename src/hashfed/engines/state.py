@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import torch
 
-from hashfed.config import Config
+from hashfed.config import Config, size_setting
 from hashfed.engines.mapped import MappedTable
 from hashfed.engines.shared import SharedBlock, share
 from hashfed.errors import HashfedError
@@ -21,7 +21,6 @@ from hashfed.federated.sums import PseudoGradient, RowShares
 from hashfed.hardware import exceeds_memory, free_memory, show_bytes
 from hashfed.models import OUTPUT, Model, Parameters
 from hashfed.randomness import stream
-from hashfed.tasks.size_setting import SIZE_SETTING
 
 RESIDUAL = "residual."
 """How names of residuals' arrays begin in a checkpoint."""
@@ -246,7 +245,7 @@ def check_memory(model: Model, sizes: Mapping[str, int], config: Config) -> None
     if exceeds_memory(needed):
         raise HashfedError(
             f"memory: {parameters:,} parameters and the server's moments need {show_bytes(needed)}, and "
-            f"{free_memory()}; lower {SIZE_SETTING} or the sizes of the model"
+            f"{free_memory()}; lower {size_setting(config)} or the sizes of the model"
         )
 
 

@@ -3,20 +3,23 @@
 from hashfed.models.batch import Batch, Targets
 from hashfed.models.output_layer import OutputGradients, WorkSpace, output_gradients
 from hashfed.models.protocol import INPUT, OUTPUT, Model, Parameters
-from hashfed.models.registry import MODELS, make_model
-from hashfed.models.transformer import Transformer
+from hashfed.models.registry import BY_MODEL, MODELS
+from hashfed.models.settings import ModelSettings
+from hashfed.models.transformer import Transformer, TransformerSettings
 
 __all__ = [
+    "BY_MODEL",
     "INPUT",
     "MODELS",
     "OUTPUT",
     "Batch",
     "Model",
+    "ModelSettings",
     "OutputGradients",
     "Parameters",
     "Targets",
     "Transformer",
+    "TransformerSettings",
     "WorkSpace",
-    "make_model",
     "output_gradients",
 ]

@@ -8,19 +8,25 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch.nn import functional
 
+from hashfed.errors import HashfedError
 from hashfed.models.batch import Batch
 from hashfed.models.protocol import INPUT, OUTPUT, Model, Parameters
+from hashfed.models.settings import ModelSettings
 
 Body = Mapping[str, torch.Tensor]
 
 SHORT = 64
 """Up to so many positions plain matrix products are faster than the kernel made for long sequences (on a CPU
 by 0.5 of 1.2 ms, forward and backward, at 16 sequences of 20 positions and 8 heads of 12)."""
+WIDEST = 2**24
+"""Of a layer: far beyond any machine, but no number of bytes that overflows."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,62 @@ class Transformer(Model):
         weights = 4 * self.embedding * self.attention + 2 * self.embedding * self.ffn
         scores = 4 * examples * length * length * self.attention
         return self.blocks * (2 * weights * positions + scores)
+
+
+class TransformerSettings(ModelSettings):
+    """The paper's transformer."""
+
+    name: Literal["transformer"] = "transformer"
+    embedding: int = Field(96, ge=1, le=WIDEST)
+    """d, width of rows and hidden vectors."""
+    attention: int = Field(96, ge=1, le=WIDEST)
+    """Width of queries, keys and values, all heads together."""
+    heads: int = Field(8, ge=1)
+    """Attention heads; must divide the attention width."""
+    ffn: int = Field(1536, ge=1, le=WIDEST)
+    """Width of the feed-forward layer."""
+    blocks: int = Field(3, ge=1, le=1000)
+    """Number of blocks."""
+    tie_embeddings: bool = True
+    """Whether what is read has the rows of the output layer; false: it has a table of its own, of which a
+    client gets the rows that its data touch."""
+
+    width: ClassVar[str] = "embedding"
+    others: ClassVar[tuple[str, ...]] = ("ffn", "blocks")
+    along: ClassVar[Mapping[str, tuple[str, ...]]] = {"embedding": ("attention",)}
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "TransformerSettings":
+        if self.attention % self.heads:
+            raise ValueError(f"heads = {self.heads}: must divide model.attention = {self.attention}")
+        return self
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> "TransformerSettings":
+        """The settings of some model, for what works with this one alone.
+
+        Raises:
+            HashfedError: where they are of another one.
+
+        """
+        if not isinstance(settings, cls):
+            raise HashfedError(f"model.name = {settings.name}: must be transformer")
+        return settings
+
+    def build(self) -> Transformer:
+        """See ``Transformer``."""
+        return Transformer(
+            self.embedding, self.attention, self.heads, self.ffn, self.blocks, self.tie_embeddings
+        )
+
+    def smallest(self) -> "TransformerSettings":
+        """See ``ModelSettings``."""
+        small = {"embedding": 4, "attention": 4, "heads": 1, "ffn": 4, "blocks": 1}
+        return self.model_copy(update=small)
+
+    def step(self, size: str) -> int:
+        """The width of attention, which grows with the rows', is divided among the heads."""
+        return self.heads if size == self.width else 1
 
 
 def _linear(body: Body, name: str, x: torch.Tensor) -> torch.Tensor:

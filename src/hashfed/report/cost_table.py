@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from hashfed.federated.protocols import all_steps, ways
+from hashfed.models import MODELS, ModelSettings
 from hashfed.report.columns import print_columns
 
 
@@ -15,6 +16,7 @@ def print_cost(result: Mapping[str, Any], file: TextIO) -> None:
     """
     config, clients = result["config"], result["clients"]
     method, selection = config["retrieval"]["method"], config["selection"]
+    model = MODELS[config["model"]["name"]]
     share = "" if method == "full" else f" at {_held(selection)}"
     print(f"{config['data']['source']}, {result['rows']:,} rows; {method}{share}", file=file)
     print_columns([("one client, round 1", *clients), *_client_lines(list(clients.values()))], file)
@@ -31,12 +33,12 @@ def print_cost(result: Mapping[str, Any], file: TextIO) -> None:
         limits = {name: value for name, value in result["largest"]["limits"].items() if value is not None}
         text = ", ".join(f"{name} ≤ {value / 1e6:.2f} MB" for name, value in limits.items())
         print(f"\nlargest models with {text}", file=file)
-        print_columns(list(_found_lines(result["largest"]["found"])), file)
+        print_columns(list(_found_lines(result["largest"]["found"], model)), file)
     if result["same_memory"] is not None:
         print(
             "\nlargest models at this budget in the memory of the full model (paper, section 3.3)", file=file
         )
-        print_columns(list(_found_lines(**result["same_memory"])), file)
+        print_columns(list(_found_lines(**result["same_memory"], model=model)), file)
     print("\nEnergy is left out: it is not measured.", file=file)
 
 
@@ -114,14 +116,14 @@ def _delivery_lines(deliveries: Mapping[str, Mapping[str, Any]]) -> Iterator[tup
 
 
 def _found_lines(
-    found: Mapping[str, Any], full: Mapping[str, Any] | None = None
+    found: Mapping[str, Any], model: type[ModelSettings], full: Mapping[str, Any] | None = None
 ) -> Iterator[tuple[str, ...]]:
     """A line for each setting that was made as large as possible, after one for the full model."""
     yield ("what grows", "to", "rows of all", "parameters", "down + up MB", "predicted MB")
     if full is not None:
         yield ("(full model)", "", *_size_cells(full))
     for setting, entry in found.items():
-        name = f"{setting} = attention" if setting == "model.embedding" else setting
+        name = " = ".join([setting, *model.along.get(setting.removeprefix("model."), ())])
         if entry is None:
             yield (name, "nothing fits", "", "", "", "")
             continue

@@ -9,6 +9,7 @@ from typing import Any
 from hashfed.report.html import plotly_text
 from hashfed.report.layout import axis_title, plain_layout
 from hashfed.report.results import RunResult
+from hashfed.tasks.presentation import Measure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette for colour-blind readers, less black and yellow, which vanish on one background."""
@@ -25,8 +26,8 @@ SYMBOLS = {
     "hexagon": "⬢",
 }
 """One for each method, and the character that shows it in a text."""
-FLOORS = {"bigram": "left", "unigram": "right"}
-"""The end of each floor's line that carries its label."""
+SIDES = ("left", "right")
+"""Ends of the floors' lines that carry their labels, in turn."""
 GREY = "#8a8f98"
 """Of floors and other lines that are no run; readable on black and on white."""
 
@@ -75,44 +76,6 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A quantity on the y-axis.
-
-    Attributes:
-        key: its name in evaluations, and after ``unigram_`` in floors.
-        title: of the axis, with the unit.
-        short: what a plot's heading calls it.
-        better: which direction is better.
-        scale: from the stored value to the axis.
-        hover: plotly's format of a value, unit included.
-        shown: Python's format of a value, unit included.
-
-    """
-
-    key: str
-    title: str
-    short: str
-    better: str
-    scale: float
-    hover: str
-    shown: str
-
-    def height(self, evaluation: Mapping[str, float]) -> float | None:
-        """Where an evaluation lies on the axis; nowhere if training diverged."""
-        value = evaluation[self.key] * self.scale
-        return value if math.isfinite(value) else None
-
-    @property
-    def in_text(self) -> str:
-        """The short name within a sentence."""
-        return self.short if self.short.isupper() else self.short.lower()
-
-
-ACCURACY = Measure("accuracy", "Accuracy (%)", "Accuracy", "higher", 100.0, "%{y:.2f} %", "%.2f %%")
-NLL = Measure("nll", "Negative log-likelihood (nats)", "NLL", "lower", 1.0, "%{y:.3f} nats", "%.3f nats")
-
-
-@dataclass(frozen=True)
 class Plot:
     """A plot.
 
@@ -152,16 +115,16 @@ def round_plot(runs: Sequence[Drawn], measure: Measure) -> Plot:
     layout = _layout("Rounds", measure, runs)
     if max(line["round"] for run in runs for line in run.result.lines) <= 10:
         layout["xaxis"]["dtick"] = 1
-    layout["yaxis"]["range"] = _range(_heights(traces) + _floor_heights(runs, measure))
-    return Plot(f"{measure.short} against rounds", f"{measure.better} is better", traces, layout)
+    layout["yaxis"]["range"] = _range([*_heights(traces), *_floors(runs, measure).values()])
+    return Plot(f"{measure.name} against rounds", f"{measure.better} is better", traces, layout)
 
 
 def bytes_plot(runs: Sequence[Drawn], measure: Measure) -> Plot:
     """A measure on the sample against all bytes that moved until then."""
     traces = [_curve(run, measure, "gigabytes", "%{x:.3f} GB") for run in runs]
     layout = _layout("Bytes moved (GB)", measure, runs)
-    layout["yaxis"]["range"] = _range(_heights(traces) + _floor_heights(runs, measure))
-    return Plot(f"{measure.short} against bytes moved", f"{measure.better} is better", traces, layout)
+    layout["yaxis"]["range"] = _range([*_heights(traces), *_floors(runs, measure).values()])
+    return Plot(f"{measure.name} against bytes moved", f"{measure.better} is better", traces, layout)
 
 
 def share_plot(runs: Sequence[Drawn], measure: Measure) -> Plot:
@@ -176,16 +139,18 @@ def share_plot(runs: Sequence[Drawn], measure: Measure) -> Plot:
     traces = _families(partial, measure)
     traces += [_full_line(run, measure, end, "full" if len(full) == 1 else "") for run in full]
     traces += [_point(run, measure, symbols[run.result.method]) for run in partial]
-    heights, floors = _heights(traces), _floor_heights(runs, measure)
-    low, high = _range(heights + _near(floors, heights))
+    heights, floors = _heights(traces), _floors(runs, measure)
+    low, high = _range(heights + _near(list(floors.values()), heights))
     layout = _layout("Computed output parameters (% of rows)", measure, runs)
     layout["xaxis"]["range"] = [0, end]
     layout["yaxis"]["range"] = [low, high]
-    layout["annotations"][0] |= {"x": 0.5, "xanchor": "center"}  # points of small shares are on the left
+    for label in layout["annotations"]:
+        if label["xanchor"] == "left":  # points of small shares are there
+            label |= {"x": 0.5, "xanchor": "center"}
     remark = f"{measure.better} is better"
-    for name, height in zip(FLOORS, floors, strict=True):
+    for name, height in floors.items():
         if not low < height < high:
-            remark += f"; {name} floor at {measure.shown % height}"
+            remark += f"; {name} floor at {height:.{measure.digits}f} {measure.unit}"
     return Plot(f"Final {measure.in_text} against computed output parameters", remark, traces, layout)
 
 
@@ -200,9 +165,16 @@ def _heights(traces: Sequence[dict[str, Any]]) -> list[float]:
     return [float(height) for trace in traces for height in trace["y"] if height is not None]
 
 
-def _floor_heights(runs: Sequence[Drawn], measure: Measure) -> list[float]:
-    floors = runs[0].result.floors
-    return [floors[f"{floor}_{measure.key}"] * measure.scale for floor in FLOORS]
+def _floors(runs: Sequence[Drawn], measure: Measure) -> dict[str, float]:
+    """Where each floor lies on the axis, the best first."""
+    result = runs[0].result
+    values = {name: measure.floor(result.floors, name) for name in reversed(result.presentation.floors)}
+    return {name: value * measure.scale for name, value in values.items() if value is not None}
+
+
+def _hover(measure: Measure) -> str:
+    """Plotly's format of a value."""
+    return f"%{{y:.{measure.digits}f}} {measure.unit}"
 
 
 def _range(heights: Sequence[float]) -> tuple[float, float]:
@@ -221,7 +193,7 @@ def _curve(run: Drawn, measure: Measure, across: str, where: str) -> dict[str, A
         "y": [measure.height(point) for point in points],
         "line": {"color": run.style.colour, "dash": run.style.dash, "width": 2},
         "marker": {"size": 5},
-        **_named(run, f"{where}: {measure.hover}"),
+        **_named(run, f"{where}: {_hover(measure)}"),
     }
 
 
@@ -237,7 +209,7 @@ def _point(run: Drawn, measure: Measure, symbol: str) -> dict[str, Any]:
             "color": run.style.colour,
             "line": {"width": 2 if run.style.hollow else 0},
         },
-        **_named(run, f"%{{x:.3g}} % of rows: {measure.hover}"),
+        **_named(run, f"%{{x:.3g}} % of rows: {_hover(measure)}"),
     }
 
 
@@ -251,7 +223,7 @@ def _full_line(run: Drawn, measure: Measure, end: float, label: str) -> dict[str
         "text": ["", "", label],
         "textposition": "top left",
         "line": {"color": run.style.colour, "dash": run.style.dash, "width": 2},
-        **_named(run, f"all rows: {measure.hover}"),
+        **_named(run, f"all rows: {_hover(measure)}"),
     }
 
 
@@ -285,13 +257,13 @@ def _named(run: Drawn, values: str) -> dict[str, Any]:
 
 
 def _layout(across: str, measure: Measure, runs: Sequence[Drawn]) -> dict[str, Any]:
-    floors = _floor_heights(runs, measure)
+    floors = _floors(runs, measure)
     layout = plain_layout(
         340,
         {"title": {"text": across, "standoff": 10}, "rangemode": "tozero"},
-        {"title": axis_title(measure.title)},
+        {"title": axis_title(f"{measure.full} ({measure.unit})")},
     )
-    return layout | {"shapes": _floor_lines(floors), "annotations": _floor_labels(floors)}
+    return layout | {"shapes": _floor_lines(list(floors.values())), "annotations": _floor_labels(floors)}
 
 
 def _floor_lines(heights: Sequence[float]) -> list[dict[str, Any]]:
@@ -310,7 +282,7 @@ def _floor_lines(heights: Sequence[float]) -> list[dict[str, Any]]:
     ]
 
 
-def _floor_labels(heights: Sequence[float]) -> list[dict[str, Any]]:
+def _floor_labels(floors: Mapping[str, float]) -> list[dict[str, Any]]:
     """Each on the side where curves are seldom."""
     return [
         {
@@ -324,5 +296,5 @@ def _floor_labels(heights: Sequence[float]) -> list[dict[str, Any]]:
             "showarrow": False,
             "font": {"size": 11},
         }
-        for (floor, side), height in zip(FLOORS.items(), heights, strict=True)
+        for (floor, height), side in zip(floors.items(), cycle(SIDES), strict=False)
     ]

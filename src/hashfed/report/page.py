@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashfed.config import Config, EvaluationSettings, differences, identity, leaves
+from hashfed.config import Config, EvaluationSettings, differences, identity, leaves, places
 from hashfed.errors import HashfedError
 from hashfed.federated.protocols import ways
 from hashfed.report.curves import (
-    ACCURACY,
-    NLL,
     SYMBOLS,
     Drawn,
     Plot,
@@ -23,14 +21,13 @@ from hashfed.report.curves import (
     share_plot,
 )
 from hashfed.report.html import write_template
-from hashfed.report.results import RunResult, each_once, read_result, unique_names
+from hashfed.report.results import RunResult, each_once, read_result, rows_text, unique_names
 from hashfed.runs.folder import RunFolder
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.presentation import Measure, Presentation
 
 NONE = "–"
 """What a table shows where there is no value."""
-DATA_SETTINGS = tuple(f"data.{name}" for name in NextWordSettings.model_fields if name != "source")
-DATA_SIZES = ("rows", "train_clients", "train_sentences", "held_out_clients", "held_out_examples")
+DATA_SIZES = ("rows", "train_clients", "train_examples", "held_out_clients", "held_out_examples")
 UNITS = (("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 METHOD_SETTINGS = ("retrieval.", "selection.", "evaluation.every", "evaluation.examples")
 """In these a run may differ from the full run that it is compared with."""
@@ -136,9 +133,13 @@ def section(label: str, entries: Sequence[Entry], id: str) -> dict[str, Any]:
         "label": label,
         "about": about(entries),
         "runs": [{"position": entry.position, "name": entry.name, "style": entry.style} for entry in entries],
+        "heads": [measure.head for measure in shown_of(entries).measures],
+        "gap_heads": [
+            f"{measure.name} gap to full ({measure.difference})" for measure in shown_of(entries).main
+        ],
         "results": [result_row(entry, reference(entry, entries)) for entry in entries],
         "gaps": any(reference(entry, entries) for entry in entries),
-        "floors": floor_rows(entries[0].result.floors),
+        "floors": floor_rows(entries[0].result),
         "messages": [f"{kind}\u00a0{'↓' if ways()[kind] == 'down' else '↑'}" for kind in kinds],
         "costs": [cost_row(entry, reference(entry, entries), kinds) for entry in entries],
         "references": reference_notes(entries),
@@ -149,6 +150,11 @@ def section(label: str, entries: Sequence[Entry], id: str) -> dict[str, Any]:
         ],
         "plots": plots(entries),
     }
+
+
+def shown_of(entries: Sequence[Entry]) -> Presentation:
+    """How the numbers of runs on the same data read."""
+    return entries[0].result.presentation
 
 
 # Data
@@ -167,16 +173,15 @@ def data_facts(entry: Entry) -> dict[str, Any]:
 
     Of paths only the last part counts, and of floors six digits: the rest depends on the machine.
     """
-    settings = {name: setting(entry.config, name) for name in DATA_SETTINGS}
+    data = {name: value for name, value in leaves(entry.config) if name.startswith("data.")}
+    files = {name: data[name] and Path(data[name]).name for name in places(entry.config)}
     sizes = {name.replace("_", " "): entry.data.get(name) for name in DATA_SIZES}
     floors = {
         name.replace("_", " "): float(f"{value:.6g}") for name, value in sorted(entry.result.floors.items())
     }
-    counts = entry.config.data.word_counts
     return {
-        "data.source": Path(entry.config.data.source).name,
-        **settings,
-        "data.word_counts": counts and Path(counts).name,
+        **data,
+        **files,
         "evaluation.clients": entry.config.evaluation.clients,
         **sizes,
         **floors,
@@ -201,29 +206,30 @@ def _values(facts: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> set
 
 
 def about(entries: Sequence[Entry]) -> dict[str, str]:
-    """The data in words."""
+    """The data, as people say it."""
     first = entries[0]
+    shown, floors, clients = first.result.presentation, first.result.floors, first.data["train_clients"]
     return {
         "source": first.config.data.source,
-        "words": f"{first.config.data.vocabulary:,}",
+        "size": rows_text(first.config),
         "rows": f"{first.result.total_rows:,}",
         "clients": f"{first.data['held_out_clients']:,}",
         "kind": first.config.evaluation.clients,
-        "targets": f"{int(first.result.floors['targets']):,}",
-        "oov": f"{first.result.floors['oov_rate']:.2%}",
-        "train_clients": f"{first.data['train_clients']:,}",
+        "targets": f"{int(floors['targets']):,} {shown.targets}",
+        "examples": shown.examples,
+        "note": shown.note.format(**floors, train_clients=clients),
     }
 
 
 def sample_note(entries: Sequence[Entry]) -> str:
-    """On which sentences the curves are measured."""
-    total = int(entries[0].data["held_out_examples"])
+    """On which examples the curves are measured."""
+    total, examples = int(entries[0].data["held_out_examples"]), shown_of(entries).examples
     sizes = {min(total, entry.config.evaluation.examples or total) for entry in entries}
     if sizes == {total}:
-        return f"The curves are measured on all {total:,} held-out sentences, as the results table."
+        return f"The curves are measured on all {total:,} held-out {examples}, as the results table."
     sample = " or ".join(f"{size:,}" for size in sorted(sizes))
     note = (
-        f"The curves are measured on a fixed random sample of {sample} of the {total:,} held-out sentences; "
+        f"The curves are measured on a fixed random sample of {sample} of the {total:,} held-out {examples}; "
         "the floors and the results table are on all, so the last points differ a little from the table."
     )
     if len(sizes) > 1 or len({entry.config.seed for entry in entries}) > 1:
@@ -232,14 +238,6 @@ def sample_note(entries: Sequence[Entry]) -> str:
 
 
 # Settings
-
-
-def setting(config: Config, name: str) -> Any:
-    """A setting by its dotted name."""
-    value: Any = config
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def setting_differences(one: Config, other: Config) -> list[str]:
@@ -284,12 +282,12 @@ def reference_notes(entries: Sequence[Entry]) -> list[str]:
         full = reference(entry, entries)
         if full is not None:
             notes.setdefault((full.name, ", ".join(_apart(entry, full))), []).append(entry.name)
-    sentences = []
+    told = []
     for (full_name, apart), names in notes.items():
         whose = "" if len(notes) == 1 else f" of {', '.join(names)}"
         also = f", which also differs in {apart}" if apart else ""
-        sentences.append(f"Gaps and ratios{whose} are to {full_name}{also}.")
-    return sentences
+        told.append(f"Gaps and ratios{whose} are to {full_name}{also}.")
+    return told
 
 
 # Tables
@@ -297,14 +295,11 @@ def reference_notes(entries: Sequence[Entry]) -> list[str]:
 
 def result_row(entry: Entry, full: Entry | None) -> dict[str, Any]:
     """The final metrics of a run."""
-    found = entry.result.evaluation
-    gaps = [NONE, NONE]
+    found, shown = entry.result.evaluation, entry.result.presentation
+    gaps = [NONE for _ in shown.main]
     if full is not None:
         goal = full.result.evaluation
-        gaps = [
-            signed(100 * (found["accuracy"] - goal["accuracy"]), 2),
-            signed(found["nll"] - goal["nll"], 3),
-        ]
+        gaps = [signed(one.scale * (found[one.key] - goal[one.key]), one.digits) for one in shown.main]
     return {
         "name": entry.name,
         "style": entry.style,
@@ -312,32 +307,27 @@ def result_row(entry: Entry, full: Entry | None) -> dict[str, Any]:
             entry.result.method,
             percent_of_rows(entry.result.share),
             f"{entry.config.rounds:,}",
-            f"{found['accuracy']:.2%}",
-            f"{found['accuracy_with_oov']:.2%}",
-            f"{found['top3_accuracy']:.2%}",
-            f"{found['nll']:.3f}",
+            *(measure.text(found[measure.key]) for measure in shown.measures),
         ],
         "gaps": gaps,
     }
 
 
-def floor_rows(floors: Mapping[str, float]) -> list[dict[str, Any]]:
-    """What tables of counts achieve; they never predict OOV, so that an OOV target is always wrong."""
+def floor_rows(result: RunResult) -> list[dict[str, Any]]:
+    """What the simplest models achieve on the same data."""
+    shown = result.presentation
+
+    def cell(measure: Measure, floor: str) -> str:
+        value = measure.floor(result.floors, floor)
+        return NONE if value is None else measure.text(value)
+
     return [
         {
             "name": f"{floor} floor",
-            "cells": [
-                NONE,
-                NONE,
-                NONE,
-                f"{floors[f'{floor}_accuracy']:.2%}",
-                f"{floors[f'{floor}_accuracy'] * (1 - floors['oov_rate']):.2%}",
-                NONE,
-                f"{floors[f'{floor}_nll']:.3f}",
-            ],
-            "gaps": [NONE, NONE],
+            "cells": [NONE, NONE, NONE, *(cell(measure, floor) for measure in shown.measures)],
+            "gaps": [NONE for _ in shown.main],
         }
-        for floor in ("unigram", "bigram")
+        for floor in shown.floors
     ]
 
 
@@ -414,7 +404,7 @@ def drawn(entries: Sequence[Entry]) -> list[Drawn]:
 
 
 def plots(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Pairs of plots, accuracy and likelihood, with a heading each."""
+    """Groups of plots, one for each main measure, with a heading each."""
     pairs = (
         ("Against rounds", "curve", round_plot),
         ("Against bytes moved, down and up, by all clients", "curve", bytes_plot),
@@ -424,7 +414,7 @@ def plots(entries: Sequence[Entry]) -> list[dict[str, Any]]:
         {
             "title": title,
             "kind": kind,
-            "figures": [_figure(make(drawn(entries), measure)) for measure in (ACCURACY, NLL)],
+            "figures": [_figure(make(drawn(entries), measure)) for measure in shown_of(entries).main],
         }
         for title, kind, make in pairs
     ]
@@ -444,6 +434,6 @@ def family(config: Config) -> str:
     alike = {
         "selection": config.selection.model_copy(update=unlimited),
         "evaluation": EvaluationSettings(),
-        "data": NextWordSettings(),
+        "data": Config.model_fields["data"].default,
     }
     return f"{config.rounds} {identity(config.model_copy(update=alike))}"

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hashfed.config import Config
 from hashfed.errors import HashfedError
 from hashfed.runs.contents import REMEDY
 from hashfed.runs.folder import RunFolder
+from hashfed.tasks.presentation import Presentation
+from hashfed.tasks.registry import make_task
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,12 @@ class RunResult:
 
     Attributes:
         name: the folder's name.
-        data_name: which data and vocabulary.
+        data_name: which data, and how many rows.
+        presentation: how the numbers of its task read.
         method: retrieval method.
         share: mean share of the output rows on a client: the paper's computed parameters.
-        evaluation: final metrics on all held-out sentences.
-        floors: of the same sentences.
+        evaluation: final metrics on all held-out examples.
+        floors: of the same examples.
         device: mean cost of a client and round.
         lines: of ``metrics.jsonl``.
         total_rows: n.
@@ -29,6 +33,7 @@ class RunResult:
 
     name: str
     data_name: str
+    presentation: Presentation
     method: str
     share: float
     evaluation: dict[str, float]
@@ -70,7 +75,8 @@ def read_result(run: RunFolder) -> RunResult:
     group = "" if config.evaluation.clients == "test" else f", {config.evaluation.clients} clients"
     return RunResult(
         name=run.path.resolve().name,
-        data_name=f"{config.data.source}, {config.data.vocabulary:,} words{group}",
+        data_name=f"{config.data.source}, {rows_text(config)}{group}",
+        presentation=make_task(config.data).presentation,
         method=config.retrieval.method,
         share=summary["device"]["rows"] / data["rows"],
         evaluation=summary["evaluation"],
@@ -79,6 +85,12 @@ def read_result(run: RunFolder) -> RunResult:
         lines=lines,
         total_rows=data["rows"],
     )
+
+
+def rows_text(config: Config) -> str:
+    """What decides the number of rows, in the terms of the task."""
+    data = config.data
+    return f"{getattr(data, data.size_setting):,} {make_task(data).presentation.rows}"
 
 
 def is_finished(summary: dict[str, Any] | None, lines: Sequence[object]) -> bool:

@@ -7,19 +7,18 @@ from typing import TextIO
 from hashfed.report.columns import print_columns
 from hashfed.report.results import RunResult, each_once, read_result, unique_names
 from hashfed.runs.folder import RunFolder
+from hashfed.tasks.presentation import Measure
 
-HEADER = ("run", "rows", "accuracy", "top-3", "nll", "down MB", "up MB", "GFLOP", "memory MB")
+COSTS = ("down MB", "up MB", "GFLOP", "memory MB")
 
 
-def row(result: RunResult) -> tuple[str, ...]:
-    """The cells of one run."""
-    device, evaluation = result.device, result.evaluation
+def row(result: RunResult, measures: Sequence[Measure]) -> tuple[str, ...]:
+    """The cells of one run; empty where its task has no such measure."""
+    device, found = result.device, result.evaluation
     return (
         result.name,
         _percent(result.share),
-        f"{evaluation['accuracy']:.2%}",
-        f"{evaluation['top3_accuracy']:.2%}",
-        f"{evaluation['nll']:.3f}",
+        *(measure.text(found[measure.key]) if measure.key in found else "" for measure in measures),
         f"{device['bytes_down'] / 1e6:.2f}",
         f"{device['bytes_up'] / 1e6:.2f}",
         f"{device['flops'] / 1e9:.1f}",
@@ -43,10 +42,13 @@ def print_table(runs: Sequence[RunFolder], file: TextIO) -> None:
     runs = each_once(runs)
     names = unique_names([run.path for run in runs])
     results = [replace(read_result(run), name=name) for run, name in zip(runs, names, strict=True)]
-    lines = [HEADER, *(row(result) for result in results)]
-    for name, floors in {result.data_name: result.floors for result in results}.items():
-        for floor in ("unigram", "bigram"):
-            label = f"({floor} floor, {name})"
-            accuracy, nll = floors[f"{floor}_accuracy"], floors[f"{floor}_nll"]
-            lines.append((label, "", f"{accuracy:.2%}", "", f"{nll:.3f}", "", "", "", ""))
+    measures = list(dict.fromkeys(one for result in results for one in result.presentation.brief))
+    lines = [("run", "rows", *(measure.brief for measure in measures), *COSTS)]
+    lines += [row(result, measures) for result in results]
+    for name, result in {result.data_name: result for result in results}.items():
+        for floor in result.presentation.floors:
+            values = (measure.floor(result.floors, floor) for measure in measures)
+            found = zip(measures, values, strict=True)
+            cells = ("" if value is None else measure.text(value) for measure, value in found)
+            lines.append((f"({floor} floor, {name})", "", *cells, *("" for _ in COSTS)))
     print_columns(lines, file)

@@ -15,6 +15,7 @@ from hashfed.hashing.tables import HashTables
 from hashfed.randomness import stream
 from hashfed.reproduction.paper_buckets import PaperComparison, compare_with_paper
 from hashfed.runs.folder import RunFolder
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 
 
@@ -132,9 +133,9 @@ def read_rows(run: RunFolder) -> tuple[torch.Tensor, Vocabulary]:
         HashfedError: where the folder is no run with a checkpoint, or its rows are unusable.
 
     """
-    run.config()
+    NextWordSettings.of(run.config().data)
     parameters = run.parameters()
-    vocabulary = run.vocabulary()
+    vocabulary: Vocabulary = run.names()
     if not bool(torch.isfinite(parameters.rows).all()):
         raise HashfedError(f"{run.path}: has rows that are not finite; the training has diverged")
     return parameters.rows, vocabulary

@@ -81,4 +81,4 @@ def _mean_predictions(config: Config, data: FederatedData[Any]) -> float:
 def _parameters(config: Config, size: int) -> int:
     """Of the whole model."""
     body = sum(math.prod(shape) for shape in build_model(config).body_shapes().values())
-    return body + size * config.model.embedding
+    return body + size * config.model.dimension

@@ -9,10 +9,13 @@ from hashfed.config import identity
 from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
+from hashfed.models import TransformerSettings
+from hashfed.models.protocol import OUTPUT
 from hashfed.reproduction.plan import Job, Planned, Run, Trial
 from hashfed.reproduction.results import RunRow, TrialRow
 from hashfed.reproduction.tuning import FAILED, Score, best_point
 from hashfed.runs.folder import RunFolder, changed_settings
+from hashfed.tasks.registry import make_task
 
 FAILURE = "failed.json"
 """In the folder of a run that has no result, for the same settings would fail again."""
@@ -68,7 +71,7 @@ def same_outcome(root: Path, planned: Planned) -> Score | None:
     found = outcome(root, planned)
     if found is not None and found != FAILED:
         folder = RunFolder(root / planned.job.folder)
-        changed = changed_settings(folder.config(), planned.job.config, same_texts=True)
+        changed = changed_settings(folder.config(), planned.job.config, same_data=True)
         if changed:
             name, there, here = changed[0]
             raise HashfedError(
@@ -160,9 +163,9 @@ def _memory(root: Path, planned: Sequence[Planned]) -> dict[tuple[object, ...], 
 
 def _run_row(root: Path, run: Run, memory: float) -> RunRow:
     folder = RunFolder(root / run.job.folder)
-    config = run.job.config
+    config, model = run.job.config, TransformerSettings.of(run.job.config.model)
     facts = folder.read_json("data.json") or {
-        "rows": config.data.vocabulary,
+        "rows": make_task(config.data).sizes[OUTPUT],
         "floors": {"oov_rate": math.nan},
     }
     failed = failure(root, run.job)
@@ -178,9 +181,9 @@ def _run_row(root: Path, run: Run, memory: float) -> RunRow:
         seed=run.seed,
         capacity=run.capacity,
         limit=run.limit,
-        embedding=config.model.embedding,
-        ffn=config.model.ffn,
-        blocks=config.model.blocks,
+        embedding=model.embedding,
+        ffn=model.ffn,
+        blocks=model.blocks,
         rounds=config.rounds,
         rows=device["rows"],
         total_rows=facts["rows"],

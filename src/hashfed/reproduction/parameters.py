@@ -4,6 +4,7 @@ import math
 
 from hashfed.config import Config
 from hashfed.engines.budget import build_model
+from hashfed.models import TransformerSettings
 from hashfed.reproduction.paper import HASH, PaperRow, paper_row
 from hashfed.reproduction.results import FULL, ParameterRow
 from hashfed.tasks.next_word.vocabulary import SPECIAL
@@ -21,11 +22,11 @@ def printed_formula(vocabulary: int, ffn: int, share: float = 1.0) -> float:
 
 def parameter_table(config: Config, vocabularies: tuple[int, ...]) -> tuple[ParameterRow, ...]:
     """Table 1 for the model of ``config``, counted from its arrays."""
-    shapes = build_model(config).body_shapes()
+    model, shapes = TransformerSettings.of(config.model), build_model(config).body_shapes()
     block = {name: math.prod(shape) for name, shape in shapes.items() if name.startswith("blocks.0.")}
     weights = sum(count for name, count in block.items() if ".norm." not in name and "weight" in name)
-    body, d = sum(math.prod(shape) for shape in shapes.values()), config.model.embedding
-    is_papers = (d, config.model.ffn) == (PAPER_WIDTH, PAPER_FFN)
+    body, d = sum(math.prod(shape) for shape in shapes.values()), model.embedding
+    is_papers = (d, model.ffn) == (PAPER_WIDTH, PAPER_FFN)
     rows = [
         ParameterRow(
             "weights of a block",
@@ -41,7 +42,7 @@ def parameter_table(config: Config, vocabularies: tuple[int, ...]) -> tuple[Para
             "3·a + FFN + 6·d",
             "the paper counts none",
         ),
-        ParameterRow("all below the output layer", "", body, f"{config.model.blocks} blocks + 2·d"),
+        ParameterRow("all below the output layer", "", body, f"{model.blocks} blocks + 2·d"),
     ]
     for vocabulary in vocabularies:
         size = vocabulary + len(SPECIAL)

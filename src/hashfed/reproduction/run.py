@@ -28,6 +28,7 @@ from hashfed.reproduction.tuning import FAILED, Score
 from hashfed.runs.train import load_data
 from hashfed.stopping import Interrupted
 from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import TooFewWordsError
 
 SIZES = "sizes.json"
@@ -227,7 +228,7 @@ def _settings(options: Options, config: Config) -> dict[str, str]:
         "clients per round": f"{scale.cohort}",
         "rounds": f"{scale.rounds:,}",
         "sentences per client and round": f"at most {scale.sentences}",
-        "words per sentence": f"{config.data.sentence_length}",
+        "words per sentence": f"{NextWordSettings.of(config.data).sentence_length}",
         "seeds": ", ".join(map(str, range(scale.seeds))),
         "trials per method and vocabulary": f"{scale.trials} of {scale.trial_rounds} rounds",
     }

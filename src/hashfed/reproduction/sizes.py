@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hashfed.config import Config, ModelSettings, identity
+from hashfed.config import Config, identity
 from hashfed.cost.search import Limits, Search
-from hashfed.cost.variants import at_budget, with_model, with_width
+from hashfed.cost.variants import at_budget, with_model
 from hashfed.cost.workload import busiest_and_median
 from hashfed.display import brief
 from hashfed.engines.budget import build_model
@@ -16,6 +16,7 @@ from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
+from hashfed.models import ModelSettings, TransformerSettings
 from hashfed.randomness import stream
 from hashfed.tasks.federated_data import FederatedData
 
@@ -103,16 +104,10 @@ def _within_memory(
 
 def _grown(search: Search, capacity: str, limits: Limits) -> Config | None:
     config = search.config
-    if capacity == "ffn":
-        found, now, step = search.ffn(limits), config.model.ffn, max(1, config.model.ffn // FFN_STEPS)
-    elif capacity == "embedding":
-        found, now, step = search.width(limits), config.model.embedding, 1
-    else:
-        found, now, step = search.blocks(limits), config.model.blocks, 1
+    found, now = search.model(capacity, limits), int(getattr(config.model, capacity))
+    step = max(1, now // FFN_STEPS) if capacity == "ffn" else 1
     value = 0 if found is None else int(found.value) // step * step
-    if value <= now:
-        return None
-    return with_width(config, value) if capacity == "embedding" else with_model(config, **{capacity: value})
+    return with_model(config, capacity, value) if value > now else None
 
 
 def _search(config: Config, data: FederatedData[Any]) -> Search:
@@ -149,7 +144,7 @@ class SizeBook:
                 text = json.dumps(book, indent=1) + "\n"
                 write_atomically(self._path, text.encode())
         try:
-            return [Larger(**one | {"model": ModelSettings(**one["model"])}) for one in book[key]]
+            return [Larger(**one | {"model": TransformerSettings(**one["model"])}) for one in book[key]]
         except (ValueError, TypeError, KeyError) as error:
             raise _damaged(self._path, error) from None
 

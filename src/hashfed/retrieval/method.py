@@ -97,8 +97,11 @@ class RetrievalSettings(Settings):
         """
         raise HashfedError(f"pre-generated slices: retrieval.method = {self.method} has none")
 
-    def width_problem(self, width: int) -> str | None:
-        """Why it cannot take rows of length ``width``, as ``field = value: what is allowed``."""
+    def width_problem(self, width: int, setting: str) -> str | None:
+        """Why it cannot take rows of length ``width``, as ``field = value: what is allowed``.
+
+        ``setting``: what decides that length, by its dotted name.
+        """
         return None
 
     def smallest(self) -> Self:

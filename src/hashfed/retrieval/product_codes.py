@@ -123,11 +123,11 @@ class ProductCodesSettings(DecodedSettings):
         """The parts."""
         return self.subspaces if self.quantizer == "product" else 1
 
-    def width_problem(self, width: int) -> str | None:
+    def width_problem(self, width: int, setting: str) -> str | None:
         """Where the parts do not divide it."""
         if width % self.width_step == 0:
             return None
-        return f"retrieval.subspaces = {self.subspaces}: must divide model.embedding = {width}"
+        return f"retrieval.subspaces = {self.subspaces}: must divide {setting} = {width}"
 
     def smallest(self) -> Self:
         """One part."""

@@ -1,12 +1,16 @@
 """What the JSON files of a run's folder hold, checked where they are read: people and disks change files."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
+from hashfed.tasks.presentation import Measure, Presentation
 
 REMEDY = "restore the file from a copy, or train in another folder (--output)"
 
@@ -21,40 +25,22 @@ class _Contents(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
-class Floors(_Contents):
-    """In ``data.json``: what tables of counts achieve."""
+class _Floors(_Contents):
+    """In ``data.json``; a task has more."""
 
     __pydantic_extra__: dict[str, float]
     model_config = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
-    unigram_accuracy: Share
-    unigram_nll: float
-    bigram_accuracy: Share
-    bigram_nll: float
-    targets: float
-    oov_rate: Share
 
-
-class DataFacts(_Contents):
-    """``data.json``."""
+class _DataFacts(_Contents):
+    """``data.json`` without the floors."""
 
     rows: Annotated[int, Field(ge=1)]
     train_clients: Count
     held_out_clients: Count
     held_out_examples: Count
-    floors: Floors
     sha256: str | None = None
-    vocabulary_sha256: str | None = None
-
-
-class Evaluation(_Contents):
-    """Of held-out examples."""
-
-    accuracy: Share
-    accuracy_with_oov: Share
-    top3_accuracy: Share
-    nll: Annotated[float, Field(allow_inf_nan=True)]
-    """Not finite in runs of earlier versions that had diverged; plots leave a gap."""
+    names_sha256: str | None = None
 
 
 class Device(_Contents):
@@ -70,24 +56,22 @@ class Device(_Contents):
     memory_peak: float
 
 
-class Summary(_Contents):
-    """``summary.json``."""
+class _Summary(_Contents):
+    """``summary.json`` without the evaluation."""
 
     rounds: Count
-    evaluation: Evaluation
     device: Device
     seconds_per_round: float | None
 
 
-class MetricsLine(_Contents):
-    """A line of ``metrics.jsonl``, as reports read it."""
+class _MetricsLine(_Contents):
+    """A line of ``metrics.jsonl`` without the evaluation, as reports read it."""
 
     round: Annotated[int, Field(ge=1)]
     bytes: Numbers
-    evaluation: Evaluation | None = None
 
 
-class TrainedLine(MetricsLine):
+class _TrainedLine(_MetricsLine):
     """The same, as a training that goes on reads it."""
 
     clients: Annotated[int, Field(ge=1)]
@@ -103,8 +87,55 @@ class TimingsLine(_Contents):
     play: float
 
 
-FILES: dict[str, type[BaseModel]] = {"data.json": DataFacts, "summary.json": Summary}
-LINES: dict[str, type[BaseModel]] = {"metrics.jsonl": MetricsLine, "timings.jsonl": TimingsLine}
+CHECKED = ("data.json", "summary.json", "metrics.jsonl", "timings.jsonl")
+"""Files whose contents are known."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Of a task's runs: what is in each file of ``CHECKED``, or in each of its lines.
+
+    Attributes:
+        files: by name.
+        trained: what a training that goes on asks of a line of ``metrics.jsonl``.
+
+    """
+
+    files: Mapping[str, type[BaseModel]]
+    trained: type[BaseModel]
+
+
+@cache
+def contents_of(task: Presentation) -> Contents:
+    """With the floors and evaluations of a task."""
+    floors: dict[str, Any] = {
+        f"{floor}_{measure.key}": (_number(measure), ...) for floor in task.floors for measure in task.main
+    }
+    floors |= {"targets": (float, ...)} | dict.fromkeys(task.rates, (Share, ...))
+    measured: dict[str, Any] = {measure.key: (_measured(measure), ...) for measure in task.measures}
+    evaluation: Any = create_model("Evaluation", __base__=_Contents, **measured)
+    data = {"floors": (create_model("Floors", __base__=_Floors, **floors), ...)}
+    result, perhaps = {"evaluation": (evaluation, ...)}, {"evaluation": (evaluation | None, None)}
+    files: dict[str, type[BaseModel]] = {
+        "data.json": _with(_DataFacts, data),
+        "summary.json": _with(_Summary, result),
+        "metrics.jsonl": _with(_MetricsLine, perhaps),
+        "timings.jsonl": TimingsLine,
+    }
+    return Contents(files, _with(_TrainedLine, perhaps))
+
+
+def _with(base: type[BaseModel], fields: dict[str, Any]) -> type[BaseModel]:
+    return create_model(base.__name__.removeprefix("_"), __base__=base, **fields)
+
+
+def _number(measure: Measure) -> Any:
+    return Share if measure.is_share else float
+
+
+def _measured(measure: Measure) -> Any:
+    """Not finite in runs of earlier versions that had diverged; plots leave a gap."""
+    return Share if measure.is_share else Annotated[float, Field(allow_inf_nan=True)]
 
 
 def check(kind: type[BaseModel], value: object, place: object, remedy: str = REMEDY) -> None:

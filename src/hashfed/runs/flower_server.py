@@ -4,7 +4,7 @@ Its run folder is on the machine of the SuperLink. A new run with the same confi
 last round that is saved there.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from logging import ERROR, INFO
 from typing import Any
@@ -27,6 +27,8 @@ from hashfed.errors import HashfedError, warnings_told
 from hashfed.runs.train import train
 from hashfed.stopping import Interrupted
 from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.presentation import Measure
+from hashfed.tasks.registry import make_task
 
 app = ServerApp()
 
@@ -34,8 +36,9 @@ app = ServerApp()
 class LoggedProgress:
     """A line per round in Flower's log, which ``hashfed serve`` and ``flwr log`` show."""
 
-    def __init__(self) -> None:
-        self._rounds = 0
+    def __init__(self, measures: Sequence[Measure]) -> None:
+        """Show these of each evaluation."""
+        self._measures, self._rounds = measures, 0
 
     def start(self, done: int, rounds: int) -> None:
         """Where it begins."""
@@ -51,7 +54,8 @@ class LoggedProgress:
         line += f", training loss {metrics['train_loss']:.3f}"
         if "evaluation" in metrics:
             found = metrics["evaluation"]
-            line += f", held-out accuracy {found['accuracy']:.2%}, nll {found['nll']:.3f}"
+            values = (f"{measure.key} {measure.text(found[measure.key])}" for measure in self._measures)
+            line += f", held-out {', '.join(values)}"
         say(line)
 
     def finish(self) -> None:
@@ -130,7 +134,7 @@ def main(grid: Grid, context: Context) -> None:
             return StoppableRounds(grid, config, data, stop)
 
         with warnings_told(say), lack_of_memory():
-            train(config, LoggedProgress(), engine)
+            train(config, LoggedProgress(make_task(config.data).presentation.main), engine)
         say(f"finished: {config.folder().resolve()}")
     except Interrupted:
         say("stopped; what was finished is saved")

@@ -1,7 +1,7 @@
 """A run's folder.
 
 config.yaml       the whole configuration
-vocabulary.json   the words, in order of their rows
+NAMES.json        the names of the rows, in their order (NAMES: ``TaskSettings.names_file``)
 data.json         sizes of the data and the floors of the held-out clients
 metrics.jsonl     a line per round; the same bytes for the same configuration
 timings.jsonl     a line per round; wall-clock seconds
@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -26,14 +25,13 @@ import torch
 from pydantic import BaseModel
 
 from hashfed.config import (
-    OLD_TOKENIZER,
-    PLACES,
-    TOKENIZER,
     Config,
     deciding_settings,
     differences,
     leaves,
     load_config,
+    places,
+    size_setting,
 )
 from hashfed.display import brief, shown
 from hashfed.engines.budget import build_model, sends_everything
@@ -41,10 +39,10 @@ from hashfed.engines.checkpoint import LATEST, load_checkpoint, load_parameters,
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
-from hashfed.models import Parameters
-from hashfed.runs.contents import FILES, LINES, REMEDY, TrainedLine, check, check_rounds
-from hashfed.tasks.next_word.vocabulary import Vocabulary
-from hashfed.tasks.registry import make_task
+from hashfed.models import OUTPUT, Parameters
+from hashfed.runs.contents import CHECKED, REMEDY, Contents, check, check_rounds, contents_of
+from hashfed.tasks.federated_data import RowNames
+from hashfed.tasks.registry import TASKS, make_task
 
 REMEDIES = {
     "summary.json": "delete the file: the hashfed train command of this run writes it anew",
@@ -53,8 +51,9 @@ REMEDIES = {
 """Where there is a simpler one than ``REMEDY``."""
 
 
-RECORDS = ("config.yaml", "vocabulary.json", "data.json", "metrics.jsonl", "timings.jsonl", "summary.json")
-"""Files that only a training writes."""
+def records() -> set[str]:
+    """Files that only a training writes, whatever its task."""
+    return {"config.yaml", *CHECKED, *(task.names_file for task in TASKS.values())}
 
 
 def is_record(path: Path) -> bool:
@@ -65,7 +64,7 @@ def is_record(path: Path) -> bool:
         run = (folder / "config.yaml").is_file() and (folder / ".lock").exists()
     except OSError:
         return False
-    return run and (path.name in RECORDS or path.parent != folder)
+    return run and (path.name in records() or path.parent != folder)
 
 
 class RunFolder:
@@ -74,6 +73,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: IO[bytes] | None = None
+        self._contents: Contents | None = None
 
     def open(self, config: Config, data: dict[str, Any]) -> None:
         """Take the folder for a run of ``config`` on ``data``; a new one is made, nothing else changed.
@@ -87,7 +87,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             used = any(not item.name.startswith(".") for item in self.path.iterdir())
             # A configuration alone may be the user's own; a run has left more.
-            traces = (".lock", "vocabulary.json", f"checkpoint/{LATEST}")
+            traces = (".lock", "data.json", f"checkpoint/{LATEST}")
             begun = self._is_run() and any((self.path / name).exists() for name in traces)
             if used and not begun:
                 raise HashfedError(f"output = {self.path}: not empty, and not a run that hashfed began there")
@@ -102,8 +102,10 @@ class RunFolder:
         if (self.path / "checkpoint" / LATEST).exists():
             self._check_same(config, data)
 
-    def check_tokenizer(self, config: Config) -> None:
-        """Make sure that a run in the folder has this tokenizer; to be asked before texts are read by it.
+    def check_reading(self, config: Config) -> None:
+        """Make sure that a run in the folder has these settings of ``TaskSettings.earlier``.
+
+        To be asked before the data are read, for by another default fewer rows may be found in them.
 
         Raises:
             HashfedError: with the setting that goes on with the run.
@@ -114,13 +116,14 @@ class RunFolder:
                 return
         except (OSError, ValueError):
             return  # ``open`` says it
-        there, asked = self.config().data.tokenizer, config.data.tokenizer
-        if there != asked:
-            raise HashfedError(
-                f"output = {self.path}: holds a run of another configuration ({TOKENIZER} is {there!r} "
-                f"there, {asked!r} here); --{TOKENIZER} {there} goes on with it; else choose "
-                "another --output, or delete that folder"
-            )
+        begun, asked = dict(leaves(self.config())), dict(leaves(config))
+        for name in (f"data.{field}" for field in config.data.earlier):
+            if name in begun and begun[name] != asked[name]:
+                raise HashfedError(
+                    f"output = {self.path}: holds a run of another configuration ({name} is {begun[name]!r} "
+                    f"there, {asked[name]!r} here); --{name} {begun[name]} goes on with it; else choose "
+                    "another --output, or delete that folder"
+                )
 
     def _is_run(self) -> bool:
         return (self.path / "config.yaml").is_file()
@@ -129,8 +132,8 @@ class RunFolder:
         before = self.read_json("data.json")
         if before is not None and before.get("sha256") is None:
             raise HashfedError(f"{self.path / 'data.json'}: has no sha256; {REMEDY}")
-        same_texts = before is not None and before["sha256"] == data["sha256"]
-        changed = changed_settings(self.config(), config, same_texts)
+        same_data = before is not None and before["sha256"] == data["sha256"]
+        changed = changed_settings(self.config(), config, same_data)
         if changed:
             name, there, asked = changed[0]
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -143,13 +146,13 @@ class RunFolder:
                 f"output = {self.path}: was begun by an earlier version, in which drawn rows moved otherwise "
                 "while clients trained: it can be shown, but not gone on with; choose another --output"
             )
-        if before is not None and not same_texts:
+        if before is not None and not same_data:
             raise HashfedError(
-                f"output = {self.path}: the texts of {config.data.source} have changed since this run began; "
+                f"output = {self.path}: the data of {config.data.source} have changed since this run began; "
                 "choose another --output, or delete that folder"
             )
 
-    def describe(self, config: Config, vocabulary: Vocabulary, data: dict[str, Any]) -> None:
+    def describe(self, config: Config, names: RowNames, data: dict[str, Any]) -> None:
         """Write what stays the same over the run.
 
         Raises:
@@ -157,8 +160,8 @@ class RunFolder:
 
         """
         write_atomically(self.path / "config.yaml", config.to_yaml().encode())
-        write_atomically(self.path / "vocabulary.json", vocabulary.to_json().encode())
-        facts = data | {"vocabulary_sha256": _digest(vocabulary), "settings": deciding_settings(config)}
+        write_atomically(self.path / config.data.names_file, names.to_json().encode())
+        facts = data | {"names_sha256": _digest(names), "settings": deciding_settings(config)}
         self.write_json("data.json", facts)
 
     def close(self) -> None:
@@ -182,7 +185,7 @@ class RunFolder:
                 return True  # there is no run
 
     def config(self) -> Config:
-        """The saved configuration; the tokenizer of runs that name none is the one there was.
+        """The saved configuration; of settings with another default than once, what they were.
 
         Raises:
             HashfedError: where this is no run, or its configuration is none.
@@ -197,9 +200,10 @@ class RunFolder:
             config = load_config(self.path / "config.yaml")
         except HashfedError as error:
             raise HashfedError(f"{error}; {REMEDY}") from None
-        if "tokenizer" not in config.data.model_fields_set:
-            data = config.data.model_copy(update={"tokenizer": OLD_TOKENIZER})
-            config = config.model_copy(update={"data": data})
+        data, earlier = config.data, config.data.earlier
+        unnamed = {name: value for name, value in earlier.items() if name not in data.model_fields_set}
+        if unnamed:
+            config = config.model_copy(update={"data": data.model_copy(update=unnamed)})
         self._check_unchanged(config)
         return config
 
@@ -234,6 +238,8 @@ class RunFolder:
         here = {name: _shape(value.shape, value.dtype) for name, value in parameters.named().items()}
         due = {f"body.{name}": _shape(shape) for name, shape in model.body_shapes().items()}
         sizes = make_task(config.data).sizes
+        if set(model.tables) - set(sizes):
+            sizes = self.names().sizes
         due |= {f"tables.{name}": _shape((sizes[name], width)) for name, width in model.tables.items()}
         for name in sorted(here.keys() | due.keys(), reverse=True):
             if here.get(name) != due.get(name):
@@ -243,33 +249,31 @@ class RunFolder:
                 )
         return parameters
 
-    def vocabulary(self) -> Vocabulary:
-        """The saved vocabulary.
+    def names(self) -> Any:
+        """The saved names of the rows, as the task of the run reads them.
 
         Raises:
-            HashfedError: where it is missing, damaged, or not the one that the run began with.
+            HashfedError: where they are missing, damaged, or not those that the run began with.
 
         """
-        path = self.path / "vocabulary.json"
+        config = self.config()
+        path, task = self.path / config.data.names_file, make_task(config.data)
         try:
-            found = Vocabulary.load(path)
-        except RecursionError:
-            raise HashfedError(f"{path}: must be a JSON list of words; {REMEDY}") from None
+            found = task.read_names(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise HashfedError(f"{path}: no readable names of rows ({error}); {REMEDY}") from None
         except HashfedError as error:
-            raise HashfedError(f"{error}; {REMEDY}") from None
-        due = self.config().data.vocabulary
-        if len(found.words) != due:
+            raise HashfedError(f"{path}: {error}; {REMEDY}") from None
+        there, due = found.sizes[OUTPUT], task.sizes[OUTPUT]
+        if there != due:
             raise HashfedError(
-                f"{path}: has {len(found.words):,} words, but config.yaml beside it says "
-                f"data.vocabulary = {due:,}; {REMEDY}"
+                f"{path}: names {there:,} rows, but config.yaml beside it says {due:,} "
+                f"({size_setting(config)}); {REMEDY}"
             )
-        if len(found.ids) != due:
-            twice = Counter(found.words).most_common(1)[0][0]
-            raise HashfedError(f"{path}: has the word {shown(twice)} twice; {REMEDY}")
         facts = self.read_json("data.json") or {}
-        if facts.get("vocabulary_sha256") not in (None, _digest(found)):
+        if facts.get("names_sha256") not in (None, _digest(found)):
             raise HashfedError(
-                f"{path}: not the words that this run began with, or in another order; {REMEDY}"
+                f"{path}: not the names that this run began with, or in another order; {REMEDY}"
             )
         return found
 
@@ -292,9 +296,20 @@ class RunFolder:
             value = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise HashfedError(f"{path}: damaged ({brief(str(error))}); {remedy}") from None
-        if name in FILES:
-            check(FILES[name], value, path, remedy)
+        if name in CHECKED:
+            check(self.contents().files[name], value, path, remedy)
         return value
+
+    def contents(self) -> Contents:
+        """What the files of this run must hold.
+
+        Raises:
+            HashfedError: as ``config``.
+
+        """
+        if self._contents is None:
+            self._contents = contents_of(make_task(self.config().data).presentation)
+        return self._contents
 
     def append(self, name: str, line: dict[str, Any]) -> None:
         """Add a line to a JSON Lines file and flush it to disk.
@@ -319,7 +334,8 @@ class RunFolder:
             HashfedError: where a line is damaged, or not what such a file of a run holds.
 
         """
-        return self._lines(name, LINES.get(name))
+        path = self.path / name
+        return self._lines(name, self.contents().files[name] if name in CHECKED and path.exists() else None)
 
     def _lines(self, name: str, kind: type[BaseModel] | None) -> list[dict[str, Any]]:
         path, remedy = self.path / name, REMEDIES.get(name, REMEDY)
@@ -356,7 +372,7 @@ class RunFolder:
         found = load_checkpoint(self.path / "checkpoint", state)
         kept: dict[str, list[dict[str, Any]]] = {"metrics.jsonl": [], "timings.jsonl": []}
         if found:
-            kept["metrics.jsonl"] = self._lines("metrics.jsonl", TrainedLine)[: state.round]
+            kept["metrics.jsonl"] = self._lines("metrics.jsonl", self.contents().trained)[: state.round]
             kept["timings.jsonl"] = [
                 line for line in self.lines("timings.jsonl") if line["round"] <= state.round
             ]
@@ -381,19 +397,19 @@ class RunFolder:
         save_checkpoint(self.path / "checkpoint", state)
 
 
-def changed_settings(there: Config, asked: Config, same_texts: bool) -> list[tuple[str, Any, Any]]:
+def changed_settings(there: Config, asked: Config, same_data: bool) -> list[tuple[str, Any, Any]]:
     """Settings that would decide other numbers: name, value there, value asked for.
 
     Args:
         there: of a run.
         asked: for the same folder.
-        same_texts: whether both have the same ones, wherever they lie.
+        same_data: whether both have the same, wherever they lie.
 
     """
     changed = differences(there, asked)
-    if same_texts:
+    if same_data:
         # Where they lie is another matter: a relative path, a copy, the server's absolute one.
-        changed = [item for item in changed if item[0] not in PLACES]
+        changed = [item for item in changed if item[0] not in places(asked)]
     if sends_everything(there) and sends_everything(asked):
         # Nothing is retrieved or selected, so that these decide no number.
         changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
@@ -406,9 +422,9 @@ def _moved_otherwise(config: Config, began: Mapping[str, Any]) -> bool:
     return sampled and "selection.planes" not in began
 
 
-def _digest(vocabulary: Vocabulary) -> str:
-    """A checksum of the words in their order."""
-    return hashlib.sha256(json.dumps(vocabulary.words).encode()).hexdigest()
+def _digest(names: RowNames) -> str:
+    """A checksum of the names in their order."""
+    return hashlib.sha256(json.dumps(names.to_json()).encode()).hexdigest()
 
 
 def _shape(shape: Sequence[int], kind: torch.dtype = torch.float32) -> str:

@@ -99,7 +99,7 @@ def load_data(config: Config) -> FederatedData[Any]:
     """The clients that the configuration names.
 
     Raises:
-        HashfedError: where the source cannot be read, or the vocabulary exceeds it.
+        HashfedError: where the source cannot be read, or has fewer rows than asked for.
 
     """
     return make_task(config.data).load(config.evaluation.clients)
@@ -134,7 +134,7 @@ def train(
     """
     progress = progress or Silent()
     folder = RunFolder(config.folder())
-    folder.check_tokenizer(config)
+    folder.check_reading(config)
     data = load(config)
     facts = describe(config, data)
     folder.open(config, facts)

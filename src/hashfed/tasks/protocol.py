@@ -10,6 +10,7 @@ from hashfed.models.losses import Loss
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import Metrics
+from hashfed.tasks.presentation import Presentation
 
 
 class Task(Protocol):
@@ -18,6 +19,11 @@ class Task(Protocol):
     @property
     def metrics(self) -> Metrics:
         """What is measured."""
+        ...
+
+    @property
+    def presentation(self) -> Presentation:
+        """What its things are called."""
         ...
 
     @property
@@ -43,18 +49,23 @@ class Task(Protocol):
         """
         ...
 
-    def read_node(
-        self, node: Mapping[str, Any], held_out: Literal["validation", "test"], beside_server: bool
+    def read(
+        self,
+        source: str,
+        setting: str,
+        held_out: Literal["validation", "test"] | None,
+        client: str | None = None,
     ) -> Sequence[Any]:
-        """The clients of a node over a network, for ``encode``.
+        """What clients have, for ``encode``; each has a ``key`` that tells it from others.
 
         Args:
-            node: its own settings; they alone say what it reads.
-            held_out: clients that are evaluated on.
-            beside_server: whether it may read the server's files.
+            source: a name, a file or a folder.
+            setting: what messages call it.
+            held_out: which clients are evaluated on; None: all are one's own, and none is left out.
+            client: all is of this one client.
 
         Raises:
-            HashfedError: where settings are missing or do not fit, or nothing can be read.
+            HashfedError: where it cannot be read.
 
         """
         ...
@@ -63,7 +74,7 @@ class Task(Protocol):
         """Clients that are not of ``load``, with the names of rows from elsewhere.
 
         Args:
-            clients: as the task reads them.
+            clients: as ``read`` gives them.
             names: of rows.
             where: they come from, for errors.
 
@@ -77,16 +88,15 @@ class Task(Protocol):
         ...
 
     def measure_floors(self, data: FederatedData[Any]) -> dict[str, Any]:
-        """Metrics of the simplest models, which every other must beat, as ``NAME_METRIC``."""
+        """Metrics of the simplest models, which every other must beat, as ``NAME_METRIC``.
+
+        Also ``targets``, the number of predictions that are scored, and all else that ``presentation`` names.
+        """
         ...
 
     @property
     def sizes(self) -> Mapping[str, int]:
         """Numbers of rows by table, as far as the settings tell; n of ``output``."""
-        ...
-
-    def resized(self, value: int) -> Any:
-        """Its settings with another value of ``SIZE_SETTING``; n grows with it."""
         ...
 
     def within(self, examples: Examples, size: int) -> Examples:

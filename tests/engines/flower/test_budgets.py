@@ -25,6 +25,7 @@ from hashfed.federated.messages import Declare, SelectedRows, Update
 from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.clients import encode_client
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import prepare, small_config, small_data
@@ -163,7 +164,7 @@ def limits_of(config: Config) -> tuple[int, int]:
 
 
 def encoded(config: Config, texts: list[list[str]], words: list[str]) -> Client:
-    data = config.data
+    data = NextWordSettings.of(config.data)
     client = encode_client(
         ClientTexts("ann", [" ".join(text) for text in texts]),
         Vocabulary(tuple(words)),

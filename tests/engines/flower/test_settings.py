@@ -45,7 +45,7 @@ GROUPS: dict[type[Settings], str] = {
     Config: "",
 }
 """With the beginning of their settings' names: each retrieval method has its own."""
-NAMES = {f"retrieval.{name}.method" for name in METHODS}
+NAMES = {"data.task", "model.name", *(f"retrieval.{name}.method" for name in METHODS)}
 """What only says which group it is."""
 
 

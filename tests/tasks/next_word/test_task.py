@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from hashfed.config import leaves, make_config
+from hashfed.config import leaves, make_config, size_setting
 from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
 from hashfed.tasks.registry import make_task
 from hashfed.tasks.sequences import Sequences
-from hashfed.tasks.size_setting import SIZE_SETTING
 
 CONFIG = make_config({"data": {"vocabulary": 30}})
 TASK = make_task(CONFIG.data)
@@ -14,10 +13,10 @@ TASK = make_task(CONFIG.data)
 
 def test_the_setting_that_decides_the_number_of_rows() -> None:
     assert TASK.sizes[OUTPUT] == 30 + len(SPECIAL)
-    larger = TASK.resized(50)
+    larger = CONFIG.data.resized(50)
     assert make_task(larger).sizes[OUTPUT] == 50 + len(SPECIAL)
     changed = dict(leaves(CONFIG.model_copy(update={"data": larger})))
-    assert {name for name, value in leaves(CONFIG) if changed[name] != value} == {SIZE_SETTING}
+    assert {name for name, value in leaves(CONFIG) if changed[name] != value} == {size_setting(CONFIG)}
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,39 @@ ReadClients = Callable[[UserConfig, Config], Sequence[Any]]
 
 
 def read_clients(node: UserConfig, config: Config) -> Sequence[Any]:
-    """Those that the node's settings name (``Task.read_node``)."""
-    return make_task(config.data).read_node(node, config.evaluation.clients, _simulated())
+    """What this node's clients have, as their task reads it.
+
+    Args:
+        node: settings of the node (``--node-config``): ``texts``, a folder or file with this node's own
+            data, as one client where ``client`` names it; or ``partition-id`` and ``num-partitions``, every
+            so manieth client of the data set ``source``. Without it that is the run's, where it has a name;
+            which files are read here is this node's choice, not the server's.
+        config: of the run.
+
+    Raises:
+        HashfedError: where settings are missing or do not fit, or nothing can be read.
+
+    """
+    task = make_task(config.data)
+    if "texts" in node:
+        alone = str(node["client"]) if "client" in node else None
+        return task.read(with_home(str(node["texts"])), "node-config: texts", None, alone)
+    if "partition-id" not in node or "num-partitions" not in node:
+        raise HashfedError(
+            "node-config: names no data; give texts=FOLDER client=NAME, or partition-id=I num-partitions=N"
+        )
+    place, parts = _integer(node, "partition-id"), _integer(node, "num-partitions")
+    if not 0 <= place < parts:
+        raise HashfedError(f"node-config: partition-id = {place}: must be from 0 to {parts - 1}")
+    source = with_home(str(node.get("source", config.data.source)))
+    if "source" not in node and source not in config.data.named and not _simulated():
+        raise HashfedError(
+            f"node-config: the run's data is the file {source} of the server; this node must say itself what "
+            "it reads: source=PATH (hashfed join --source PATH)"
+        )
+    setting = "node-config: source" if "source" in node else "data.source"
+    found = task.read(source, setting, config.evaluation.clients)
+    return sorted(found, key=lambda item: full_name(item.key))[place::parts]
 
 
 def _simulated() -> bool:
@@ -248,3 +279,10 @@ class NodeState:
 
 class NotJoinedError(HashfedError):
     """The node has not joined this run, or has forgotten it."""
+
+
+def _integer(node: UserConfig, name: str) -> int:
+    value = node[name]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise HashfedError(f"node-config: {name} = {value!r}: must be an integer")
+    return value

@@ -33,7 +33,7 @@ REASONS = {
     7: "it refused the app",
     8: "its process died",
 }
-"""Flower's error codes (``flwr.common.constant.ErrorCode``) in words."""
+"""Flower's error codes (``flwr.common.constant.ErrorCode``) as texts."""
 GONE = {3, 4, 5, 8}
 """Those after which the node's memory of this run must be doubted."""
 

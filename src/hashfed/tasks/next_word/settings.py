@@ -1,23 +1,27 @@
 """Settings of the next word's data."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from hashfed.data.part import Part
+from hashfed.data.readers import NAMED
 from hashfed.data.tff import is_tff
 from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
-from hashfed.settings import HOME_EXPANDED, Settings
+from hashfed.settings import HOME_EXPANDED
+from hashfed.tasks.next_word.task import NextWord
+from hashfed.tasks.settings import TaskSettings
 
 
-class NextWordSettings(Settings):
-    """The federated text."""
+class NextWordSettings(TaskSettings):
+    """The next word of texts, as in the paper."""
 
+    task: Literal["next-word"] = "next-word"
     source: Annotated[str, HOME_EXPANDED] = "chitchat"
     """chitchat; or the path of a JSON Lines file (.jsonl, .jsonl.gz), a folder of texts, or a data set of
     TensorFlow Federated (.sqlite, .sqlite.lzma, .h5)."""
@@ -42,6 +46,12 @@ class NextWordSettings(Settings):
     """File with a line "word count" for each word, most frequent first, as TensorFlow Federated has it for
     Stack Overflow: the vocabulary is its beginning; none: the most frequent words of the training clients."""
 
+    size_setting: ClassVar[str] = "vocabulary"
+    names_file: ClassVar[str] = "vocabulary.json"
+    places: ClassVar[tuple[str, ...]] = ("source", "word_counts")
+    named: ClassVar[Collection[str]] = NAMED.keys()
+    earlier: ClassVar[Mapping[str, object]] = {"tokenizer": "ascii"}
+
     @model_validator(mode="before")
     @classmethod
     def _choose_tokenizer(cls, tree: Any) -> Any:
@@ -56,11 +66,31 @@ class NextWordSettings(Settings):
                 return {**tree, "tokenizer": "spaces"}
         return tree
 
-    def part(self, vocabulary: bool, held_out: Literal["validation", "test"]) -> Part:
-        """What of the source is needed, by one who makes a ``vocabulary`` from it or not."""
+    @classmethod
+    def of(cls, settings: TaskSettings) -> "NextWordSettings":
+        """The settings of some task, for what works with words alone.
+
+        Raises:
+            HashfedError: where they are of another one.
+
+        """
+        if not isinstance(settings, cls):
+            raise HashfedError(f"data.task = {settings.task}: must be next-word")
+        return settings
+
+    def build(self) -> NextWord:
+        """See ``NextWord``."""
+        return NextWord(self)
+
+    def part(self, vocabulary: bool, held_out: Literal["validation", "test"] | None) -> Part:
+        """What of the source is needed, by one who makes a ``vocabulary`` from it or not.
+
+        ``held_out``: which clients are evaluated on; None: none is chosen, and all are needed.
+        """
+        chosen = held_out is not None
         return Part(
-            clients=self.clients,
-            held_out_clients=self.held_out_clients or self.clients,
+            clients=self.clients if chosen else None,
+            held_out_clients=self.held_out_clients or self.clients if chosen else None,
             held_out=held_out,
             vocabulary=vocabulary,
             tokens=self.tokens_per_client,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -17,20 +17,24 @@ from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
-from hashfed.tasks.next_word.node_texts import node_texts
+from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.sentences import most_own_rows, most_predictions
-from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
 from hashfed.tasks.next_word.word_counts import read_word_counts
+from hashfed.tasks.presentation import Presentation
 from hashfed.tasks.sequences import Sequences
+
+if TYPE_CHECKING:
+    from hashfed.tasks.next_word.settings import NextWordSettings
 
 
 @dataclass(frozen=True)
 class NextWord:
     """See ``tasks.protocol.Task``."""
 
-    settings: NextWordSettings
+    settings: "NextWordSettings"
     metrics: ClassVar[Metrics] = NextWordMetrics()
+    presentation: ClassVar[Presentation] = PRESENTATION
     loss: ClassVar[Loss] = staticmethod(LOSSES["softmax"])
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
@@ -57,12 +61,18 @@ class NextWord:
         """See ``Task``."""
         return Vocabulary.from_json(text)
 
-    def read_node(
-        self, node: Mapping[str, Any], held_out: Literal["validation", "test"], beside_server: bool
+    def read(
+        self,
+        source: str,
+        setting: str,
+        held_out: Literal["validation", "test"] | None,
+        client: str | None = None,
     ) -> list[ClientTexts]:
-        """See ``node_texts``."""
-        part = self.settings.part(False, held_out)
-        return node_texts(node, self.settings.source, part, beside_server)
+        """See ``Task``."""
+        found = read_texts(source, setting, self.settings.part(False, held_out))
+        if client is None:
+            return found
+        return merge_clients(ClientTexts(client, item.texts, item.group) for item in found)
 
     def encode(
         self, clients: Sequence[ClientTexts], names: Vocabulary, where: str
@@ -93,10 +103,6 @@ class NextWord:
     def sizes(self) -> dict[str, int]:
         """Words and special symbols, that are read and found."""
         return dict.fromkeys((OUTPUT, INPUT), len(SPECIAL) + self.settings.vocabulary)
-
-    def resized(self, value: int) -> NextWordSettings:
-        """With so many words."""
-        return self.settings.model_copy(update={"vocabulary": value})
 
     def within(self, examples: Examples, size: int) -> Examples:
         """With fewer words: those beyond are out of vocabulary."""

@@ -4,8 +4,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.models.protocol import INPUT, OUTPUT
 
@@ -81,32 +81,22 @@ class Vocabulary:
         return json.dumps(self.words, ensure_ascii=False, indent=0)
 
     @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
-        """Read what ``to_json`` wrote.
-
-        Raises:
-            HashfedError: where the file is missing or is no list of words.
-
-        """
-        try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise HashfedError(f"{path}: no readable vocabulary ({error})") from None
-        except HashfedError as error:
-            raise HashfedError(f"{path}: {error}") from None
-
-    @classmethod
     def from_json(cls, text: str) -> "Vocabulary":
-        """The same from the text itself.
+        """From what ``to_json`` wrote.
 
         Raises:
-            HashfedError: where it is no list of words.
+            HashfedError: where it is no list of words, or has one of them twice.
 
         """
         try:
             words = json.loads(text)
+        except RecursionError:
+            words = None
         except ValueError as error:
             raise HashfedError(f"no readable vocabulary ({error})") from None
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise HashfedError("must be a JSON list of words")
-        return cls(tuple(words))
+        found = cls(tuple(words))
+        if len(found.ids) < len(words):
+            raise HashfedError(f"has the word {shown(Counter(words).most_common(1)[0][0])} twice")
+        return found

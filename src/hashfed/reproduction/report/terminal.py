@@ -3,11 +3,11 @@
 from typing import TextIO
 
 from hashfed.report.columns import print_columns
-from hashfed.report.reproduction import texts
-from hashfed.report.reproduction.looks import title
-from hashfed.report.reproduction.tables import paper_gain, parameter_table
 from hashfed.reproduction.analysis import WITHIN_NATS, WITHIN_POINTS, Spread, smallest
 from hashfed.reproduction.device_budget import device_rows
+from hashfed.reproduction.report import texts
+from hashfed.reproduction.report.looks import title
+from hashfed.reproduction.report.tables import paper_gain, parameter_table
 from hashfed.reproduction.results import FULL, Reproduction
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from hashfed.files import write_atomically
 from hashfed.report.html import require_report
-from hashfed.report.reproduction.figures import require_figures, write_figures
-from hashfed.report.reproduction.markdown import markdown
-from hashfed.report.reproduction.page import write_page
-from hashfed.report.reproduction.terminal import print_reproduction
 from hashfed.reproduction.csv_files import write_csv_files
+from hashfed.reproduction.report.figures import require_figures, write_figures
+from hashfed.reproduction.report.markdown import markdown
+from hashfed.reproduction.report.page import write_page
+from hashfed.reproduction.report.terminal import print_reproduction
 from hashfed.reproduction.results import Reproduction
 
 __all__ = ["print_reproduction", "require_reproduction_report", "write_reports"]

@@ -10,7 +10,8 @@ from hashfed.errors import HashfedError
 from hashfed.models.protocol import as_named
 from hashfed.runs.folder import RunFolder
 from hashfed.tasks.next_word.sentences import encode_sentences
-from hashfed.tasks.next_word.vocabulary import SPECIAL
+from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 
 
 class NextWord:
@@ -30,11 +31,11 @@ class NextWord:
             HashfedError: where the folder is no run with a checkpoint, or a file of it is damaged.
 
         """
-        config = run.config()
+        config, data = run.config(), word_settings(run)
         self.path = run.path
-        self.tokenizer = TOKENIZERS[config.data.tokenizer]
-        self.vocabulary = run.vocabulary()
-        self._length = config.data.sentence_length
+        self.tokenizer = TOKENIZERS[data.tokenizer]
+        self.vocabulary: Vocabulary = run.names()
+        self._length = data.sentence_length
         self._model = build_model(config)
         self._parameters = run.parameters()
 
@@ -71,6 +72,20 @@ class NextWord:
         return [(self.vocabulary.words[rank], value) for rank, value in pairs]
 
 
+def word_settings(run: RunFolder) -> NextWordSettings:
+    """Of the data of a run that predicts words.
+
+    Raises:
+        HashfedError: where the folder is no run, or one of another task.
+
+    """
+    data = run.config().data
+    try:
+        return NextWordSettings.of(data)
+    except HashfedError as error:
+        raise HashfedError(f"{run.path}: {error}") from None
+
+
 def unknown_words(run: RunFolder, text: str) -> tuple[list[str], int]:
     """The words of ``text`` that the run has no row for, each once, and how many of its words have one.
 
@@ -78,8 +93,8 @@ def unknown_words(run: RunFolder, text: str) -> tuple[list[str], int]:
         HashfedError: where the folder is no run.
 
     """
-    words = TOKENIZERS[run.config().data.tokenizer](text)
-    known = run.vocabulary().ids
+    words = TOKENIZERS[word_settings(run).tokenizer](text)
+    known = run.names().ids
     return [word for word in dict.fromkeys(words) if word not in known], sum(word in known for word in words)
 
 
@@ -93,8 +108,8 @@ def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, floa
         HashfedError: where the folder is no run with a checkpoint, or ``count`` is out of range.
 
     """
-    run.config()  # first: it says of a folder that it is no run
-    words = len(run.vocabulary().words)
+    word_settings(run)  # first: it says of a folder that it is no such run
+    words = len(run.names().words)
     if not 1 <= count <= words:
         raise HashfedError(f"--top = {count}: must be from 1 to {words}")
     model = NextWord(run)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from hashfed.data.tokenizer import Tokenizer
+from hashfed.keyboard.predict import NextWord
 from hashfed.runs.folder import RunFolder
-from hashfed.runs.predict import NextWord
 
 COUNT = 3
 """Suggestions at a time."""

@@ -5,12 +5,14 @@ from typing import Any
 from urllib.parse import quote
 
 from hashfed.report.html import write_template
-from hashfed.report.reproduction import summary, tables
-from hashfed.report.reproduction.figures import figure_names
-from hashfed.report.reproduction.looks import style
-from hashfed.report.reproduction.plots import figure1_plots, shown_vocabularies
-from hashfed.report.reproduction.tables import Table
+from hashfed.reproduction.report import summary, tables
+from hashfed.reproduction.report.figures import figure_names
+from hashfed.reproduction.report.looks import style
+from hashfed.reproduction.report.plots import figure1_plots, shown_vocabularies
+from hashfed.reproduction.report.tables import Table
 from hashfed.reproduction.results import Reproduction
+
+HERE = Path(__file__).parent
 
 
 def write_page(found: Reproduction, output: Path, files: list[str], command: str) -> None:
@@ -20,7 +22,7 @@ def write_page(found: Reproduction, output: Path, files: list[str], command: str
         HashfedError: where a package is missing or ``output`` cannot be written.
 
     """
-    write_template(output, "reproduction_page.html.j2", page_content(found, files), command)
+    write_template(output, "reproduction_page.html.j2", page_content(found, files), command, HERE)
 
 
 def page_content(found: Reproduction, files: list[str]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from hashfed import RunFolder
 from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
-from hashfed.runs.keyboard import Keyboard, Typed, split
-from hashfed.runs.predict import predict_words
+from hashfed.keyboard.predict import predict_words
+from hashfed.keyboard.suggestions import Keyboard, Typed, split
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from hashfed import HashfedError
-from hashfed.report.reproduction import print_reproduction, require_reproduction_report, write_reports
-from hashfed.report.reproduction.looks import marker, style, symbol
-from hashfed.report.reproduction.markdown import escaped, markdown
-from hashfed.report.reproduction.page import write_page
 from hashfed.reproduction.methods import METHODS
+from hashfed.reproduction.report import print_reproduction, require_reproduction_report, write_reports
+from hashfed.reproduction.report.looks import marker, style, symbol
+from hashfed.reproduction.report.markdown import escaped, markdown
+from hashfed.reproduction.report.page import write_page
 from hashfed.reproduction.results import FULL, Choice, Reproduction, RunRow, TrialRow
 from pages import Page
 from reproduced import empty, failed_row, run_row, whole

@@ -7,8 +7,6 @@ from typing import Any
 from hashfed.report.curves import GREY, SYMBOLS
 from hashfed.report.html import plotly_text
 from hashfed.report.layout import axis_title, plain_layout
-from hashfed.report.reproduction import looks
-from hashfed.report.reproduction.tables import partial_methods
 from hashfed.reproduction.analysis import (
     WITHIN_NATS,
     WITHIN_POINTS,
@@ -20,6 +18,8 @@ from hashfed.reproduction.analysis import (
     smallest,
 )
 from hashfed.reproduction.methods import METHODS
+from hashfed.reproduction.report import looks
+from hashfed.reproduction.report.tables import partial_methods
 from hashfed.reproduction.results import FULL, Reproduction
 
 LEAST_NATS = 1e-3

@@ -9,17 +9,6 @@ from typing import TYPE_CHECKING, Any
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 from hashfed.report.curves import GREY
-from hashfed.report.reproduction import looks, texts
-from hashfed.report.reproduction.plots import (
-    COMPUTED,
-    LEAST_NATS,
-    TICKS,
-    drawn_nats,
-    logarithmic_ends,
-    paper_methods,
-    shown_vocabularies,
-)
-from hashfed.report.reproduction.tables import partial_methods
 from hashfed.reproduction.analysis import (
     WITHIN_NATS,
     WITHIN_POINTS,
@@ -29,6 +18,17 @@ from hashfed.reproduction.analysis import (
     full_accuracy,
     smallest,
 )
+from hashfed.reproduction.report import looks, texts
+from hashfed.reproduction.report.plots import (
+    COMPUTED,
+    LEAST_NATS,
+    TICKS,
+    drawn_nats,
+    logarithmic_ends,
+    paper_methods,
+    shown_vocabularies,
+)
+from hashfed.reproduction.report.tables import partial_methods
 from hashfed.reproduction.results import FULL, Reproduction
 
 if TYPE_CHECKING:

@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 
-from hashfed.report.reproduction import texts
-from hashfed.report.reproduction.looks import title
-from hashfed.report.reproduction.tables import paper_gain, partial_methods
 from hashfed.reproduction.analysis import (
     WITHIN_NATS,
     WITHIN_POINTS,
@@ -15,6 +12,9 @@ from hashfed.reproduction.analysis import (
 )
 from hashfed.reproduction.claims import claims
 from hashfed.reproduction.device_budget import DeviceRow, best_gain, device_rows
+from hashfed.reproduction.report import texts
+from hashfed.reproduction.report.looks import title
+from hashfed.reproduction.report.tables import paper_gain, partial_methods
 from hashfed.reproduction.results import Reproduction
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from hashfed.display import printable
-from hashfed.report.reproduction import summary, tables
-from hashfed.report.reproduction.figures import figure_names
-from hashfed.report.reproduction.page import trial_tables
-from hashfed.report.reproduction.plots import shown_vocabularies
-from hashfed.report.reproduction.tables import Table
+from hashfed.reproduction.report import summary, tables
+from hashfed.reproduction.report.figures import figure_names
+from hashfed.reproduction.report.page import trial_tables
+from hashfed.reproduction.report.plots import shown_vocabularies
+from hashfed.reproduction.report.tables import Table
 from hashfed.reproduction.results import Reproduction
 
 _MEANING = re.compile(r"([\\`*_\[\]<>|~$#&])")

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hashfed.report.page import NONE, shown, times
-from hashfed.report.reproduction import texts
-from hashfed.report.reproduction.looks import title
 from hashfed.reproduction.analysis import WITHIN_NATS, WITHIN_POINTS, Spread, smallest
 from hashfed.reproduction.claims import Claim, claims
 from hashfed.reproduction.device_budget import DeviceRow, device_rows, full_row
 from hashfed.reproduction.paper import GAINS, nearest_vocabulary
+from hashfed.reproduction.report import texts
+from hashfed.reproduction.report.looks import title
 from hashfed.reproduction.results import FULL, Reproduction, RunRow, TrialRow, setting_names
 
 WITHIN = (f"{WITHIN_POINTS} points", f"{WITHIN_NATS} nats")

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from hashfed.report.buckets_table import (
+from hashfed.report.curves import GREY, run_style
+from hashfed.report.html import plotly_text, write_template
+from hashfed.report.layout import axis_title, plain_layout
+from hashfed.reproduction.buckets import Buckets, principal_plane
+from hashfed.reproduction.paper_buckets import PAPER_BITS, PAPER_BUCKET_OF
+from hashfed.reproduction.report.buckets_table import (
     facts,
     heading,
     mark,
@@ -17,13 +22,9 @@ from hashfed.report.buckets_table import (
     share,
     words_heading,
 )
-from hashfed.report.curves import GREY, run_style
-from hashfed.report.html import plotly_text, write_template
-from hashfed.report.layout import axis_title, plain_layout
-from hashfed.reproduction.buckets import Buckets, principal_plane
-from hashfed.reproduction.paper_buckets import PAPER_BITS, PAPER_BUCKET_OF
 from hashfed.tasks.next_word.vocabulary import SPECIAL
 
+HERE = Path(__file__).parent
 POINTS = 3000
 """Words that are drawn, the most frequent, besides those listed: more would be slow, and hide one another."""
 LABELS = 2
@@ -73,7 +74,7 @@ def write_buckets_page(found: Buckets, rows: torch.Tensor, name: str, output: Pa
             },
         ],
     }
-    write_template(output, "buckets_page.html.j2", content, "hashfed reproduce buckets")
+    write_template(output, "buckets_page.html.j2", content, "hashfed reproduce buckets", HERE)
 
 
 def _paper(found: Buckets) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import torch
 
 from browser import browser
 from hashfed import HashfedError, RunFolder, train
-from hashfed.report.keyboard_server import LARGEST_BODY, LONGEST_TEXT, KeyboardServer, read_columns, run_facts
-from hashfed.runs.predict import predict_words
+from hashfed.keyboard.predict import predict_words
+from hashfed.keyboard.server import LARGEST_BODY, LONGEST_TEXT, KeyboardServer, read_columns, run_facts
 from small import PATIENCE, small_config
 
 WORDS = (

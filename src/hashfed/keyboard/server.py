@@ -1,7 +1,7 @@
 """The page of ``hashfed keyboard`` and what it asks, over HTTP on this machine alone.
 
 GET / and the page's other parts; GET /runs, JSON: names and facts of the runs; POST /suggest with
-``{"run": name, "text": what is typed so far}``, JSON: what ``runs.keyboard`` suggests. Anything else
+``{"run": name, "text": what is typed so far}``, JSON: what ``keyboard.suggestions`` has. Anything else
 gets an error of one line. What is typed is neither kept nor logged.
 
 Any page that this machine's browser visits could ask too. So a request must be for this address (``Host``: a
@@ -23,10 +23,12 @@ from socketserver import TCPServer
 from typing import Any, cast
 
 from hashfed.errors import HashfedError, one_line
+from hashfed.keyboard.predict import word_settings
+from hashfed.keyboard.suggestions import Keyboard
+from hashfed.report.html import HERE as REPORT
 from hashfed.report.page import percent_of_rows
 from hashfed.report.results import is_finished, read_result, unique_names
 from hashfed.runs.folder import RunFolder
-from hashfed.runs.keyboard import Keyboard
 
 ADDRESS = "127.0.0.1"
 LONGEST_TEXT = 1000
@@ -35,11 +37,12 @@ LARGEST_BODY = 16_384
 """Bytes of a question, in which each character may be an escape."""
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
+HERE = Path(__file__).parent
 PARTS = {
-    "/": ("keyboard.html", "text/html; charset=utf-8"),
-    "/keyboard.css": ("keyboard.css", "text/css; charset=utf-8"),
-    "/keyboard.js": ("keyboard.js", "text/javascript; charset=utf-8"),
-    "/style.css": ("style.css.j2", "text/css; charset=utf-8"),
+    "/": (HERE / "keyboard.html", "text/html; charset=utf-8"),
+    "/keyboard.css": (HERE / "keyboard.css", "text/css; charset=utf-8"),
+    "/keyboard.js": (HERE / "keyboard.js", "text/javascript; charset=utf-8"),
+    "/style.css": (REPORT / "style.css.j2", "text/css; charset=utf-8"),
 }
 """The page: file and type by path. No other file is ever read."""
 HEADERS = {
@@ -92,7 +95,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         HashfedError: where the folder is no run, or a file of it is damaged.
 
     """
-    config, lines = run.config(), run.lines("metrics.jsonl")
+    data, config, lines = word_settings(run), run.config(), run.lines("metrics.jsonl")
     if is_finished(run.read_json("summary.json"), lines):
         result = read_result(run)
         known = [
@@ -101,7 +104,7 @@ def run_facts(run: RunFolder) -> list[tuple[str, str]]:
         ]
     else:
         known = [("Not finished", f"{len(lines):,} of {config.rounds:,} rounds")]
-    return [*known, ("Words", f"{config.data.vocabulary:,}")]
+    return [*known, ("Words", f"{data.vocabulary:,}")]
 
 
 class KeyboardServer(ThreadingHTTPServer):
@@ -117,9 +120,7 @@ class KeyboardServer(ThreadingHTTPServer):
 
         """
         self.columns = {column.name: column for column in columns}
-        self.parts = {
-            path: (Path(__file__).with_name(name).read_bytes(), kind) for path, (name, kind) in PARTS.items()
-        }
+        self.parts = {path: (file.read_bytes(), kind) for path, (file, kind) in PARTS.items()}
         self._one = threading.Lock()
         try:
             super().__init__((ADDRESS, port), _Handler)
