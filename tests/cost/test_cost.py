@@ -293,9 +293,10 @@ def test_typical_slices_by_hand() -> None:
 
 
 def test_memory_of_deliveries_by_hand() -> None:
-    config = make_config(
-        {"selection": {"budget": 0.5}, "model": {"embedding": 2, "attention": 2, "heads": 1}}
-    )
+    selection = {"budget": 0.5, "planes": 0, "delivery": "broadcast"}
+    model = {"embedding": 2, "attention": 2, "heads": 1}
+    retrieval = {"method": "simhash-union"}
+    config = make_config({"selection": selection, "model": model, "retrieval": retrieval})
     sizes = SaidSizes(Lookup(), make_task(Config().data), {"scale": (3,)})
     sent = {"broadcast": 1000, "update": 50}
     phases = predict_memory(config, sizes, 40, workload(own=6), sent)
@@ -306,8 +307,11 @@ def test_memory_of_deliveries_by_hand() -> None:
     assert found["hash"] == 1000 + own + pass_
     assert found["rows"] == 1000 + rows
     assert found["join"] == body + 3 * rows
+    published = make_config(
+        {"selection": selection | {"delivery": "pre-generated"}, "model": model, "retrieval": retrieval}
+    )
     sliced = predict_memory(
-        config, sizes, 40, workload(own=6), {"manifest": 300, "slices": 700, "update": 50}
+        published, sizes, 40, workload(own=6), {"manifest": 300, "slices": 700, "update": 50}
     )
     assert sum(sliced["rows"].values()) == 300 + rows + 700 + 8 * 40
     assert sliced["train"] == phases["train"]
