@@ -211,9 +211,7 @@ class _Draw:
     shares: torch.Tensor
 
     @classmethod
-    def of(
-        cls, rows: torch.Tensor, points: torch.Tensor, selection: Selection, moments: _Moments
-    ) -> "_Draw":
+    def of(cls, rows: torch.Tensor, points: torch.Tensor, selection: Selection, moments: _Moments) -> "_Draw":
         """Of the same exponentials as the sums, so that its error has mean zero in whatever precision."""
         drawn = selection.log_weight != 0
         ids = torch.from_numpy(selection.ids[drawn]).to(rows.device)
