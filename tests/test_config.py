@@ -499,11 +499,6 @@ def test_a_configuration_does_not_change() -> None:
         Config().client.epochs = 3  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("name", [name for name, _ in setting_fields()])
-def test_every_setting_has_a_description(name: str) -> None:
-    assert dict(setting_fields())[name].description
-
-
 @pytest.mark.parametrize(
     "path", sorted(Path(__file__).parents[1].glob("configs/*.yaml")), ids=lambda p: p.name
 )
