@@ -18,9 +18,9 @@ from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
 from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.select import extra_label
+from hashfed.scalars import plain_value
 from hashfed.settings import HOME_EXPANDED, ByName, Settings
 from hashfed.tasks.next_word.settings import NextWordSettings
-from hashfed.yaml_text import plain_value, read_yaml, write_yaml
 
 MOST_BYTES = 2**18
 """Of a configuration file: many times one with every setting and a page of comments."""
@@ -183,6 +183,8 @@ class Config(Settings):
 
     def to_yaml(self) -> str:
         """YAML that ``load_config`` reads back."""
+        from hashfed.yaml_text import write_yaml  # not at the top: nodes and workers see no file
+
         return write_yaml(self.model_dump(mode="json"))
 
 
@@ -362,6 +364,8 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    from hashfed.yaml_text import read_yaml
+
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)

@@ -13,8 +13,8 @@ from hashfed.config import MOVED, Config, bounds, setting_fields
 from hashfed.display import brief
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
+from hashfed.scalars import REAL, WHOLE
 from hashfed.settings import ByName, Settings
-from hashfed.yaml_text import REAL, WHOLE
 
 MOST_DIGITS = 18
 """Of a whole number: enough for any size, and in no one's way."""
