@@ -1,6 +1,6 @@
 """YAML by the core schema of YAML 1.2: ``010`` is ten, and ``yes``, ``1:30`` and dates are text.
 
-The library parses; what a plain scalar means is decided by ``scalars``, for the library also reads some of YAML 1.1's
+The library parses; what a plain scalar means says ``scalars``, for the library also reads some of YAML 1.1's
 numbers and dates. Nothing but text, numbers, truth values, nothing, lists and mappings can come out.
 """
 
