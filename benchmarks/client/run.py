@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.client.processes import WorkloadProcess
 from benchmarks.client.workload import STEPS
-from hashfed.cost.budgets import Budget, budget_label, from_most
+from hashfed.cost.budgets import Budget, OwnAnd, budget_label
 from hashfed.errors import HashfedError
 from hashfed.federated.protocols import moved
 
@@ -43,7 +43,7 @@ def bench_client(
         HashfedError: where the losses of hashfed and plain PyTorch differ.
 
     """
-    asked, measured = from_most({1.0, *budgets}), _Measured()
+    asked, measured = sorted({1.0, *budgets}, key=_from_most), _Measured()
     with WorkloadProcess(words, keep=True) as tuned, WorkloadProcess(words, keep=False) as default:
         difference = tuned.call("loss_difference")
         if difference > TOLERANCE:
@@ -58,6 +58,12 @@ def bench_client(
         "loss_difference": difference,
         "candidates": measured.candidates(),
     }
+
+
+def _from_most(budget: Budget) -> tuple[bool, float]:
+    """Fractions from the largest, then own rows with from the most others."""
+    own = isinstance(budget, OwnAnd)
+    return own, -(budget.extra if own else budget)
 
 
 def _ours(budget: Budget) -> str:

@@ -207,10 +207,6 @@ PLACES = ("data.source", "data.word_counts")
 """In these too, where texts and words are the same: they are where those lie on one machine."""
 
 
-TOKENIZER, OLD_TOKENIZER = "data.tokenizer", "ascii"
-"""The tokenizer of a run whose saved configuration does not name one."""
-
-
 def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
     """Defaults, then the YAML file, then overrides such as ``{"client.learning_rate": "0.1"}``.
 

@@ -18,7 +18,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,9 +26,7 @@ import torch
 from pydantic import BaseModel
 
 from hashfed.config import (
-    OLD_TOKENIZER,
     PLACES,
-    TOKENIZER,
     Config,
     deciding_settings,
     differences,
@@ -118,8 +116,8 @@ class RunFolder:
         there, asked = self.config().data.tokenizer, config.data.tokenizer
         if there != asked:
             raise HashfedError(
-                f"output = {self.path}: holds a run of another configuration ({TOKENIZER} is {there!r} "
-                f"there, {asked!r} here); --{TOKENIZER} {there} goes on with it; else choose "
+                f"output = {self.path}: holds a run of another configuration (data.tokenizer is {there!r} "
+                f"there, {asked!r} here); --data.tokenizer {there} goes on with it; else choose "
                 "another --output, or delete that folder"
             )
 
@@ -138,11 +136,6 @@ class RunFolder:
             raise HashfedError(
                 f"output = {self.path}: holds a run of another configuration ({name} is {shown(there)} "
                 f"there, {shown(asked)} here{more}); choose another --output, or delete that folder"
-            )
-        if before is not None and _moved_otherwise(config, before.get("settings", {})):
-            raise HashfedError(
-                f"output = {self.path}: was begun by an earlier version, in which drawn rows moved otherwise "
-                "while clients trained: it can be shown, but not gone on with; choose another --output"
             )
         if before is not None and not same_texts:
             raise HashfedError(
@@ -183,7 +176,7 @@ class RunFolder:
                 return True  # there is no run
 
     def config(self) -> Config:
-        """The saved configuration; the tokenizer of runs that name none is the one there was.
+        """The saved configuration.
 
         Raises:
             HashfedError: where this is no run, or its configuration is none.
@@ -198,9 +191,6 @@ class RunFolder:
             config = load_config(self.path / "config.yaml")
         except HashfedError as error:
             raise HashfedError(f"{error}; {REMEDY}") from None
-        if "tokenizer" not in config.data.model_fields_set:
-            data = config.data.model_copy(update={"tokenizer": OLD_TOKENIZER})
-            config = config.model_copy(update={"data": data})
         self._check_unchanged(config)
         return config
 
@@ -398,12 +388,6 @@ def changed_settings(there: Config, asked: Config, same_texts: bool) -> list[tup
         # Nothing is retrieved or selected, so that these decide no number.
         changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
     return changed
-
-
-def _moved_otherwise(config: Config, began: Mapping[str, Any]) -> bool:
-    """Whether a run whose settings were these when it ``began`` was of a version with another estimator."""
-    sampled = config.selection.correction == "tail" and not sends_everything(config)
-    return sampled and "selection.planes" not in began
 
 
 def _digest(vocabulary: Vocabulary) -> str:
