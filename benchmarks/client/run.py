@@ -62,8 +62,7 @@ def bench_client(
 
 def _from_most(budget: Budget) -> tuple[bool, float]:
     """Fractions from the largest, then own rows with from the most others."""
-    own = isinstance(budget, OwnAnd)
-    return own, -(budget.extra if own else budget)
+    return (True, -budget.extra) if isinstance(budget, OwnAnd) else (False, -budget)
 
 
 def _ours(budget: Budget) -> str:

@@ -10,20 +10,20 @@ from hashfed.reproduction.results import RunRow
 from reproduced import empty, failed_row, run_row, whole
 
 READ: dict[object, Callable[[str], Any]] = {int: int, float: float, str: str}
+"""How a cell is read back by the type of its field; the only other one is a tuple."""
 
 
 def read_runs(path: Path) -> tuple[RunRow, ...]:
     kinds = {field.name: field.type for field in dataclasses.fields(RunRow)}
     with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file, strict=True))
-    names = ", ".join(kinds)
-    assert all(", ".join(line) == names for line in lines)
+        header, *lines = csv.reader(file, strict=True)
+    assert header == list(kinds)
     return tuple(
         RunRow(
-            **{
-                name: READ.get(kinds[name], lambda cell: tuple(cell.split()))(cell)
-                for name, cell in line.items()
-            }
+            *(
+                READ[kind](cell) if kind in READ else tuple(cell.split())
+                for kind, cell in zip(kinds.values(), line, strict=True)
+            )
         )
         for line in lines
     )
