@@ -1,7 +1,7 @@
 import csv
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,12 @@ def read_runs(path: Path) -> tuple[RunRow, ...]:
     with path.open(encoding="utf-8", newline="") as file:
         header, *lines = csv.reader(file, strict=True)
     assert header == list(kinds)
-    return tuple(
-        RunRow(
-            *(
-                READ[kind](cell) if kind in READ else tuple(cell.split())
-                for kind, cell in zip(kinds.values(), line, strict=True)
-            )
-        )
-        for line in lines
-    )
+    return tuple(RunRow(**dict(_cells(kinds, line))) for line in lines)
+
+
+def _cells(kinds: dict[str, Any], line: list[str]) -> Iterator[tuple[str, Any]]:
+    for (name, kind), cell in zip(kinds.items(), line, strict=True):
+        yield name, READ[kind](cell) if kind in READ else tuple(cell.split())
 
 
 def test_runs_come_back_exactly(tmp_path: Path) -> None:
