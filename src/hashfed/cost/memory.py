@@ -23,11 +23,8 @@ in ``send``. Planes come with the rows, and are held with them from then on. A r
 large as body and rows trained on, is not counted: it may wait on the device's disk.
 """
 
-from hashfed.config import Config
-from hashfed.cost.model_sizes import ModelSizes
-from hashfed.cost.variants import held_rows
-from hashfed.cost.workload import Workload
-from hashfed.engines.budget import sends_everything, steps
+from hashfed.cost.case import Case
+from hashfed.engines.budget import steps
 from hashfed.federated.protocols import SLICES, Down
 from hashfed.models.output_layer import MAX_LOGITS
 
@@ -45,35 +42,19 @@ Phases = dict[str, dict[str, int]]
 """Bytes by phase and by what they are for."""
 
 
-def predict_memory(
-    config: Config,
-    sizes: ModelSizes,
-    size: int,
-    workload: Workload,
-    messages: dict[str, int],
-    hashes: bool = True,
-    planes: int = 0,
-) -> Phases:
+def predict_memory(case: Case, messages: dict[str, int]) -> Phases:
     """Bytes by phase and term; the phases that the client does not go through are left out.
 
-    Args:
-        config: of the run.
-        sizes: of the model.
-        size: n.
-        workload: the client's.
-        messages: bytes by kind (``traffic.message_bytes``).
-        hashes: whether a client hashes its queries, where it selects by itself.
-        planes: K, of the tail.
-
+    ``messages``: bytes by kind (``traffic.message_bytes``).
     """
-    client = _Client(config, sizes, size, workload, messages, planes)
+    client = _Client(case, messages)
     phases = {"receive": client.receive()}
-    if client.is_asked or (client.selects and hashes):
+    if client.is_asked or (client.selects and case.hashing.asked):
         phases["hash"] = client.hash()
     phases["rows"] = client.select() if client.selects else client.receive_rows()
-    if not client.everything or client.narrow:
+    if not case.everything or client.narrow:
         phases["join"] = client.join()
-    if client.received > client.trained:
+    if case.received > case.trained:
         phases["drop"] = client.drop()
     return phases | {"train": client.train(), "send": client.send()}
 
@@ -84,33 +65,20 @@ class _Client:
     Attributes:
         selects: whether it selects by itself: all that it is sent is the same for all clients.
         is_asked: whether something that it was sent is answered before the training.
-        everything: whether it gets all rows.
         narrow: whether what it is sent is compressed.
-        received: r, rows.
-        trained: m, rows.
 
     """
 
-    def __init__(
-        self,
-        config: Config,
-        sizes: ModelSizes,
-        size: int,
-        workload: Workload,
-        messages: dict[str, int],
-        planes: int,
-    ) -> None:
-        *earlier, last = steps(config)
+    def __init__(self, case: Case, messages: dict[str, int]) -> None:
+        *earlier, last = steps(case.config)
         self._first, *self._later = [down for step in (*earlier, last) for down in step.down]
         self.selects, self.is_asked = last.scope == "cohort", any(step.down for step in earlier)
-        self.everything, self.narrow = sends_everything(config), config.compression.rows != "none"
-        self.received, self.trained = held_rows(config, size, len(workload.own))
-        self._config, self._sizes, self._size, self._work = config, sizes, size, workload
-        self._messages, self._planes = messages, planes
+        self.narrow = case.config.compression.rows != "none"
+        self._case, self._work, self._messages = case, case.workload, messages
         self._update = messages[last.up.kind.kind]
-        self._body, self._row = FLOAT * sizes.body_parameters, FLOAT * sizes.dimension
-        self._own = self._row * len(workload.own)
-        self._of_tail = planes * self._row
+        self._body, self._row = FLOAT * case.sizes.body_parameters, FLOAT * case.sizes.dimension
+        self._own, self._received = self._row * case.own, self._row * case.received
+        self._of_tail = case.planes * self._row
 
     def receive(self) -> dict[str, int]:
         return self._arriving(self._first)
@@ -132,25 +100,25 @@ class _Client:
         return found
 
     def select(self) -> dict[str, int]:
-        found = {**self._at_hand(), "own and selected rows": self._row * self.received}
+        found = {**self._at_hand(), "own and selected rows": self._received}
         if self._first.fetched:
-            found |= {SLICES: self._messages[SLICES], "collisions": COLLISIONS * self._size}
+            found |= {SLICES: self._messages[SLICES], "collisions": COLLISIONS * self._case.size}
         return found
 
     def join(self) -> dict[str, int]:
-        again = 0 if self.everything else self._row * self.received
+        again = 0 if self._case.everything else self._received
         if self.selects:
-            parts = {"body": self._body, "rows": self._row * self.received}
+            parts = {"body": self._body, "rows": self._received}
         else:
-            widened = self._body + self._row * self.received + self._tail()
+            widened = self._body + self._received + self._tail()
             later = {down.kind.kind: self._messages[down.kind.kind] for down in self._later}
             parts = {**self._at_hand(), **later, "both in float32": widened if self.narrow else 0}
         return {**parts, "joined": again, "in order": again}
 
     def drop(self) -> dict[str, int]:
-        logits = FLOAT * self._work.hash_positions * self.received
+        logits = FLOAT * self._work.hash_positions * self._case.received
         return {
-            "model": self._model(self.received),
+            "model": self._model(self._case.received),
             "forward pass": self._hashing_pass(),
             "logits": logits,
             "softmax": logits,
@@ -158,26 +126,26 @@ class _Client:
         }
 
     def train(self) -> dict[str, int]:
-        positions, rows = self._work.step_positions, self._row * self.trained
-        exponentials = step_logits(positions, self.trained)
-        in_parts = exponentials < positions * self.trained
+        positions, rows = self._work.step_positions, self._row * self._case.trained
+        exponentials = step_logits(positions, self._case.trained)
+        in_parts = exponentials < positions * self._case.trained
         return {
-            "model": self._model(self.trained),
+            "model": self._model(self._case.trained),
             "copy": self._body + rows,
             "gradient of the body": self._body,
             "exponentials": FLOAT * exponentials,
-            "gradient of the rows": rows if in_parts or self._config.client.clip is not None else 0,
+            "gradient of the rows": rows if in_parts or self._case.config.client.clip is not None else 0,
             "forward pass": self._forward(positions, self._work.step_examples, True),
             "gradient of the queries": VECTORS * self._row * positions,
-            "planes": 2 * self._of_tail + FLOAT * self._planes * positions,
+            "planes": 2 * self._of_tail + FLOAT * self._case.planes * positions,
             "libraries": LIBRARIES,
         }
 
     def send(self) -> dict[str, int]:
         return {
-            "model": self._model(self.trained),
-            "change": self._body + self._row * self.trained + self._of_tail,
-            "compressed": self._update if self._config.compression.updates != "none" else 0,
+            "model": self._model(self._case.trained),
+            "change": self._body + self._row * self._case.trained + self._of_tail,
+            "compressed": self._update if self._case.config.compression.updates != "none" else 0,
             "update as bytes": SERIALIZED * self._update,
             "libraries": LIBRARIES,
         }
@@ -192,15 +160,15 @@ class _Client:
 
     def _model(self, rows: int) -> int:
         """Body, rows and planes; beside each of a part of the rows its id and its correction."""
-        row = self._row if self.everything else self._row + ID + FLOAT
+        row = self._row if self._case.everything else self._row + ID + FLOAT
         return self._body + row * rows + self._tail()
 
     def _tail(self) -> int:
         """Slopes of the planes and of their errors; an offset and an error of each."""
-        return 2 * self._of_tail + 2 * FLOAT * self._planes
+        return 2 * self._of_tail + 2 * FLOAT * self._case.planes
 
     def _forward(self, positions: int, examples: int, backward: bool) -> int:
-        return FLOAT * self._sizes.activation_floats(positions, examples, self._work.length, backward)
+        return FLOAT * self._case.sizes.activation_floats(positions, examples, self._work.length, backward)
 
     def _hashing_pass(self) -> int:
         return self._forward(self._work.hash_positions, self._work.hash_examples, False)
