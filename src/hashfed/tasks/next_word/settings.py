@@ -56,6 +56,11 @@ class NextWordSettings(Settings):
                 return {**tree, "tokenizer": "spaces"}
         return tree
 
+    @property
+    def splits(self) -> bool:
+        """Whether longer texts are cut into several sentences, instead of their beginning being kept."""
+        return self.long_texts == "split"
+
     def part(self, vocabulary: bool, held_out: Literal["validation", "test"]) -> Part:
         """What of the source is needed, by one who makes a ``vocabulary`` from it or not."""
         return Part(

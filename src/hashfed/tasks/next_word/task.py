@@ -33,22 +33,10 @@ class NextWord:
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
         """The clients that the settings name."""
         data, vocabulary = self.settings, None
-        part = data.part(data.word_counts is None, held_out)
         if data.word_counts is not None:
             vocabulary = read_word_counts(Path(data.word_counts), data.vocabulary)
-        return build_federated_text(
-            read_texts(data.source, part=part),
-            data.vocabulary,
-            data.sentence_length,
-            data.tokens_per_client,
-            data.long_texts == "split",
-            held_out,
-            vocabulary,
-            data.tokenizer,
-            data.sentences_per_client,
-            part.clients,
-            part.held_out_clients,
-        )
+        texts = read_texts(data.source, part=data.part(vocabulary is None, held_out))
+        return build_federated_text(texts, data, held_out, vocabulary)
 
     def read_names(self, text: str) -> Vocabulary:
         """See ``Task``."""
@@ -56,16 +44,7 @@ class NextWord:
 
     def encode(self, client: ClientTexts, names: Vocabulary) -> Client | None:
         """One client alone, with rows from elsewhere; None where it has nothing to predict."""
-        data = self.settings
-        return encode_client(
-            client,
-            names,
-            data.sentence_length,
-            data.tokens_per_client,
-            data.long_texts == "split",
-            data.tokenizer,
-            data.sentences_per_client,
-        )
+        return encode_client(client, names, self.settings)
 
     def measure_floors(self, data: FederatedData[Vocabulary]) -> dict[str, Any]:
         """Unigram and bigram counts."""
