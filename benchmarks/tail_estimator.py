@@ -197,20 +197,26 @@ def estimated_step(
     output = output_gradients(client.queries, held, weight, Targets(positions), WorkSpace(), planes)
     part = torch.zeros_like(held)
     output.add_to(part, 1.0)
-    drop_whole(part, tail)
-    rows = torch.zeros_like(case.rows)
-    rows[ids] = part
-    if tail is not None and output.tail is not None:
-        spread(case.rows, [(tail, output.tail)], rows)
+    rows = over_all_rows(case.rows, selection.ids, part, tail, output.tail)
     rows[torch.from_numpy(client.own)] = 0
     sums = log_sums(client.queries, held, weight, planes)
     return Step(sums, rows, output.queries * count + case.rows[client.targets], output.bounded)
 
 
-def drop_whole(part: torch.Tensor, tail: Tail | None) -> None:
-    """Forget the client's own change of rows that the tail's planes move by all of π̂·G."""
+def over_all_rows(
+    rows: torch.Tensor, ids: np.ndarray, part: torch.Tensor, tail: Tail | None, given: torch.Tensor | None
+) -> torch.Tensor:
+    """A client's own change ``part`` of the rows ``ids``, and what is ``given`` to its tail, for all (n, d).
+
+    Of rows that the tail's planes move by all of π̂·G its own change is forgotten, in ``part`` too.
+    """
     if tail is not None:
         part[tail.factors > 0] = 0
+    table = torch.zeros_like(rows)
+    table[torch.from_numpy(ids)] = part
+    if tail is not None and given is not None:
+        spread(rows, [(tail, given)], table)
+    return table
 
 
 def log_sums(
@@ -331,6 +337,14 @@ class Change:
     own: torch.Tensor
     others: torch.Tensor
 
+    @classmethod
+    def of(cls, body: dict[str, torch.Tensor], rows: torch.Tensor, own: np.ndarray) -> "Change":
+        """Of all rows (n, d), which are used up, among them a client's ``own``."""
+        mine, held = torch.from_numpy(own), torch.zeros_like(rows)
+        held[mine] = rows[mine]
+        rows[mine] = 0
+        return cls(torch.cat([value.flatten() for value in body.values()]), held, rows)
+
     def parts(self) -> dict[str, torch.Tensor]:
         """By name."""
         return {"body": self.body, "own": self.own, "others": self.others}
@@ -392,17 +406,8 @@ def train_locally(
                     planes = replace(planes, slopes=planes.slopes + overlap @ moved)
     if moves == "weighted":
         asked = rows - start  # the bits of today's training
-    drop_whole(asked, tail)
-    table = torch.zeros_like(case.rows)
-    table[torch.from_numpy(ids)] = asked
-    if tail is not None and given is not None:
-        spread(case.rows, [(tail, given)], table)
-    own = torch.zeros_like(table)
-    mine = torch.from_numpy(client.own)
-    own[mine] = table[mine]
-    table[mine] = 0
-    new = torch.cat([(value.detach() - case.parameters.body[name]).flatten() for name, value in body.items()])
-    return Change(new, own, table)
+    new = {name: value.detach() - case.parameters.body[name] for name, value in body.items()}
+    return Change.of(new, over_all_rows(case.rows, ids, asked, tail, given), client.own)
 
 
 def overlaps(rows: torch.Tensor, tail: Tail, selection: Selection) -> torch.Tensor:

@@ -11,6 +11,7 @@ from hashfed.data import read_texts
 from hashfed.retrieval import BY_METHOD
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.clients import build_federated_text
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 PATIENCE = 1800
@@ -79,7 +80,7 @@ def fitting(method: str, **settings: object) -> dict[str, Any]:
 
 def small_data(texts: Path) -> FederatedData[Vocabulary]:
     """The clients of ``texts`` with the vocabulary of ``small_config``."""
-    return build_federated_text(read_texts(str(texts)), 40, sentence_length=6)
+    return build_federated_text(read_texts(str(texts)), NextWordSettings(vocabulary=40, sentence_length=6))
 
 
 def prepare(texts: Path, **flower: object) -> tuple[Config, FederatedData[Vocabulary]]:

@@ -1,5 +1,3 @@
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ from hashfed.config import (
     CHANGEABLE,
     MOVED,
     Config,
-    deciding_settings,
     differences,
     identity,
     leaves,
@@ -495,22 +492,11 @@ def test_the_identity_is_of_what_decides_the_numbers() -> None:
     assert identity(make_config({"seed": 1})) != one
 
 
-def test_the_identity_of_earlier_versions_which_named_no_task() -> None:
-    named = deciding_settings(Config())
-    assert named.pop("data.task") == "next-word"
-    assert hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest() == identity(Config())
-
-
 def test_a_configuration_does_not_change() -> None:
     with pytest.raises(ValidationError):
         Config().seed = 3  # type: ignore[misc]
     with pytest.raises(ValidationError):
         Config().client.epochs = 3  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("name", [name for name, _ in setting_fields()])
-def test_every_setting_has_a_description(name: str) -> None:
-    assert dict(setting_fields())[name].description
 
 
 @pytest.mark.parametrize(

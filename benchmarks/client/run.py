@@ -1,17 +1,19 @@
 """Candidates in turn, several times; medians, and ratios within the run."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.client.processes import WorkloadProcess
 from benchmarks.client.workload import STEPS
-from hashfed.cost.budgets import Budget, budget_label, from_most
+from hashfed.cost.budgets import Budget, OwnAnd, budget_label
 from hashfed.errors import HashfedError
 from hashfed.federated.protocols import moved
 
 TOLERANCE = 1e-5
 """Largest relative difference of the losses."""
+PLAIN, DEFAULT = "plain PyTorch", "plain PyTorch, default malloc"
 
 
 def bench_client(
@@ -41,53 +43,102 @@ def bench_client(
         HashfedError: where the losses of hashfed and plain PyTorch differ.
 
     """
-    asked = from_most({1.0, *budgets})
-    plain, floors = "plain PyTorch", {budget: f"matrix products, {budget_label(budget)}" for budget in asked}
-    ours = {budget: f"hashfed, {budget_label(budget)}" for budget in asked}
+    asked, measured = sorted({1.0, *budgets}, key=_from_most), _Measured()
     with WorkloadProcess(words, keep=True) as tuned, WorkloadProcess(words, keep=False) as default:
         difference = tuned.call("loss_difference")
         if difference > TOLERANCE:
             raise HashfedError(f"losses of hashfed and plain PyTorch differ by {difference:.1e}, relative")
-        seconds: dict[str, list[float]] = {}
-        reports: dict[str, list[Any]] = {name: [] for name in ours.values()}
-        tails: dict[str, list[float]] = {name: [] for name in ours.values()}
+        _Measured().play(tuned, default, asked, progress)  # the first warms up
+        for _ in range(repeats):
+            measured.play(tuned, default, asked, progress)
+    return {
+        "rows": measured.rounds[1.0][0].rows,
+        "repeats": repeats,
+        "threads": 1,
+        "loss_difference": difference,
+        "candidates": measured.candidates(),
+    }
+
+
+def _from_most(budget: Budget) -> tuple[bool, float]:
+    """Fractions from the largest, then own rows with from the most others."""
+    return (True, -budget.extra) if isinstance(budget, OwnAnd) else (False, -budget)
+
+
+def _ours(budget: Budget) -> str:
+    return f"hashfed, {budget_label(budget)}"
+
+
+def _floor(budget: Budget) -> str:
+    return f"matrix products, {budget_label(budget)}"
+
+
+@dataclass
+class _Measured:
+    """What the turns found.
+
+    Attributes:
+        seconds: of a step, by candidate.
+        rounds: reports of hashfed's rounds, by budget.
+        tails: seconds of the server to move all rows by their tails.
+
+    """
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    rounds: dict[Budget, list[Any]] = field(default_factory=dict)
+    tails: dict[Budget, list[float]] = field(default_factory=dict)
+
+    def play(
+        self,
+        tuned: WorkloadProcess,
+        default: WorkloadProcess,
+        budgets: Iterable[Budget],
+        progress: Callable[[str], None],
+    ) -> None:
+        """A turn of each candidate."""
 
         def note(name: str, value: float) -> None:
-            if turn > 0:  # the first warms up
-                seconds.setdefault(name, []).append(value / STEPS)
+            self.seconds.setdefault(name, []).append(value / STEPS)
             progress(name)
 
-        for turn in range(repeats + 1):
-            note(f"{plain}, default malloc", default.call("plain"))
-            note(plain, tuned.call("plain"))
-            for budget in asked:
-                note(floors[budget], tuned.call("products", budget))
-                value, report, tail = tuned.call("round", budget)
-                note(ours[budget], value)
-                if turn > 0:
-                    reports[ours[budget]].append(report)
-                    tails[ours[budget]].append(tail)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    result: dict[str, Any] = {}
-    for name, values in seconds.items():
-        result[name] = {
-            "ms_per_step": [1e3 * value for value in (medians[name], min(values), max(values))],
-            "to_plain_pytorch": medians[plain] / medians[name],
-            "to_plain_pytorch_default_malloc": medians[f"{plain}, default malloc"] / medians[name],
-            "to_full": medians[ours[1.0]] / medians[name],
+        note(DEFAULT, default.call("plain"))
+        note(PLAIN, tuned.call("plain"))
+        for budget in budgets:
+            note(_floor(budget), tuned.call("products", budget))
+            value, report, tail = tuned.call("round", budget)
+            note(_ours(budget), value)
+            self.rounds.setdefault(budget, []).append(report)
+            self.tails.setdefault(budget, []).append(tail)
+
+    def candidates(self) -> dict[str, dict[str, Any]]:
+        """See ``bench_client``."""
+        medians = {name: statistics.median(values) for name, values in self.seconds.items()}
+        found: dict[str, dict[str, Any]] = {
+            name: {
+                "ms_per_step": [1e3 * value for value in (medians[name], min(values), max(values))],
+                "to_plain_pytorch": medians[PLAIN] / medians[name],
+                "to_plain_pytorch_default_malloc": medians[DEFAULT] / medians[name],
+                "to_full": medians[_ours(1.0)] / medians[name],
+            }
+            for name, values in self.seconds.items()
         }
-    for name in (plain, f"{plain}, default malloc"):
-        result[name]["share_of_floor"] = medians[floors[1.0]] / medians[name]
-    full = reports[ours[1.0]][0]
-    for budget, name in ours.items():
-        found, first = result[name], reports[name][0]
+        for name in (PLAIN, DEFAULT):
+            found[name]["share_of_floor"] = medians[_floor(1.0)] / medians[name]
+        for budget in self.rounds:
+            found[_ours(budget)] |= self._of_round(budget, medians)
+        return found
+
+    def _of_round(self, budget: Budget, medians: Mapping[str, float]) -> dict[str, Any]:
+        """What only hashfed's candidates have."""
+        reports, full = self.rounds[budget], self.rounds[1.0][0]
+        first = reports[0]
         parts = {
-            part: 1e3 * statistics.median(item.seconds.get(part, 0.0) for item in reports[name]) / STEPS
+            part: 1e3 * statistics.median(item.seconds.get(part, 0.0) for item in reports) / STEPS
             for part in ("hash", "retrieve", "train")
         }
-        found |= {
+        return {
             "parts": parts,
-            "share_of_floor": medians[floors[budget]] / medians[name],
+            "share_of_floor": medians[_floor(budget)] / medians[_ours(budget)],
             "retrieval_share": parts["retrieve"] / parts["train"],
             "flop_ratio": full.flops / first.flops,
             "rows": first.rows,
@@ -97,16 +148,9 @@ def bench_client(
             "bytes_to_full": {way: count / _moved(full)[way] for way, count in _moved(first).items()},
             "server_seconds": {
                 "retrieve": 1e-3 * parts["retrieve"] * STEPS,
-                "tail": statistics.median(tails[name]),
+                "tail": statistics.median(self.tails[budget]),
             },
         }
-    return {
-        "rows": full.rows,
-        "repeats": repeats,
-        "threads": 1,
-        "loss_difference": difference,
-        "candidates": result,
-    }
 
 
 def _moved(report: Any) -> dict[str, int]:

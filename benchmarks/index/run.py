@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.index.measure import measure_index, measure_truth, optimum
 from benchmarks.index.problem import Problem, run_problem, synthetic_problem
 from benchmarks.index.public_layers import glove_problem, smollm2_problem
 from benchmarks.index.variants import VARIANTS, fitted
+from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
 
@@ -70,9 +69,7 @@ def bench_target(
     of every seed. An index that cannot be built, for its package is missing or the layer too
     small, yields ``{"skipped": reason}``.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with single_thread():
         for seed in range(seeds):
             problem = make_problem(target, clients, seed)
             truth = measure_truth(problem)
@@ -84,5 +81,3 @@ def bench_target(
                     yield name, seed, measure_index(problem, truth, settings, budgets, seed)
                 except HashfedError as error:
                     yield name, seed, {"skipped": str(error)}
-    finally:
-        torch.set_num_threads(threads)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.hashing.simhash import CHUNK
 from hashfed.randomness import stream
@@ -75,6 +76,10 @@ class Candidate:
         self.note(step, time.process_time() - start)
         return found
 
+    def result(self) -> dict[str, list[float]]:
+        """Median, least and most of each step that it has."""
+        return {f"{step}_seconds": _summary(self.seconds[step]) for step in STEPS if step in self.seconds}
+
 
 def check_speed(methods: Sequence[str] | None, sizes: Sequence[int], width: int, repeats: int) -> list[str]:
     """The methods to measure.
@@ -128,9 +133,7 @@ def measure_speed(
     own = np.sort(rng.choice(size, min(OWN, max(1, size // 20)), replace=False))
     candidates = {name: Candidate(SPEED_METHODS[name]) for name in names}
     passes = Candidate(retrieval_settings())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with single_thread():
         for turn in range(repeats + 1):
             passes.timed("memory_pass", rows.sum)
             for name, candidate in candidates.items():
@@ -139,8 +142,6 @@ def measure_speed(
             if turn == 0:  # the first warms up
                 for candidate in (passes, *candidates.values()):
                     candidate.seconds.clear()
-    finally:
-        torch.set_num_threads(threads)
     return {
         "rows": size,
         "width": width,
@@ -150,14 +151,7 @@ def measure_speed(
         "changed": CHANGED,
         "threads": 1,
         "memory_pass_seconds": _summary(passes.seconds["memory_pass"]),
-        "methods": {
-            name: {
-                f"{step}_seconds": _summary(candidate.seconds[step])
-                for step in STEPS
-                if step in candidate.seconds
-            }
-            for name, candidate in candidates.items()
-        },
+        "methods": {name: candidate.result() for name, candidate in candidates.items()},
     }
 
 

@@ -80,9 +80,20 @@ def bench_simulation(
                     _check(name, runs[name][0], runs[FULL][0], scenario.batches)
                 progress(name)
     floor = scenario.workers / statistics.median(floors)
+    return {
+        "scenario": json.loads(scenario.to_json()),
+        "repeats": repeats,
+        "floor_steps_per_second": floor,
+        "candidates": _candidates(runs, floor),
+        "skipped": skipped,
+    }
+
+
+def _candidates(runs: Mapping[str, Sequence[Any]], floor: float) -> dict[str, dict[str, Any]]:
+    """See ``bench_simulation``; the floor is of all cores, in steps per second."""
     speeds = {name: [_steps_per_second(item) for item in items] for name, items in runs.items()}
     medians = {name: statistics.median(values) for name, values in speeds.items()}
-    candidates = {
+    return {
         name: {
             "version": runs[name][0]["version"],
             "steps_per_second": [medians[name], min(values), max(values)],
@@ -91,13 +102,6 @@ def bench_simulation(
             "peak_rss": max(item["peak_rss"] or 0 for item in runs[name]),
         }
         for name, values in speeds.items()
-    }
-    return {
-        "scenario": json.loads(scenario.to_json()),
-        "repeats": repeats,
-        "floor_steps_per_second": floor,
-        "candidates": candidates,
-        "skipped": skipped,
     }
 
 

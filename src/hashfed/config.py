@@ -19,10 +19,10 @@ from hashfed.retrieval import BY_METHOD, RetrievalSettings, SelectionSettings
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
 from hashfed.retrieval.select import extra_label
+from hashfed.scalars import plain_value
 from hashfed.settings import HOME_EXPANDED, ByName, Settings
 from hashfed.tasks.registry import BY_TASK, TASKS
 from hashfed.tasks.settings import TaskSettings
-from hashfed.yaml_text import plain_value, read_yaml, write_yaml
 
 MOST_BYTES = 2**18
 """Of a configuration file: many times one with every setting and a page of comments."""
@@ -170,6 +170,8 @@ class Config(Settings):
 
     def to_yaml(self) -> str:
         """YAML that ``load_config`` reads back."""
+        from hashfed.yaml_text import write_yaml  # not at the top: nodes and workers see no file
+
         return write_yaml(self.model_dump(mode="json"))
 
 
@@ -188,8 +190,6 @@ CHANGEABLE = (
     *(f"flower.{name}" for name in FlowerSettings.model_fields),
 )
 """Fields in which a resumed run may differ: they change no number of the rounds already done."""
-IMPLIED = {f"data.{BY_TASK.key}": BY_TASK.default}
-"""What earlier versions did not name: at these values a setting is left out of checksums, which stay."""
 
 
 def places(config: Config) -> tuple[str, ...]:
@@ -311,9 +311,7 @@ def differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
 
 def identity(config: Config) -> str:
     """A checksum of the fields in which a resumed run may not differ."""
-    found = deciding_settings(config).items()
-    named = {name: value for name, value in found if (name, value) not in IMPLIED.items()}
-    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(deciding_settings(config), sort_keys=True).encode()).hexdigest()
 
 
 def deciding_settings(config: Config) -> dict[str, Any]:
@@ -365,6 +363,8 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    from hashfed.yaml_text import read_yaml
+
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)

@@ -27,7 +27,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
+        defer_build=True,
         allow_inf_nan=False,
         strict=True,
     )

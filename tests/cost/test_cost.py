@@ -13,9 +13,10 @@ from benchmarks.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost import run
 from hashfed.cost.budgets import Budget, OwnAnd
+from hashfed.cost.case import Case
 from hashfed.cost.estimate import ClientCost
-from hashfed.cost.keys import typical_hashing
-from hashfed.cost.memory import LIBRARIES, peak_phase, predict_memory, step_logits
+from hashfed.cost.keys import Hashing, typical_hashing
+from hashfed.cost.memory import LIBRARIES, Phases, peak_phase, predict_memory, step_logits
 from hashfed.cost.model_sizes import ModelSizes
 from hashfed.cost.run import Bill, bill
 from hashfed.cost.search import Found, Limits, Search, largest
@@ -43,7 +44,7 @@ from hashfed.federated.settings import CompressionSettings
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.models import Model, Transformer
 from hashfed.randomness import stream
-from hashfed.retrieval import build_index
+from hashfed.retrieval import NoEncoder, build_index
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.registry import make_task
@@ -311,12 +312,12 @@ def test_typical_slices_by_hand() -> None:
 
 
 def test_memory_of_deliveries_by_hand() -> None:
-    config = make_config(
-        {"selection": {"budget": 0.5}, "model": {"embedding": 2, "attention": 2, "heads": 1}}
-    )
-    sizes = SaidSizes(Lookup(), make_task(Config().data), {"scale": (3,)})
+    selection = {"budget": 0.5, "planes": 0, "delivery": "broadcast"}
+    model = {"embedding": 2, "attention": 2, "heads": 1}
+    retrieval = {"method": "simhash-union"}
+    config = make_config({"selection": selection, "model": model, "retrieval": retrieval})
     sent = {"broadcast": 1000, "update": 50}
-    phases = predict_memory(config, sizes, 40, workload(own=6), sent)
+    phases = predicted(config, sent)
     body, rows, own = 4 * 3, 4 * 2 * 20, 4 * 2 * 6
     pass_ = 4 * (100 * 190 + 10 * 64 + 5) + 2 * 4 * 2 * 200 + LIBRARIES
     found = {name: sum(terms.values()) for name, terms in phases.items()}
@@ -324,12 +325,13 @@ def test_memory_of_deliveries_by_hand() -> None:
     assert found["hash"] == 1000 + own + pass_
     assert found["rows"] == 1000 + rows
     assert found["join"] == body + 3 * rows
-    sliced = predict_memory(
-        config, sizes, 40, workload(own=6), {"manifest": 300, "slices": 700, "update": 50}
+    published = make_config(
+        {"selection": selection | {"delivery": "pre-generated"}, "model": model, "retrieval": retrieval}
     )
+    sliced = predicted(published, {"manifest": 300, "slices": 700, "update": 50})
     assert sum(sliced["rows"].values()) == 300 + rows + 700 + 8 * 40
     assert sliced["train"] == phases["train"]
-    assert "hash" not in predict_memory(config, sizes, 40, workload(own=6), sent, hashes=False)
+    assert "hash" not in predicted(config, sent, hashes=False)
 
 
 def test_rows_sent_to_be_dropped_are_at_most_those_predicted(texts: Path) -> None:
@@ -408,13 +410,20 @@ def workload(own: int) -> Workload:
     )
 
 
+def predicted(config: Config, sent: dict[str, int], hashes: bool = True, planes: int = 0) -> Phases:
+    """Of a client with 6 of 40 rows of its own."""
+    sizes = SaidSizes(Lookup(), make_task(Config().data), {"scale": (3,)})
+    sketch = {"centroids": np.zeros(1)} if hashes else {}
+    case = Case(config, sizes, 40, workload(own=6), Hashing(NoEncoder(), {}, sketch, planes))
+    return predict_memory(case, sent)
+
+
 def test_memory_by_hand() -> None:
     config = make_config(
         {"selection": {"budget": 0.5}, "model": {"embedding": 2, "attention": 2, "heads": 1}}
     )
-    sizes = SaidSizes(Lookup(), make_task(Config().data), {"scale": (3,)})
     messages = {"declare": 7, "welcome": 1000, "keys": 9, "rows": 2000, "update": 5000}
-    phases = predict_memory(config, sizes, 40, workload(own=6), messages)
+    phases = predicted(config, messages)
     body, rows = 4 * 3, 4 * 2 * 20
     model = body + rows + (8 + 4) * 20
     expected = {
@@ -435,26 +444,24 @@ def test_memory_by_hand() -> None:
     assert peak_phase(phases) == "hash"
 
     clipped = config.model_copy(update={"client": config.client.model_copy(update={"clip": 1.0})})
-    more = predict_memory(clipped, sizes, 40, workload(own=6), messages)
+    more = predicted(clipped, messages)
     assert sum(more["train"].values()) == expected["train"] + rows
 
     compression = CompressionSettings(rows="float16", updates="int8")
     narrow = config.model_copy(update={"compression": compression})
-    more = predict_memory(narrow, sizes, 40, workload(own=6), messages)
+    more = predicted(narrow, messages)
     extra = {"hash": body + 4 * 2 * 6, "join": body + rows, "send": 5000}
     found = {name: sum(terms.values()) for name, terms in more.items()}
     assert found == {name: value + extra.get(name, 0) for name, value in expected.items()}
 
-    planes = predict_memory(config, sizes, 40, workload(own=6), messages, planes=5)
+    planes = predicted(config, messages, planes=5)
     slopes, numbers = 5 * 4 * 2, 5 * 4
     held = 2 * slopes + 2 * numbers
     extra = {"train": held + 2 * slopes + numbers * 8, "send": held + slopes}
     found = {name: sum(terms.values()) for name, terms in planes.items()}
     assert found == {name: value + extra.get(name, 0) for name, value in expected.items()}
 
-    full = predict_memory(
-        at_budget(config, 1), sizes, 40, workload(own=6), {"welcome": 1, "rows": 1, "update": 1}
-    )
+    full = predicted(at_budget(config, 1), {"welcome": 1, "rows": 1, "update": 1})
     assert list(full) == ["receive", "rows", "train", "send"]
     assert full["train"]["model"] == body + 4 * 2 * 40
 

@@ -10,6 +10,7 @@ from hashfed.data.client_texts import Key
 from hashfed.data.part import Part, Taken, choose, group_of, needed
 from hashfed.tasks.next_word.clients import build_federated_text
 from hashfed.tasks.next_word.sentences import cap_sentences
+from hashfed.tasks.next_word.settings import NextWordSettings
 
 NAMES: list[Key] = [(None, f"c{number}") for number in range(200)]
 STATED: list[Key] = [
@@ -79,13 +80,19 @@ def test_no_text_that_is_left_out_would_have_been_kept(
         if not taken.full:
             taken.add(item)
     assert taken.texts == texts[: len(taken.texts)]
+    settings = NextWordSettings(
+        vocabulary=1,
+        sentence_length=length,
+        tokens_per_client=tokens,
+        long_texts="split" if split else "truncate",
+        sentences_per_client=sentences,
+        tokenizer="spaces",
+    )
     built = []
     for found in (texts, taken.texts):
         clients = [ClientTexts("bob", ["a b", *found]), ClientTexts("alice", ["a"])]
         clients[0] = ClientTexts("bob", found) if any(found) else clients[0]
-        data = build_federated_text(
-            clients, 1, length, tokens, split, sentences_per_client=sentences, tokenizer="spaces"
-        )
+        data = build_federated_text(clients, settings)
         built.append(data.train[0].examples.columns()["targets"].tolist())
         assert len(built[-1]) <= (sentences or len(built[-1]))
     assert built[0] == built[1]
@@ -109,7 +116,9 @@ def test_the_first_sentences_are_kept(split: bool, most: int, kept: list[list[st
 
 def test_words_beyond_the_sentences_that_are_kept_are_in_no_vocabulary() -> None:
     clients = [ClientTexts("bob", ["a b c", "d"]), ClientTexts("alice", ["a"])]
-    for split, words in ((False, 3), (True, 2)):
-        data = build_federated_text(clients, words, 2, split_texts=split, sentences_per_client=1)
+    kept = NextWordSettings(vocabulary=3, sentence_length=2, sentences_per_client=1)
+    for long_texts, words in (("truncate", 3), ("split", 2)):
+        settings = kept.model_copy(update={"long_texts": long_texts, "vocabulary": words})
+        data = build_federated_text(clients, settings)
         assert data.names.words == ("a", "b", "c")[:words]
         assert len(data.train[0].examples) == 1

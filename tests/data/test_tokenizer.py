@@ -7,8 +7,8 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.data import tokenizer
-from hashfed.data.tokenizer import ascii_words, unicode_words
+from hashfed.data.tokenizer import Tokenizer, ascii_words, unicode_words
+from hashfed.data.unicode_patterns import APOSTROPHE, TOKEN, UNDRAWN
 
 CHARACTERS = "".join(map(chr, range(sys.maxunicode + 1)))
 # What meets in texts: letters and marks, apostrophes, emoji and what joins them, white space.
@@ -32,7 +32,7 @@ MIXED = st.one_of(st.text(), st.text(st.sampled_from(PARTS)))
     ],
 )
 @pytest.mark.parametrize("words_of", [unicode_words, ascii_words])
-def test_plain_words_and_single_characters(words_of: tokenizer.Tokenizer, text: str, words: str) -> None:
+def test_plain_words_and_single_characters(words_of: Tokenizer, text: str, words: str) -> None:
     assert words_of(text) == words.split()
 
 
@@ -125,7 +125,7 @@ def test_spaces_and_control_characters_part_words_and_are_none(code: str) -> Non
 
 
 def test_the_undrawn_are_those_of_unicode() -> None:
-    stated = set(re.findall(rf"[{tokenizer._UNDRAWN}\u200b\u200d\U000e0020-\U000e007f]", CHARACTERS))
+    stated = set(re.findall(rf"[{UNDRAWN}\u200b\u200d\U000e0020-\U000e007f]", CHARACTERS))
     assert stated == set(regex.findall(r"[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]", CHARACTERS))
 
 
@@ -152,8 +152,8 @@ def test_tokenizing_its_own_words_changes_nothing(text: str) -> None:
 
 @given(st.text(st.sampled_from("abcXYZ019 .,'-_!\n\t\0`")))
 def test_what_is_quick_for_ascii_is_what_the_rule_for_all_says(text: str) -> None:
-    lower = tokenizer._APOSTROPHE.sub("'", text).lower()
-    assert unicode_words(text) == tokenizer._TOKEN.findall(lower)
+    lower = APOSTROPHE.sub("'", text).lower()
+    assert unicode_words(text) == TOKEN.findall(lower)
 
 
 @given(st.text(st.sampled_from("abcXYZ019 .,-_!\n\t")))

@@ -1,13 +1,29 @@
 import csv
 import dataclasses
 import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from hashfed import HashfedError
-from hashfed.reproduction.csv_files import read_runs, write_csv_files
+from hashfed.reproduction.csv_files import write_csv_files
+from hashfed.reproduction.results import RunRow
 from reproduced import empty, failed_row, run_row, whole
+
+READ: dict[object, Callable[[str], Any]] = {int: int, float: float, str: str}
+"""How a cell is read back by the type of its field; the only other one is a tuple."""
+
+
+def read_runs(path: Path) -> tuple[RunRow, ...]:
+    kinds = {field.name: field.type for field in dataclasses.fields(RunRow)}
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *lines = csv.reader(file, strict=True)
+    assert header == list(kinds)
+    return tuple(RunRow(**dict(_cells(kinds, line))) for line in lines)
+
+
+def _cells(kinds: dict[str, Any], line: list[str]) -> Iterator[tuple[str, Any]]:
+    for (name, kind), cell in zip(kinds.items(), line, strict=True):
+        yield name, READ[kind](cell) if kind in READ else tuple(cell.split())
 
 
 def test_runs_come_back_exactly(tmp_path: Path) -> None:
@@ -62,35 +78,3 @@ def test_trials_have_a_column_for_each_setting(tmp_path: Path) -> None:
 def test_files_without_a_line_are_not_written(tmp_path: Path) -> None:
     assert write_csv_files(empty(), tmp_path) == []
     assert [path.name for path in write_csv_files(empty(runs=(run_row(),)), tmp_path)] == ["figure1.csv"]
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "message"),
-    [
-        (
-            "vocabulary",
-            "words",
-            "no runs of a reproduction; the first line must be experiments,vocabulary,method",
-        ),
-        (",1000,full", ",many,full", "run 1: vocabulary = 'many': must be a whole number"),
-        (",0.2,", ",a fifth,", "run 1: accuracy = 'a fifth': must be a number"),
-        (",0.2,", ",", "run 1 has 24 fields, must have 25"),
-        ("figure1", '"figure1', "no CSV file in UTF-8 (unexpected end of data)"),
-        ("figure1,", "\udcff,", "no CSV file in UTF-8 ("),
-    ],
-)
-def test_a_damaged_file_is_one_line(tmp_path: Path, before: str, after: str, message: str) -> None:
-    path = tmp_path / "figure1.csv"
-    write_csv_files(empty(runs=(run_row(),)), tmp_path)
-    text = path.read_text(encoding="utf-8")
-    assert before in text
-    path.write_text(text.replace(before, after, 1), encoding="utf-8", errors="surrogateescape")
-    with pytest.raises(HashfedError) as error:
-        read_runs(path)
-    assert str(error.value).startswith(f"{path}: {message}")
-    assert "\n" not in str(error.value)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(HashfedError, match=r"none.csv: cannot be read \(No such file or directory\)"):
-        read_runs(tmp_path / "none.csv")

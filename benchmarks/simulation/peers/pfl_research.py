@@ -60,24 +60,10 @@ def start_processes(workers: int) -> None:
     os.execv(sys.executable, command)
 
 
-def play(arguments: Arguments) -> None:
-    """All rounds in this process, which is one of several; the first prints the result."""
-    torch.set_num_threads(1)
-    algorithm: Any = importlib.import_module("pfl.algorithm.federated_averaging")
-    algorithm_base: Any = importlib.import_module("pfl.algorithm.base")
-    simulate: Any = importlib.import_module("pfl.aggregate.simulate")
+def watch(round_seconds: list[float], norm_after: dict[str, float]) -> Any:
+    """A callback that notes the seconds of each round, and the norms after the first."""
     callback: Any = importlib.import_module("pfl.callback.base")
-    dataset: Any = importlib.import_module("pfl.data.dataset")
-    federated_dataset: Any = importlib.import_module("pfl.data.federated_dataset")
-    hyperparam: Any = importlib.import_module("pfl.hyperparam")
     metrics: Any = importlib.import_module("pfl.metrics")
-    operations: Any = importlib.import_module("pfl.internal.ops.pytorch_ops")
-    pytorch: Any = importlib.import_module("pfl.model.pytorch")
-
-    workload = load_workload(arguments.path)
-    model = Model(workload, workload.steps_per_client)
-    round_seconds: list[float] = []
-    norm_after: dict[str, float] = {}
 
     class Watch(callback.TrainingProcessCallback):  # type: ignore[misc]
         """Takes the time of each round."""
@@ -95,6 +81,15 @@ def play(arguments: Arguments) -> None:
                 norm_after.update(norms(state.pop(ROWS), state.values()))
             self.start = time.perf_counter()
             return False, metrics.Metrics()
+
+    return Watch()
+
+
+def all_clients(workload: Workload) -> Any:
+    """A data set whose cohort is every client, in each round."""
+    dataset: Any = importlib.import_module("pfl.data.dataset")
+    federated_dataset: Any = importlib.import_module("pfl.data.federated_dataset")
+    operations: Any = importlib.import_module("pfl.internal.ops.pytorch_ops")
 
     class AllClients(federated_dataset.FederatedDatasetBase):  # type: ignore[misc]
         """Every client in each round.
@@ -116,7 +111,24 @@ def play(arguments: Arguments) -> None:
             for client in self._datasets[:cohort_size][first::stride]:
                 yield client, self._get_seed()
 
-    federated = AllClients()
+    return AllClients()
+
+
+def play(arguments: Arguments) -> None:
+    """All rounds in this process, which is one of several; the first prints the result."""
+    torch.set_num_threads(1)
+    algorithm: Any = importlib.import_module("pfl.algorithm.federated_averaging")
+    algorithm_base: Any = importlib.import_module("pfl.algorithm.base")
+    simulate: Any = importlib.import_module("pfl.aggregate.simulate")
+    hyperparam: Any = importlib.import_module("pfl.hyperparam")
+    operations: Any = importlib.import_module("pfl.internal.ops.pytorch_ops")
+    pytorch: Any = importlib.import_module("pfl.model.pytorch")
+
+    workload = load_workload(arguments.path)
+    model = Model(workload, workload.steps_per_client)
+    round_seconds: list[float] = []
+    norm_after: dict[str, float] = {}
+    federated = all_clients(workload)
     algorithm.FederatedAveraging().run(
         algorithm_base.NNAlgorithmParams(
             central_num_iterations=arguments.rounds,
@@ -135,7 +147,7 @@ def play(arguments: Arguments) -> None:
             local_num_epochs=1,
             local_batch_size=workload.batch_size,
         ),
-        callbacks=[Watch()],
+        callbacks=[watch(round_seconds, norm_after)],
         send_metrics_to_platform=False,
     )
     memory = torch.tensor(float(peak_memory(descendants=False) or 0))

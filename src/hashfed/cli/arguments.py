@@ -7,16 +7,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NoReturn, get_args, get_origin
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
+from hashfed.cli.descriptions import descriptions
 from hashfed.cli.streams import say
 from hashfed.config import MOVED, Config, bounds, setting_fields
 from hashfed.display import brief
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
-from hashfed.settings import ByName
-from hashfed.yaml_text import REAL, WHOLE
+from hashfed.scalars import REAL, WHOLE
+from hashfed.settings import ByName, Settings
 
 MOST_DIGITS = 18
 """Of a whole number: enough for any size, and in no one's way."""
@@ -75,28 +73,26 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings of the run")
     for name, field in Config.model_fields.items():
         inner, union = field.annotation, ByName.of(field)
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        if isinstance(inner, type) and issubclass(inner, Settings):
             if union is None:
                 add_group(parser, name, inner)
             else:
                 _add_union(_section(parser, name, inner), name, union)
         else:
-            _add(group, name, field)
+            _add_option(group, name, _help(Config, name))
 
 
 def add_group(
-    parser: argparse.ArgumentParser, name: str, settings: type[BaseModel], besides: Collection[str] = ()
+    parser: argparse.ArgumentParser, name: str, settings: type[Settings], besides: Collection[str] = ()
 ) -> None:
     """One option for each field of a group of settings, but those in ``besides``."""
     section = _section(parser, name, settings)
-    for leaf, field in settings.model_fields.items():
+    for leaf in settings.model_fields:
         if leaf not in besides:
-            _add(section, f"{name}.{leaf}", field)
+            _add_option(section, f"{name}.{leaf}", _help(settings, leaf))
 
 
-def _section(
-    parser: argparse.ArgumentParser, name: str, settings: type[BaseModel]
-) -> argparse._ArgumentGroup:
+def _section(parser: argparse.ArgumentParser, name: str, settings: type[Settings]) -> argparse._ArgumentGroup:
     about = f" ({_summary(settings)})" if _summary(settings) else ""
     return parser.add_argument_group(f"settings of {name}{about}")
 
@@ -115,8 +111,8 @@ def _add_union(section: argparse._ArgumentGroup, name: str, union: ByName) -> No
         if leaf == union.key:
             continue
         told: dict[str, list[str]] = {}
-        for kind, field in fields.items():
-            told.setdefault(_help(field), []).append(kind)
+        for kind in fields:
+            told.setdefault(_help(union.kinds[kind], leaf), []).append(kind)
         parts = [text + _whose(names, union.kinds) for text, names in told.items()]
         _add_option(section, f"{name}.{leaf}", " ".join(parts))
 
@@ -130,14 +126,10 @@ def _whose(names: Collection[str], kinds: Collection[str]) -> str:
     return f" ({few})"
 
 
-def _summary(settings: type[BaseModel]) -> str:
+def _summary(settings: type[Settings]) -> str:
     """The first sentence of its docstring, to go on a sentence with; Python has none with -OO."""
     summary = (settings.__doc__ or "").strip().partition("\n")[0].rstrip(".")
     return summary[:1].lower() + summary[1:]
-
-
-def _add(section: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
-    _add_option(section, name, _help(field))
 
 
 def _add_option(section: argparse._ArgumentGroup, name: str, text: str) -> None:
@@ -145,9 +137,9 @@ def _add_option(section: argparse._ArgumentGroup, name: str, text: str) -> None:
     section.add_argument(f"--{name}", dest=name, metavar=metavar, help=text.replace("%", "%%"))
 
 
-def _help(field: FieldInfo) -> str:
+def _help(settings: type[Settings], leaf: str) -> str:
     """What a setting is, its default, and what it may be."""
-    text = " ".join((field.description or "").split())
+    field, text = settings.model_fields[leaf], " ".join(descriptions(settings).get(leaf, "").split())
     default = "none" if field.default is None else str(field.default).lower()
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     allowed = ", ".join(map(str, choices)) or bounds(field)

@@ -2,8 +2,8 @@
 
 import argparse
 import contextlib
+import math
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,9 @@ def serve(arguments: argparse.Namespace) -> None:
         for line in warnings(config, host, secure is not None):
             say(line)
         say(f"SuperLink at {superlink.address}{' with TLS and registered nodes' if secure else ''}")
-        _wait_for_nodes(superlink, arguments.nodes)
+        count, how = arguments.nodes, " --secure DIR --node NAME" if secure else ""
+        say(f"waiting for {count} node(s); on each: hashfed join {superlink.address}{how} ...")
+        superlink.wait_for_nodes(count, math.inf, lambda online: say(f"{online} of {count} node(s) online"))
         _run(superlink, config)
 
 
@@ -100,19 +102,6 @@ def absolute(config: Config) -> Config:
         flower = flower.model_copy(update={"slices": str(Path(flower.slices).absolute())})
     changes = {"output": str(config.folder().absolute()), "data": config.data.absolute(), "flower": flower}
     return config.model_copy(update=changes)
-
-
-def _wait_for_nodes(superlink: "SuperLink", count: int) -> None:
-    secure = " --secure DIR --node NAME" if superlink.secure else ""
-    say(f"waiting for {count} node(s); on each: hashfed join {superlink.address}{secure} ...")
-    seen = 0
-    while seen < count:
-        online = superlink.nodes_online()
-        if online != seen:
-            say(f"{online} of {count} node(s) online")
-        seen = online
-        if seen < count:
-            time.sleep(1)
 
 
 def _run(superlink: "SuperLink", config: Config) -> None:

@@ -7,7 +7,7 @@ from hashfed.retrieval import SelectionSettings
 from hashfed.retrieval.select import extra_label
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class OwnAnd:
     """Own rows and others.
 
@@ -33,10 +33,3 @@ def budget_settings(budget: Budget) -> dict[str, Any]:
     if isinstance(budget, OwnAnd):
         return {"extra": budget.extra, "budget": SelectionSettings.model_fields["budget"].default}
     return {"budget": budget, "extra": None}
-
-
-def from_most(budgets: set[Budget]) -> list[Budget]:
-    """Fractions from the largest, then own rows with from the most others."""
-    shares = [budget for budget in budgets if not isinstance(budget, OwnAnd)]
-    others = [budget for budget in budgets if isinstance(budget, OwnAnd)]
-    return [*sorted(shares, reverse=True), *sorted(others, reverse=True)]

@@ -43,20 +43,17 @@ def compare_deliveries(config: Config, cost: Callable[[Config], ClientCost]) -> 
             "requests": bill.requests,
             "rows_held": bill.rows_held,
             "planes": bill.planes,
-            "learns": learns(changed, "keys" in bill.bytes),
+            "learns": learns(changed),
         }
     return found
 
 
-def learns(config: Config, keys: bool) -> str:
-    """What the server learns of one client, in a example; ``keys``: whether it is sent any."""
+def learns(config: Config) -> str:
+    """What the server learns of one client, in a phrase."""
     if config.selection.delivery == "pre-generated":
         return f"{UPDATE_ONLY}; who stores the slices sees which are asked for, without a name"
     if config.selection.delivery == "broadcast" or sends_everything(config):
         return UPDATE_ONLY
-    sketched = sketcher(config) is not None
-    told = [
-        *(["the keys"] if keys and config.retrieval.asks_keys else []),
-        *(["centroids"] if sketched else []),
-    ]
+    told = ["the keys"] if config.retrieval.asks_keys else []
+    told += ["centroids"] if sketcher(config) is not None else []
     return "the rows that its data need" + (f" and {' and '.join(told)} of its queries" if told else "")

@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from hashfed.config import Config
-from hashfed.cost.keys import Hashing
+from hashfed.cost.case import Case
 from hashfed.cost.memory import Phases, peak_phase, predict_memory
-from hashfed.cost.model_sizes import ModelSizes
-from hashfed.cost.slices import BucketTraffic, fetched_slices, typical_buckets
+from hashfed.cost.slices import fetched_slices
 from hashfed.cost.traffic import message_bytes
-from hashfed.cost.variants import held_planes, held_rows
 from hashfed.cost.workload import Workload
-from hashfed.engines.budget import sends_everything, sketcher
+from hashfed.engines.budget import sketcher
 from hashfed.engines.flops import round_flops, server_flops
 from hashfed.federated.protocols import moved
 
@@ -105,59 +102,44 @@ class ClientCost:
         }
 
 
-def estimate(
-    config: Config,
-    sizes: ModelSizes,
-    size: int,
-    workload: Workload,
-    hashing: Hashing,
-    buckets: BucketTraffic | None = None,
-) -> ClientCost:
-    """The cost of a round for a client with this workload, encoder and keys, in a model of ``size`` rows.
-
-    Without ``buckets``, the slices that a client fetches are typical ones (``slices.typical_buckets``).
-    """
-    received, trained = held_rows(config, size, len(workload.own))
+def estimate(case: Case) -> ClientCost:
+    """The cost of a round."""
+    config, sizes, work, hashing = case.config, case.sizes, case.workload, case.hashing
     delivery = config.selection.delivery
-    held = size if delivery == "broadcast" else received
-    buckets = typical_buckets(config.retrieval.bucket_shape, hashing, size) if buckets is None else buckets
-    messages = message_bytes(config, sizes, size, workload, hashing, buckets)
-    planes = held_planes(config, size, len(workload.own), hashing.planes)
-    scored = 0 if sends_everything(config) or delivery != "on-demand" else hashing.scored
-    requests = 1 + fetched_slices(buckets, *sizes.rows_held(received, workload.touched))[0]
+    held = case.size if delivery == "broadcast" else case.received
+    whole = {name: size for name, (size, _) in sizes.inputs.items()}
+    messages = message_bytes(case)
+    scored = 0 if case.everything or delivery != "on-demand" else hashing.scored
+    requests = 1 + fetched_slices(case.buckets, *case.rows_held)[0]
     return ClientCost(
-        workload=workload,
-        total_rows=size,
-        rows=trained,
+        workload=work,
+        total_rows=case.size,
+        rows=case.trained,
         rows_held=held,
         body_parameters=sizes.body_parameters,
         row_parameters=held * sizes.dimension,
-        input_parameters=sizes.input_parameters(
-            {name: size for name, (size, _) in sizes.inputs.items()}
-            if delivery == "broadcast"
-            else workload.touched
-        ),
+        input_parameters=sizes.input_parameters(whole if delivery == "broadcast" else work.touched),
         bytes=messages,
         requests=requests if delivery == "pre-generated" else 0,
         flops=round_flops(
             sizes.model,
             hashing.encoder if hashing.asked else None,
             config.client.epochs,
-            workload.predictions,
-            (workload.examples, workload.length),
-            received,
-            trained,
-            planes,
+            work.predictions,
+            (work.examples, work.length),
+            case.received,
+            case.trained,
+            case.planes,
             sketcher(config),
         ),
         server_flops=server_flops(
-            size,
+            case.size,
             sizes.dimension,
             scored,
-            planes,
-            received - len(workload.own),
+            case.planes,
+            case.received - case.own,
             config.server.clip is not None,
         ),
-        planes=planes,
-        phases=predict_memory(config, sizes, size, workload, messages, hashing.asked, planes),
+        planes=case.planes,
+        phases=predict_memory(case, messages),
     )

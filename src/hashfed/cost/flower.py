@@ -5,12 +5,8 @@ from typing import Any
 
 import torch
 
-from hashfed.config import Config
-from hashfed.cost.keys import Hashing
-from hashfed.cost.model_sizes import ModelSizes
-from hashfed.cost.slices import BucketTraffic, typical_buckets
+from hashfed.cost.case import Case
 from hashfed.cost.traffic import outline_of
-from hashfed.cost.workload import Workload
 from hashfed.engines.budget import steps
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.flower import records
@@ -29,33 +25,16 @@ SETUP = "0" * 64
 """As long as the checksum of a run."""
 
 
-def exchange_bytes(
-    config: Config,
-    sizes: ModelSizes,
-    size: int,
-    workload: Workload,
-    hashing: Hashing,
-    buckets: BucketTraffic | None = None,
-) -> dict[str, dict[str, int]]:
+def exchange_bytes(case: Case) -> dict[str, dict[str, int]]:
     """Bytes ``down`` and ``up`` by step of the round.
 
     They are of a node that hosts one client, in the first 63 rounds (a larger number may take a byte more),
     and of arrays that all differ (Flower sends equal ones once: a fresh model has some). The declaration is
     counted as a step of its own; where it rides along with the training of the round before it is
     smaller. Slices are not fetched through Flower, nor is their manifest.
-
-    Args:
-        config: of the run.
-        sizes: of the model.
-        size: n.
-        workload: the client's.
-        hashing: its encoder and keys.
-        buckets: that it fetches; those of a typical index where nobody knows.
-
     """
-    buckets = buckets or typical_buckets(config.retrieval.bucket_shape, hashing, size)
-    outline, name = outline_of(config, sizes, size, workload, hashing, buckets), workload.client
-    round, report, found = steps(config), ClientReport(workload.client), {}
+    outline, name, config = outline_of(case), case.workload.client, case.config
+    round, report, found = steps(config), ClientReport(name), {}
     if outline.planes:
         report.bounded = 0  # its report says so
     for step in round:

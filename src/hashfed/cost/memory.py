@@ -15,19 +15,17 @@ some), o are its own, B is the number of parameters of the body.
              what moves the tail, of this step and of all, and each query's products with them
     send     rows and body as received; their change; the update as bytes, twice while it is written
 
-Where the client selects by itself, the first message is the broadcast or the manifest, and ``rows`` holds it
-with what the client takes out of it: own and selected rows, and with slices also their bytes and the
-collisions of each row (8 bytes). The index that a client builds of a broadcast is not predicted.
+Where the client selects by itself there is one message, and ``rows`` holds it with what the client takes out
+of it: own and selected rows, and with slices also their bytes and the collisions of each row (8 bytes). The
+index that a client builds of all rows is not predicted.
 With compression, both messages in ``hash`` and ``join`` are also held in float32, and the compressed update
 in ``send``. Planes come with the rows, and are held with them from then on. A residual for error feedback, as
 large as body and rows trained on, is not counted: it may wait on the device's disk.
 """
 
-from hashfed.config import Config
-from hashfed.cost.model_sizes import ModelSizes
-from hashfed.cost.variants import held_rows
-from hashfed.cost.workload import Workload
-from hashfed.engines.budget import sends_everything
+from hashfed.cost.case import Case
+from hashfed.engines.budget import steps
+from hashfed.federated.protocols import SLICES, Down
 from hashfed.models.output_layer import MAX_LOGITS
 
 LIBRARIES = 3_000_000
@@ -44,102 +42,138 @@ Phases = dict[str, dict[str, int]]
 """Bytes by phase and by what they are for."""
 
 
-def predict_memory(
-    config: Config,
-    sizes: ModelSizes,
-    size: int,
-    workload: Workload,
-    messages: dict[str, int],
-    hashes: bool = True,
-    planes: int = 0,
-) -> Phases:
+def predict_memory(case: Case, messages: dict[str, int]) -> Phases:
     """Bytes by phase and term; the phases that the client does not go through are left out.
 
-    Args:
-        config: of the run.
-        sizes: of the model.
-        size: n.
-        workload: the client's.
-        messages: bytes by kind (``traffic.message_bytes``).
-        hashes: whether a client hashes its queries, where it is sent no rows on demand.
-        planes: K, of the tail.
+    ``messages``: bytes by kind (``traffic.message_bytes``).
+    """
+    client = _Client(case, messages)
+    phases = {"receive": client.receive()}
+    if client.is_asked or (client.selects and case.hashing.asked):
+        phases["hash"] = client.hash()
+    phases["rows"] = client.select() if client.selects else client.receive_rows()
+    if not case.everything or client.narrow:
+        phases["join"] = client.join()
+    if case.received > case.trained:
+        phases["drop"] = client.drop()
+    return phases | {"train": client.train(), "send": client.send()}
+
+
+class _Client:
+    """What a client holds, in bytes by what they are for: a method for each phase.
+
+    Attributes:
+        selects: whether it selects by itself: all that it is sent is the same for all clients.
+        is_asked: whether something that it was sent is answered before the training.
+        narrow: whether what it is sent is compressed.
 
     """
-    everything = sends_everything(config)
-    width = sizes.dimension
-    # Rows of input tables are held, copied and sent as the body is.
-    body = FLOAT * (sizes.body_parameters + sizes.input_parameters(workload.touched))
-    received, trained = held_rows(config, size, len(workload.own))
-    row = FLOAT * width
-    update = messages["update"]
-    narrow_rows, narrow_update = config.compression.rows != "none", config.compression.updates != "none"
-    # Beside each row its id and its correction.
-    held = row if everything else row + ID + FLOAT
-    # Slopes of the planes and of their errors; an offset and an error of each.
-    tail, of_tail = planes * (2 * row + 2 * FLOAT), planes * row
 
-    def forward(positions: int, examples: int, backward: bool) -> int:
-        return FLOAT * sizes.activation_floats(positions, examples, workload.length, backward)
+    def __init__(self, case: Case, messages: dict[str, int]) -> None:
+        *earlier, last = steps(case.config)
+        self._first, *self._later = [down for step in (*earlier, last) for down in step.down]
+        self.selects, self.is_asked = last.scope == "cohort", any(step.down for step in earlier)
+        self.narrow = case.config.compression.rows != "none"
+        self._case, self._work, self._messages = case, case.workload, messages
+        self._update = messages[last.up.kind.kind]
+        # Rows of input tables are held, copied and sent as the body is.
+        below = case.sizes.body_parameters + case.sizes.input_parameters(case.workload.touched)
+        self._body, self._row = FLOAT * below, FLOAT * case.sizes.dimension
+        self._own, self._received = self._row * case.own, self._row * case.received
+        self._of_tail = case.planes * self._row
 
-    first = next(kind for kind in ("welcome", "broadcast", "manifest") if kind in messages)
-    at_hand = {first: messages[first]}
-    phases: Phases = {"receive": {f"{first} as bytes": messages[first]} | at_hand}
-    own = 0 if first == "welcome" or everything else row * len(workload.own)
-    if "keys" in messages or (first != "welcome" and hashes):
-        phases["hash"] = at_hand | {
-            "welcome in float32": body + row * len(workload.own) if narrow_rows else 0,
-            "forward pass": forward(workload.hash_positions, workload.hash_examples, False),
-            "queries": 2 * row * workload.predictions,
+    def receive(self) -> dict[str, int]:
+        return self._arriving(self._first)
+
+    def hash(self) -> dict[str, int]:
+        found = {
+            **self._at_hand(),
+            f"{self._first.kind.kind} in float32": self._body + self._own if self.narrow else 0,
+            "forward pass": self._hashing_pass(),
+            "queries": 2 * self._row * self._work.predictions,
             "libraries": LIBRARIES,
         }
-        if own:
-            phases["hash"]["own rows"] = own
-    if first == "welcome":
-        rows = messages["rows"]
-        phases["rows"] = at_hand | {"rows as bytes": rows, "rows": rows}
-        joining = at_hand | {
-            "rows": rows,
-            "both in float32": body + row * received + tail if narrow_rows else 0,
-        }
-    else:
-        joining = {"body": body, "rows": row * received}
-        phases["rows"] = at_hand | {"own and selected rows": row * received}
-        if first == "manifest":
-            phases["rows"] |= {"slices": messages["slices"], "collisions": COLLISIONS * size}
-    if not everything or narrow_rows:
-        again = 0 if everything else row * received
-        phases["join"] = joining | {"joined": again, "in order": again}
-    if received > trained:
-        logits = FLOAT * workload.hash_positions * received
-        phases["drop"] = {
-            "model": body + held * received + tail,
-            "forward pass": forward(workload.hash_positions, workload.hash_examples, False),
+        return found | {"own rows": self._own} if self.selects else found
+
+    def receive_rows(self) -> dict[str, int]:
+        found = self._at_hand()
+        for down in self._later:
+            found |= self._arriving(down)
+        return found
+
+    def select(self) -> dict[str, int]:
+        found = {**self._at_hand(), "own and selected rows": self._received}
+        if self._first.fetched:
+            found |= {SLICES: self._messages[SLICES], "collisions": COLLISIONS * self._case.size}
+        return found
+
+    def join(self) -> dict[str, int]:
+        again = 0 if self._case.everything else self._received
+        if self.selects:
+            parts = {"body": self._body, "rows": self._received}
+        else:
+            widened = self._body + self._received + self._tail()
+            later = {down.kind.kind: self._messages[down.kind.kind] for down in self._later}
+            parts = {**self._at_hand(), **later, "both in float32": widened if self.narrow else 0}
+        return {**parts, "joined": again, "in order": again}
+
+    def drop(self) -> dict[str, int]:
+        logits = FLOAT * self._work.hash_positions * self._case.received
+        return {
+            "model": self._model(self._case.received),
+            "forward pass": self._hashing_pass(),
             "logits": logits,
             "softmax": logits,
             "libraries": LIBRARIES,
         }
-    model = body + held * trained + tail
-    exponentials = step_logits(workload.step_positions, trained)
-    in_parts = exponentials < workload.step_positions * trained
-    phases["train"] = {
-        "model": model,
-        "copy": body + row * trained,
-        "gradient of the body": body,
-        "exponentials": FLOAT * exponentials,
-        "gradient of the rows": row * trained if in_parts or config.client.clip is not None else 0,
-        "forward pass": forward(workload.step_positions, workload.step_examples, True),
-        "gradient of the queries": VECTORS * row * workload.step_positions,
-        "planes": 2 * of_tail + FLOAT * planes * workload.step_positions,
-        "libraries": LIBRARIES,
-    }
-    phases["send"] = {
-        "model": model,
-        "change": body + row * trained + of_tail,
-        "compressed": update if narrow_update else 0,
-        "update as bytes": SERIALIZED * update,
-        "libraries": LIBRARIES,
-    }
-    return phases
+
+    def train(self) -> dict[str, int]:
+        positions, rows = self._work.step_positions, self._row * self._case.trained
+        exponentials = step_logits(positions, self._case.trained)
+        in_parts = exponentials < positions * self._case.trained
+        return {
+            "model": self._model(self._case.trained),
+            "copy": self._body + rows,
+            "gradient of the body": self._body,
+            "exponentials": FLOAT * exponentials,
+            "gradient of the rows": rows if in_parts or self._case.config.client.clip is not None else 0,
+            "forward pass": self._forward(positions, self._work.step_examples, True),
+            "gradient of the queries": VECTORS * self._row * positions,
+            "planes": 2 * self._of_tail + FLOAT * self._case.planes * positions,
+            "libraries": LIBRARIES,
+        }
+
+    def send(self) -> dict[str, int]:
+        return {
+            "model": self._model(self._case.trained),
+            "change": self._body + self._row * self._case.trained + self._of_tail,
+            "compressed": self._update if self._case.config.compression.updates != "none" else 0,
+            "update as bytes": SERIALIZED * self._update,
+            "libraries": LIBRARIES,
+        }
+
+    def _arriving(self, down: Down) -> dict[str, int]:
+        kind, size = down.kind.kind, self._messages[down.kind.kind]
+        return {f"{kind} as bytes": size, kind: size}
+
+    def _at_hand(self) -> dict[str, int]:
+        kind = self._first.kind.kind
+        return {kind: self._messages[kind]}
+
+    def _model(self, rows: int) -> int:
+        """Body, rows and planes; beside each of a part of the rows its id and its correction."""
+        row = self._row if self._case.everything else self._row + ID + FLOAT
+        return self._body + row * rows + self._tail()
+
+    def _tail(self) -> int:
+        """Slopes of the planes and of their errors; an offset and an error of each."""
+        return 2 * self._of_tail + 2 * FLOAT * self._case.planes
+
+    def _forward(self, positions: int, examples: int, backward: bool) -> int:
+        return FLOAT * self._case.sizes.activation_floats(positions, examples, self._work.length, backward)
+
+    def _hashing_pass(self) -> int:
+        return self._forward(self._work.hash_positions, self._work.hash_examples, False)
 
 
 def step_logits(positions: int, rows: int) -> int:

@@ -49,10 +49,6 @@ class ModelSizes:
         """Numbers in so many rows by input table."""
         return sum(count * self.inputs[name][1] for name, count in touched.items())
 
-    def rows_held(self, rows: int, touched: Mapping[str, int]) -> list[tuple[int, int]]:
-        """How many rows of each table, and their length, with ``rows`` of the output table."""
-        return [(rows, self.dimension), *((count, self.inputs[name][1]) for name, count in touched.items())]
-
     def activation_floats(self, positions: int, examples: int, length: int, backward: bool) -> int:
         """Most floats that a forward pass holds at once, parameters and rows left out, as on a trial run.
 

@@ -7,14 +7,15 @@ from typing import Any
 
 from hashfed.config import Config, size_setting
 from hashfed.cost.budgets import Budget, OwnAnd, budget_label
+from hashfed.cost.case import Case
 from hashfed.cost.deliveries import compare_deliveries
 from hashfed.cost.estimate import ClientCost, estimate
-from hashfed.cost.keys import Hashing, first_hashing
+from hashfed.cost.keys import first_hashing
 from hashfed.cost.model_sizes import ModelSizes
 from hashfed.cost.search import Found, Limits, Search
-from hashfed.cost.slices import BucketTraffic, known_buckets
+from hashfed.cost.slices import known_buckets
 from hashfed.cost.variants import at_budget
-from hashfed.cost.workload import Workload, busiest_and_median, draw_workload
+from hashfed.cost.workload import busiest_and_median, draw_workload
 from hashfed.engines.budget import build_model, sends_everything
 from hashfed.engines.client_round import draw_examples
 from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
@@ -69,8 +70,7 @@ class Bill:
 
     def cost(self, config: Config, client: Client) -> ClientCost:
         """Of a client's round under ``config``, this configuration at any budget."""
-        workload, hashing, buckets = self._work(config, client)
-        return estimate(config, self._sizes, self.data.size, workload, hashing, buckets)
+        return estimate(self._case(config, client))
 
     def over_flower(self, config: Config, client: Client) -> dict[str, dict[str, int]]:
         """Bytes that Flower serializes for that round, ``down`` and ``up`` by exchange.
@@ -82,17 +82,16 @@ class Bill:
         if importlib.util.find_spec("flwr") is None:
             raise HashfedError("--flower: needs Flower, which comes with pip install 'hashfed[flower]'")
         flower = importlib.import_module("hashfed.cost.flower")
-        work = self._work(config, client)
-        found: dict[str, dict[str, int]] = flower.exchange_bytes(config, self._sizes, self.data.size, *work)
+        found: dict[str, dict[str, int]] = flower.exchange_bytes(self._case(config, client))
         return found
 
-    def _work(self, config: Config, client: Client) -> tuple[Workload, Hashing, BucketTraffic | None]:
+    def _case(self, config: Config, client: Client) -> Case:
         size = self.data.size
         examples = draw_examples(config, self._model, client, PROBED_ROUND, size)
         hashing = first_hashing(config, self._model, self._parameters, self._index, examples)
         sliced = config.selection.delivery == "pre-generated"
-        buckets = known_buckets(self._index, hashing) if sliced else None
-        return draw_workload(config, client, size), hashing, buckets
+        fetched = known_buckets(self._index, hashing) if sliced else None
+        return Case(config, self._sizes, size, draw_workload(config, client, size), hashing, fetched)
 
     def entry(self, config: Config, client: Client, what: str) -> dict[str, Any]:
         """The same for JSON, with the measured memory where it is asked for."""

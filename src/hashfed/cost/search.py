@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashfed.config import Config
+from hashfed.cost.case import Case
 from hashfed.cost.estimate import ClientCost, estimate
 from hashfed.cost.keys import Hashing, typical_hashing
 from hashfed.cost.model_sizes import ModelSizes
@@ -94,7 +95,7 @@ class Search:
         key = *asked, config.model.dimension, workload.predictions, rows
         if key not in self._hashings:
             self._hashings[key] = typical_hashing(config, workload.predictions, rows)
-        return estimate(config, self._sizes[made], size, workload, self._hashings[key])
+        return estimate(Case(config, self._sizes[made], size, workload, self._hashings[key]))
 
     def budget(self, limits: Limits) -> Found | None:
         """The largest budget of this model; ``max_rows`` and ``max_bytes`` of the selection are set aside."""

@@ -3,18 +3,16 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from hashfed.data import tff_hdf5, tff_sqlite
 from hashfed.data.client_texts import ClientTexts
 from hashfed.data.part import Part
 from hashfed.data.tff_hdf5 import FILES, SplitFile, read_hdf5
-from hashfed.data.tff_sqlite import read_sqlite
 from hashfed.data.unpacking import decompressed, extracted, is_archive, is_compressed
 from hashfed.errors import HashfedError
 
 SQLITE = (".sqlite", ".sqlite3")
 HDF5 = (".h5", ".hdf5")
-HEAD = 16
-"""Bytes at the beginning of a file that tell what it is."""
+MAGIC = {"sqlite": b"SQLite format 3\0", "hdf5": b"\x89HDF\r\n\x1a\n"}
+"""The first bytes of a file, which tell what it is."""
 
 
 def is_tff(source: str) -> bool:
@@ -60,6 +58,8 @@ def read_tff(path: Path, part: Part, where: str) -> list[ClientTexts]:
             file = unpacked.enter_context(decompressed(path, lambda head: _kind(head) is not None, due))
         kind = _kind(_head(file, path))
         if kind == "sqlite":
+            from hashfed.data.tff_sqlite import read_sqlite  # whose library others need not load
+
             return read_sqlite(file, part, path)
         if kind == "hdf5":
             return read_hdf5([SplitFile(file, None, str(path))], part, where)
@@ -67,14 +67,12 @@ def read_tff(path: Path, part: Part, where: str) -> list[ClientTexts]:
 
 
 def _kind(head: bytes) -> str | None:
-    if head.startswith(tff_sqlite.MAGIC):
-        return "sqlite"
-    return "hdf5" if head.startswith(tff_hdf5.MAGIC) else None
+    return next((kind for kind, magic in MAGIC.items() if head.startswith(magic)), None)
 
 
 def _head(file: Path, shown_as: Path) -> bytes:
     try:
         with file.open("rb") as opened:
-            return opened.read(HEAD)
+            return opened.read(max(map(len, MAGIC.values())))
     except OSError as error:
         raise HashfedError(f"{shown_as}: {error.strerror or error}") from None

@@ -14,7 +14,6 @@ from hashfed.data.text_files import control_problem
 from hashfed.display import brief, printable, shown
 from hashfed.errors import HashfedError
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
 FILES: dict[str, Group] = {
     "stackoverflow_train.h5": "train",
     "stackoverflow_held_out.h5": "validation",

@@ -21,7 +21,6 @@ from hashfed.data.tf_example import ExampleError, text_feature
 from hashfed.display import brief, printable, shown
 from hashfed.errors import HashfedError
 
-MAGIC = b"SQLite format 3\0"
 NO_SPLIT = "N/A"
 """The split of a file that has none."""
 TOKENS = "tokens"

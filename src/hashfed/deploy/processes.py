@@ -3,10 +3,9 @@
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from hashfed.deploy import control
@@ -73,12 +72,7 @@ class _Process:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -170,18 +164,26 @@ class SuperLink(_Process):
         self.child.check()
         return control.nodes_online(self.home)
 
-    def wait_for_nodes(self, count: int, timeout: float = START_SECONDS) -> None:
-        """Return when ``count`` SuperNodes are online.
+    def wait_for_nodes(
+        self, count: int, timeout: float = START_SECONDS, tell: Callable[[int], None] = lambda online: None
+    ) -> None:
+        """Return when ``count`` SuperNodes are online; ``tell`` is called when their number changes.
 
         Raises:
             HashfedError: where they are not within ``timeout`` seconds, or the SuperLink ends.
 
         """
-        deadline = time.monotonic() + timeout
-        while (online := self.nodes_online()) < count:
+        deadline, before = time.monotonic() + timeout, 0
+        while True:
+            online = self.nodes_online()
+            if online != before:
+                tell(online)
+            if online >= count:
+                return
             if time.monotonic() > deadline:
                 raise HashfedError(f"{online} of {count} SuperNodes are online after {timeout:g} s")
-            time.sleep(0.5)
+            before = online
+            time.sleep(1)
 
 
 class SuperNode(_Process):

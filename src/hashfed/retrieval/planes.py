@@ -129,38 +129,40 @@ def make_planes(
     if len(sure) == len(rows):
         return None
     moments = _tail_moments(rows, points, sure, gram, powers)
-    log_sums, slopes, squares = moments.log_sums, moments.slopes, moments.squares
-    drawn = torch.from_numpy(selection.ids[~certain]).to(rows.device)
-    weight = torch.from_numpy(selection.log_weight[~certain]).to(rows.device)
-    held = rows[drawn]
-    # Of the same exponentials as the sums, so that the draw's error has mean zero in whatever precision.
-    plain = moments.shares(held, drawn, points)  # π̂, (drawn, K)
-    shares = plain * torch.exp(weight)[:, None]  # π̂/π
-    total = shares.sum(0)
-    slopes = _rounded(slopes, precision)
+    draw = _Draw.of(rows, points, selection, moments)
+    return _planes(points, moments, draw, precision), _tail(points, selection, moments, draw)
+
+
+def _planes(points: torch.Tensor, moments: "_Moments", draw: "_Draw", precision: torch.dtype) -> Planes:
+    total = draw.shares.sum(0)
+    slopes = _rounded(moments.slopes, precision)
     mu = slopes.float()
     # About μ also where a plane's slope is rounded: mean zero, and the slope of Z is right all the same.
-    nu = _rounded(shares.T @ held - moments.slopes + (1 - total)[:, None] * mu, precision)
-    planes = Planes(
-        log_sums - (points * mu).sum(1),
+    nu = _rounded(draw.shares.T @ draw.rows - moments.slopes + (1 - total)[:, None] * mu, precision)
+    return Planes(
+        moments.log_sums - (points * mu).sum(1),
         slopes,
         1 - total + (points * nu.float()).sum(1),
         nu,
     )
+
+
+def _tail(points: torch.Tensor, selection: Selection, moments: "_Moments", draw: "_Draw") -> Tail:
+    drawn = selection.log_weight != 0
     factors = np.zeros(len(selection.ids), np.float32)
-    factors[~certain] = 1 - np.exp(selection.log_weight[~certain])
-    reach = torch.ones(len(points), device=rows.device)
-    if len(drawn):
-        reach = torch.maximum(reach, shares.amax(0))
-    tail = Tail(points.cpu(), log_sums.cpu(), selection.ids, torch.from_numpy(factors), reach.cpu())
-    if squares is not None:
-        plain = plain.cpu()
-        moved = plain * tail.factors[torch.from_numpy(~certain)][:, None]
-        listed = torch.zeros(len(selection.ids), len(points))
-        listed[torch.from_numpy(~certain)] = moved
-        # What is drawn is moved by its factor, not by all of π̂·G.
-        tail = replace(tail, gram=squares.cpu() - plain.T @ plain + moved.T @ moved, drawn=listed)
-    return planes, tail
+    factors[drawn] = 1 - np.exp(selection.log_weight[drawn])
+    reach = torch.ones(len(points), device=points.device)
+    if len(draw.rows):
+        reach = torch.maximum(reach, draw.shares.amax(0))
+    tail = Tail(points.cpu(), moments.log_sums.cpu(), selection.ids, torch.from_numpy(factors), reach.cpu())
+    if moments.squares is None:
+        return tail
+    plain, place = draw.plain.cpu(), torch.from_numpy(drawn)
+    moved = plain * tail.factors[place][:, None]
+    listed = torch.zeros(len(selection.ids), len(points))
+    listed[place] = moved
+    # What is drawn is moved by its factor, not by all of π̂·G.
+    return replace(tail, gram=moments.squares.cpu() - plain.T @ plain + moved.T @ moved, drawn=listed)
 
 
 def _rounded(value: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
@@ -191,6 +193,32 @@ class _Moments:
         if self.powers is None or self.powers.values.dtype == torch.float32:
             return torch.exp((held @ points.T - self.log_sums).clamp_max_(0))
         return (self.powers.values[ids].float() * torch.exp(-self.log_sums)).clamp_max_(1)
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """The rows of a selection that are not certain.
+
+    Attributes:
+        rows: (l, d).
+        plain: (l, K) π̂.
+        shares: (l, K) π̂/π.
+
+    """
+
+    rows: torch.Tensor
+    plain: torch.Tensor
+    shares: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: torch.Tensor, points: torch.Tensor, selection: Selection, moments: _Moments) -> "_Draw":
+        """Of the same exponentials as the sums, so that its error has mean zero in whatever precision."""
+        drawn = selection.log_weight != 0
+        ids = torch.from_numpy(selection.ids[drawn]).to(rows.device)
+        weight = torch.from_numpy(selection.log_weight[drawn]).to(rows.device)
+        held = rows[ids]
+        plain = moments.shares(held, ids, points)
+        return cls(held, plain, plain * torch.exp(weight)[:, None])
 
 
 def _tail_moments(

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -116,14 +116,6 @@ class RunFolder:
                 return
         except (OSError, ValueError):
             return  # ``open`` says it
-        begun, asked = dict(leaves(self.config())), dict(leaves(config))
-        for name in (f"data.{field}" for field in config.data.earlier):
-            if name in begun and begun[name] != asked[name]:
-                raise HashfedError(
-                    f"output = {self.path}: holds a run of another configuration ({name} is {begun[name]!r} "
-                    f"there, {asked[name]!r} here); --{name} {begun[name]} goes on with it; else choose "
-                    "another --output, or delete that folder"
-                )
 
     def _is_run(self) -> bool:
         return (self.path / "config.yaml").is_file()
@@ -140,11 +132,6 @@ class RunFolder:
             raise HashfedError(
                 f"output = {self.path}: holds a run of another configuration ({name} is {shown(there)} "
                 f"there, {shown(asked)} here{more}); choose another --output, or delete that folder"
-            )
-        if before is not None and _moved_otherwise(config, before.get("settings", {})):
-            raise HashfedError(
-                f"output = {self.path}: was begun by an earlier version, in which drawn rows moved otherwise "
-                "while clients trained: it can be shown, but not gone on with; choose another --output"
             )
         if before is not None and not same_data:
             raise HashfedError(
@@ -185,7 +172,7 @@ class RunFolder:
                 return True  # there is no run
 
     def config(self) -> Config:
-        """The saved configuration; of settings with another default than once, what they were.
+        """The saved configuration.
 
         Raises:
             HashfedError: where this is no run, or its configuration is none.
@@ -200,10 +187,6 @@ class RunFolder:
             config = load_config(self.path / "config.yaml")
         except HashfedError as error:
             raise HashfedError(f"{error}; {REMEDY}") from None
-        data, earlier = config.data, config.data.earlier
-        unnamed = {name: value for name, value in earlier.items() if name not in data.model_fields_set}
-        if unnamed:
-            config = config.model_copy(update={"data": data.model_copy(update=unnamed)})
         self._check_unchanged(config)
         return config
 
@@ -414,12 +397,6 @@ def changed_settings(there: Config, asked: Config, same_data: bool) -> list[tupl
         # Nothing is retrieved or selected, so that these decide no number.
         changed = [item for item in changed if not item[0].startswith(("retrieval.", "selection."))]
     return changed
-
-
-def _moved_otherwise(config: Config, began: Mapping[str, Any]) -> bool:
-    """Whether a run whose settings were these when it ``began`` was of a version with another estimator."""
-    sampled = config.selection.correction == "tail" and not sends_everything(config)
-    return sampled and "selection.planes" not in began
 
 
 def _digest(names: RowNames) -> str:

@@ -1,7 +1,7 @@
 """What every task's settings say of it, for those who know no task."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -25,8 +25,6 @@ class TaskSettings(Settings):
     """Fields that say where files are on one machine: what these hold counts, not where they are."""
     named: ClassVar[Collection[str]] = ()
     """Sources that are no files, but names with a meaning on every machine."""
-    earlier: ClassVar[Mapping[str, object]] = {}
-    """Fields with another default than once: what that was, for runs whose settings do not name them."""
 
     @abstractmethod
     def build(self) -> Task:

@@ -164,14 +164,8 @@ def limits_of(config: Config) -> tuple[int, int]:
 
 
 def encoded(config: Config, texts: list[list[str]], words: list[str]) -> Client:
-    data = NextWordSettings.of(config.data)
-    client = encode_client(
-        ClientTexts("ann", [" ".join(text) for text in texts]),
-        Vocabulary(tuple(words)),
-        data.sentence_length,
-        data.tokens_per_client,
-        data.long_texts == "split",
-    )
+    texts_of_ann = ClientTexts("ann", [" ".join(text) for text in texts])
+    client = encode_client(texts_of_ann, Vocabulary(tuple(words)), NextWordSettings.of(config.data))
     assert client is not None
     return client
 

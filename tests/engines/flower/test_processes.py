@@ -22,6 +22,17 @@ def test_what_was_not_started() -> None:
         SuperNode("127.0.0.1:1").wait_until_joined()
 
 
+def test_waiting_for_nodes_tells_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, told = iter([0, 1, 1, 0, 3]), list[int]()
+    monkeypatch.setattr(SuperLink, "nodes_online", lambda link: next(found))
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    SuperLink().wait_for_nodes(2, tell=told.append)
+    assert told == [1, 0, 3]
+    monkeypatch.setattr(SuperLink, "nodes_online", lambda link: 1)
+    with pytest.raises(HashfedError, match="1 of 2 SuperNodes are online after -1 s"):
+        SuperLink().wait_for_nodes(2, timeout=-1)
+
+
 def test_a_port_on_a_host_that_is_not_ours() -> None:
     with pytest.raises(HashfedError, match=r"192\.0\.2\.1: cannot be listened on"):
         free_port("192.0.2.1")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hashfed.cli.descriptions import descriptions
 from hashfed.cli.main import main
 from hashfed.config import Config, FlowerSettings, make_config
 from hashfed.engines.flower.client_app import app
@@ -135,8 +136,8 @@ def test_an_engine_reads_all_settings_but_those_that_say_so(
 def test_settings_without_effect_say_so() -> None:
     """In their descriptions, which the README's table and the help are made of, and when they are made."""
     assert "the simulator has no use for them" in (FlowerSettings.__doc__ or "")
-    description = Config.model_fields["workers"].description or ""
-    assert "Over a network, where nodes train, it has no effect." in " ".join(description.split())
+    description = " ".join(descriptions(Config)["workers"].split())
+    assert "Over a network, where nodes train, it has no effect." in description
     assert without_effect(Config()) == []
     (line,) = without_effect(make_config({"workers": 3}))
     assert line == "workers = 3: without effect over a network, where nodes train, not workers"

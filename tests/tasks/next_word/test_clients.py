@@ -1,5 +1,6 @@
 import hashlib
 import unicodedata
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,21 +11,24 @@ from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client, label_counts
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import BOS, EOS, OOV, PAD, Vocabulary
 
 TRAIN, VALIDATION, TEST = "bob", "carol", "alice"
 """One name of each group."""
 
 
-def small(**changes: object) -> FederatedData[Vocabulary]:
+def small(
+    held_out: Literal["validation", "test"] = "test", given: Vocabulary | None = None, **changes: object
+) -> FederatedData[Vocabulary]:
     """One client of each group."""
     clients = [
         ClientTexts(TEST, ["only here", "only here", "a c"]),
         ClientTexts(TRAIN, ["a b a", "b c d e f"]),
         ClientTexts(VALIDATION, ["a v"]),
     ]
-    arguments: dict[str, object] = {"vocabulary_size": 3, "sentence_length": 4} | changes
-    return build_federated_text(clients, **arguments)  # type: ignore[arg-type]
+    settings = NextWordSettings.model_validate({"vocabulary": 3, "sentence_length": 4} | changes)
+    return build_federated_text(clients, settings, held_out, given)
 
 
 def names(data: FederatedData[Vocabulary]) -> tuple[list[str], list[str]]:
@@ -67,16 +71,16 @@ def test_validation_leaves_test_clients_out_of_everything() -> None:
 
 
 @pytest.mark.parametrize("held_out", ["test", "validation"])
-def test_the_vocabulary_is_that_of_all_but_the_test_clients(held_out: str) -> None:
+def test_the_vocabulary_is_that_of_all_but_the_test_clients(held_out: Literal["validation", "test"]) -> None:
     # a is there three times, b twice, then c, d, e, f and v once; "only" and "here" are test words.
     assert small(held_out=held_out).names.words == ("a", "b", "c")
     with pytest.raises(HashfedError, match=r"data\.vocabulary = 8: .* only 7 distinct words"):
-        small(held_out=held_out, vocabulary_size=8)
+        small(held_out=held_out, vocabulary=8)
 
 
 def test_a_given_vocabulary_is_used() -> None:
     vocabulary = Vocabulary(("only",))
-    data = small(vocabulary=vocabulary)
+    data = small(given=vocabulary)
     assert data.names is vocabulary
     assert data.held_out[0].examples.columns()["targets"][0].tolist() == [4, OOV, EOS, PAD]
 
@@ -88,7 +92,7 @@ def test_a_client_s_texts_become_sentences() -> None:
 
 
 def test_long_texts_are_split_where_asked() -> None:
-    bob = small(split_texts=True).train[0].examples
+    bob = small(long_texts="split").train[0].examples
     assert bob.columns()["targets"].tolist() == [[4, 5, 4, EOS], [5, 6, OOV, OOV], [OOV, EOS, PAD, PAD]]
 
 
@@ -113,13 +117,19 @@ def test_labels_are_counted_over_training_clients_without_padding() -> None:
 
 def test_clients_are_sorted_by_name_whatever_the_reader_s_order() -> None:
     clients = [ClientTexts(name, ["a b"]) for name in ("erin", "alice", "dave", "bob")]
-    assert names(build_federated_text(clients, 2)) == (["bob", "dave", "erin"], ["alice"])
-    assert names(build_federated_text(clients[::-1], 2)) == (["bob", "dave", "erin"], ["alice"])
+    assert names(build_federated_text(clients, NextWordSettings(vocabulary=2))) == (
+        ["bob", "dave", "erin"],
+        ["alice"],
+    )
+    assert names(build_federated_text(clients[::-1], NextWordSettings(vocabulary=2))) == (
+        ["bob", "dave", "erin"],
+        ["alice"],
+    )
 
 
 def test_a_client_without_a_word_is_left_out() -> None:
     clients = [ClientTexts("bob", ["a b"]), ClientTexts("alice", ["a"]), ClientTexts("dave", ["  ", ""])]
-    assert names(build_federated_text(clients, 2)) == (["bob"], ["alice"])
+    assert names(build_federated_text(clients, NextWordSettings(vocabulary=2))) == (["bob"], ["alice"])
 
 
 @pytest.mark.parametrize(
@@ -133,7 +143,7 @@ def test_a_client_without_a_word_is_left_out() -> None:
 def test_an_empty_side_is_refused(present: list[str], held_out: str, side: str) -> None:
     clients = [ClientTexts(name, ["a b"]) for name in present]
     with pytest.raises(HashfedError) as caught:
-        build_federated_text(clients, 2, held_out=held_out)  # type: ignore[arg-type]
+        build_federated_text(clients, NextWordSettings(vocabulary=2), held_out=held_out)  # type: ignore[arg-type]
     assert str(caught.value) == (
         f"data.source: of {len(present)} clients none is a {side} client (split by md5 of the name)"
     )
@@ -142,10 +152,11 @@ def test_an_empty_side_is_refused(present: list[str], held_out: str, side: str) 
 @pytest.mark.parametrize("tokenizer", ["ascii", "unicode"])
 def test_clients_alone_are_encoded_as_all_together(tokenizer: TokenizerName) -> None:
     clients = [ClientTexts(name, ["it’s café", "it's 'a' cafe\u0301"]) for name in ("bob", "alice")]
-    data = build_federated_text(clients, 3, tokenizer=tokenizer)
+    settings = NextWordSettings(vocabulary=3, tokenizer=tokenizer)
+    data = build_federated_text(clients, settings)
     assert ("café" in data.names.words) == (tokenizer == "unicode")
     for client, whole in zip(clients, (data.train[0], data.held_out[0]), strict=True):
-        alone = encode_client(client, data.names, tokenizer=tokenizer)
+        alone = encode_client(client, data.names, settings)
         assert alone is not None
         np.testing.assert_array_equal(
             alone.examples.columns()["targets"], whole.examples.columns()["targets"]
@@ -158,7 +169,10 @@ def test_a_name_spelt_in_two_ways_is_one_client() -> None:
     merged = merge_clients(clients)
     assert merged == [ClientTexts(names[0], ["a b", "c b"])]
     held_out = [ClientTexts("alice", ["a"])]
-    one, other = build_federated_text(clients + held_out, 3), build_federated_text(merged + held_out, 3)
+    one, other = (
+        build_federated_text(clients + held_out, NextWordSettings(vocabulary=3)),
+        build_federated_text(merged + held_out, NextWordSettings(vocabulary=3)),
+    )
     assert [client.name for client in one.train] == [client.name for client in other.train] == [names[0]]
     np.testing.assert_array_equal(
         one.train[0].examples.columns()["inputs"], other.train[0].examples.columns()["inputs"]

@@ -11,6 +11,7 @@ from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.clients import build_federated_text, label_counts
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.sentences import encode_sentences
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 
@@ -96,7 +97,9 @@ def test_floors_become_json() -> None:
 )
 @pytest.mark.parametrize(("tokenizer", "targets"), [("ascii", 205_937), ("unicode", 206_006)])
 def test_floors_of_chitchat(tokenizer: TokenizerName, targets: int) -> None:
-    data = build_federated_text(read_texts("chitchat"), 10_000, split_texts=True, tokenizer=tokenizer)
+    data = build_federated_text(
+        read_texts("chitchat"), NextWordSettings(long_texts="split", tokenizer=tokenizer)
+    )
     floors = measure_floors(data)
     assert floors.targets == targets
     assert floors.oov_rate == pytest.approx(0.031, abs=0.002)

@@ -1,7 +1,6 @@
 """Federated rounds on one machine (paper, section 3.2)."""
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -102,12 +101,7 @@ class Simulation:
     def __enter__(self) -> "Simulation":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._executor.close()
         self._delete_tables()
 

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Self
 
 from hashfed.config import Config
@@ -137,12 +136,7 @@ class NetworkRounds:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for table in self._tables.values():
             table.delete()
 

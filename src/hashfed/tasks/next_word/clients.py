@@ -8,67 +8,48 @@ import numpy as np
 from hashfed.data.client_texts import ClientTexts, full_name
 from hashfed.data.part import choose
 from hashfed.data.readers import merge_clients
-from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
+from hashfed.data.tokenizer import TOKENIZERS
 from hashfed.errors import HashfedError
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.sentences import cap_sentences, cap_texts, cut_text, encode_sentences
+from hashfed.tasks.next_word.settings import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
 
 
 def build_federated_text(
     clients: Sequence[ClientTexts],
-    vocabulary_size: int,
-    sentence_length: int = 20,
-    tokens_per_client: int = 5000,
-    split_texts: bool = False,
+    settings: NextWordSettings,
     held_out: Literal["validation", "test"] = "test",
     vocabulary: Vocabulary | None = None,
-    tokenizer: TokenizerName = "unicode",
-    sentences_per_client: int | None = None,
-    train_clients: int | None = None,
-    held_out_clients: int | None = None,
 ) -> FederatedData[Vocabulary]:
     """Tokenize, cap, split by client, build the vocabulary and encode.
 
     Args:
         clients: what a reader gave; those of one name are one client.
-        vocabulary_size: V.
-        sentence_length: words per sentence.
-        tokens_per_client: the most words kept of one client: whole texts, in order.
-        split_texts: cut longer texts into several sentences instead of keeping their beginning.
+        settings: of the data; whatever their source.
         held_out: ``test`` trains on all other clients; ``validation`` leaves the test clients unseen
             and evaluates on validation clients, for choosing settings. Clients whose group is stated keep
             to it: only those of ``train`` are trained on.
         vocabulary: use this one instead of building it.
-        tokenizer: what a word is.
-        sentences_per_client: the most sentences kept of one client: the first.
-        train_clients: the most clients that train, chosen by their names (``part.choose``).
-        held_out_clients: the most that are evaluated on.
 
     Raises:
         HashfedError: where a side of the split has no client, or the vocabulary exceeds the data.
 
     """
-    clients = merge_clients(clients)
-    chosen = choose([item.key for item in clients], held_out, train_clients, held_out_clients)
+    clients, part = merge_clients(clients), settings.part(vocabulary is None, held_out)
+    chosen = choose([item.key for item in clients], held_out, part.clients, part.held_out_clients)
     _check_side(clients, len(chosen.train), "training")
     _check_side(clients, len(chosen.held_out), held_out)
     wanted = chosen.train | chosen.held_out | (chosen.vocabulary if vocabulary is None else frozenset())
-    texts = {
-        item.key: _words(
-            item, tokens_per_client, sentences_per_client, sentence_length, split_texts, tokenizer
-        )
-        for item in clients
-        if item.key in wanted
-    }
+    texts = {item.key: _words(item, settings) for item in clients if item.key in wanted}
     if vocabulary is None:
         known = (words for key in texts if key in chosen.vocabulary for words in texts[key])
-        vocabulary = Vocabulary.most_frequent(known, vocabulary_size)
+        vocabulary = Vocabulary.most_frequent(known, settings.vocabulary)
     sides: dict[bool, list[Client]] = {False: [], True: []}
     for key in sorted(texts, key=full_name):
         if key not in chosen.train and key not in chosen.held_out:
             continue
-        client = _encode(full_name(key), texts[key], vocabulary, sentence_length, split_texts)
+        client = _encode(full_name(key), texts[key], vocabulary, settings)
         if client is not None:
             sides[key in chosen.held_out].append(client)
     train, evaluated = tuple(sides[False]), tuple(sides[True])
@@ -83,35 +64,28 @@ def _check_side(clients: Sequence[ClientTexts], count: int, name: str) -> None:
         raise HashfedError(f"data.source: of {len(clients)} clients none is a {name} client ({by})")
 
 
-def encode_client(
-    client: ClientTexts,
-    vocabulary: Vocabulary,
-    sentence_length: int = 20,
-    tokens_per_client: int = 5000,
-    split_texts: bool = False,
-    tokenizer: TokenizerName = "unicode",
-    sentences_per_client: int | None = None,
-) -> Client | None:
+def encode_client(client: ClientTexts, vocabulary: Vocabulary, settings: NextWordSettings) -> Client | None:
     """One client alone, with a vocabulary from elsewhere; None where it has no word.
 
     The numbers are those of ``build_federated_text``.
     """
-    words = _words(client, tokens_per_client, sentences_per_client, sentence_length, split_texts, tokenizer)
-    return _encode(full_name(client.key), words, vocabulary, sentence_length, split_texts)
+    return _encode(full_name(client.key), _words(client, settings), vocabulary, settings)
 
 
-def _words(
-    client: ClientTexts, tokens: int, sentences: int | None, length: int, split: bool, name: TokenizerName
-) -> list[Sequence[str]]:
+def _words(client: ClientTexts, settings: NextWordSettings) -> list[Sequence[str]]:
     """The words of the texts that are kept of a client."""
-    texts = cap_texts(map(TOKENIZERS[name], client.texts), tokens)
-    return list(texts if sentences is None else cap_sentences(texts, sentences, length, split))
+    texts = cap_texts(map(TOKENIZERS[settings.tokenizer], client.texts), settings.tokens_per_client)
+    most = settings.sentences_per_client
+    return list(
+        texts if most is None else cap_sentences(texts, most, settings.sentence_length, settings.splits)
+    )
 
 
 def _encode(
-    name: str, texts: Sequence[Sequence[str]], vocabulary: Vocabulary, length: int, split: bool
+    name: str, texts: Sequence[Sequence[str]], vocabulary: Vocabulary, settings: NextWordSettings
 ) -> Client | None:
-    sentences = [cut for words in texts for cut in cut_text(words, length, split)]
+    length = settings.sentence_length
+    sentences = [cut for words in texts for cut in cut_text(words, length, settings.splits)]
     return Client(name, encode_sentences(sentences, vocabulary, length)) if sentences else None
 
 

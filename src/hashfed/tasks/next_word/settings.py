@@ -50,7 +50,6 @@ class NextWordSettings(TaskSettings):
     names_file: ClassVar[str] = "vocabulary.json"
     places: ClassVar[tuple[str, ...]] = ("source", "word_counts")
     named: ClassVar[Collection[str]] = NAMED.keys()
-    earlier: ClassVar[Mapping[str, object]] = {"tokenizer": "ascii"}
 
     @model_validator(mode="before")
     @classmethod
@@ -81,6 +80,11 @@ class NextWordSettings(TaskSettings):
     def build(self) -> NextWord:
         """See ``NextWord``."""
         return NextWord(self)
+
+    @property
+    def splits(self) -> bool:
+        """Whether longer texts are cut into several sentences, instead of their beginning being kept."""
+        return self.long_texts == "split"
 
     def part(self, vocabulary: bool, held_out: Literal["validation", "test"] | None) -> Part:
         """What of the source is needed, by one who makes a ``vocabulary`` from it or not.

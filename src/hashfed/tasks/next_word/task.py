@@ -40,22 +40,10 @@ class NextWord:
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
         """The clients that the settings name."""
         data, vocabulary = self.settings, None
-        part = data.part(data.word_counts is None, held_out)
         if data.word_counts is not None:
             vocabulary = read_word_counts(Path(data.word_counts), data.vocabulary)
-        return build_federated_text(
-            read_texts(data.source, part=part),
-            data.vocabulary,
-            data.sentence_length,
-            data.tokens_per_client,
-            data.long_texts == "split",
-            held_out,
-            vocabulary,
-            data.tokenizer,
-            data.sentences_per_client,
-            part.clients,
-            part.held_out_clients,
-        )
+        texts = read_texts(data.source, part=data.part(vocabulary is None, held_out))
+        return build_federated_text(texts, data, held_out, vocabulary)
 
     def read_names(self, text: str) -> Vocabulary:
         """See ``Task``."""
@@ -78,22 +66,8 @@ class NextWord:
         self, clients: Sequence[ClientTexts], names: Vocabulary, where: str
     ) -> list[tuple[Key, Client | None]]:
         """See ``Task``; texts of one client are joined."""
-        data = self.settings
-        return [
-            (
-                client.key,
-                encode_client(
-                    client,
-                    names,
-                    data.sentence_length,
-                    data.tokens_per_client,
-                    data.long_texts == "split",
-                    data.tokenizer,
-                    data.sentences_per_client,
-                ),
-            )
-            for client in merge_clients(clients, where)
-        ]
+        merged = merge_clients(clients, where)
+        return [(client.key, encode_client(client, names, self.settings)) for client in merged]
 
     def measure_floors(self, data: FederatedData[Vocabulary]) -> dict[str, Any]:
         """Unigram and bigram counts."""
