@@ -242,21 +242,7 @@ def check_update(
     if not 1 <= message.weight <= limits.predictions:
         raise HashfedError(f"weight = {message.weight}: must be from 1 to {limits.predictions}")
     message.check_loss()
-    count = shape.size
-    if sent.listed != (message.ids is not None):
-        raise HashfedError("ids: must be there exactly where a part of the rows was sent")
-    if message.ids is not None:
-        _array("ids", torch.from_numpy(message.ids), torch.int32, None)
-        check_ids(message.ids, shape.size)
-        if sent.ids is not None:
-            strange = message.ids[~np.isin(message.ids, sent.ids, assume_unique=True)]
-            if len(strange):
-                raise HashfedError(f"ids: row {strange[0]} was not sent to this client")
-        if not sent.least <= len(message.ids) <= sent.most:
-            raise HashfedError(
-                f"ids: {len(message.ids)} rows: from {sent.least} to {sent.most} must be trained on"
-            )
-        count = len(message.ids)
+    count = _check_ids(message.ids, shape.size, sent)
     dtype = NUMBERS[precision]
     _same_names("body", message.body, shape.body)
     wanted: dict[str, Sequence[int]] = {f"body.{name}": size for name, size in shape.body.items()}
@@ -276,6 +262,23 @@ def check_update(
     _same_names("scale", message.scales, scales)
     for name, value in message.scales.items():
         _typed(f"scale.{name}", value, torch.float32, scales[name])
+
+
+def _check_ids(ids: np.ndarray | None, size: int, sent: RowsSent) -> int:
+    """Refuse changes of other rows of the output table than those that were sent; returns how many they are."""
+    if sent.listed != (ids is not None):
+        raise HashfedError("ids: must be there exactly where a part of the rows was sent")
+    if ids is None:
+        return size
+    _array("ids", torch.from_numpy(ids), torch.int32, None)
+    check_ids(ids, size)
+    if sent.ids is not None:
+        strange = ids[~np.isin(ids, sent.ids, assume_unique=True)]
+        if len(strange):
+            raise HashfedError(f"ids: row {strange[0]} was not sent to this client")
+    if not sent.least <= len(ids) <= sent.most:
+        raise HashfedError(f"ids: {len(ids)} rows: from {sent.least} to {sent.most} must be trained on")
+    return len(ids)
 
 
 def _check_input_ids(message: Update, shape: ModelShape, sent: RowsSent) -> None:

@@ -222,25 +222,34 @@ def train(
             bounded += output.bounded
             total_loss += output.loss.item() * len(batch.targets)
             total_predictions += len(batch.targets)
-    with torch.no_grad():
-        rows.sub_(local.rows)
-        if local.log_weight is not None:
-            # What it stands for was not held, and is moved by it in the mean over draws.
-            rows.mul_(torch.exp(local.log_weight)[:, None])
-        for name, before in local.input_rows.items():
-            tables[name].sub_(before)
-        update = Update(
-            round=round,
-            weight=examples.weight,
-            loss=total_loss / total_predictions,
-            body={name: value.detach().sub_(local.body[name]) for name, value in body.items()},
-            ids=None if local.ids is None else local.ids.astype(np.int32),
-            rows=rows,
-            tail=tail,
-            inputs={name: ids.astype(np.int32) for name, ids in local.inputs.items()},
-            input_rows={name: tables[name] for name in local.input_rows},
-        )
+    update = Update(
+        round=round,
+        weight=examples.weight,
+        loss=total_loss / total_predictions,
+        tail=tail,
+        **_changes(local, tables, body),
+    )
     return update, bounded
+
+
+@torch.no_grad()
+def _changes(
+    local: LocalModel, tables: dict[str, torch.Tensor], body: dict[str, torch.Tensor]
+) -> dict[str, Any]:
+    """Fields of an update: what these tables and this body have moved from ``local``, in their memory."""
+    for name, before in local.tables.items():
+        tables[name].sub_(before)
+    rows = tables[OUTPUT]
+    if local.log_weight is not None:
+        # What it stands for was not held, and is moved by it in the mean over draws.
+        rows.mul_(torch.exp(local.log_weight)[:, None])
+    return {
+        "body": {name: value.detach().sub_(local.body[name]) for name, value in body.items()},
+        "ids": None if local.ids is None else local.ids.astype(np.int32),
+        "rows": rows,
+        "inputs": {name: ids.astype(np.int32) for name, ids in local.inputs.items()},
+        "input_rows": {name: tables[name] for name in local.input_rows},
+    }
 
 
 class _GivenGradient(torch.autograd.Function):
