@@ -265,7 +265,7 @@ def check_update(
 
 
 def _check_ids(ids: np.ndarray | None, size: int, sent: RowsSent) -> int:
-    """Refuse changes of other rows of the output table than those that were sent; returns how many they are."""
+    """Refuse changes of other rows of the output table than were sent; returns how many they are."""
     if sent.listed != (ids is not None):
         raise HashfedError("ids: must be there exactly where a part of the rows was sent")
     if ids is None:
