@@ -11,7 +11,7 @@ from hashfed.data import read_texts
 from hashfed.retrieval import BY_METHOD
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.clients import build_federated_text
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 PATIENCE = 1800

@@ -22,7 +22,7 @@ from hashfed.models import TransformerSettings
 from hashfed.retrieval.faiss_search import FaissSettings
 from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.query_codes import QueryCodesSettings
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.yaml_text import read_yaml
 
 

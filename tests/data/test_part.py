@@ -10,7 +10,7 @@ from hashfed.data.client_texts import Key
 from hashfed.data.part import Part, Taken, choose, group_of, needed
 from hashfed.tasks.next_word.clients import build_federated_text
 from hashfed.tasks.next_word.sentences import cap_sentences
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 
 NAMES: list[Key] = [(None, f"c{number}") for number in range(200)]
 STATED: list[Key] = [

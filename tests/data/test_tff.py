@@ -17,7 +17,7 @@ from hashfed.data import ClientTexts, Part, read_texts
 from hashfed.errors import HashfedError
 from hashfed.runs import load_data
 from hashfed.tasks.federated_data import FederatedData
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from tff_files import Splits, compress, example, feature, field, pack, text, write_hdf5, write_sqlite
 

@@ -9,7 +9,7 @@ import pytest
 from hashfed import RunFolder, train
 from hashfed.cli.main import main
 from hashfed.config import deciding_settings, identity, make_config
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from small import WORDS, small_config
 from tff_files import compress, write_sqlite
 

@@ -45,7 +45,7 @@ from hashfed.reproduction.run import (
 from hashfed.reproduction.scales import SCALES
 from hashfed.reproduction.tuning import FAILED, Score
 from hashfed.runs.folder import RunFolder
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 
 MOST_JOBS_ON_A_GPU = 4
 """By default: more processes share one GPU without gain."""

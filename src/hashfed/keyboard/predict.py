@@ -10,7 +10,7 @@ from hashfed.errors import HashfedError
 from hashfed.models.protocol import as_named
 from hashfed.runs.folder import RunFolder
 from hashfed.tasks.next_word.sentences import encode_sentences
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 
 

@@ -15,7 +15,7 @@ from hashfed.hashing.tables import HashTables
 from hashfed.randomness import stream
 from hashfed.reproduction.paper_buckets import PaperComparison, compare_with_paper
 from hashfed.runs.folder import RunFolder
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 
 

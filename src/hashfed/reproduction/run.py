@@ -28,7 +28,7 @@ from hashfed.reproduction.tuning import FAILED, Score
 from hashfed.runs.train import load_data
 from hashfed.stopping import Interrupted
 from hashfed.tasks.federated_data import FederatedData
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import TooFewWordsError
 
 SIZES = "sizes.json"

@@ -1,7 +1,7 @@
 """Tasks by name: a new one adds its folder and one line here."""
 
 from hashfed.settings import ByName
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.protocol import Task
 from hashfed.tasks.settings import TaskSettings
 

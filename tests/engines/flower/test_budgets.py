@@ -25,7 +25,7 @@ from hashfed.federated.messages import Declare, SelectedRows, Update
 from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.clients import encode_client
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
 from loopback import LoopbackGrid, partitions
 from small import prepare, small_config, small_data

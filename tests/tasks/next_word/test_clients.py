@@ -11,7 +11,7 @@ from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client, label_counts
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import BOS, EOS, OOV, PAD, Vocabulary
 
 TRAIN, VALIDATION, TEST = "bob", "carol", "alice"

@@ -11,7 +11,7 @@ from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.clients import build_federated_text, label_counts
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.sentences import encode_sentences
-from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 

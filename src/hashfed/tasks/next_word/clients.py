@@ -1,7 +1,7 @@
 """A federated text data set: clients with sentences, split into training and held-out clients."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -12,15 +12,13 @@ from hashfed.data.tokenizer import TOKENIZERS
 from hashfed.errors import HashfedError
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.sentences import cap_sentences, cap_texts, cut_text, encode_sentences
+from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
-
-if TYPE_CHECKING:
-    from hashfed.tasks.next_word.settings import NextWordSettings
 
 
 def build_federated_text(
     clients: Sequence[ClientTexts],
-    settings: "NextWordSettings",
+    settings: TextSettings,
     held_out: Literal["validation", "test"] = "test",
     vocabulary: Vocabulary | None = None,
 ) -> FederatedData[Vocabulary]:
@@ -66,7 +64,7 @@ def _check_side(clients: Sequence[ClientTexts], count: int, name: str) -> None:
         raise HashfedError(f"data.source: of {len(clients)} clients none is a {name} client ({by})")
 
 
-def encode_client(client: ClientTexts, vocabulary: Vocabulary, settings: "NextWordSettings") -> Client | None:
+def encode_client(client: ClientTexts, vocabulary: Vocabulary, settings: TextSettings) -> Client | None:
     """One client alone, with a vocabulary from elsewhere; None where it has no word.
 
     The numbers are those of ``build_federated_text``.
@@ -74,7 +72,7 @@ def encode_client(client: ClientTexts, vocabulary: Vocabulary, settings: "NextWo
     return _encode(full_name(client.key), _words(client, settings), vocabulary, settings)
 
 
-def _words(client: ClientTexts, settings: "NextWordSettings") -> list[Sequence[str]]:
+def _words(client: ClientTexts, settings: TextSettings) -> list[Sequence[str]]:
     """The words of the texts that are kept of a client."""
     texts = cap_texts(map(TOKENIZERS[settings.tokenizer], client.texts), settings.tokens_per_client)
     most = settings.sentences_per_client
@@ -84,7 +82,7 @@ def _words(client: ClientTexts, settings: "NextWordSettings") -> list[Sequence[s
 
 
 def _encode(
-    name: str, texts: Sequence[Sequence[str]], vocabulary: Vocabulary, settings: "NextWordSettings"
+    name: str, texts: Sequence[Sequence[str]], vocabulary: Vocabulary, settings: TextSettings
 ) -> Client | None:
     length = settings.sentence_length
     sentences = [cut for words in texts for cut in cut_text(words, length, settings.splits)]

@@ -1,4 +1,4 @@
-"""Settings of the next word's data."""
+"""How texts become examples."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -14,14 +14,12 @@ from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
 from hashfed.settings import HOME_EXPANDED
-from hashfed.tasks.next_word.task import NextWord
 from hashfed.tasks.settings import TaskSettings
 
 
-class NextWordSettings(TaskSettings):
-    """The next word of texts, as in the paper."""
+class TextSettings(TaskSettings):
+    """Sentences of clients' texts."""
 
-    task: Literal["next-word"] = "next-word"
     source: Annotated[str, HOME_EXPANDED] = "chitchat"
     """chitchat; or the path of a JSON Lines file (.jsonl, .jsonl.gz), a folder of texts, or a data set of
     TensorFlow Federated (.sqlite, .sqlite.lzma, .h5)."""
@@ -64,22 +62,6 @@ class NextWordSettings(TaskSettings):
             if is_tff(with_home(os.fsdecode(source))):
                 return {**tree, "tokenizer": "spaces"}
         return tree
-
-    @classmethod
-    def of(cls, settings: TaskSettings) -> "NextWordSettings":
-        """The settings of some task, for what works with words alone.
-
-        Raises:
-            HashfedError: where they are of another one.
-
-        """
-        if not isinstance(settings, cls):
-            raise HashfedError(f"data.task = {settings.task}: must be next-word")
-        return settings
-
-    def build(self) -> NextWord:
-        """See ``NextWord``."""
-        return NextWord(self)
 
     @property
     def splits(self) -> bool:

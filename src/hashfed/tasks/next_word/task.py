@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from hashfed.data import ClientTexts, merge_clients, read_texts
 from hashfed.data.client_texts import Key
+from hashfed.errors import HashfedError
 from hashfed.models import INPUT, OUTPUT
 from hashfed.models.losses import LOSSES, Loss
 from hashfed.tasks.examples import Examples
@@ -19,20 +20,19 @@ from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
 from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.sentences import most_own_rows, most_predictions
+from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
 from hashfed.tasks.next_word.word_counts import read_word_counts
 from hashfed.tasks.presentation import Presentation
 from hashfed.tasks.sequences import Sequences
-
-if TYPE_CHECKING:
-    from hashfed.tasks.next_word.settings import NextWordSettings
+from hashfed.tasks.settings import TaskSettings
 
 
 @dataclass(frozen=True)
 class NextWord:
     """See ``tasks.protocol.Task``."""
 
-    settings: "NextWordSettings"
+    settings: TextSettings
     metrics: ClassVar[Metrics] = NextWordMetrics()
     presentation: ClassVar[Presentation] = PRESENTATION
     loss: ClassVar[Loss] = staticmethod(LOSSES["softmax"])
@@ -105,3 +105,25 @@ class NextWord:
         data = self.settings
         most = most_own_rows(examples, data.sentence_length, data.tokens_per_client)
         return min(most, data.vocabulary + len(SPECIAL) - 1)  # nobody needs the row of the padding
+
+
+class NextWordSettings(TextSettings):
+    """The next word of texts, as in the paper."""
+
+    task: Literal["next-word"] = "next-word"
+
+    @classmethod
+    def of(cls, settings: TaskSettings) -> "NextWordSettings":
+        """The settings of some task, for what works with words alone.
+
+        Raises:
+            HashfedError: where they are of another one.
+
+        """
+        if not isinstance(settings, cls):
+            raise HashfedError(f"data.task = {settings.task}: must be next-word")
+        return settings
+
+    def build(self) -> NextWord:
+        """See ``NextWord``."""
+        return NextWord(self)
