@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hashfed.config import Config, make_config
 from hashfed.engines.budget import build_model
@@ -62,17 +64,25 @@ def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> N
         assert torch.equal(value, two[name]), name
 
 
-@pytest.mark.parametrize("clip", [None, 0.05])
-def test_training_on_the_touched_rows_is_training_on_the_whole_table(texts: Path, clip: float | None) -> None:
+@given(
+    client=st.integers(0, 15),
+    batch_size=st.integers(1, 4),
+    epochs=st.integers(1, 2),
+    clip=st.sampled_from([None, 0.05]),
+    seed=st.integers(0, 9),
+)
+def test_training_on_the_touched_rows_is_training_on_the_whole_table(
+    texts: Path, client: int, batch_size: int, epochs: int, clip: float | None, seed: int
+) -> None:
     data, config = small_data(texts), untied(texts)
-    model, examples = build_model(config), data.train[0].examples
-    parameters = model.init(data.sizes, stream(0, "init"))
-    settings = ClientSettings(batch_size=2, epochs=2, clip=clip)
+    model, examples = build_model(config), data.train[client].examples
+    parameters = model.init(data.sizes, stream(seed, "init"))
+    settings = ClientSettings(batch_size=batch_size, epochs=epochs, clip=clip)
 
     def changed(ids: np.ndarray) -> torch.Tensor:
         rows = parameters.tables[INPUT][torch.from_numpy(ids)]
         local = LocalModel(None, parameters.rows, None, parameters.body, None, {INPUT: ids}, {INPUT: rows})
-        update, _ = train(model, local, examples, settings, LOSSES["softmax"], 1, stream(0, "train"))
+        update, _ = train(model, local, examples, settings, LOSSES["softmax"], 1, stream(seed, "train"))
         assert update.inputs[INPUT].tolist() == ids.tolist()
         found = torch.zeros_like(parameters.tables[INPUT])
         found[torch.from_numpy(ids)] = update.input_rows[INPUT]
