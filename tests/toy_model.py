@@ -1,4 +1,4 @@
-"""A model that no file of hashfed knows: the mean of input rows, chosen by name.
+"""A model that no file of hashfed knows: the sum of input rows, chosen by name.
 
 CONTRIBUTING.md shows its settings as the example of a new model.
 """

@@ -119,5 +119,5 @@ class ToyLabels:
     def most_predictions(self, examples: int | None) -> int:
         return 5 if examples is None else examples
 
-    def most_own(self, examples: int) -> int:
+    def most_own(self, examples: int, *tables: str) -> int:
         return min(2 * examples, self.settings.labels)

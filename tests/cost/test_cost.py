@@ -14,6 +14,7 @@ from hashfed.config import Config, make_config
 from hashfed.cost import run
 from hashfed.cost.budgets import Budget, OwnAnd
 from hashfed.cost.case import Case
+from hashfed.cost.deliveries import learns
 from hashfed.cost.estimate import ClientCost
 from hashfed.cost.keys import Hashing, typical_hashing
 from hashfed.cost.memory import LIBRARIES, Phases, peak_phase, predict_memory, step_logits
@@ -216,6 +217,8 @@ def test_deliveries_side_by_side(texts: Path) -> None:
 
     full = bill(small_config(texts, retrieval={"method": "full"}), data, [1.0], Limits(), measure=False)
     assert full["deliveries"]["on-demand"]["learns"].startswith("nothing before the update")
+    untied = small_config(texts, model=UNTIED, retrieval={"method": "full"})
+    assert learns(untied) == "the rows that its data need"
     assert full["deliveries"]["pre-generated"]["refused"].startswith(
         "selection.delivery = pre-generated: needs"
     )

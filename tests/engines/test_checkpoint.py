@@ -1,11 +1,14 @@
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from hashfed.engines.budget import build_model
-from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
+from hashfed.engines.checkpoint import load_checkpoint, load_parameters, save_checkpoint
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
@@ -113,6 +116,17 @@ def test_a_checkpoint_of_another_model_is_refused(texts: Path, tmp_path: Path) -
     with pytest.raises(HashfedError, match=r"checkpoint: tensor \S+ is"):
         load_checkpoint(tmp_path, other)
     assert torch.equal(other.parameters.rows, before)
+
+
+def test_a_checkpoint_of_a_version_that_knew_one_table_is_named_as_such(texts: Path, tmp_path: Path) -> None:
+    data = save({"parameters.rows": torch.zeros(2, 2)})
+    (tmp_path / "round-000001.safetensors").write_bytes(data)
+    pointer = {"round": 1, "steps": 1, "total_weight": 1.0, "file": "round-000001.safetensors"}
+    pointer["sha256"] = hashlib.sha256(data).hexdigest()
+    (tmp_path / "latest.json").write_text(json.dumps(pointer))
+    for ask in (load_parameters, lambda folder: load_checkpoint(folder, state(texts))):
+        with pytest.raises(HashfedError, match="safetensors: written by an earlier version of hashfed"):
+            ask(tmp_path)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hashfed.config import Config, make_config
 from hashfed.engines.budget import build_model
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
+from hashfed.engines.device_memory import _train_toy
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.network.post import Post
 from hashfed.engines.network.rounds import NetworkRounds
@@ -27,6 +28,8 @@ from hashfed.models import INPUT, OUTPUT
 from hashfed.models.losses import LOSSES
 from hashfed.randomness import stream
 from hashfed.runs.train import round_metrics
+from hashfed.tasks.federated_data import Client
+from hashfed.tasks.next_word.sentences import encode_sentences
 from memory_transport import MemoryTransport
 from small import prepare, small_config, small_data
 
@@ -209,8 +212,28 @@ def test_over_a_network_it_is_the_simulator_s_run(texts: Path, method: str) -> N
         assert [report.bytes for report in one.reports] == [report.bytes for report in other.reports]
 
 
+def test_words_that_nobody_knows(texts: Path) -> None:
+    """What is read where nothing is to be found, as the end of a sentence, is in no row at hand."""
+    data, config = small_data(texts), untied(texts)
+    strange = Client("strange", encode_sentences([["?"], ["?", "?"]], data.names, 6))
+    lines, _ = play(config, replace(data, train=(*data.train[:4], strange)), 2)
+    assert all(np.isfinite(line["train_loss"]) for line in lines[:2])
+
+
+def test_an_update_of_more_rows_than_a_client_can_touch_is_refused() -> None:
+    """Where it selects by itself, nobody knows which."""
+    many = {"inputs": {INPUT: ids(0, 1, 2, 3)}, "input_rows": {INPUT: torch.zeros(4, 2)}}
+    update = Update(1, 3, 1.0, {"b": torch.zeros(1)}, None, torch.zeros(9, 2), **many)  # type: ignore[arg-type]
+    with pytest.raises(HashfedError, match=r"inputs\.input: 4 rows: at most 3 can be needed"):
+        check_update(update, 1, SHAPE, LIMITS, RowsSent(None, 9, 9, False), "none")
+
+
+def test_a_process_warms_up_with_an_untied_model(texts: Path) -> None:
+    _train_toy(untied(texts))
+
+
 SHAPE = ModelShape({OUTPUT: (9, 2), INPUT: (5, 2)}, {"b": (1,)})
-LIMITS = Limits(own=9, predictions=9)
+LIMITS = Limits(own=9, predictions=9, inputs={INPUT: 3})
 
 
 def declare(**change: Any) -> Declare:
@@ -231,6 +254,7 @@ def ids(*numbers: int) -> np.ndarray:
         ({INPUT: ids(0, 0)}, "declared rows of table input: "),
         ({INPUT: ids(5)}, "declared rows of table input: "),
         ({INPUT: ids(-1)}, "declared rows of table input: "),
+        ({INPUT: ids(0, 1, 2, 3)}, "inputs.input: 4 rows: at most 3 can be needed"),
         ({INPUT: np.zeros(1)}, "inputs.input of type float64: must be int32"),
     ],
 )

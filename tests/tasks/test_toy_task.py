@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hashfed import RunFolder
+from hashfed import RunFolder, train
 from hashfed.cli.main import main
 from hashfed.config import identity, leaves, load_config, make_config, size_setting, size_settings
 from hashfed.errors import HashfedError
@@ -14,6 +14,7 @@ from hashfed.models import OUTPUT
 from hashfed.report import print_table
 from hashfed.report.page import page_content, read_entries
 from hashfed.tasks.registry import TASKS, make_task
+from small import small_config
 from toy_task import ToySettings
 
 TOY = {"data": {"task": "toy-labels", "labels": 12}}
@@ -81,7 +82,9 @@ def test_the_command_line_knows_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--data.labels LABELS Number of labels. [default 30; ≥ 2] (toy-labels)" in text
 
 
-def test_its_runs_are_shown_in_its_own_terms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_runs_are_shown_in_its_own_terms(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     facts = {"rows": 12, "train_clients": 6, "held_out_clients": 2, "held_out_examples": 10}
     floors: dict[str, float] = {"frequent_precision": 0.25, "targets": 10}
     device: dict[str, object] = dict.fromkeys(
@@ -106,5 +109,9 @@ def test_its_runs_are_shown_in_its_own_terms(tmp_path: Path, capsys: pytest.Capt
     assert section["heads"] == ["Precision"]
     assert (section["about"]["size"], section["about"]["note"]) == ("12 labels", "Among 10 baskets.")
     assert section["sample"] == "The curves are measured on all 10 held-out baskets, as the results table."
+    words = small_config(texts, rounds=1, output=str(tmp_path / "words"))
+    train(words, measure_memory=False)
+    both = [RunFolder(tmp_path / "words"), run]
+    assert len(page_content(read_entries(both))["sections"]) == 2
     assert main(["predict", str(tmp_path), "a"]) == 2
     assert capsys.readouterr().err == f"hashfed: {tmp_path}: data.task = toy-labels: must be next-word\n"

@@ -1,7 +1,6 @@
 """``hashfed data describe``."""
 
 import argparse
-import math
 
 from hashfed.cli.arguments import overrides
 from hashfed.cli.command import Command
@@ -25,8 +24,9 @@ def describe_data(arguments: argparse.Namespace) -> None:
     print(f"\nfloors on {floors['targets']:,} held-out {shown.targets}")
     print(" " * 30 + "".join(f"{measure.head:>13s}" for measure in shown.main))
     for name in shown.floors:
-        values = ((measure, measure.floor(floors, name) or math.nan) for measure in shown.main)
-        print(f"{name:30s}" + "".join(f"{measure.text(value):>13s}" for measure, value in values))
+        values = [(measure, measure.floor(floors, name)) for measure in shown.main]
+        cells = ("" if value is None else measure.text(value) for measure, value in values)
+        print(f"{name:30s}" + "".join(f"{cell:>13s}" for cell in cells))
 
 
 DESCRIBE = Command(

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from hashfed.config import Config
 from hashfed.cost.estimate import ClientCost
-from hashfed.engines.budget import sends_everything, sketcher
+from hashfed.engines.budget import asks_for_keys, clients_declare, sketcher
 from hashfed.retrieval.corrections import correction_problem
 from hashfed.retrieval.delivery import delivery_problem
 from hashfed.retrieval.settings import Delivery
@@ -52,8 +52,9 @@ def learns(config: Config) -> str:
     """What the server learns of one client, in a phrase."""
     if config.selection.delivery == "pre-generated":
         return f"{UPDATE_ONLY}; who stores the slices sees which are asked for, without a name"
-    if config.selection.delivery == "broadcast" or sends_everything(config):
+    if not clients_declare(config):
         return UPDATE_ONLY
-    told = ["the keys"] if config.retrieval.asks_keys else []
+    hashes = asks_for_keys(config)
+    told = ["the keys"] if hashes and config.retrieval.asks_keys else []
     told += ["centroids"] if sketcher(config) is not None else []
     return "the rows that its data need" + (f" and {' and '.join(told)} of its queries" if told else "")

@@ -77,8 +77,9 @@ class _Client:
         self._case, self._work, self._messages = case, case.workload, messages
         self._update = messages[last.up.kind.kind]
         # Rows of input tables are held, copied and sent as the body is.
-        below = case.sizes.body_parameters + case.sizes.input_parameters(case.workload.touched)
-        self._body, self._row = FLOAT * below, FLOAT * case.sizes.dimension
+        self._touched = FLOAT * case.sizes.input_parameters(case.workload.touched)
+        self._body = FLOAT * case.sizes.body_parameters + self._touched
+        self._row = FLOAT * case.sizes.dimension
         self._own, self._received = self._row * case.own, self._row * case.received
         self._of_tail = case.planes * self._row
 
@@ -93,7 +94,7 @@ class _Client:
             "queries": 2 * self._row * self._work.predictions,
             "libraries": LIBRARIES,
         }
-        return found | {"own rows": self._own} if self.selects else found
+        return found | {"own rows": self._own + self._touched} if self.selects else found
 
     def receive_rows(self) -> dict[str, int]:
         found = self._at_hand()
@@ -102,7 +103,7 @@ class _Client:
         return found
 
     def select(self) -> dict[str, int]:
-        found = {**self._at_hand(), "own and selected rows": self._received}
+        found = {**self._at_hand(), "own and selected rows": self._received + self._touched}
         if self._first.fetched:
             found |= {SLICES: self._messages[SLICES], "collisions": COLLISIONS * self._case.size}
         return found

@@ -12,7 +12,7 @@ from hashfed.cost.model_sizes import ModelSizes
 from hashfed.cost.variants import at_budget, size_step, with_model, with_rows, with_size
 from hashfed.cost.workload import draw_workload
 from hashfed.engines.budget import build_model, sends_everything, sends_planes
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import OUTPUT, input_tables
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.registry import make_task
 
@@ -85,9 +85,10 @@ class Search:
     def cost(self, config: Config, sizes: Mapping[str, int] | None = None) -> ClientCost:
         """A round's cost for the client under ``config``; with other sizes of tables where given."""
         sizes = self.sizes | dict(sizes or {})
-        size, made = sizes[OUTPUT], (config.model, *sizes.items())
+        size, model = sizes[OUTPUT], build_model(config)
+        made = config.model, *(sizes[name] for name in input_tables(model))
         if made not in self._sizes:
-            self._sizes[made] = ModelSizes.of(build_model(config), make_task(config.data), sizes)
+            self._sizes[made] = ModelSizes.of(model, make_task(config.data), sizes)
         workload = draw_workload(config, self.client, size)
         rows = min(size, config.retrieval.typical_rows)
         points = (config.selection.points, config.selection.planes) if sends_planes(config) else ()

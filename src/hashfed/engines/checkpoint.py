@@ -24,6 +24,8 @@ from hashfed.files import write_atomically
 from hashfed.models import OUTPUT, Parameters
 
 LATEST = "latest.json"
+OLD_ROWS = "parameters.rows"
+"""In checkpoints of versions that knew one table."""
 
 
 def save_checkpoint(folder: Path, state: ServerState) -> None:
@@ -94,6 +96,11 @@ def _read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None
                 f"{path}: damaged (its checksum is not the one in {LATEST}); {_remedy(folder)}"
             )
         tensors = load(data)
+        if OLD_ROWS in tensors:
+            raise HashfedError(
+                f"{path}: written by an earlier version of hashfed, which this one cannot go on with or ask: "
+                "use that version, or train in another folder"
+            )
         start = "parameters."
         try:
             check_parameters({name: value for name, value in tensors.items() if name.startswith(start)})

@@ -152,9 +152,10 @@ class ClientRound:
     @cached_property
     def declared(self) -> Declare:
         """Step 2: the rows that the data needs; none of the output table where all of them come anyway."""
-        declared = client_side.declare(self.model, self.examples, self.round, self.budget)
         if sends_everything(self.config):
-            return replace(declared, own=np.empty(0, np.int32), budget=self.size)
+            touched = client_side.touched_rows(self.model, self.examples)
+            return Declare(self.round, np.empty(0, np.int32), self.size, touched)
+        declared = client_side.declare(self.model, self.examples, self.round, self.budget)
         budget = min(declared.budget, device_budget(self.config, self.size, len(declared.own)))
         return replace(declared, budget=budget)
 

@@ -183,7 +183,10 @@ def _train_toy(config: Config) -> None:
     declared = client_side.declare(model, examples, 1, len(parameters.rows))
     welcome = server_side.welcome(parameters, index, declared)
     client_side.hash_queries(model, welcome, declared, examples)
-    local = client_side.LocalModel(None, parameters.rows, None, parameters.body)
+    inputs = {name: ids.astype(np.int64) for name, ids in declared.inputs.items()}
+    local = client_side.LocalModel(
+        None, parameters.rows, None, parameters.body, None, inputs, welcome.input_rows
+    )
     client_side.train(model, local, examples, config.client, task.loss, 1, stream(0, "toy"))
 
 

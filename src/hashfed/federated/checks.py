@@ -6,7 +6,7 @@ what was sent before. The sender may be broken or hostile: nothing is believed t
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -84,11 +84,13 @@ class Limits:
     Attributes:
         own: rows that it may declare.
         predictions: positions that it may train on.
+        inputs: by input table, rows that its data may touch.
 
     """
 
     own: int
     predictions: int
+    inputs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def check_declare(message: Declare, round: int, shape: ModelShape, limits: Limit
     message.check(shape.sizes)
     if len(message.own) > limits.own:
         raise HashfedError(f"own: {len(message.own)} rows: at most {limits.own} can be needed")
+    _few(message.inputs, limits)
 
 
 def check_welcome(
@@ -249,6 +252,7 @@ def check_update(
     wanted["rows"] = count, shape.dimension
     found = {"rows": message.rows} | prefixed("body", message.body)
     _check_input_ids(message, shape, sent)
+    _few(message.inputs, limits)
     for name, (_, width) in shape.inputs.items():
         wanted[f"input_rows.{name}"] = len(message.inputs[name]), width
     found |= prefixed("input_rows", message.input_rows)
@@ -293,6 +297,12 @@ def _check_input_ids(message: Update, shape: ModelShape, sent: RowsSent) -> None
             raise HashfedError(f"inputs.{name}: {error}") from None
         if sent.inputs is not None and not np.array_equal(ids, sent.inputs[name]):
             raise HashfedError(f"inputs.{name}: must be the {len(sent.inputs[name])} rows that were declared")
+
+
+def _few(inputs: Mapping[str, np.ndarray], limits: Limits) -> None:
+    for name, ids in inputs.items():
+        if len(ids) > limits.inputs[name]:
+            raise HashfedError(f"inputs.{name}: {len(ids)} rows: at most {limits.inputs[name]} can be needed")
 
 
 def _inputs(rows: Mapping[str, torch.Tensor], shapes: Mapping[str, Sequence[int]]) -> None:

@@ -85,8 +85,13 @@ def sample_examples(
 
 def declare(model: Model, examples: Examples, round: int, budget: int) -> Declare:
     """Step 2: the rows that the client's inputs and labels need, and how many the device may hold."""
-    own = {name: own_rows(model, examples, name).astype(np.int32) for name in (OUTPUT, *input_tables(model))}
-    return Declare(round, own.pop(OUTPUT), budget, own)
+    own = own_rows(model, examples).astype(np.int32)
+    return Declare(round, own, budget, touched_rows(model, examples))
+
+
+def touched_rows(model: Model, examples: Examples) -> dict[str, np.ndarray]:
+    """Ids (t,) int32 by input table, of the rows that a declaration names."""
+    return {name: own_rows(model, examples, name).astype(np.int32) for name in input_tables(model)}
 
 
 def hash_queries(

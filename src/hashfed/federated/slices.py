@@ -90,7 +90,6 @@ def make_slices(
             found[position] = np.frombuffer(bytes.fromhex(address), np.uint8)
         return found
 
-    rows = parameters.rows.cpu()
     of_tables = {
         name: addresses(_row_slices(table.cpu()), len(table)) for name, table in parameters.tables.items()
     }
@@ -99,7 +98,7 @@ def make_slices(
     buckets, held = filled_buckets(tables)
     manifest = Manifest(
         round,
-        rows.shape[1],
+        parameters.rows.shape[1],
         parameters.body,
         encoder.kind,
         encoder.numbers(),

@@ -51,8 +51,9 @@ def _client_lines(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...
     for name in ("examples", "predictions", "own_rows", "rows", "planes"):
         if name != "planes" or any(cost[name] for cost in costs):
             yield line(name.replace("_", " "), [f"{cost[name]:,}" for cost in costs])
-    for name in ("body", "rows"):
-        yield line(f"parameters, {name}", [f"{cost['parameters'][name]:,}" for cost in costs])
+    for name in ("body", "rows", "inputs"):
+        if name != "inputs" or any(cost["parameters"][name] for cost in costs):
+            yield line(f"parameters, {name}", [f"{cost['parameters'][name]:,}" for cost in costs])
     for kind, way in ways().items():
         if any(kind in cost["bytes"] for cost in costs):
             yield line(f"{kind} ({way}), bytes", [f"{cost['bytes'].get(kind, 0):,}" for cost in costs])

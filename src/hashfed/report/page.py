@@ -191,18 +191,20 @@ def data_facts(entry: Entry) -> dict[str, Any]:
 def data_differences(groups: Mapping[str, Sequence[Entry]]) -> list[str]:
     """In what the data of labelled groups differ; what follows from differing settings is left out."""
     facts = {label: data_facts(group[0]) for label, group in groups.items()}
-    names = [name for name in next(iter(facts.values())) if len(_values(facts, [name])) > 1]
+    known = dict.fromkeys(name for fact in facts.values() for name in fact)
+    names = [name for name in known if len(_values(facts, [name])) > 1]
     chosen = [name for name in names if "." in name]
     if len(_values(facts, chosen)) < len(groups):
         chosen = names
     return [
-        f"{name}: " + "; ".join(f"{shown(fact[name])} ({label})" for label, fact in facts.items())
+        f"{name}: "
+        + "; ".join(f"{shown(fact[name])} ({label})" for label, fact in facts.items() if name in fact)
         for name in chosen
     ]
 
 
 def _values(facts: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> set[str]:
-    return {repr([fact[name] for name in names]) for fact in facts.values()}
+    return {repr([fact.get(name) for name in names]) for fact in facts.values()}
 
 
 def about(entries: Sequence[Entry]) -> dict[str, str]:

@@ -102,21 +102,6 @@ class RunFolder:
         if (self.path / "checkpoint" / LATEST).exists():
             self._check_same(config, data)
 
-    def check_reading(self, config: Config) -> None:
-        """Make sure that a run in the folder has these settings of ``TaskSettings.earlier``.
-
-        To be asked before the data are read, for by another default fewer rows may be found in them.
-
-        Raises:
-            HashfedError: with the setting that goes on with the run.
-
-        """
-        try:
-            if not self._is_run() or not (self.path / "checkpoint" / LATEST).exists():
-                return
-        except (OSError, ValueError):
-            return  # ``open`` says it
-
     def _is_run(self) -> bool:
         return (self.path / "config.yaml").is_file()
 

@@ -118,6 +118,6 @@ class Task(Protocol):
         """Of a client with so many examples, or with all that it may have."""
         ...
 
-    def most_own(self, examples: int) -> int:
-        """Rows of the output table that so many examples of a client can need."""
+    def most_own(self, examples: int, *tables: str) -> int:
+        """Rows that so many examples of a client can need, of tables that are one table."""
         ...

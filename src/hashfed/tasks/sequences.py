@@ -68,10 +68,13 @@ class Sequences:
 
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundSequences":
         """See ``Examples``; the column ``predicted`` (s, T) is true on a prefix of each sequence."""
+        used = self.targets != PAD
+        # What is read without a prediction need not be at hand: any row will do.
+        read = np.where(used, self.inputs, self.inputs[used][:1])
         return BoundSequences(
-            positions(self.inputs, held[INPUT], device),
+            positions(read, held[INPUT], device),
             positions(self.targets, held[OUTPUT], device),
-            torch.from_numpy(self.targets != PAD).to(device),
+            torch.from_numpy(used).to(device),
         )
 
 

@@ -1,6 +1,6 @@
 """The clients' side on Flower: a ClientApp that joins, answers the steps of rounds, and evaluates.
 
-``app`` reads its node's data as the task says (``Task.read_node``); a client with data elsewhere makes its
+``app`` reads its node's data as the task says (``Task.read``); a client with data elsewhere makes its
 own app, whose clients are those that the task encodes:
 
     app = make_client_app(read=my_texts)      # (node config, run configuration) -> list[ClientTexts]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hashfed.config import Config
-from hashfed.engines.budget import device_budget
+from hashfed.engines.budget import build_model, device_budget
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.network import exchanges
 from hashfed.engines.network.members import Members, by_node
@@ -32,6 +32,7 @@ from hashfed.federated.checks import Limits
 from hashfed.federated.messages import Message, Update
 from hashfed.federated.protocols import SLICES, Down, Exchange, Step
 from hashfed.federated.slices import Wanted
+from hashfed.models.protocol import OUTPUT, names_of
 from hashfed.retrieval.planes import Tail
 from hashfed.tasks.registry import make_task
 
@@ -462,8 +463,9 @@ def feedback_request(rounds: list[int]) -> More:
 
 def client_limits(config: Config) -> Limits:
     """What a client of this configuration can need at most in a round."""
-    task, examples = make_task(config.data), config.client.examples
-    return Limits(own=task.most_own(examples), predictions=task.most_predictions(examples))
+    task, model, examples = make_task(config.data), build_model(config), config.client.examples
+    most = {name: task.most_own(examples, *names_of(model, name)) for name in model.tables}
+    return Limits(most.pop(OUTPUT), task.most_predictions(examples), most)
 
 
 @dataclass

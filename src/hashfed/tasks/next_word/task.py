@@ -100,8 +100,8 @@ class NextWord:
         count = data.tokens_per_client if examples is None else examples
         return most_predictions(count, data.sentence_length, data.tokens_per_client)
 
-    def most_own(self, examples: int) -> int:
-        """Rows that so many examples of a client can need."""
+    def most_own(self, examples: int, *tables: str) -> int:
+        """See ``Task``; what is read and what is found are about the same words."""
         data = self.settings
         most = most_own_rows(examples, data.sentence_length, data.tokens_per_client)
         return min(most, data.vocabulary + len(SPECIAL) - 1)  # nobody needs the row of the padding
