@@ -102,6 +102,29 @@ class RunFolder:
         if (self.path / "checkpoint" / LATEST).exists():
             self._check_same(config, data)
 
+    def check_reading(self, config: Config) -> None:
+        """Make sure, before the data are read, that a run in the folder does not differ in one setting of them.
+
+        For with another they may not even be found fit; ``open`` says of all others.
+
+        Raises:
+            HashfedError: with the setting that goes on with the run.
+
+        """
+        try:
+            if not self._is_run() or not (self.path / "checkpoint" / LATEST).exists():
+                return
+        except (OSError, ValueError):
+            return  # ``open`` says it
+        (name, there, asked), *more = changed_settings(self.config(), config, False) or [("", None, None)]
+        if name.startswith("data.") and not more:
+            told = "none" if there is None else there
+            raise HashfedError(
+                f"output = {self.path}: holds a run of another configuration ({name} is {shown(there)} "
+                f"there, {shown(asked)} here); --{name} {told} goes on with it; else choose another "
+                "--output, or delete that folder"
+            )
+
     def _is_run(self) -> bool:
         return (self.path / "config.yaml").is_file()
 

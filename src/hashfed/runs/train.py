@@ -128,6 +128,7 @@ def train(
     """
     progress = progress or Silent()
     folder = RunFolder(config.folder())
+    folder.check_reading(config)
     data = load(config)
     facts = describe(config, data)
     folder.open(config, facts)

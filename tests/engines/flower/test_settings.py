@@ -76,6 +76,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
                 found.add("output")
             elif name == "part":
                 found.update({"data.clients", "data.held_out_clients"})
+            elif name == "splits":
+                found.add("data.long_texts")
         return plain(self, name)
 
     monkeypatch.setattr(Settings, "__getattribute__", noted)
@@ -91,6 +93,7 @@ VARIANTS: list[dict[str, object]] = [
     *[dict[str, object](retrieval=fitting(method, **SMALL)) for method in METHODS],
     {"selection": {"sampling": "top"}},
     {"selection": {"points": "sketch"}},
+    {"model": {"tie_embeddings": False}},
     {"server": {"optimizer": "fedavgm", "decay_rounds": 5, "clip": 0.1}, "client": {"clip": 1.0}},
     {"compression": {"updates": "int8", "error_feedback": True}, "retrieval": {"method": "frequency"}},
     {"flower": {"evaluation": "clients"}, "memory_map": True, "retrieval": {"method": "frequency"}},
