@@ -103,7 +103,7 @@ class RunFolder:
             self._check_same(config, data)
 
     def check_reading(self, config: Config) -> None:
-        """Make sure, before the data are read, that a run in the folder does not differ in one setting of them.
+        """Make sure, before data are read, that a run in the folder does not differ in one setting of them.
 
         For with another they may not even be found fit; ``open`` says of all others.
 
