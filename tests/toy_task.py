@@ -16,7 +16,7 @@ from hashfed.data.client_texts import Key
 from hashfed.errors import HashfedError
 from hashfed.models import INPUT, OUTPUT
 from hashfed.models.batch import Targets
-from hashfed.models.losses import LOSSES, Loss
+from hashfed.models.losses import LOSSES, OutputLoss
 from hashfed.randomness import stream
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
@@ -75,7 +75,7 @@ class ToyLabels:
     settings: ToySettings
     metrics: ClassVar[Metrics] = ToyMetrics()
     presentation: ClassVar[Presentation] = PRESENTATION
-    loss: ClassVar[Loss] = staticmethod(LOSSES["softmax"])
+    loss: ClassVar[OutputLoss] = LOSSES["softmax"]
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Names]:
         clients = [Client(f"c{one}", self._drawn(one)) for one in range(8)]

@@ -141,6 +141,21 @@ class Config(Settings):
         problem = correction_problem(self.retrieval, self.selection)
         if problem is not None:
             raise ValueError(problem)
+        loss = self.data.build().loss
+        if self.selection.correction == "control-variate" and loss.planes_problem is not None:
+            raise ValueError(f"selection.correction = control-variate: {loss.planes_problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> "Config":
+        columns = self.data.build().imagine(1, 1, 1).batch_columns
+        missing = [name for name in self.model.build().reads if name not in columns]
+        if missing:
+            able = [name for name, kind in MODELS.items() if set(kind().build().reads) <= set(columns)]
+            raise ValueError(
+                f"model.name = {self.model.name}: reads {', '.join(missing)}, which examples of data.task = "
+                f"{self.data.task} do not have (allowed: {', '.join(able)})"
+            )
         return self
 
     @model_validator(mode="after")

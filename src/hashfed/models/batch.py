@@ -1,6 +1,6 @@
 """What models and losses work on: some examples, with ids as positions in the rows at hand."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,12 +13,15 @@ class Targets:
 
     Attributes:
         rows: (q,) int64 positions in the rows at hand, those of one prediction beside each other.
-        counts: (p,) int64, how many each prediction has, at least 1; None where each has one, and q = p.
+        counts: (p,) int64, how many each prediction has, at least 1 where it is trained on; None where each has
+            one, and q = p.
+        gains: (q,) float32, what finding each is worth to metrics that ask; None: the same.
 
     """
 
     rows: torch.Tensor
     counts: torch.Tensor | None = None
+    gains: torch.Tensor | None = None
 
     def __len__(self) -> int:
         """Number of predictions, p."""
@@ -34,11 +37,13 @@ class Targets:
     def split(self, most: int) -> Iterator["Targets"]:
         """In order, up to ``most`` predictions at a time."""
         if self.counts is None:
-            yield from (Targets(rows) for rows in self.rows.split(most))
-            return
-        parts = self.counts.split(most)
-        for rows, counts in zip(self.rows.split([int(part.sum()) for part in parts]), parts, strict=True):
-            yield Targets(rows, counts)
+            sizes = [len(rows) for rows in self.rows.split(most)]
+            counts: Iterable[torch.Tensor | None] = [None] * len(sizes)
+        else:
+            parts = self.counts.split(most)
+            sizes, counts = [int(part.sum()) for part in parts], parts
+        gains = [None] * len(sizes) if self.gains is None else self.gains.split(sizes)
+        yield from map(Targets, self.rows.split(sizes), counts, gains)
 
 
 @dataclass(frozen=True)

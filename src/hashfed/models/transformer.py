@@ -61,6 +61,11 @@ class Transformer(Model):
         """See ``Model``."""
         return {INPUT: OUTPUT} if self.tie_embeddings else {}
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See ``Model``: sequences (``tasks.sequences``)."""
+        return ("inputs", "predicted")
+
     def init(self, sizes: Mapping[str, int], rng: np.random.Generator) -> Parameters:
         """Normal weights of variance 1/fan-in, smaller where they write to the residual stream."""
         d, a, f = self.embedding, self.attention, self.ffn

@@ -1,7 +1,7 @@
 """What a client's data are to the core: examples, of which nothing is known but the rows that they need."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from hashfed.models.batch import Batch
 
 class Examples(Protocol):
     """Named columns, one example beside another; every example has at least one prediction."""
+
+    batch_columns: ClassVar[tuple[str, ...]]
+    """Names of the columns of their batches, which a model may read."""
 
     def __len__(self) -> int:
         """Number of examples."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ class Sequences:
 
     inputs: np.ndarray
     targets: np.ndarray
+
+    batch_columns: ClassVar[tuple[str, ...]] = ("inputs", "predicted")
 
     def __len__(self) -> int:
         """Number of sequences."""

@@ -1,0 +1,86 @@
+"""What no model may fall behind: the most frequent labels, and those of the nearest training examples."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from hashfed.models.protocol import INPUT, OUTPUT
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.label_sets import LabelSets
+from hashfed.tasks.labels.metrics import LabelMetrics
+from hashfed.tasks.metrics import Sums, add_sums
+
+NEIGHBORS = 20
+HELD = 1 << 24
+"""Numbers of one matrix that are held at a time: 64 MiB."""
+MOST = 256
+"""Held-out examples that are worked on together."""
+
+
+def measure_floors(data: FederatedData[Any]) -> dict[str, float]:
+    """Metrics of both floors on the held-out examples.
+
+    ``popular`` scores a label by how many training examples have it; ``neighbors`` by how many of the 20 training
+    examples nearest by cosine have it, of the values that a model reads. Which of equally near examples count is
+    left to chance, but the same on one machine. Nothing of size examples x features is made.
+    """
+    train, held_out = _joined(data.train), _joined(data.held_out)
+    frequent = torch.from_numpy(data.label_counts.astype(np.float32))
+    metrics = LabelMetrics()
+    found: dict[str, list[Sums]] = {"popular": [], "neighbors": []}
+    for some in _parts(held_out, max(1, min(MOST, HELD // max(data.size, len(train), data.sizes[INPUT])))):
+        batch = some.bind({INPUT: None, OUTPUT: None}, torch.device("cpu")).batch(torch.arange(len(some)))
+        found["popular"].append(metrics.sums(frequent.expand(len(some), -1), batch.targets))
+        found["neighbors"].append(metrics.sums(_votes(train, some, data.sizes[INPUT], data.size), batch.targets))
+    measured = {name: metrics.metrics(add_sums(parts)) for name, parts in found.items()}
+    floors = {
+        f"{name}_{key}": value for name, one in measured.items() for key, value in one.items() if key != "targets"
+    }
+    return floors | {"targets": len(held_out)}
+
+
+def _votes(train: LabelSets, some: LabelSets, features: int, labels: int) -> torch.Tensor:
+    """How many of the nearest training examples have each label: (b, n) float32."""
+    wanted = torch.zeros(features, len(some))
+    wanted[some.features, _owners(some)] = _normalized(some)
+    similar = functional.embedding_bag(
+        torch.from_numpy(train.features.astype(np.int64)),
+        wanted,
+        torch.from_numpy(np.cumsum(train.feature_counts) - train.feature_counts),
+        mode="sum",
+        per_sample_weights=_normalized(train),
+    )
+    nearness, nearest = (found.T.numpy() for found in similar.topk(min(NEIGHBORS, len(train)), dim=0))
+    found = train.take(nearest.ravel())
+    owners = np.repeat(np.repeat(np.arange(len(some)), nearest.shape[1]), found.label_counts)
+    weights = np.repeat(nearness.ravel().astype(np.float64), found.label_counts)
+    votes = np.bincount(owners * labels + found.labels, weights, minlength=len(some) * labels)
+    return torch.from_numpy(votes.reshape(len(some), labels).astype(np.float32))
+
+
+def _owners(examples: LabelSets) -> np.ndarray:
+    """The example of each feature."""
+    return np.repeat(np.arange(len(examples)), examples.feature_counts)
+
+
+def _normalized(examples: LabelSets) -> torch.Tensor:
+    """Values, each example at length 1: (f,) float32."""
+    owners = _owners(examples)
+    squares = np.bincount(owners, weights=examples.values.astype(np.float64) ** 2, minlength=len(examples))
+    values = examples.values / np.sqrt(np.where(squares > 0, squares, 1))[owners]
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _joined(clients: Sequence[Client]) -> LabelSets:
+    first, *others = (client.examples for client in clients)
+    joined = first.join(others)
+    assert isinstance(joined, LabelSets)
+    return joined
+
+
+def _parts(examples: LabelSets, most: int) -> Iterator[LabelSets]:
+    for start in range(0, len(examples), most):
+        yield examples.take(np.arange(start, min(start + most, len(examples))))

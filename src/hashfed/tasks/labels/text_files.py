@@ -1,0 +1,60 @@
+"""Lines of files that may be compressed by gzip, and small files of one value a line."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from hashfed.data.text_files import GZIP
+from hashfed.display import shown
+from hashfed.errors import HashfedError
+
+
+def byte_lines(path: Path, where: str) -> Iterator[bytes]:
+    r"""Lines without their ends, \n or \r\n; compressed by gzip or not, whatever the name says.
+
+    Raises:
+        HashfedError: beginning with ``where``, where the file cannot be read.
+
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+        with gzip.open(path) if packed else path.open("rb") as lines:
+            for line in lines:
+                yield line.removesuffix(b"\n").removesuffix(b"\r")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise HashfedError(f"{where}: damaged or cut off ({error})") from None
+    except OSError as error:
+        raise HashfedError(f"{where}: {error.strerror or error}") from None
+
+
+def read_values(path: Path, count: int, setting: str, of: str) -> tuple[str, ...]:
+    """One text a line, such as the client of each example; spaces around are no part of it.
+
+    Args:
+        path: of the file.
+        count: lines that it must have.
+        setting: what messages call it.
+        of: what each line is about.
+
+    Raises:
+        HashfedError: where it cannot be read, a line is empty or no text, or there are more or fewer.
+
+    """
+    where, found = f"{setting} = {path}", list[str]()
+    for number, line in enumerate(byte_lines(path, where), start=1):
+        try:
+            text = line.decode().strip()
+        except UnicodeDecodeError:
+            raise HashfedError(f"{where}, line {number}: {shown(line)}: must be UTF-8 text") from None
+        if number > count:
+            if text:
+                raise HashfedError(f"{where}, line {number}: {shown(text)}: must have {count:,} lines, one for each {of}")
+            continue
+        if not text or not text.isprintable():
+            raise HashfedError(f"{where}, line {number}: {shown(text)}: must be a text, for each {of}")
+        found.append(text)
+    if len(found) < count:
+        raise HashfedError(f"{where}: {len(found):,} lines: must have {count:,}, one for each {of}")
+    return tuple(found)
