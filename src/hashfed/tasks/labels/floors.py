@@ -23,9 +23,9 @@ MOST = 256
 def measure_floors(data: FederatedData[Any]) -> dict[str, float]:
     """Metrics of both floors on the held-out examples.
 
-    ``popular`` scores a label by how many training examples have it; ``neighbors`` by how many of the 20 training
-    examples nearest by cosine have it, of the values that a model reads. Which of equally near examples count is
-    left to chance, but the same on one machine. Nothing of size examples x features is made.
+    ``popular`` scores a label by how many training examples have it; ``neighbors`` by the summed cosines of those
+    of the 20 nearest training examples that have it, of the values that a model reads. Which of equally near
+    examples count is left to chance, but the same on one machine. Nothing of size examples x features is made.
     """
     train, held_out = _joined(data.train), _joined(data.held_out)
     frequent = torch.from_numpy(data.label_counts.astype(np.float32))
@@ -43,7 +43,7 @@ def measure_floors(data: FederatedData[Any]) -> dict[str, float]:
 
 
 def _votes(train: LabelSets, some: LabelSets, features: int, labels: int) -> torch.Tensor:
-    """How many of the nearest training examples have each label: (b, n) float32."""
+    """Summed cosines of the nearest training examples that have each label: (b, n) float32."""
     wanted = torch.zeros(features, len(some))
     wanted[some.features, _owners(some)] = _normalized(some)
     similar = functional.embedding_bag(
@@ -77,7 +77,8 @@ def _normalized(examples: LabelSets) -> torch.Tensor:
 def _joined(clients: Sequence[Client]) -> LabelSets:
     first, *others = (client.examples for client in clients)
     joined = first.join(others)
-    assert isinstance(joined, LabelSets)
+    if not isinstance(joined, LabelSets):
+        raise TypeError("no sets of labels")
     return joined
 
 
