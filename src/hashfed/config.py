@@ -159,6 +159,15 @@ class Config(Settings):
         return self
 
     @model_validator(mode="after")
+    def _check_length(self) -> "Config":
+        reads, due = self.model.longest, self.data.longest
+        if reads is not None and due is not None:
+            most, length = getattr(self.model, reads), getattr(self.data, due)
+            if length > most:
+                raise ValueError(f"data.{due} = {length}: must be at most model.{reads} = {most}")
+        return self
+
+    @model_validator(mode="after")
     def _check_inputs(self) -> "Config":
         unusual = self.server.input_moments != ServerSettings().input_moments
         if unusual and not input_tables(self.model.build()):

@@ -16,12 +16,15 @@ class Targets:
         counts: (p,) int64, how many each prediction has, at least 1 where it is trained on; None where each has
             one, and q = p.
         gains: (q,) float32, what finding each is worth to metrics that ask; None: the same.
+        excluded: rows that are no answer to each, to metrics that ask, among all rows; None: every row may be
+            one.
 
     """
 
     rows: torch.Tensor
     counts: torch.Tensor | None = None
     gains: torch.Tensor | None = None
+    excluded: "Targets | None" = None
 
     def __len__(self) -> int:
         """Number of predictions, p."""
@@ -43,7 +46,8 @@ class Targets:
             parts = self.counts.split(most)
             sizes, counts = [int(part.sum()) for part in parts], parts
         gains = [None] * len(sizes) if self.gains is None else self.gains.split(sizes)
-        yield from map(Targets, self.rows.split(sizes), counts, gains)
+        excluded = [None] * len(sizes) if self.excluded is None else self.excluded.split(most)
+        yield from map(Targets, self.rows.split(sizes), counts, gains, excluded)
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,14 @@ class Batch:
         columns: what a model reads, by name.
         tables: which of them are positions in rows, by name the table that has these.
         targets: what its queries are to find.
+        noise: what a model with dropout draws from while it trains, on the CPU; None: it drops nothing.
 
     """
 
     columns: Mapping[str, torch.Tensor]
     tables: Mapping[str, str]
     targets: Targets
+    noise: torch.Generator | None = None
 
     def touched(self, rows: Mapping[str, torch.Tensor]) -> tuple["Batch", dict[str, "TouchedRows"]]:
         """The batch over none but the rows that its columns name, so that a gradient is formed for no others.

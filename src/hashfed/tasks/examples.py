@@ -83,3 +83,10 @@ def positions(ids: np.ndarray, held: np.ndarray | None, device: torch.device) ->
     """Where rows stand among those at hand: int64, of the shape of ``ids``; anything for rows that do not."""
     found = ids.astype(np.int64) if held is None else np.searchsorted(held, ids)
     return torch.from_numpy(found).to(device)
+
+
+def ranges(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Positions of the entries of the examples at ``index``, one after the other, int64."""
+    ends, sizes = np.cumsum(counts), counts[index]
+    shift = np.repeat(ends[index] - sizes - (np.cumsum(sizes) - sizes), sizes)
+    return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)

@@ -9,7 +9,7 @@ import torch
 
 from hashfed.models.batch import Batch, Targets
 from hashfed.models.protocol import INPUT, OUTPUT
-from hashfed.tasks.examples import positions
+from hashfed.tasks.examples import positions, ranges
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class LabelSets:
 
     def take(self, index: np.ndarray) -> "LabelSets":
         """See ``Examples``."""
-        features = _ranges(self.feature_counts, index)
-        labels = _ranges(self.label_counts, index)
+        features = ranges(self.feature_counts, index)
+        labels = ranges(self.label_counts, index)
         return LabelSets(
             self.features[features],
             self.values[features],
@@ -110,8 +110,8 @@ class BoundLabelSets:
     def batch(self, index: torch.Tensor) -> Batch:
         """See ``BoundExamples``."""
         chosen, device = index.cpu().numpy(), self.features.device
-        features = torch.from_numpy(_ranges(self.examples.feature_counts, chosen)).to(device)
-        labels = torch.from_numpy(_ranges(self.examples.label_counts, chosen)).to(device)
+        features = torch.from_numpy(ranges(self.examples.feature_counts, chosen)).to(device)
+        labels = torch.from_numpy(ranges(self.examples.label_counts, chosen)).to(device)
         counts = self.examples.feature_counts[chosen]
         return Batch(
             columns={
@@ -126,10 +126,3 @@ class BoundLabelSets:
                 None if self.gains is None else self.gains[labels],
             ),
         )
-
-
-def _ranges(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Positions of the entries of the examples at ``index``, one after the other, int64."""
-    ends, sizes = np.cumsum(counts), counts[index]
-    shift = np.repeat(ends[index] - sizes - (np.cumsum(sizes) - sizes), sizes)
-    return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)

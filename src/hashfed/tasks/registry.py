@@ -2,11 +2,12 @@
 
 from hashfed.settings import ByName
 from hashfed.tasks.labels.task import LabelsSettings
+from hashfed.tasks.next_item.task import NextItemSettings
 from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.protocol import Task
 from hashfed.tasks.settings import TaskSettings
 
-TASKS: dict[str, type[TaskSettings]] = {"next-word": NextWordSettings, "labels": LabelsSettings}
+TASKS: dict[str, type[TaskSettings]] = {"next-word": NextWordSettings, "labels": LabelsSettings, "next-item": NextItemSettings}
 
 BY_TASK = ByName("task", TASKS, "next-word")
 """How a configuration names one."""
