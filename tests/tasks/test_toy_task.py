@@ -34,7 +34,10 @@ def test_a_configuration_chooses_it_by_name(tmp_path: Path) -> None:
     assert make_task(config.data).sizes[OUTPUT] == 12
     assert config.folder() == Path("runs/made-up-query-centroids-10%-seed0")
     assert size_setting(config) == "data.labels"
-    assert size_settings() == "data.vocabulary, data.labels, model.embedding, model.hidden, model.size"
+    assert (
+        size_settings()
+        == "data.vocabulary, data.labels, data.items, model.embedding, model.hidden, model.size"
+    )
     (tmp_path / "toy.yaml").write_text(config.to_yaml())
     assert load_config(tmp_path / "toy.yaml") == config
     chosen = {"data.task": "toy-labels", "data.labels": "12", "model.name": "toy"}
@@ -54,7 +57,7 @@ def test_a_configuration_chooses_it_by_name(tmp_path: Path) -> None:
     [
         (
             {"task": "label"},
-            "data.task = 'label': input should be 'next-word', 'labels' or 'toy-labels'",
+            "data.task = 'label': input should be 'next-word', 'labels', 'next-item' or 'toy-labels'",
         ),
         (
             {"task": "toy-labels", "vocabulary": 9},

@@ -6,7 +6,11 @@ from hashfed.models.settings import ModelSettings
 from hashfed.models.transformer import TransformerSettings
 from hashfed.settings import ByName
 
-MODELS: dict[str, type[ModelSettings]] = {"transformer": TransformerSettings, "sasrec": SASRecSettings, "bag": BagSettings}
+MODELS: dict[str, type[ModelSettings]] = {
+    "transformer": TransformerSettings,
+    "bag": BagSettings,
+    "sasrec": SASRecSettings,
+}
 
 BY_MODEL = ByName("name", MODELS, "transformer")
 """How a configuration names one."""

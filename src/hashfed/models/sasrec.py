@@ -85,8 +85,16 @@ class SASRec(Model):
         """Those of ``init``."""
         d = self.embedding
         shapes: dict[str, tuple[int, ...]] = {"positions": (self.length, d)}
-        linear = {"attention.query": d, "attention.pair": 2 * d, "attention.out": d, "ffn.in": d, "ffn.out": d}
-        norms = [f"blocks.{block}.{part}.norm" for block in range(self.blocks) for part in ("attention", "ffn")]
+        linear = {
+            "attention.query": d,
+            "attention.pair": 2 * d,
+            "attention.out": d,
+            "ffn.in": d,
+            "ffn.out": d,
+        }
+        norms = [
+            f"blocks.{block}.{part}.norm" for block in range(self.blocks) for part in ("attention", "ffn")
+        ]
         for block in range(self.blocks):
             for name, outputs in linear.items():
                 shapes[f"blocks.{block}.{name}.weight"] = (outputs, d)

@@ -7,7 +7,11 @@ from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.protocol import Task
 from hashfed.tasks.settings import TaskSettings
 
-TASKS: dict[str, type[TaskSettings]] = {"next-word": NextWordSettings, "labels": LabelsSettings, "next-item": NextItemSettings}
+TASKS: dict[str, type[TaskSettings]] = {
+    "next-word": NextWordSettings,
+    "labels": LabelsSettings,
+    "next-item": NextItemSettings,
+}
 
 BY_TASK = ByName("task", TASKS, "next-word")
 """How a configuration names one."""

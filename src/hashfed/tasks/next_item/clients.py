@@ -34,15 +34,18 @@ def build_data(
     names = make_catalogue(histories, settings)
     most = settings.clients
     if most is not None:
-        histories = heapq.nsmallest(most, histories, key=lambda one: hashlib.sha256(one.user.encode()).digest())
+        histories = heapq.nsmallest(
+            most, histories, key=lambda one: hashlib.sha256(one.user.encode()).digest()
+        )
     sides: dict[str, list[Client]] = {"train": [], held_out: []}
     for (group, _), client in encode(sorted(histories, key=lambda one: one.user), names, settings):
         if client is not None and group is not None and group in sides:
             sides[group].append(client)
     for side, clients in sides.items():
         if not clients:
+            of = "training" if side == "train" else side
             raise HashfedError(
-                f"data.source: of {len(histories):,} users none is a {side} client (data.split = {settings.split})"
+                f"data.source: of {len(histories):,} users none is a {of} client (data.split = {settings.split})"
             )
     train = tuple(sides["train"])
     counts = np.zeros(names.sizes[OUTPUT], np.int64)

@@ -72,7 +72,9 @@ def _popular(counts: np.ndarray, targets: np.ndarray, left_out: np.ndarray) -> t
     owners, items = np.divmod(left_out, len(counts))
     gone = counts[items] - own[owners]
     size = len(targets)
-    return above - np.bincount(owners[gone > 0], minlength=size), tied - np.bincount(owners[gone == 0], minlength=size)
+    return above - np.bincount(owners[gone > 0], minlength=size), tied - np.bincount(
+        owners[gone == 0], minlength=size
+    )
 
 
 def _markov(

@@ -118,7 +118,11 @@ class BoundHistories:
                 torch.from_numpy(chosen.counts).to(targets.device),
             )
         return Batch(
-            columns={"inputs": self.inputs[index], "read": self.read[index], "predicted": self.predicted[index]},
+            columns={
+                "inputs": self.inputs[index],
+                "read": self.read[index],
+                "predicted": self.predicted[index],
+            },
             tables={"inputs": INPUT},
             targets=Targets(targets, excluded=excluded),
         )

@@ -58,7 +58,9 @@ class NextItemMetrics:
         """See ``Metrics``: what is nearer to the top is worth more, and all of it bounds the rest."""
         if set(sums) != set(self.names):
             odd = sorted(set(sums) ^ set(self.names))[0]
-            raise HashfedError(f"sums of predictions: {odd} is in only one of the message and what is asked for")
+            raise HashfedError(
+                f"sums of predictions: {odd} is in only one of the message and what is asked for"
+            )
         count = sums["targets"]
         if not 0 <= count <= most or count != int(count):
             raise HashfedError(f"sums of predictions: targets = {count}: must be an integer from 0 to {most}")

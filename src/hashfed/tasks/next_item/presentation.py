@@ -15,7 +15,14 @@ def presentation(cutoffs: tuple[int, ...]) -> Presentation:
     pairs = [
         (
             Measure(f"hr_{k}", f"HR@{k}", f"Hit rate at {k}", "%", "higher", f"HR@{k}"),
-            Measure(f"ndcg_{k}", f"NDCG@{k}", f"Normalized discounted cumulative gain at {k}", "%", "higher", f"NDCG@{k}"),
+            Measure(
+                f"ndcg_{k}",
+                f"NDCG@{k}",
+                f"Normalized discounted cumulative gain at {k}",
+                "%",
+                "higher",
+                f"NDCG@{k}",
+            ),
         )
         for k in cutoffs
     ]

@@ -4,12 +4,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from hashfed.scalars import plain_value
+from hashfed.display import shown
+from hashfed.scalars import WHOLE
 from hashfed.settings import HOME_EXPANDED
 from hashfed.tasks.next_item.readers.reading import Format
 from hashfed.tasks.settings import TaskSettings
 
-SHARE = 0.1
+SHARE, MOST_CUTOFF = 0.1, 10_000
 
 
 class ItemSettings(TaskSettings):
@@ -38,8 +39,8 @@ class ItemSettings(TaskSettings):
     held_out_share: float = Field(SHARE, gt=0, lt=0.5)
     """With split time: share of all interactions that are after the test's point in time, and as many before it
     are validation's."""
-    cutoffs: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field((10,), min_length=1, max_length=10)
-    """k of HR@k and NDCG@k, such as 10,20; the first is the one that is plotted."""
+    cutoffs: str = Field("10", max_length=100)
+    """k of HR@k and NDCG@k, between commas: such as 10,20. The first is the one that is plotted."""
 
     size_setting: ClassVar[str] = "items"
     longest: ClassVar[str | None] = "length"
@@ -47,20 +48,28 @@ class ItemSettings(TaskSettings):
 
     @field_validator("cutoffs", mode="before")
     @classmethod
-    def _listed(cls, cutoffs: Any) -> Any:
-        """A list of YAML; or one number, or several between commas, of the command line."""
-        if isinstance(cutoffs, str):
-            return tuple(plain_value(part.strip()) for part in cutoffs.split(","))
-        if isinstance(cutoffs, int) and not isinstance(cutoffs, bool):
-            return (cutoffs,)
-        return tuple(cutoffs) if isinstance(cutoffs, list) else cutoffs
+    def _as_text(cls, cutoffs: Any) -> Any:
+        """One number, or a list, of a file."""
+        if isinstance(cutoffs, list):
+            return ",".join(map(str, cutoffs))
+        return str(cutoffs) if isinstance(cutoffs, int) and not isinstance(cutoffs, bool) else cutoffs
 
     @field_validator("cutoffs")
     @classmethod
-    def _check_cutoffs(cls, cutoffs: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(cutoffs)) < len(cutoffs):
-            raise ValueError(f"cutoffs = {', '.join(map(str, cutoffs))}: must differ")
-        return cutoffs
+    def _check_cutoffs(cls, cutoffs: str) -> str:
+        numbers = [part.strip() for part in cutoffs.split(",")]
+        if not all(WHOLE.fullmatch(part) and 1 <= int(part) <= MOST_CUTOFF for part in numbers):
+            raise ValueError(
+                f"cutoffs = {shown(cutoffs)}: must be whole numbers from 1 to {MOST_CUTOFF} between commas"
+            )
+        if len(set(map(int, numbers))) < len(numbers):
+            raise ValueError(f"cutoffs = {shown(cutoffs)}: must differ")
+        return ",".join(numbers)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """k of HR@k and NDCG@k."""
+        return tuple(map(int, self.cutoffs.split(",")))
 
     @property
     def columns(self) -> dict[str, str | None]:

@@ -39,12 +39,12 @@ class NextItem:
     @property
     def metrics(self) -> Metrics:
         """See ``NextItemMetrics``."""
-        return NextItemMetrics(self.settings.cutoffs)
+        return NextItemMetrics(self.settings.ranks)
 
     @property
     def presentation(self) -> Presentation:
         """Of these metrics."""
-        return presentation(self.settings.cutoffs)
+        return presentation(self.settings.ranks)
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Catalogue]:
         """The users that the settings name."""
@@ -69,7 +69,9 @@ class NextItem:
         if client is None:
             return found
         if len(found) > 1:
-            raise HashfedError(f"{setting} = {source}: has {len(found):,} users: must be of the one client {client}")
+            raise HashfedError(
+                f"{setting} = {source}: has {len(found):,} users: must be of the one client {client}"
+            )
         return [replace(found[0], user=client)]
 
     def encode(
@@ -89,7 +91,7 @@ class NextItem:
 
     def measure_floors(self, data: FederatedData[Catalogue]) -> dict[str, Any]:
         """Popular items, and successors of the last one."""
-        return measure_floors(data, self.settings.cutoffs)
+        return measure_floors(data, self.settings.ranks)
 
     def facts(self, data: FederatedData[Catalogue]) -> dict[str, float]:
         """Users, interactions and items of the source, and lengths of histories."""
@@ -107,7 +109,9 @@ class NextItem:
         unknown = [item for item in dict.fromkeys(items) if item not in names.rows]
         rows = np.array([names.rows[item] for item in items if item in names.rows], np.int32)
         if not len(rows):
-            raise HashfedError(f"items = {shown(' '.join(words))}: must be some of the run's, such as {names.items[0]}")
+            raise HashfedError(
+                f"items = {shown(' '.join(words))}: must be some of the run's, such as {names.items[0]}"
+            )
         notes = (f"unknown to this run, and left out: {', '.join(unknown)}",) if unknown else ()
         count = np.array([len(rows)])
         example = Histories(rows, count, np.minimum(count, self.settings.length), rows[-1:])
@@ -124,7 +128,9 @@ class NextItem:
         columns = examples.columns()
         for name in columns.keys() & {"inputs", "targets", "items"}:
             ids = columns[name]
-            columns[name] = np.where(ids < size, ids, FIRST + (ids - FIRST) % max(1, size - FIRST)).astype(ids.dtype)
+            columns[name] = np.where(ids < size, ids, FIRST + (ids - FIRST) % max(1, size - FIRST)).astype(
+                ids.dtype
+            )
         return self.from_columns(columns)
 
     def from_columns(self, columns: Mapping[str, np.ndarray]) -> Examples:

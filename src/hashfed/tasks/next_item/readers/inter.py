@@ -26,14 +26,26 @@ def read_inter(path: Path, where: str, wanted: Mapping[str, str | None], log: Lo
             header = [name.rpartition(":")[::2] for name in fields]
             for (name, kind), field in zip(header, fields, strict=True):
                 if not name or kind not in TYPES:
-                    raise HashfedError(f"{here}: {shown(field)}: must be a column's name:type ({', '.join(TYPES)})")
+                    raise HashfedError(
+                        f"{here}: {shown(field)}: must be a column's name:type ({', '.join(TYPES)})"
+                    )
             columns, width = Columns.of([name for name, _ in header], wanted, here), len(fields)
-            kinds = {"user": (columns.user, "token"), "item": (columns.item, "token"), "time": (columns.time, "float")}
+            kinds = {
+                "user": (columns.user, "token"),
+                "item": (columns.item, "token"),
+                "time": (columns.time, "float"),
+            }
             for of, (place, due) in kinds.items():
                 if place is not None and header[place][1] != due:
-                    raise HashfedError(f"{here}: {shown(fields[place])}: the column of the {of}s must be of type {due}")
+                    raise HashfedError(
+                        f"{here}: {shown(fields[place])}: the column of the {of}s must be of type {due}"
+                    )
             continue
         if len(fields) != width:
-            raise HashfedError(f"{here}: {shown(line)}: must have {width} columns as the first line, not {len(fields)}")
+            raise HashfedError(
+                f"{here}: {shown(line)}: must have {width} columns as the first line, not {len(fields)}"
+            )
         time = None if columns.time is None else read_time(fields[columns.time], here)
-        log.add(checked("user", fields[columns.user], here), checked("item", fields[columns.item], here), time)
+        log.add(
+            checked("user", fields[columns.user], here), checked("item", fields[columns.item], here), time
+        )

@@ -36,5 +36,7 @@ def checked(kind: str, name: str, where: str) -> str:
 
     """
     if not name or len(name) > MOST_NAME or not name.isprintable():
-        raise HashfedError(f"{where}: {kind} = {shown(name)}: must be a name of 1 to {MOST_NAME} printable characters")
+        raise HashfedError(
+            f"{where}: {kind} = {shown(name)}: must be a name of 1 to {MOST_NAME} printable characters"
+        )
     return name

@@ -38,7 +38,9 @@ def read_parquet(path: Path, where: str, wanted: Mapping[str, str | None], log: 
     except OSError as error:
         raise HashfedError(f"{where}: {error.strerror or brief(str(error))}") from None
     except pyarrow.ArrowInvalid as error:
-        raise HashfedError(f"{where}: no readable Parquet file ({brief(' '.join(str(error).split()))})") from None
+        raise HashfedError(
+            f"{where}: no readable Parquet file ({brief(' '.join(str(error).split()))})"
+        ) from None
 
 
 def _add(values: list[Any], where: str, log: Log) -> None:

@@ -14,7 +14,13 @@ from hashfed.tasks.next_item.readers.user_item import read_user_item
 from hashfed.tasks.next_item.readers.user_items import read_user_items
 
 Format = Literal["user-item", "user-items", "inter", "csv", "parquet"]
-SUFFIXES: dict[str, Format] = {".inter": "inter", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".txt": "user-item"}
+SUFFIXES: dict[str, Format] = {
+    ".inter": "inter",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".txt": "user-item",
+}
 LONGEST_PATH = 400
 """Characters of a path in a message."""
 
@@ -40,7 +46,9 @@ def read_histories(
     except (OSError, ValueError) as error:
         raise HashfedError(f"{where}: no usable path ({brief(str(error))})") from None
     if not is_file:
-        raise HashfedError(f"{where}: {'a folder; must be a file' if is_folder else 'no such file'} of interactions")
+        raise HashfedError(
+            f"{where}: {'a folder; must be a file' if is_folder else 'no such file'} of interactions"
+        )
     kind, log = format or SUFFIXES.get(Path(path.name.lower().removesuffix(".gz")).suffix), Log()
     if kind is None:
         raise HashfedError(
@@ -50,7 +58,9 @@ def read_histories(
     if kind in ("user-item", "user-items"):
         named = next((name for name, column in wanted.items() if column is not None), None)
         if named is not None:
-            raise HashfedError(f"data.{named}_column = {wanted[named]}: has no effect, format {kind} has no columns' names")
+            raise HashfedError(
+                f"data.{named}_column = {wanted[named]}: has no effect, format {kind} has no columns' names"
+            )
         (read_user_item if kind == "user-item" else read_user_items)(path, where, log)
     else:
         {"inter": read_inter, "csv": read_separated, "parquet": read_parquet}[kind](path, where, wanted, log)

@@ -29,6 +29,10 @@ def read_separated(path: Path, where: str, wanted: Mapping[str, str | None], log
             columns, width = Columns.of(fields, wanted, here), len(fields)
             continue
         if len(fields) != width:
-            raise HashfedError(f"{here}: {shown(line)}: must have {width} columns as the first line, not {len(fields)}")
+            raise HashfedError(
+                f"{here}: {shown(line)}: must have {width} columns as the first line, not {len(fields)}"
+            )
         time = None if columns.time is None else read_time(fields[columns.time], here)
-        log.add(checked("user", fields[columns.user], here), checked("item", fields[columns.item], here), time)
+        log.add(
+            checked("user", fields[columns.user], here), checked("item", fields[columns.item], here), time
+        )

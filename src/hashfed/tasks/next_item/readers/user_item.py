@@ -18,6 +18,12 @@ def read_user_item(path: Path, where: str, log: Log) -> None:
     for line, here in text_lines(path, where):
         fields = line.split()
         if len(fields) != 2:
-            remedy = "; for all items of a user in one line set data.format = user-items" if len(fields) > 2 else ""
-            raise HashfedError(f"{here}: {shown(line)}: must be 'user item', not {len(fields)} fields{remedy}")
+            remedy = (
+                "; for all items of a user in one line set data.format = user-items"
+                if len(fields) > 2
+                else ""
+            )
+            raise HashfedError(
+                f"{here}: {shown(line)}: must be 'user item', not {len(fields)} fields{remedy}"
+            )
         log.add(checked("user", fields[0], here), checked("item", fields[1], here))
