@@ -23,9 +23,10 @@ MOST = 256
 def measure_floors(data: FederatedData[Any]) -> dict[str, float]:
     """Metrics of both floors on the held-out examples.
 
-    ``popular`` scores a label by how many training examples have it; ``neighbors`` by the summed cosines of those
-    of the 20 nearest training examples that have it, of the values that a model reads. Which of equally near
-    examples count is left to chance, but the same on one machine. Nothing of size examples x features is made.
+    ``popular`` scores a label by how many training examples have it; ``neighbors`` by the summed cosines of
+    those of the 20 nearest training examples that have it, of the values that a model reads. Which of
+    equally near examples count is left to chance, but the same on one machine. Nothing of size examples x
+    features is made.
     """
     train, held_out = _joined(data.train), _joined(data.held_out)
     frequent = torch.from_numpy(data.label_counts.astype(np.float32))
@@ -34,10 +35,15 @@ def measure_floors(data: FederatedData[Any]) -> dict[str, float]:
     for some in _parts(held_out, max(1, min(MOST, HELD // max(data.size, len(train), data.sizes[INPUT])))):
         batch = some.bind({INPUT: None, OUTPUT: None}, torch.device("cpu")).batch(torch.arange(len(some)))
         found["popular"].append(metrics.sums(frequent.expand(len(some), -1), batch.targets))
-        found["neighbors"].append(metrics.sums(_votes(train, some, data.sizes[INPUT], data.size), batch.targets))
+        found["neighbors"].append(
+            metrics.sums(_votes(train, some, data.sizes[INPUT], data.size), batch.targets)
+        )
     measured = {name: metrics.metrics(add_sums(parts)) for name, parts in found.items()}
     floors = {
-        f"{name}_{key}": value for name, one in measured.items() for key, value in one.items() if key != "targets"
+        f"{name}_{key}": value
+        for name, one in measured.items()
+        for key, value in one.items()
+        if key != "targets"
     }
     return floors | {"targets": len(held_out)}
 
