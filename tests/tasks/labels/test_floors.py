@@ -1,5 +1,8 @@
 """The floors, against a plain computation with dense matrices."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +32,20 @@ def drawn(count: int, seed: int) -> LabelSets:
     )
 
 
+def data_of(parts: Sequence[LabelSets], held_out: LabelSets) -> FederatedData[LabelNames]:
+    names = LabelNames(
+        labels=None,
+        features=None,
+        examples=50,
+        label_counts=(1,) * LABELS,
+        documents=50,
+        feature_documents=(1,) * FEATURES,
+    )
+    counts = sum(np.bincount(part.labels, minlength=LABELS) for part in parts)
+    clients = tuple(Client(f"c{number}", part) for number, part in enumerate(parts))
+    return FederatedData(names, clients, (Client("test/all", held_out),), np.asarray(counts))
+
+
 def dense(
     examples: LabelSets, ids: np.ndarray, counts: np.ndarray, values: np.ndarray, size: int
 ) -> np.ndarray:
@@ -42,17 +59,8 @@ def test_as_by_dense_matrices(held: int, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(floors, "HELD", held)  # a few examples at a time give the same
     train, held_out = drawn(50, 0), drawn(30, 1)
     parts = train.take(np.arange(20)), train.take(np.arange(20, 50))
-    names = LabelNames(
-        labels=None,
-        features=None,
-        examples=50,
-        label_counts=(1,) * LABELS,
-        documents=50,
-        feature_documents=(1,) * FEATURES,
-    )
     counts = np.bincount(train.labels, minlength=LABELS)
-    clients = tuple(Client(f"c{number}", part) for number, part in enumerate(parts))
-    found = measure_floors(FederatedData(names, clients, (Client("test/all", held_out),), counts))
+    found = measure_floors(data_of(parts, held_out))
 
     near = [dense(one, one.features, one.feature_counts, one.values, FEATURES) for one in (held_out, train)]
     near = [one / np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-12) for one in near]
@@ -69,3 +77,28 @@ def test_as_by_dense_matrices(held: int, monkeypatch: pytest.MonkeyPatch) -> Non
         for key in ("precision_at_1", "precision_at_5", "propensity_precision_at_1", "ndcg_at_3"):
             assert found[f"{name}_{key}"] == pytest.approx(expected[key]), (name, key)
     assert found["targets"] == 30
+
+
+def test_which_of_equally_near_examples_come_first_does_not_matter() -> None:
+    """Of features that are there or not, many examples are as near as the twentieth."""
+    train, held_out = (replace(one, values=np.ones_like(one.values)) for one in (drawn(50, 0), drawn(30, 1)))
+    first, other = (
+        measure_floors(data_of([train.take(np.random.default_rng(seed).permutation(50))], held_out))
+        for seed in (0, 1)
+    )
+    assert first == pytest.approx(other)
+    assert first["neighbors_precision_at_1"] > 0
+
+
+def test_who_has_no_features_has_no_neighbors() -> None:
+    train, held_out = drawn(50, 0), drawn(2, 1)
+    bare = LabelSets(
+        held_out.features[:0],
+        held_out.values[:0],
+        np.zeros_like(held_out.feature_counts),
+        held_out.labels,
+        held_out.label_counts,
+    )
+    found = measure_floors(data_of([train], bare))
+    # Every label has the same score: each is as often among the first as any other.
+    assert found["neighbors_precision_at_1"] == pytest.approx(len(bare.labels) / (2 * LABELS))
