@@ -62,9 +62,10 @@ def _votes(train: LabelSets, some: LabelSets, features: int, labels: int) -> tor
         per_sample_weights=_normalized(train),
     )
     count = min(NEIGHBORS, len(train))
-    last = similar.topk(count, dim=0).values[-1]
-    above, tied = (similar > last).sum(0), (similar == last).sum(0)
+    best = similar.topk(count, dim=0).values
+    last, above = best[-1], (best > best[-1]).sum(0)
     nearest, owners = (similar >= last.clamp(min=SMALLEST)).nonzero().unbind(1)
+    tied = torch.bincount(owners, minlength=len(some)) - above
     nearness = similar[nearest, owners].double()
     nearness *= torch.where(nearness > last[owners], 1.0, ((count - above) / tied)[owners])
     found = train.take(nearest.numpy())
