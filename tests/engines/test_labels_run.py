@@ -137,6 +137,20 @@ def test_what_it_costs_is_what_is_sent(delivery: str, folder: Path) -> None:
     np.testing.assert_array_equal(cost.workload.own, report.own)
 
 
+def test_the_most_labels_that_a_device_affords(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(labels_config(folder).to_yaml())
+    options = ["--budgets", "0.5", "--no-measure", "--json", str(tmp_path / "cost.json")]
+    assert main(["cost", str(path), "--max-memory", "4MB", *options]) == 0
+    found = json.loads((tmp_path / "cost.json").read_text())
+    assert (found["rows"], found["train_clients"]) == (16, 6)
+    assert found["largest"]["found"]["data.labels"]["value"] > 16
+    assert found["largest"]["found"]["model.hidden"]["value"] > 8
+    assert "data.labels" in capsys.readouterr().out
+
+
 def test_a_binary_loss_has_no_planes(folder: Path) -> None:
     softmax = labels_config(folder)
     binary = labels_config(folder, data={"loss": "binary"})
