@@ -108,7 +108,9 @@ class ToyLabels:
     def prompt(self, words: Sequence[str], names: Names) -> Prompt:
         ids = np.array([int(word) for word in words], np.int32)
         count = np.array([len(ids)])
-        example = LabelSets(ids, np.ones(len(ids), np.float32), count, np.empty(0, np.int32), np.zeros(1, int))
+        example = LabelSets(
+            ids, np.ones(len(ids), np.float32), count, np.empty(0, np.int32), np.zeros(1, int)
+        )
         return Prompt(example, names.__getitem__, ids, ("those asked for are no answer",))
 
     @property

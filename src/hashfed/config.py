@@ -143,7 +143,11 @@ class Config(Settings):
             raise ValueError(problem)
         loss = self.data.build().loss
         if self.selection.correction == "control-variate" and loss.planes_problem is not None:
-            raise ValueError(f"selection.correction = control-variate: {loss.planes_problem}")
+            others = get_args(SelectionSettings.model_fields["correction"].annotation)
+            allowed = ", ".join(name for name in others if name != "control-variate")
+            raise ValueError(
+                f"selection.correction = control-variate: {loss.planes_problem} (allowed: {allowed})"
+            )
         return self
 
     @model_validator(mode="after")
@@ -151,7 +155,8 @@ class Config(Settings):
         columns = self.data.build().imagine(1, 1, 1).batch_columns
         missing = [name for name in self.model.build().reads if name not in columns]
         if missing:
-            able = [name for name, kind in MODELS.items() if set(kind().build().reads) <= set(columns)]
+            others = {name: kind.model_validate({"name": name}).build() for name, kind in MODELS.items()}
+            able = [name for name, other in others.items() if set(other.reads) <= set(columns)]
             raise ValueError(
                 f"model.name = {self.model.name}: reads {', '.join(missing)}, which examples of data.task = "
                 f"{self.data.task} do not have (allowed: {', '.join(able)})"

@@ -35,7 +35,7 @@ def predict(arguments: argparse.Namespace) -> None:
 PREDICT = Command(
     name="predict",
     help="the likeliest next words, or labels, of a trained run",
-    description="Print what a run predicts: the likeliest next words after some words, or labels of features.",
+    description="Print what a run predicts: the likeliest next words, or labels of features.",
     run=predict,
     add=add_predict,
 )

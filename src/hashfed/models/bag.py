@@ -1,9 +1,10 @@
 """The common model of extreme classification: a bag of features, one hidden layer, labels.
 
 As in SLIDE (Chen et al. 2020) and PGHash: sparse features, 128 ReLU, softmax. The first layer is the table
-``input`` with a row for each feature, the second the table ``output`` with a row for each label; neither needs
-more rows than a client's data touch or than it is to be trained on. The hidden layer's bias is the body. The
-output layer has no bias, as no output layer of hashfed has: with SLIDE's it would be one more number a row.
+``input`` with a row for each feature, the second the table ``output`` with a row for each label; neither
+needs more rows than a client's data touch or than it is to be trained on. The hidden layer's bias is the
+body. The output layer has no bias, as no output layer of hashfed has: with SLIDE's it would be one more
+number a row.
 """
 
 from collections.abc import Mapping

@@ -13,8 +13,8 @@ class Targets:
 
     Attributes:
         rows: (q,) int64 positions in the rows at hand, those of one prediction beside each other.
-        counts: (p,) int64, how many each prediction has, at least 1 where it is trained on; None where each has
-            one, and q = p.
+        counts: (p,) int64, how many each prediction has, at least 1 where it is trained on; None where each
+            has one, and q = p.
         gains: (q,) float32, what finding each is worth to metrics that ask; None: the same.
         excluded: rows that are no answer to each, to metrics that ask, among all rows; None: every row may be
             one.

@@ -73,14 +73,14 @@ def read_label_data(
         settings: of the data.
         source: of the training examples, in place of theirs.
         setting: what messages call it.
-        held_out: what is evaluated on: all examples of ``data.test``; or a tenth of the training examples, which
-            are then not trained on.
+        held_out: what is evaluated on: all examples of ``data.test``; or a tenth of the training examples,
+            which are then not trained on.
 
     Raises:
         HashfedError: where a file cannot be read, files do not fit together, or nothing is left to train on.
 
     """
-    file = read_label_file(Path(source), setting)
+    file = read_label_file(Path(source), setting, settings.counted)
     examples = file.examples
     usable = (examples.label_counts > 0) & (examples.feature_counts > 0)
     _tell_left_out(examples, f"{setting} = {source}")
@@ -100,10 +100,13 @@ def read_label_data(
             f"(a tenth of all blocks of {BLOCK} lines)"
         )
     members: dict[str, list[int]] = {}
-    for place, owner in zip(kept[trained].tolist(), (owners[i] for i in np.flatnonzero(trained)), strict=True):
+    for place, owner in zip(
+        kept[trained].tolist(), (owners[i] for i in np.flatnonzero(trained)), strict=True
+    ):
         members.setdefault(owner, []).append(place)
     training = [
-        LabelClient(name, examples.take(np.array(places)), "train") for name, places in sorted(members.items())
+        LabelClient(name, examples.take(np.array(places)), "train")
+        for name, places in sorted(members.items())
     ]
     return LabelData(file, training, LabelClient(HELD_OUT, alone, held_out))
 
@@ -149,7 +152,7 @@ def encode(
     """Clients' examples as a model reads them; None for a client that has nothing to train on.
 
     Raises:
-        HashfedError: where ids are not among those of ``names``, or values do not suit ``data.values``.
+        HashfedError: where ids are not among those of ``names``.
 
     """
     gains = inverse_propensities(np.array(names.label_counts), names.examples).astype(np.float32)
@@ -165,7 +168,7 @@ def encode(
         else:
             examples = replace(examples, gains=gains[examples.labels])
         if settings.values == "tf-idf":
-            examples = tf_idf(examples, documents, names.documents, where)
+            examples = tf_idf(examples, documents, names.documents)
         made = Client(full_name(client.key), examples) if len(examples) else None
         found.append((client.key, made))
     return found
@@ -188,8 +191,8 @@ def _owners(settings: LabelFileSettings, examples: LabelSets, kept: np.ndarray) 
         return [ids[place] for place in kept]
     if settings.partition_clients > len(kept):
         raise HashfedError(
-            f"data.partition_clients = {settings.partition_clients}: must be at most the {len(kept):,} training "
-            "examples"
+            f"data.partition_clients = {settings.partition_clients}: must be at most the {len(kept):,} "
+            "training examples"
         )
     found = dirichlet_partition(
         examples.take(kept), settings.partition_clients, settings.concentration, settings.partition_seed
@@ -204,14 +207,15 @@ def _read_test(settings: LabelFileSettings, training: LabelFile) -> LabelSets:
             "data.test = None: must be the file of the test examples (or evaluation.clients validation, to "
             "evaluate on a part of the training examples)"
         )
-    file = read_label_file(Path(settings.test), "data.test")
+    file = read_label_file(Path(settings.test), "data.test", settings.counted)
     for name, here, there in (
         ("labels", file.labels, training.labels),
         ("features", file.features, training.features),
     ):
         if here > there:
             raise HashfedError(
-                f"data.test = {settings.test}, line 1: {name} = {here}: must be at most {there}, as in data.source"
+                f"data.test = {settings.test}, line 1: {name} = {here}: must be at most {there}, as in "
+                f"data.source"
             )
     return file.examples
 

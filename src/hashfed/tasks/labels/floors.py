@@ -14,6 +14,8 @@ from hashfed.tasks.labels.metrics import LabelMetrics
 from hashfed.tasks.metrics import Sums, add_sums
 
 NEIGHBORS = 20
+SMALLEST = float(np.finfo(np.float32).tiny)
+"""A cosine of those who have a feature in common."""
 HELD = 1 << 24
 """Numbers of one matrix that are held at a time: 64 MiB."""
 MOST = 256
@@ -23,9 +25,10 @@ MOST = 256
 def measure_floors(data: FederatedData[Any]) -> dict[str, float]:
     """Metrics of both floors on the held-out examples.
 
-    ``popular`` scores a label by how many training examples have it; ``neighbors`` by the summed cosines of those
-    of the 20 nearest training examples that have it, of the values that a model reads. Which of equally near
-    examples count is left to chance, but the same on one machine. Nothing of size examples x features is made.
+    ``popular`` scores a label by how many training examples have it; ``neighbors`` by the summed cosines of
+    those of the 20 nearest training examples that have it, of the values that a model reads. Where several
+    are as near as the twentieth, each counts for its share of the places left. Nothing of size examples x
+    features is made.
     """
     train, held_out = _joined(data.train), _joined(data.held_out)
     frequent = torch.from_numpy(data.label_counts.astype(np.float32))
@@ -34,10 +37,15 @@ def measure_floors(data: FederatedData[Any]) -> dict[str, float]:
     for some in _parts(held_out, max(1, min(MOST, HELD // max(data.size, len(train), data.sizes[INPUT])))):
         batch = some.bind({INPUT: None, OUTPUT: None}, torch.device("cpu")).batch(torch.arange(len(some)))
         found["popular"].append(metrics.sums(frequent.expand(len(some), -1), batch.targets))
-        found["neighbors"].append(metrics.sums(_votes(train, some, data.sizes[INPUT], data.size), batch.targets))
+        found["neighbors"].append(
+            metrics.sums(_votes(train, some, data.sizes[INPUT], data.size), batch.targets)
+        )
     measured = {name: metrics.metrics(add_sums(parts)) for name, parts in found.items()}
     floors = {
-        f"{name}_{key}": value for name, one in measured.items() for key, value in one.items() if key != "targets"
+        f"{name}_{key}": value
+        for name, one in measured.items()
+        for key, value in one.items()
+        if key != "targets"
     }
     return floors | {"targets": len(held_out)}
 
@@ -53,11 +61,17 @@ def _votes(train: LabelSets, some: LabelSets, features: int, labels: int) -> tor
         mode="sum",
         per_sample_weights=_normalized(train),
     )
-    nearness, nearest = (found.T.numpy() for found in similar.topk(min(NEIGHBORS, len(train)), dim=0))
-    found = train.take(nearest.ravel())
-    owners = np.repeat(np.repeat(np.arange(len(some)), nearest.shape[1]), found.label_counts)
-    weights = np.repeat(nearness.ravel().astype(np.float64), found.label_counts)
-    votes = np.bincount(owners * labels + found.labels, weights, minlength=len(some) * labels)
+    count = min(NEIGHBORS, len(train))
+    best = similar.topk(count, dim=0).values
+    last, above = best[-1], (best > best[-1]).sum(0)
+    nearest, owners = (similar >= last.clamp(min=SMALLEST)).nonzero().unbind(1)
+    tied = torch.bincount(owners, minlength=len(some)) - above
+    nearness = similar[nearest, owners].double()
+    nearness *= torch.where(nearness > last[owners], 1.0, ((count - above) / tied)[owners])
+    found = train.take(nearest.numpy())
+    cells = np.repeat(owners.numpy() * labels, found.label_counts) + found.labels
+    weights = np.repeat(nearness.numpy(), found.label_counts)
+    votes = np.bincount(cells, weights, minlength=len(some) * labels)
     return torch.from_numpy(votes.reshape(len(some), labels).astype(np.float32))
 
 

@@ -21,12 +21,12 @@ class LabelMetrics:
     """Sums over examples; all are counted, also those without labels, which nothing finds.
 
     ``examples``: their number. For each k: ``hits_k``, how many of the k labels with the highest logits are
-    true; ``dcg_k``, the same with the discount 1/log2(place + 1), divided by the best that the example's number
-    of labels allows; ``gains_k``, the hits weighted by their inverse propensities, and ``most_k``, the best
-    possible of these.
+    true; ``dcg_k``, the same with the discount 1/log2(place + 1), divided by the best that the example's
+    number of labels allows; ``gains_k``, the hits weighted by their inverse propensities, and ``most_k``,
+    the best possible of these.
 
-    Where labels have equal logits, their order does not matter: each counts what it would in the mean over all
-    orders of these (McSherry and Najork 2008).
+    Where labels have equal logits, their order does not matter: each counts what it would in the mean over
+    all orders of these (McSherry and Najork 2008).
     """
 
     def sums(self, logits: torch.Tensor, targets: Targets) -> Sums:
@@ -57,7 +57,8 @@ class LabelMetrics:
         return {
             **{f"precision_at_{k}": found[f"hits_{k}"] / (k * examples) for k in CUTS},
             **{
-                f"propensity_precision_at_{k}": found[f"gains_{k}"] / (found[f"most_{k}"] or 1.0) for k in CUTS
+                f"propensity_precision_at_{k}": found[f"gains_{k}"] / (found[f"most_{k}"] or 1.0)
+                for k in CUTS
             },
             **{f"ndcg_at_{k}": found[f"dcg_{k}"] / examples for k in CUTS},
             "targets": found["examples"],
@@ -71,7 +72,9 @@ class LabelMetrics:
             )
         examples = sums["examples"]
         if not 0 <= examples <= most or examples != int(examples):
-            raise HashfedError(f"sums of predictions: examples = {examples}: must be an integer from 0 to {most}")
+            raise HashfedError(
+                f"sums of predictions: examples = {examples}: must be an integer from 0 to {most}"
+            )
         before = dict.fromkeys(("hits", "gains", "most"), 0.0)
         for k in CUTS:
             bounds = {"hits": k * examples, "dcg": examples, "most": k * examples * LARGEST_GAIN}
@@ -92,12 +95,11 @@ def _names() -> Iterator[str]:
     yield from (f"{name}_{k}" for name in ("hits", "dcg", "gains", "most") for k in CUTS)
 
 
-def _places(
-    logits: torch.Tensor, best: torch.Tensor, targets: Targets
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each target how many labels have a higher logit, and how many the same, itself included: (q,) int64.
+def _places(logits: torch.Tensor, best: torch.Tensor, targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each target how many labels have a higher logit, and how many the same: two of (q,) int64.
 
-    ``best``: the highest logits of each prediction, in order; those that are not among them have a place beyond.
+    ``best``: the highest logits of each prediction, in order; those that are not among them have a place
+    beyond.
     """
     own = logits[targets.owners, targets.rows]
     tied = (logits == best[:, -1:]).sum(1)  # only at the last place may there be ties beyond the best

@@ -43,7 +43,7 @@ def dirichlet_partition(examples: LabelSets, clients: int, concentration: float,
 
 
 def _drawn(size: int, shares: np.ndarray, left: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How many of each kind are drawn, of those that are left; a draw of a kind that is used up is repeated."""
+    """How many of each kind are drawn of those left; a draw of a kind that is used up is repeated."""
     taken = np.zeros_like(left)
     while (missing := size - int(taken.sum())) > 0:
         there = np.where(taken < left, shares, 0)

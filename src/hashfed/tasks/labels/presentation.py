@@ -19,8 +19,9 @@ PRESENTATION = Presentation(
     measures=MEASURES,
     main=MEASURES,
     floors=("popular", "neighbors"),
-    note="P@k: share of true labels among the k with the highest scores, in the mean over all {targets:,.0f} held-out "
-    "examples, those without labels included; equal scores count as the mean over their orders. PSP@1: the same "
-    "with each label weighted by its inverse propensity (A 0.55, B 1.5), as a share of the best possible. Floors: "
-    "the most frequent labels, and those of the 20 nearest training examples (cosine).",
+    note="P@k: share of true labels among the k with the highest scores, in the mean over all "
+    "{targets:,.0f} held-out examples, those without labels included; equal scores count as the mean over "
+    "their orders. PSP@1: the same with each label weighted by its inverse propensity (A 0.55, B 1.5), as a "
+    "share of the best possible. Floors: the most frequent labels, and those of the 20 nearest training "
+    "examples (cosine).",
 )

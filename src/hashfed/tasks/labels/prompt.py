@@ -10,10 +10,12 @@ from hashfed.errors import HashfedError
 from hashfed.tasks.label_sets import LabelSets
 from hashfed.tasks.labels.names import LabelNames
 from hashfed.tasks.labels.settings import LabelFileSettings
-from hashfed.tasks.labels.values import tf_idf
+from hashfed.tasks.labels.values import COUNTED, tf_idf
 from hashfed.tasks.prompt import Prompt
 
 _PAIR = re.compile(r"([0-9]{1,18}):([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?)")
+LARGEST = float(np.finfo(np.float32).max)
+"""Of a value."""
 
 
 def make_prompt(words: Sequence[str], names: LabelNames, settings: LabelFileSettings) -> Prompt:
@@ -22,8 +24,8 @@ def make_prompt(words: Sequence[str], names: LabelNames, settings: LabelFileSett
     A name is looked for as it is written, then in lower case.
 
     Raises:
-        HashfedError: where a word is neither, a feature is not in the data or there twice, or a value does not
-            suit ``data.values``.
+        HashfedError: where a word is neither, a feature is not in the data or there twice, or a value does
+            not suit ``data.values``.
 
     """
     size, ids = len(names.feature_documents), _ids(names)
@@ -31,8 +33,8 @@ def make_prompt(words: Sequence[str], names: LabelNames, settings: LabelFileSett
     for word in " ".join(words).split():
         match = _PAIR.fullmatch(word)
         if match is not None:
-            feature, value = int(match[1]), float(np.float32(match[2]))
-            if feature >= size or not np.isfinite(value) or feature in values:
+            feature, value = int(match[1]), float(match[2])
+            if feature >= size or not abs(value) <= LARGEST or feature in values:
                 allowed = f"must be a feature from 0 to {size - 1} with a finite value"
                 raise HashfedError(f"{shown(word)}: {'is there twice' if feature in values else allowed}")
             values[feature] = value
@@ -46,8 +48,10 @@ def make_prompt(words: Sequence[str], names: LabelNames, settings: LabelFileSett
         else:
             unknown.append(word)
     examples = _example(values)
-    if settings.values == "tf-idf":
-        examples = tf_idf(examples, np.array(names.feature_documents), names.documents, "predict")
+    if settings.counted:
+        if low := [feature for feature, value in values.items() if value < 1]:
+            raise HashfedError(f"{low[0]}:{values[low[0]]:g}: {COUNTED}")
+        examples = tf_idf(examples, np.array(names.feature_documents), names.documents)
     return Prompt(examples, names.text, notes=_notes(unknown, len(values)))
 
 

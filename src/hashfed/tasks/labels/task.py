@@ -65,7 +65,7 @@ class Labels:
     ) -> list[LabelClient]:
         """See ``Task``; one's own file is of one client, named by the file where nothing names it."""
         if held_out is None:
-            examples = read_label_file(Path(source), setting).examples
+            examples = read_label_file(Path(source), setting, self.settings.counted).examples
             return [LabelClient(client or Path(source).name.split(".")[0] or HELD_OUT, examples, "train")]
         data = read_label_data(self.settings, source, setting, held_out)
         return [*data.training, data.held_out]

@@ -29,6 +29,11 @@ def byte_lines(path: Path, where: str) -> Iterator[bytes]:
         raise HashfedError(f"{where}: {error.strerror or error}") from None
 
 
+def quoted(data: bytes) -> str:
+    """What a file holds, for a message."""
+    return shown(data.decode(errors="replace"))
+
+
 def read_values(path: Path, count: int, setting: str, of: str) -> tuple[str, ...]:
     """One text a line, such as the client of each example; spaces around are no part of it.
 
@@ -47,10 +52,12 @@ def read_values(path: Path, count: int, setting: str, of: str) -> tuple[str, ...
         try:
             text = line.decode().strip()
         except UnicodeDecodeError:
-            raise HashfedError(f"{where}, line {number}: {shown(line)}: must be UTF-8 text") from None
+            raise HashfedError(f"{where}, line {number}: {quoted(line)}: must be UTF-8 text") from None
         if number > count:
             if text:
-                raise HashfedError(f"{where}, line {number}: {shown(text)}: must have {count:,} lines, one for each {of}")
+                raise HashfedError(
+                    f"{where}, line {number}: {shown(text)}: must have {count:,} lines, one for each {of}"
+                )
             continue
         if not text or not text.isprintable():
             raise HashfedError(f"{where}, line {number}: {shown(text)}: must be a text, for each {of}")

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from hashfed.errors import HashfedError
 from hashfed.tasks.label_sets import LabelSets
 
 
@@ -13,26 +12,19 @@ def feature_documents(examples: LabelSets, features: int) -> np.ndarray:
     return np.bincount(examples.features, minlength=features).astype(np.int64)
 
 
-def tf_idf(examples: LabelSets, documents: np.ndarray, count: int, where: str) -> LabelSets:
+COUNTED = "must be a count, at least 1, with data.values = tf-idf (data.values = raw takes any)"
+"""What is said of values that ``tf_idf`` does not take."""
+
+
+def tf_idf(examples: LabelSets, documents: np.ndarray, count: int) -> LabelSets:
     """Values (1 + log tf)·log(N/df), then each example at length 1 (Salton and Buckley 1988).
 
     Args:
-        examples: whose values are counts.
+        examples: whose values are counts, at least 1.
         documents: (V,) df: in how many examples each feature is, of those that are trained on; 0 counts as 1.
         count: N, number of those.
-        where: the examples are from, for errors.
-
-    Raises:
-        HashfedError: where a value is below 1, which is no count.
 
     """
-    low = np.flatnonzero(examples.values < 1)
-    if len(low):
-        feature, value = examples.features[low[0]], examples.values[low[0]]
-        raise HashfedError(
-            f"{where}: value of feature {feature} = {value:g}: must be a count, at least 1, with data.values = "
-            "tf-idf (data.values = raw takes any)"
-        )
     idf = np.log(max(1, count) / np.maximum(1, documents))
     values = (1 + np.log(examples.values.astype(np.float64))) * idf[examples.features]
     owners = np.repeat(np.arange(len(examples)), examples.feature_counts)

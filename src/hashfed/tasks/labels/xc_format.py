@@ -1,8 +1,8 @@
 """The text format of the XC repository (Bhatia et al.): features with values, and labels, an example a line.
 
-The first line is ``examples features labels``, three numbers. A line is ``l1,l2,... f:v f:v ...`` with ids from 0. An
-example without labels begins with a space, or with its first feature; one without features ends after its
-labels; one without either is an empty line.
+The first line is ``examples features labels``, three numbers. A line is ``l1,l2,... f:v f:v ...`` with ids
+from 0. An example without labels begins with a space, or with its first feature; one without features ends
+after its labels; one without either is an empty line.
 """
 
 import re
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.tasks.label_sets import LabelSets
-from hashfed.tasks.labels.text_files import byte_lines
+from hashfed.tasks.labels.text_files import byte_lines, quoted
+from hashfed.tasks.labels.values import COUNTED
 
 LARGEST = 2**31 - 1
 """Of a number in the first line: row ids are int32."""
@@ -27,8 +27,8 @@ class LabelFile:
     """What a file holds.
 
     Attributes:
-        examples: one for each line, in order; values as they are there, features and labels of each ascending.
-        features: number of features that there may be.
+        examples: one for each line, in order; values as they are there, features and labels of each
+        ascending. features: number of features that there may be.
         labels: number of labels that there may be.
 
     """
@@ -38,12 +38,13 @@ class LabelFile:
     labels: int
 
 
-def read_label_file(path: Path, setting: str) -> LabelFile:
+def read_label_file(path: Path, setting: str, counted: bool = False) -> LabelFile:
     """Read a file, compressed by gzip or not.
 
     Args:
         path: of the file.
         setting: what messages call it.
+        counted: whether values must be counts.
 
     Raises:
         HashfedError: where it cannot be read, or is no such file: with the line, the field and its value.
@@ -57,7 +58,8 @@ def read_label_file(path: Path, setting: str) -> LabelFile:
         if number > count + 1:
             if line.strip():
                 raise HashfedError(
-                    f"{where}, line {number}: {shown(line)}: must have {count:,} examples, as the first line says"
+                    f"{where}, line {number}: {quoted(line)}: must have {count:,} examples, as the first "
+                    f"line says"
                 )
             continue
         match = _LINE.fullmatch(line)
@@ -74,11 +76,7 @@ def read_label_file(path: Path, setting: str) -> LabelFile:
     label_ids, pairs = np.concatenate(found_labels), np.concatenate(found_pairs).reshape(-1, 2)
     _check_ids(label_ids, label_counts, labels, "label", where)
     _check_ids(pairs[:, 0], feature_counts, features, "feature", where)
-    infinite = np.flatnonzero(~np.isfinite(pairs[:, 1].astype(np.float32)))
-    if len(infinite):
-        line = _line_of(int(infinite[0]), feature_counts)
-        feature, value = pairs[infinite[0]]
-        raise HashfedError(f"{where}, line {line}: value of feature {feature:.0f} = {value:g}: must be finite")
+    _check_values(pairs, feature_counts, counted, where)
     feature_keys = _keys(pairs[:, 0], feature_counts, features)
     order = np.argsort(feature_keys, kind="stable")
     twice = np.flatnonzero(np.diff(feature_keys[order]) == 0)
@@ -103,7 +101,7 @@ def _header(line: bytes, where: str) -> tuple[int, int, int]:
     parts = line.split()
     if len(parts) != 3 or not all(part.isdigit() and 1 <= int(part) <= LARGEST for part in parts):
         raise HashfedError(
-            f"{where}, line 1: {shown(line)}: must be the numbers of examples, features and labels, such as "
+            f"{where}, line 1: {quoted(line)}: must be the numbers of examples, features and labels, such as "
             "'12920 500 983'"
         )
     examples, features, labels = map(int, parts)
@@ -116,9 +114,9 @@ def _problem(line: bytes) -> str:
     if words and not line.startswith((b" ", b"\t")) and b":" not in words[0]:
         for label in words.pop(0).split(b","):
             if not label.isdigit():
-                return f"label {shown(label)}: must be a whole number"
+                return f"label {quoted(label)}: must be a whole number"
     odd = next((word for word in words if not re.fullmatch(_PAIR, word)), line)
-    return f"feature {shown(odd)}: must be a feature and its value, such as 17:0.5"
+    return f"feature {quoted(odd)}: must be a feature and its value, such as 17:0.5"
 
 
 def _check_ids(ids: np.ndarray, counts: np.ndarray, size: int, name: str, where: str) -> None:
@@ -128,6 +126,20 @@ def _check_ids(ids: np.ndarray, counts: np.ndarray, size: int, name: str, where:
         raise HashfedError(
             f"{where}, line {line}: {name} {ids[beyond[0]]:.0f}: must be from 0 to {size - 1}, as the first "
             "line says"
+        )
+
+
+def _check_values(pairs: np.ndarray, counts: np.ndarray, counted: bool, where: str) -> None:
+    values = pairs[:, 1]
+    fine = np.abs(values) <= np.finfo(np.float32).max
+    problem = "must be finite"
+    if counted and fine.all():
+        fine, problem = values >= 1, COUNTED
+    if not fine.all():
+        at = int(np.argmin(fine))
+        raise HashfedError(
+            f"{where}, line {_line_of(at, counts)}: value of feature {pairs[at, 0]:.0f} = "
+            f"{values[at]:g}: {problem}"
         )
 
 
