@@ -10,9 +10,9 @@ def generator(rng: np.random.Generator) -> torch.Generator:
 
 
 def dropout(x: torch.Tensor, rate: float, noise: torch.Generator | None) -> torch.Tensor:
-    """Each number of ``x`` with the chance ``rate`` zero, the others divided by 1 − ``rate``; without noise ``x``.
+    """Each number of ``x`` with the chance ``rate`` zero, the others divided by 1 − ``rate``.
 
-    The draws are made on the CPU, whatever the device of ``x``.
+    The draws are made on the CPU, whatever the device of ``x``; without noise nothing is dropped.
     """
     if noise is None or rate == 0:
         return x

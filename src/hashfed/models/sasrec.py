@@ -1,8 +1,9 @@
 """SASRec: self-attention over the items that somebody had (Kang and McAuley 2018), with tied rows.
 
-As its authors and the PyTorch code that others go on from have it: queries of attention are normalised, keys and
-values are not, and what a sublayer's result is added to is the normalised vector. Rows and positions begin as
-N(0, 0.02²), as do all weights but those that make queries, keys and values (Glorot and Bengio 2010).
+As its authors and the PyTorch code that others go on from have it: queries of attention are normalised,
+keys and values are not, and what a sublayer's result is added to is the normalised vector. Rows and
+positions begin as N(0, 0.02²), as do all weights but those that make queries, keys and values (Glorot and
+Bengio 2010).
 """
 
 import math

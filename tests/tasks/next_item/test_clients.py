@@ -54,7 +54,7 @@ def test_leave_one_out(tmp_path: Path) -> None:
 
 
 def test_a_global_time_split(tmp_path: Path) -> None:
-    """Of ten interactions the last two are test, those of times 6 and 7 validation; bob had nothing before."""
+    """Of ten interactions the last two are test, those of times 6 and 7 validation."""
     rows = [
         "ann,a,0",
         "ann,b,1",
@@ -121,7 +121,7 @@ def test_fewer_items_and_users(tmp_path: Path) -> None:
 
 
 def test_floors_by_hand(tmp_path: Path) -> None:
-    """Training has a, b, c of ann and b, c of dan: b and c are popular, then a; b is followed by c, a by b."""
+    """Training has a, b, c of ann and b, c of dan; then, x y of three users and z z w of one."""
     path = tmp_path / "a.txt"
     data = loaded(path)
     floors = make_task(make_config({"data": {"task": "next-item", "cutoffs": [1, 2]}}).data).measure_floors(
@@ -136,7 +136,7 @@ def test_floors_by_hand(tmp_path: Path) -> None:
         "".join(f"{user} x\n{user} y\n{user} z\n{user} w\n" for user in "abc") + "d z\nd z\nd w\nd x\nd v\n"
     )
     data = loaded(path, lines)
-    # Training: x y of three, and z z w of d. Popular: x 3, y 3, z 2, w 1. Tests: w after x y z, and v after z z w x.
+    # Popular: x 3, y 3, z 2, w 1. Tests: w after x y z, and v after z z w x.
     # w: not had are v (0) and w, so it is first. v: y (3) is first, so it is second.
     floors = make_task(make_config({"data": {"task": "next-item", "cutoffs": [1, 2]}}).data).measure_floors(
         data

@@ -24,8 +24,8 @@ RECTOOLS = {
     "ndcg_20": 0.20305532140661883,
     "mrr": 0.09555111760620325,
 }
-"""RecTools 0.19.0: ``HitRate(k)``, ``NDCG(k, divide_by_achievable=True)`` and ``MRR(k=40)`` of each user's unseen
-items in order of the scores below. It needs numpy below 2, so it cannot be asked here."""
+"""RecTools 0.19.0: ``HitRate(k)``, ``NDCG(k, divide_by_achievable=True)`` and ``MRR(k=40)`` of each user's
+unseen items in order of the scores below. It needs numpy below 2, so it cannot be asked here."""
 
 
 def excluded(*rows: list[int]) -> Targets:

@@ -1,32 +1,10 @@
-"""Lines of files that may be compressed by gzip, and small files of one value a line."""
+"""Small files of one value a line."""
 
-import gzip
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
-from hashfed.data.text_files import GZIP
+from hashfed.data.text_files import byte_lines
 from hashfed.display import shown
 from hashfed.errors import HashfedError
-
-
-def byte_lines(path: Path, where: str) -> Iterator[bytes]:
-    r"""Lines without their ends, \n or \r\n; compressed by gzip or not, whatever the name says.
-
-    Raises:
-        HashfedError: beginning with ``where``, where the file cannot be read.
-
-    """
-    try:
-        with path.open("rb") as file:
-            packed = file.read(len(GZIP)) == GZIP
-        with gzip.open(path) if packed else path.open("rb") as lines:
-            for line in lines:
-                yield line.removesuffix(b"\n").removesuffix(b"\r")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise HashfedError(f"{where}: damaged or cut off ({error})") from None
-    except OSError as error:
-        raise HashfedError(f"{where}: {error.strerror or error}") from None
 
 
 def quoted(data: bytes) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hashfed.data.text_files import byte_lines
 from hashfed.errors import HashfedError
 from hashfed.tasks.label_sets import LabelSets
-from hashfed.tasks.labels.text_files import byte_lines, quoted
+from hashfed.tasks.labels.text_files import quoted
 from hashfed.tasks.labels.values import COUNTED
 
 LARGEST = 2**31 - 1

@@ -9,8 +9,8 @@ import numpy as np
 
 from hashfed.data.client_texts import Group, Key, full_name
 from hashfed.errors import HashfedError
-from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.models.protocol import OUTPUT
+from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_item.catalogue import Catalogue
 from hashfed.tasks.next_item.histories import Histories
 from hashfed.tasks.next_item.log import History
@@ -24,8 +24,8 @@ def build_data(
 ) -> FederatedData[Catalogue]:
     """All users of a source, or as many as are asked for.
 
-    A user is two clients: one that is trained on, and one that is evaluated on (``test/NAME``), whose history is all
-    that came before its target.
+    A user is two clients: one that is trained on, and one that is evaluated on (``test/NAME``), whose history
+    is all that came before its target.
 
     Raises:
         HashfedError: where there are no times to split by, too few items, or a side has no client.
@@ -45,7 +45,8 @@ def build_data(
         if not clients:
             of = "training" if side == "train" else side
             raise HashfedError(
-                f"data.source: of {len(histories):,} users none is a {of} client (data.split = {settings.split})"
+                f"data.source: of {len(histories):,} users none is a {of} client "
+                f"(data.split = {settings.split})"
             )
     train = tuple(sides["train"])
     counts = np.zeros(names.sizes[OUTPUT], np.int64)

@@ -18,7 +18,8 @@ def measure_floors(data: FederatedData[Catalogue], cutoffs: tuple[int, ...]) -> 
     """Metrics of both, ``targets``, and ``unreachable_rate``: held-out items that are never in training.
 
     Popular: by the number of times in the training examples. Markov: by how often an item came next after the
-    last one there; where that is equal, as for all that never did, by popularity. What is equal in both is tied.
+    last one there; where that is equal, as for all that never did, by popularity. What is equal in both is
+    tied.
 
     Raises:
         HashfedError: where nothing is held out.
@@ -53,7 +54,7 @@ def _codes(owners: np.ndarray, items: np.ndarray, size: int) -> np.ndarray:
 
 
 def _counted(clients: Sequence[Client], size: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """(n,) how often each item is there; and codes of pairs, ascending, with how often one follows the other."""
+    """(n,) how often each item is there; codes of pairs, ascending, with how often one follows the other."""
     columns = [client.examples.columns() for client in clients]
     before, after = (np.concatenate([one[name].ravel() for one in columns]) for name in ("inputs", "targets"))
     starts = np.concatenate([one["inputs"][:, 0] for one in columns])
@@ -64,7 +65,7 @@ def _counted(clients: Sequence[Client], size: int) -> tuple[np.ndarray, tuple[np
 
 
 def _popular(counts: np.ndarray, targets: np.ndarray, left_out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many items are more popular than each target, and as popular as it; but for the pairs ``left_out``."""
+    """How many items are more popular than each target, and as popular; but for the pairs ``left_out``."""
     ranked = np.sort(counts[FIRST:])
     own = counts[targets]
     above = len(ranked) - np.searchsorted(ranked, own, side="right")

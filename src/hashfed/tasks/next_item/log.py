@@ -55,7 +55,7 @@ class Log:
             self._when.append(time)
 
     def histories(self) -> list[History]:
-        """By user, in order of first appearance; in order of times, equal ones and those without as they came."""
+        """By user, in order of first appearance; in order of times, equal ones and others as they came."""
         who, what = (np.frombuffer(column, np.int32) for column in (self._who, self._what))
         when = np.frombuffer(self._when, np.float64) if len(self._when) else None
         order = np.argsort(who, kind="stable") if when is None else np.lexsort((when, who))

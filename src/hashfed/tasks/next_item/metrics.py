@@ -21,8 +21,9 @@ ROUNDING = 1e-6
 class NextItemMetrics:
     """Sums over predictions: ``targets``, their number; ``hr_K``, ``ndcg_K``, ``mrr`` and ``nll``, in nats.
 
-    The target is ranked among all items but those that the user had before; items with its very score are ordered
-    at random, and the mean over the orders counts. The likelihood is that of the softmax over all rows.
+    The target is ranked among all items but those that the user had before; items with its very score are
+    ordered at random, and the mean over the orders counts. The likelihood is that of the softmax over all
+    rows.
     """
 
     cutoffs: tuple[int, ...]

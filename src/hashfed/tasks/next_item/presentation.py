@@ -18,7 +18,7 @@ def presentation(cutoffs: tuple[int, ...]) -> Presentation:
             Measure(
                 f"ndcg_{k}",
                 f"NDCG@{k}",
-                f"Normalized discounted cumulative gain at {k}",
+                f"Discounted cumulative gain at {k}, normalized",
                 "%",
                 "higher",
                 f"NDCG@{k}",
@@ -34,9 +34,9 @@ def presentation(cutoffs: tuple[int, ...]) -> Presentation:
         main=pairs[0],
         floors=(POPULAR, MARKOV),
         rates={"unreachable_rate": "held-out items never in training"},
-        note="HR@k, NDCG@k and MRR rank each held-out item among all items that its user has not had before; equal "
-        "scores are ordered at random, and the mean counts. NLL is the mean negative log-likelihood of the softmax "
-        "over all rows. {unreachable_rate:.2%} of the held-out items are never in training. Floors, of the "
-        "{train_clients:,} training clients: the most popular items; the most frequent successors of the last item, "
-        "then popular ones.",
+        note="HR@k, NDCG@k and MRR rank each held-out item among all items that its user has not had before; "
+        "equal scores are ordered at random, and the mean counts. NLL is the mean negative log-likelihood of "
+        "the softmax over all rows. {unreachable_rate:.2%} of the held-out items are never in training. "
+        "Floors, of the {train_clients:,} training clients: the most popular items; the most frequent "
+        "successors of the last item, then popular ones.",
     )

@@ -8,8 +8,8 @@ import numpy as np
 def expected(above: np.ndarray, tied: np.ndarray, cutoffs: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Of each prediction, in the mean over the orders of what is tied.
 
-    The target is one of ``tied`` + 1 answers with its score, each of which is as likely to stand at any of their
-    places: so equal scores for all are worth what chance is.
+    The target is one of ``tied`` + 1 answers with its score, each of which is as likely to stand at any of
+    their places: so equal scores for all are worth what chance is.
 
     Args:
         above: (p,) answers with a higher score than the target's.

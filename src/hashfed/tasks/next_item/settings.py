@@ -17,8 +17,8 @@ class ItemSettings(TaskSettings):
     """Users' items, one after another."""
 
     source: Annotated[str, HOME_EXPANDED] = "interactions.txt"
-    """File of interactions: lines "user item" (.txt), RecBole's .inter, .csv, .tsv or .parquet; the text formats
-    also with .gz."""
+    """File of interactions: lines "user item" (.txt), RecBole's .inter, .csv, .tsv or .parquet; all but the
+    last also with .gz."""
     format: Format | None = None
     """Of the file; user-items: lines "user item item ...". None: its name tells."""
     user_column: str | None = Field(None, min_length=1)
@@ -26,19 +26,20 @@ class ItemSettings(TaskSettings):
     item_column: str | None = Field(None, min_length=1)
     """Likewise; none: item, item_id or itemId."""
     time_column: str | None = Field(None, min_length=1)
-    """Likewise, a number; none: time or timestamp, where there is one. Items are in its order, else in the file's."""
+    """Likewise, a number; none: time or timestamp, where there is one. Items are in its order, else in the
+    file's."""
     items: int | None = Field(None, ge=2, le=2**31 - 2)
-    """Number of items, the most frequent ones in training; the others are left out. None: all of the source."""
+    """Number of items, the most frequent ones in training; others are left out. None: all of the source."""
     clients: int | None = Field(None, ge=1)
     """At most this many users, chosen by their names and not by the seed; none: all."""
     length: int = Field(50, ge=1, le=2**20)
     """Most items that are read of a history, and predicted in training: the last ones."""
     split: Literal["leave-one-out", "time"] = "leave-one-out"
-    """leave-one-out: of each user the last item is for test, the one before for validation; time: of all users
-    what came last, after one point in time."""
+    """leave-one-out: of each user the last item is for test, the one before for validation; time: of all
+    users what came after one point in time."""
     held_out_share: float = Field(SHARE, gt=0, lt=0.5)
-    """With split time: share of all interactions that are after the test's point in time, and as many before it
-    are validation's."""
+    """With split time: share of all interactions that are after the test's point in time; validation has as
+    many before it."""
     cutoffs: str = Field("10", max_length=100)
     """k of HR@k and NDCG@k, between commas: such as 10,20. The first is the one that is plotted."""
 
@@ -68,7 +69,7 @@ class ItemSettings(TaskSettings):
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """k of HR@k and NDCG@k."""
+        """Each k, as a number."""
         return tuple(map(int, self.cutoffs.split(",")))
 
     @property

@@ -70,11 +70,10 @@ def time_cuts(histories: Sequence[History], share: float) -> tuple[float, float]
     if not times:
         raise HashfedError("data.split = time: the source has no times (allowed: leave-one-out)")
     every = np.sort(np.concatenate(times))
-    first, second = (
-        float(every[min(len(every) - 1, int(len(every) * (1 - part)))]) for part in (2 * share, share)
-    )
+    first, second = (float(every[int(len(every) * (1 - part))]) for part in (2 * share, share))
     if not every[0] < first < second:
         raise HashfedError(
-            f"data.held_out_share = {share:g}: too few different times to split by ({every[0]:g} to {every[-1]:g})"
+            f"data.held_out_share = {share:g}: too few different times to split by "
+            f"({every[0]:g} to {every[-1]:g})"
         )
     return first, second

@@ -104,7 +104,7 @@ class NextItem:
         }
 
     def prompt(self, words: Sequence[str], names: Catalogue) -> Prompt:
-        """Items that somebody had, the oldest first; they are no answer, nor are those that the run does not know."""
+        """Items that somebody had, the oldest first, which are no answer; unknown ones are left out."""
         items = [item for word in words for item in word.split()]
         unknown = [item for item in dict.fromkeys(items) if item not in names.rows]
         rows = np.array([names.rows[item] for item in items if item in names.rows], np.int32)

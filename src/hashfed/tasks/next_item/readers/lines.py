@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from hashfed.data.text_files import byte_lines
 from hashfed.display import shown
 from hashfed.errors import HashfedError
-from hashfed.tasks.labels.text_files import byte_lines
 
 MOST_NAME = 1000
 """Characters of a user's or an item's name."""
