@@ -198,3 +198,16 @@ def test_names_that_are_damaged() -> None:
     }.items():
         with pytest.raises(HashfedError, match=said):
             task.read_names(text)
+
+
+@pytest.mark.parametrize(("cutoffs", "kept"), [(5, "5"), ([10, 20], "10,20"), ("1, 3", "1,3"), ("10", "10")])
+def test_cutoffs_as_files_and_commands_have_them(cutoffs: object, kept: str) -> None:
+    settings = make_config({"data": {"task": "next-item", "cutoffs": cutoffs}}).data
+    assert settings.model_dump()["cutoffs"] == kept
+    assert set(make_task(settings).metrics.metrics({})) >= {f"hr_{k}" for k in kept.split(",")}
+
+
+@pytest.mark.parametrize("cutoffs", ["5,x", "0", "", "5,", "3,3", "99999"])
+def test_cutoffs_that_are_none(cutoffs: str) -> None:
+    with pytest.raises(HashfedError, match=r"^data.cutoffs = '.*': must (be whole numbers|differ)"):
+        make_config({"data": {"task": "next-item", "cutoffs": cutoffs}})

@@ -4,7 +4,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from hashfed.display import shown
 from hashfed.scalars import WHOLE
 from hashfed.settings import HOME_EXPANDED
 from hashfed.tasks.next_item.readers.reading import Format
@@ -60,11 +59,9 @@ class ItemSettings(TaskSettings):
     def _check_cutoffs(cls, cutoffs: str) -> str:
         numbers = [part.strip() for part in cutoffs.split(",")]
         if not all(WHOLE.fullmatch(part) and 1 <= int(part) <= MOST_CUTOFF for part in numbers):
-            raise ValueError(
-                f"cutoffs = {shown(cutoffs)}: must be whole numbers from 1 to {MOST_CUTOFF} between commas"
-            )
+            raise ValueError(f"must be whole numbers from 1 to {MOST_CUTOFF} between commas")
         if len(set(map(int, numbers))) < len(numbers):
-            raise ValueError(f"cutoffs = {shown(cutoffs)}: must differ")
+            raise ValueError("must differ")
         return ",".join(numbers)
 
     @property
