@@ -66,8 +66,8 @@ def test_it_learns(loss: str, folder: Path, tmp_path: Path) -> None:
         client={"examples": 10, "batch_size": 2, "learning_rate": 0.5, "epochs": 2},
         server={"learning_rate": 0.05},
         cohort=6,
-        rounds=40,
-        evaluation={"every": 40},
+        rounds=20,
+        evaluation={"every": 20},
         output=str(tmp_path),
     )
     summary = train(config, measure_memory=False)
