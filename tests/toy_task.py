@@ -16,13 +16,14 @@ from hashfed.data.client_texts import Key
 from hashfed.errors import HashfedError
 from hashfed.models import INPUT, OUTPUT
 from hashfed.models.batch import Targets
-from hashfed.models.losses import LOSSES, Loss
+from hashfed.models.losses import LOSSES, OutputLoss
 from hashfed.randomness import stream
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.label_sets import LabelSets
 from hashfed.tasks.metrics import Metrics, Sums
 from hashfed.tasks.presentation import Measure, Presentation
+from hashfed.tasks.prompt import Prompt
 from hashfed.tasks.settings import TaskSettings
 
 
@@ -75,7 +76,7 @@ class ToyLabels:
     settings: ToySettings
     metrics: ClassVar[Metrics] = ToyMetrics()
     presentation: ClassVar[Presentation] = PRESENTATION
-    loss: ClassVar[Loss] = staticmethod(LOSSES["softmax"])
+    loss: ClassVar[OutputLoss] = LOSSES["softmax"]
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Names]:
         clients = [Client(f"c{one}", self._drawn(one)) for one in range(8)]
@@ -100,6 +101,17 @@ class ToyLabels:
 
     def measure_floors(self, data: FederatedData[Any]) -> dict[str, Any]:
         return {"frequent_precision": 0.25, "targets": sum(len(one.examples) for one in data.held_out)}
+
+    def facts(self, data: FederatedData[Any]) -> dict[str, float]:
+        return {"spoons": 2.5}
+
+    def prompt(self, words: Sequence[str], names: Names) -> Prompt:
+        ids = np.array([int(word) for word in words], np.int32)
+        count = np.array([len(ids)])
+        example = LabelSets(
+            ids, np.ones(len(ids), np.float32), count, np.empty(0, np.int32), np.zeros(1, int)
+        )
+        return Prompt(example, names.__getitem__, ids, ("those asked for are no answer",))
 
     @property
     def sizes(self) -> dict[str, int]:

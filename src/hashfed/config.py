@@ -141,6 +141,35 @@ class Config(Settings):
         problem = correction_problem(self.retrieval, self.selection)
         if problem is not None:
             raise ValueError(problem)
+        loss = self.data.build().loss
+        if self.selection.correction == "control-variate" and loss.planes_problem is not None:
+            others = get_args(SelectionSettings.model_fields["correction"].annotation)
+            allowed = ", ".join(name for name in others if name != "control-variate")
+            raise ValueError(
+                f"selection.correction = control-variate: {loss.planes_problem} (allowed: {allowed})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> "Config":
+        columns = self.data.build().imagine(1, 1, 1).batch_columns
+        missing = [name for name in self.model.build().reads if name not in columns]
+        if missing:
+            others = {name: kind.model_validate({"name": name}).build() for name, kind in MODELS.items()}
+            able = [name for name, other in others.items() if set(other.reads) <= set(columns)]
+            raise ValueError(
+                f"model.name = {self.model.name}: reads {', '.join(missing)}, which examples of data.task = "
+                f"{self.data.task} do not have (allowed: {', '.join(able)})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_length(self) -> "Config":
+        reads, due = self.model.longest, self.data.longest
+        if reads is not None and due is not None:
+            most, length = getattr(self.model, reads), getattr(self.data, due)
+            if length > most:
+                raise ValueError(f"data.{due} = {length}: must be at most model.{reads} = {most}")
         return self
 
     @model_validator(mode="after")

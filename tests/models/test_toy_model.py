@@ -25,7 +25,10 @@ def test_a_configuration_chooses_it_by_name() -> None:
     assert config.model == ToySettings(size=4)
     assert build_model(config) == Toy(4)
     assert device_budget(config, 1000) == 10
-    assert size_settings() == "data.vocabulary, model.embedding, model.size"
+    assert (
+        size_settings()
+        == "data.vocabulary, data.labels, data.items, model.embedding, model.hidden, model.size"
+    )
     assert load_config(None, {"model.name": "toy", "model.size": "4"}).model == config.model
     assert with_model(config, "size", 9).model == ToySettings(size=9)
     assert size_step(config, "size") == 1
@@ -34,7 +37,10 @@ def test_a_configuration_chooses_it_by_name() -> None:
 @pytest.mark.parametrize(
     ("tree", "problem"),
     [
-        ({"model": {"name": "other"}}, "model.name = 'other': input should be 'transformer' or 'toy'"),
+        (
+            {"model": {"name": "other"}},
+            "model.name = 'other': input should be 'transformer', 'bag', 'sasrec' or 'toy'",
+        ),
         (
             {"model": {"name": "toy", "ffn": 8}},
             "model.ffn = 8: not a setting of model.name = toy (allowed: size)",
@@ -60,5 +66,6 @@ def test_the_command_line_knows_it(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "transformer, the paper's transformer; toy, the sum of a set's rows" in text
+    assert "One of: transformer, the paper's transformer; " in text
+    assert "; toy, the sum of a set's rows [default transformer]" in text
     assert "--model.size SIZE d, width of rows. [default 6; ≥ 1] (toy)" in text

@@ -10,21 +10,22 @@ from hashfed import RunFolder, train
 from hashfed.cli.main import main
 from hashfed.config import identity, leaves, load_config, make_config, size_setting, size_settings
 from hashfed.errors import HashfedError
-from hashfed.models import OUTPUT
+from hashfed.models import MODELS, OUTPUT
 from hashfed.report import print_table
 from hashfed.report.page import page_content, read_entries
 from hashfed.tasks.registry import TASKS, make_task
 from small import small_config
+from toy_model import ToySettings as ToyModelSettings
 from toy_task import ToySettings
 
-TOY = {"data": {"task": "toy-labels", "labels": 12}}
+TOY = {"data": {"task": "toy-labels", "labels": 12}, "model": {"name": "toy"}}
 
 
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
-    TASKS["toy-labels"] = ToySettings
+    TASKS["toy-labels"], MODELS["toy"] = ToySettings, ToyModelSettings
     yield
-    del TASKS["toy-labels"]
+    del TASKS["toy-labels"], MODELS["toy"]
 
 
 def test_a_configuration_chooses_it_by_name(tmp_path: Path) -> None:
@@ -33,11 +34,15 @@ def test_a_configuration_chooses_it_by_name(tmp_path: Path) -> None:
     assert make_task(config.data).sizes[OUTPUT] == 12
     assert config.folder() == Path("runs/made-up-query-centroids-10%-seed0")
     assert size_setting(config) == "data.labels"
-    assert size_settings() == "data.vocabulary, data.labels, model.embedding"
+    assert (
+        size_settings()
+        == "data.vocabulary, data.labels, data.items, model.embedding, model.hidden, model.size"
+    )
     (tmp_path / "toy.yaml").write_text(config.to_yaml())
     assert load_config(tmp_path / "toy.yaml") == config
-    assert load_config(None, {"data.task": "toy-labels", "data.labels": "12"}) == config
-    there = load_config(tmp_path / "toy.yaml", {"data.task": "next-word"})
+    chosen = {"data.task": "toy-labels", "data.labels": "12", "model.name": "toy"}
+    assert load_config(None, chosen) == config
+    there = load_config(tmp_path / "toy.yaml", {"data.task": "next-word", "model.name": "transformer"})
     assert there == make_config({"data": {"source": "made-up"}}), "fields of the other task are forgotten"
     assert identity(there) != identity(config) != identity(make_config(TOY | {"seed": 1}))
     assert {name for name, _ in leaves(config) if name.startswith("data.")} == {
@@ -50,7 +55,10 @@ def test_a_configuration_chooses_it_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        ({"task": "labels"}, "data.task = 'labels': input should be 'next-word' or 'toy-labels'"),
+        (
+            {"task": "label"},
+            "data.task = 'label': input should be 'next-word', 'labels', 'next-item' or 'toy-labels'",
+        ),
         (
             {"task": "toy-labels", "vocabulary": 9},
             "data.vocabulary = 9: not a setting of data.task = toy-labels (allowed: source, labels)",
@@ -67,9 +75,11 @@ def test_a_mistake_is_one_line(data: dict[str, object], problem: str) -> None:
 
 
 def test_the_command_line_knows_it(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "describe", "--data.task", "toy-labels", "--data.labels", "12"]) == 0
+    options = ["--data.task", "toy-labels", "--data.labels", "12", "--model.name", "toy"]
+    assert main(["data", "describe", *options]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["train", "predictions", "30"] in lines
+    assert ["spoons", "2.5"] in lines
     assert lines[-3:] == [
         ["floors", "on", "10", "held-out", "baskets"],
         ["Precision"],
@@ -77,9 +87,10 @@ def test_the_command_line_knows_it(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     with pytest.raises(SystemExit):
         main(["train", "--help"])
-    text = " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
     assert "toy-labels, labels of made-up sets of features [default next-word]" in text
-    assert "--data.labels LABELS Number of labels. [default 30; ≥ 2] (toy-labels)" in text
+    assert "--data.labels LABELS n, number of labels, at least those of the files" in text
+    assert "(labels) Number of labels. [default 30; ≥ 2] (toy-labels)" in text
 
 
 def test_its_runs_are_shown_in_its_own_terms(
@@ -113,5 +124,5 @@ def test_its_runs_are_shown_in_its_own_terms(
     train(words, measure_memory=False)
     both = [RunFolder(tmp_path / "words"), run]
     assert len(page_content(read_entries(both))["sections"]) == 2
-    assert main(["predict", str(tmp_path), "a"]) == 2
+    assert main(["keyboard", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"hashfed: {tmp_path}: data.task = toy-labels: must be next-word\n"

@@ -14,11 +14,14 @@ def describe_data(arguments: argparse.Namespace) -> None:
     """``hashfed data describe``."""
     config = load_config(arguments.config, overrides(arguments))
     task = make_task(config.data)
-    facts, shown = describe(config, load_data(config)), task.presentation
+    data = load_data(config)
+    facts, shown = describe(config, data), task.presentation
     floors = facts.pop("floors")
     facts.pop("sha256")
     for name, value in facts.items():
         print(f"{name.replace('_', ' '):30s} {value:>12,.0f}")
+    for name, value in task.facts(data).items():
+        print(f"{name:30s} {value:>12,.{0 if value == int(value) else 1}f}")
     for name, text in shown.rates.items():
         print(f"{text:30s} {floors[name]:>12.2%}")
     print(f"\nfloors on {floors['targets']:,} held-out {shown.targets}")

@@ -4,6 +4,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def _held(
         return live.most_floats
     parameters = [value.requires_grad_() for value in (*rows.values(), *body.values())]
     with _kept() as kept:
-        queries = model.queries(body, tables, batch)
+        queries = model.queries(body, tables, replace(batch, noise=torch.Generator()))
     for value in parameters:
         kept.pop(value.untyped_storage().data_ptr(), None)
     return sum(kept.values()) + queries.numel()

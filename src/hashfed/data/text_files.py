@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,25 @@ def _utf8_lines(file: BinaryFile, path: Path) -> Iterator[str]:
             if "\0" in text:
                 raise _no_text(where, line, f"{control_problem(text)}; {REMOVE}")
             yield text.removeprefix("\ufeff")
+
+
+def byte_lines(path: Path, where: str) -> Iterator[bytes]:
+    r"""Lines without their ends, \n or \r\n; compressed by gzip or not, whatever the name says.
+
+    Raises:
+        HashfedError: beginning with ``where``, where the file cannot be read.
+
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+        with gzip.open(path) if packed else path.open("rb") as lines:
+            for line in lines:
+                yield line.removesuffix(b"\n").removesuffix(b"\r")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise HashfedError(f"{where}: damaged or cut off ({error})") from None
+    except OSError as error:
+        raise HashfedError(f"{where}: {error.strerror or error}") from None
 
 
 def control_problem(text: str) -> str | None:

@@ -70,7 +70,8 @@ def agreed_budget(config: Config, declared: Declare, size: int) -> int:
 
 def sends_planes(config: Config) -> bool:
     """Whether the server sends planes of the tail with the rows."""
-    return not sends_everything(config) and uses_planes(config.retrieval, config.selection)
+    takes = config.data.build().loss.planes_problem is None
+    return takes and not sends_everything(config) and uses_planes(config.retrieval, config.selection)
 
 
 def planes_plan(config: Config) -> PlanesPlan:
@@ -86,7 +87,7 @@ def planes_plan(config: Config) -> PlanesPlan:
 
 def sketcher(config: Config) -> QueryCentroidsEncoder | None:
     """Makes the centroids that a client sends for the planes alone; None where it sends none."""
-    if sends_everything(config) or not uses_sketch(config.retrieval, config.selection):
+    if not sends_planes(config) or not uses_sketch(config.retrieval, config.selection):
         return None
     codes = RotatedCodes(config.model.dimension, config.selection.sketch_bits, config.seed)
     return QueryCentroidsEncoder(codes, config.selection.planes)

@@ -42,6 +42,7 @@ from hashfed.federated.messages import (
 )
 from hashfed.federated.protocols import SLICES
 from hashfed.models import Model, Parameters
+from hashfed.models.noise import generator
 from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 from hashfed.retrieval import EncoderShape, Index, Selection, build_index, make_encoder
@@ -332,6 +333,7 @@ class ClientRound:
                 make_task(self.config.data).loss,
                 self.round,
                 rng,
+                generator(stream(self.config.seed, "dropout", self.round, self.client.name)),
             )
             if compression.error_feedback:
                 update, self.lost = compress_with_feedback(update, compression.updates, self.residual)

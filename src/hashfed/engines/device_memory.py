@@ -32,6 +32,7 @@ from hashfed.federated import wire
 from hashfed.federated.protocols import Received, needed_later
 from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters
+from hashfed.models.noise import generator
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.tasks.federated_data import Client, FederatedData
@@ -187,7 +188,8 @@ def _train_toy(config: Config) -> None:
     local = client_side.LocalModel(
         None, parameters.rows, None, parameters.body, None, inputs, welcome.input_rows
     )
-    client_side.train(model, local, examples, config.client, task.loss, 1, stream(0, "toy"))
+    rng = stream(0, "toy")
+    client_side.train(model, local, examples, config.client, task.loss, 1, rng, generator(rng))
 
 
 if __name__ == "__main__":

@@ -191,11 +191,13 @@ def train(
     loss: Loss,
     round: int,
     rng: np.random.Generator,
+    noise: torch.Generator | None = None,
 ) -> tuple[Update, int]:
     """Step 5: E epochs of SGD on body and selected rows; returns what changed.
 
     While it trains, a drawn row moves as the row that it is; its change is that times 1/π. So the client's Z
     follows that of full training over all steps, not for the first alone. ``local`` is left as it was.
+    A model with dropout draws from ``noise``; without it, it drops nothing.
 
     Returns:
         The update, and at how many predictions the partition function was bounded (``models.output_layer``).
@@ -215,7 +217,7 @@ def train(
         order = torch.from_numpy(rng.permutation(len(examples))).to(rows.device)
         for index in order.split(settings.batch_size):
             # Only the rows of the inputs take part in autograd; those of the output layer are moved in place.
-            batch, touched = bound.batch(index).touched(named)
+            batch, touched = replace(bound.batch(index), noise=noise).touched(named)
             held = {table: part.rows for table, part in touched.items()}
             queries = model.queries(body, held, batch)
             output = loss(queries.detach(), rows, local.log_weight, batch.targets, space, local.planes)

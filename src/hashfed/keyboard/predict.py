@@ -86,18 +86,6 @@ def word_settings(run: RunFolder) -> NextWordSettings:
         raise HashfedError(f"{run.path}: {error}") from None
 
 
-def unknown_words(run: RunFolder, text: str) -> tuple[list[str], int]:
-    """The words of ``text`` that the run has no row for, each once, and how many of its words have one.
-
-    Raises:
-        HashfedError: where the folder is no run.
-
-    """
-    words = TOKENIZERS[word_settings(run).tokenizer](text)
-    known = run.names().ids
-    return [word for word in dict.fromkeys(words) if word not in known], sum(word in known for word in words)
-
-
 def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, float]]:
     """The ``count`` likeliest words after ``text``, with probabilities under the softmax over all rows.
 

@@ -1,6 +1,6 @@
 """What models and losses work on: some examples, with ids as positions in the rows at hand."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,12 +13,18 @@ class Targets:
 
     Attributes:
         rows: (q,) int64 positions in the rows at hand, those of one prediction beside each other.
-        counts: (p,) int64, how many each prediction has, at least 1; None where each has one, and q = p.
+        counts: (p,) int64, how many each prediction has, at least 1 where it is trained on; None where each
+            has one, and q = p.
+        gains: (q,) float32, what finding each is worth to metrics that ask; None: the same.
+        excluded: rows that are no answer to each, to metrics that ask, among all rows; None: every row may be
+            one.
 
     """
 
     rows: torch.Tensor
     counts: torch.Tensor | None = None
+    gains: torch.Tensor | None = None
+    excluded: "Targets | None" = None
 
     def __len__(self) -> int:
         """Number of predictions, p."""
@@ -34,11 +40,14 @@ class Targets:
     def split(self, most: int) -> Iterator["Targets"]:
         """In order, up to ``most`` predictions at a time."""
         if self.counts is None:
-            yield from (Targets(rows) for rows in self.rows.split(most))
-            return
-        parts = self.counts.split(most)
-        for rows, counts in zip(self.rows.split([int(part.sum()) for part in parts]), parts, strict=True):
-            yield Targets(rows, counts)
+            sizes = [len(rows) for rows in self.rows.split(most)]
+            counts: Iterable[torch.Tensor | None] = [None] * len(sizes)
+        else:
+            parts = self.counts.split(most)
+            sizes, counts = [int(part.sum()) for part in parts], parts
+        gains = [None] * len(sizes) if self.gains is None else self.gains.split(sizes)
+        excluded = [None] * len(sizes) if self.excluded is None else self.excluded.split(most)
+        yield from map(Targets, self.rows.split(sizes), counts, gains, excluded)
 
 
 @dataclass(frozen=True)
@@ -49,12 +58,14 @@ class Batch:
         columns: what a model reads, by name.
         tables: which of them are positions in rows, by name the table that has these.
         targets: what its queries are to find.
+        noise: what a model with dropout draws from while it trains, on the CPU; None: it drops nothing.
 
     """
 
     columns: Mapping[str, torch.Tensor]
     tables: Mapping[str, str]
     targets: Targets
+    noise: torch.Generator | None = None
 
     def touched(self, rows: Mapping[str, torch.Tensor]) -> tuple["Batch", dict[str, "TouchedRows"]]:
         """The batch over none but the rows that its columns name, so that a gradient is formed for no others.

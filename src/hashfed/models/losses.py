@@ -1,5 +1,7 @@
 """Losses of the output layer by name: a new loss adds its file and one line here."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -26,4 +28,43 @@ class Loss(Protocol):
         ...
 
 
-LOSSES: dict[str, Loss] = {"softmax": output_gradients, "binary": binary_gradients}
+@dataclass(frozen=True)
+class OutputLoss:
+    """A loss, and what it says of itself to those who know no loss.
+
+    Attributes:
+        gradients: itself.
+        probabilities: of each row to be a target, from logits (..., n) over all rows.
+        planes_problem: why it takes no planes of the tail; None where it takes them.
+
+    """
+
+    gradients: Loss
+    probabilities: Callable[[torch.Tensor], torch.Tensor]
+    planes_problem: str | None = None
+
+    def __call__(
+        self,
+        queries: torch.Tensor,
+        rows: torch.Tensor,
+        log_weight: torch.Tensor | None,
+        targets: Targets,
+        space: WorkSpace,
+        planes: Planes | None = None,
+    ) -> OutputGradients:
+        """See ``output_layer.output_gradients``."""
+        return self.gradients(queries, rows, log_weight, targets, space, planes)
+
+
+def _softmax(logits: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(logits, -1)
+
+
+LOSSES: dict[str, OutputLoss] = {
+    "softmax": OutputLoss(output_gradients, _softmax),
+    "binary": OutputLoss(
+        binary_gradients,
+        torch.sigmoid,
+        planes_problem="is of the partition function of a softmax, and a binary loss has none",
+    ),
+}

@@ -83,6 +83,11 @@ class Model(Protocol):
         return {}
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of a batch without which it cannot work, as far as it says."""
+        return ()
+
+    @property
     def dimension(self) -> int:
         """d, the length of the output table's rows and of queries."""
         return self.tables[OUTPUT]

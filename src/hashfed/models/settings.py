@@ -16,6 +16,8 @@ class ModelSettings(Settings):
 
     width: ClassVar[str]
     """The field that is the length of a row."""
+    longest: ClassVar[str | None] = None
+    """The field that is the most positions of an example that it reads; None: it reads any number."""
     others: ClassVar[tuple[str, ...]] = ()
     """Further fields that a device with more memory could make larger, one by one."""
     along: ClassVar[Mapping[str, tuple[str, ...]]] = {}

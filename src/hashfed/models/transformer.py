@@ -61,6 +61,11 @@ class Transformer(Model):
         """See ``Model``."""
         return {INPUT: OUTPUT} if self.tie_embeddings else {}
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See ``Model``: sequences (``tasks.sequences``)."""
+        return ("inputs", "predicted")
+
     def init(self, sizes: Mapping[str, int], rng: np.random.Generator) -> Parameters:
         """Normal weights of variance 1/fan-in, smaller where they write to the residual stream."""
         d, a, f = self.embedding, self.attention, self.ffn
@@ -113,20 +118,23 @@ class Transformer(Model):
     def queries(self, body: Body, tables: Mapping[str, torch.Tensor], batch: Batch) -> torch.Tensor:
         """Hidden vectors after the last norm (see ``Model.queries``), of sequences (``tasks.sequences``).
 
-        Only predicted positions are computed: a batch of sequences is packed to a (p, d) matrix, and
+        Only positions that are read are computed: a batch of sequences is packed to a (p, d) matrix, and
         unpacked to (s, T) for attention alone. Padding sits at the end of a sequence, so under the
-        causal mask no predicted position attends to it.
+        causal mask no such position attends to it.
         """
         inputs, predicted = batch.columns["inputs"], batch.columns["predicted"]
+        read = batch.columns.get("read", predicted)
         rows = tables[batch.tables["inputs"]]
         sequences, length = inputs.shape
-        packed = predicted.flatten().nonzero().squeeze(1)
+        packed = read.flatten().nonzero().squeeze(1)
         positions = _sinusoids(length, self.embedding, rows.device)[packed % length]
         embedded = functional.embedding(inputs.flatten()[packed], rows)
         x = embedded * math.sqrt(self.embedding) + positions
         for block in range(self.blocks):
             x = x + self._attention(body, f"blocks.{block}.attention", x, packed, sequences, length)
             x = x + _feed_forward(body, f"blocks.{block}.ffn", x)
+        if read is not predicted:
+            x = x[predicted.flatten()[packed]]
         return _norm(body, "norm", x)
 
     def _attention(

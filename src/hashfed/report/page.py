@@ -213,7 +213,7 @@ def about(entries: Sequence[Entry]) -> dict[str, str]:
     shown, floors, clients = first.result.presentation, first.result.floors, first.data["train_clients"]
     return {
         "source": first.config.data.source,
-        "size": rows_text(first.config),
+        "size": rows_text(first.config, first.result.total_rows),
         "rows": f"{first.result.total_rows:,}",
         "clients": f"{first.data['held_out_clients']:,}",
         "kind": first.config.evaluation.clients,

@@ -75,7 +75,7 @@ def read_result(run: RunFolder) -> RunResult:
     group = "" if config.evaluation.clients == "test" else f", {config.evaluation.clients} clients"
     return RunResult(
         name=run.path.resolve().name,
-        data_name=f"{config.data.source}, {rows_text(config)}{group}",
+        data_name=f"{config.data.source}, {rows_text(config, data['rows'])}{group}",
         presentation=make_task(config.data).presentation,
         method=config.retrieval.method,
         share=summary["device"]["rows"] / data["rows"],
@@ -87,10 +87,11 @@ def read_result(run: RunFolder) -> RunResult:
     )
 
 
-def rows_text(config: Config) -> str:
-    """What decides the number of rows, in the terms of the task."""
+def rows_text(config: Config, rows: int) -> str:
+    """What decides the number of rows, in the terms of the task; where the data do, that number."""
     data = config.data
-    return f"{getattr(data, data.size_setting):,} {make_task(data).presentation.rows}"
+    value = getattr(data, data.size_setting)
+    return f"{rows if value is None else value:,} {make_task(data).presentation.rows}"
 
 
 def is_finished(summary: dict[str, Any] | None, lines: Sequence[object]) -> bool:

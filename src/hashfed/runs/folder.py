@@ -255,7 +255,8 @@ class RunFolder:
             raise HashfedError(f"{path}: no readable names of rows ({error}); {REMEDY}") from None
         except HashfedError as error:
             raise HashfedError(f"{path}: {error}; {REMEDY}") from None
-        there, due = found.sizes[OUTPUT], task.sizes[OUTPUT]
+        there = found.sizes[OUTPUT]
+        due = task.sizes.get(OUTPUT, there)
         if there != due:
             raise HashfedError(
                 f"{path}: names {there:,} rows, but config.yaml beside it says {due:,} "

@@ -1,7 +1,7 @@
 """What a client's data are to the core: examples, of which nothing is known but the rows that they need."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from hashfed.models.batch import Batch
 
 class Examples(Protocol):
     """Named columns, one example beside another; every example has at least one prediction."""
+
+    batch_columns: ClassVar[tuple[str, ...]]
+    """Names of the columns of their batches, which a model may read."""
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -80,3 +83,10 @@ def positions(ids: np.ndarray, held: np.ndarray | None, device: torch.device) ->
     """Where rows stand among those at hand: int64, of the shape of ``ids``; anything for rows that do not."""
     found = ids.astype(np.int64) if held is None else np.searchsorted(held, ids)
     return torch.from_numpy(found).to(device)
+
+
+def ranges(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Positions of the entries of the examples at ``index``, one after the other, int64."""
+    ends, sizes = np.cumsum(counts), counts[index]
+    shift = np.repeat(ends[index] - sizes - (np.cumsum(sizes) - sizes), sizes)
+    return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)

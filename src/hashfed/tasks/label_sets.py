@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from hashfed.models.batch import Batch, Targets
 from hashfed.models.protocol import INPUT, OUTPUT
-from hashfed.tasks.examples import positions
+from hashfed.tasks.examples import positions, ranges
 
 
 @dataclass(frozen=True)
 class LabelSets:
-    """Features with values, and labels; an example has at least one of either.
+    """Features with values, and labels; one that is trained on has at least one of either.
 
     Attributes:
         features: (f,) int32 ids of rows of the input table, example after example.
@@ -21,6 +22,7 @@ class LabelSets:
         feature_counts: (s,) int64 features of each example.
         labels: (l,) int32 ids of rows of the output table, example after example.
         label_counts: (s,) int64 labels of each.
+        gains: (l,) float32, what finding each label is worth to metrics that ask; None: the same.
 
     """
 
@@ -29,6 +31,9 @@ class LabelSets:
     feature_counts: np.ndarray
     labels: np.ndarray
     label_counts: np.ndarray
+    gains: np.ndarray | None = None
+
+    batch_columns: ClassVar[tuple[str, ...]] = ("features", "values", "starts")
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -36,14 +41,15 @@ class LabelSets:
 
     def take(self, index: np.ndarray) -> "LabelSets":
         """See ``Examples``."""
-        features = _ranges(self.feature_counts, index)
-        labels = _ranges(self.label_counts, index)
+        features = ranges(self.feature_counts, index)
+        labels = ranges(self.label_counts, index)
         return LabelSets(
             self.features[features],
             self.values[features],
             self.feature_counts[index],
             self.labels[labels],
             self.label_counts[index],
+            None if self.gains is None else self.gains[labels],
         )
 
     def join(self, others: "Sequence[LabelSets]") -> "LabelSets":
@@ -73,7 +79,7 @@ class LabelSets:
 
     def columns(self) -> dict[str, np.ndarray]:
         """See ``Examples``."""
-        return dict(vars(self))
+        return {name: values for name, values in vars(self).items() if values is not None}
 
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundLabelSets":
         """See ``Examples``; the column ``starts`` (s,) says where each example's features begin."""
@@ -82,6 +88,7 @@ class LabelSets:
             positions(self.features, held[INPUT], device),
             torch.from_numpy(self.values).to(device),
             positions(self.labels, held[OUTPUT], device),
+            None if self.gains is None else torch.from_numpy(self.gains).to(device),
         )
 
 
@@ -93,6 +100,7 @@ class BoundLabelSets:
     features: torch.Tensor
     values: torch.Tensor
     labels: torch.Tensor
+    gains: torch.Tensor | None = None
 
     @property
     def weights(self) -> torch.Tensor:
@@ -102,8 +110,8 @@ class BoundLabelSets:
     def batch(self, index: torch.Tensor) -> Batch:
         """See ``BoundExamples``."""
         chosen, device = index.cpu().numpy(), self.features.device
-        features = torch.from_numpy(_ranges(self.examples.feature_counts, chosen)).to(device)
-        labels = torch.from_numpy(_ranges(self.examples.label_counts, chosen)).to(device)
+        features = torch.from_numpy(ranges(self.examples.feature_counts, chosen)).to(device)
+        labels = torch.from_numpy(ranges(self.examples.label_counts, chosen)).to(device)
         counts = self.examples.feature_counts[chosen]
         return Batch(
             columns={
@@ -113,13 +121,8 @@ class BoundLabelSets:
             },
             tables={"features": INPUT},
             targets=Targets(
-                self.labels[labels], torch.from_numpy(self.examples.label_counts[chosen]).to(device)
+                self.labels[labels],
+                torch.from_numpy(self.examples.label_counts[chosen]).to(device),
+                None if self.gains is None else self.gains[labels],
             ),
         )
-
-
-def _ranges(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Positions of the entries of the examples at ``index``, one after the other, int64."""
-    ends, sizes = np.cumsum(counts), counts[index]
-    shift = np.repeat(ends[index] - sizes - (np.cumsum(sizes) - sizes), sizes)
-    return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)

@@ -6,11 +6,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from hashfed.data.client_texts import Key
-from hashfed.models.losses import Loss
+from hashfed.models.losses import OutputLoss
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.presentation import Presentation
+from hashfed.tasks.prompt import Prompt
 
 
 class Task(Protocol):
@@ -27,7 +28,7 @@ class Task(Protocol):
         ...
 
     @property
-    def loss(self) -> Loss:
+    def loss(self) -> OutputLoss:
         """What is trained on."""
         ...
 
@@ -94,9 +95,22 @@ class Task(Protocol):
         """
         ...
 
+    def facts(self, data: FederatedData[Any]) -> Mapping[str, float]:
+        """What ``hashfed data describe`` tells besides what it tells of every task's data, by name."""
+        ...
+
+    def prompt(self, words: Sequence[str], names: Any) -> Prompt:
+        """What ``hashfed predict`` is asked in ``words``, with the names of the run's rows.
+
+        Raises:
+            HashfedError: where the task makes no sense of them.
+
+        """
+        ...
+
     @property
     def sizes(self) -> Mapping[str, int]:
-        """Numbers of rows by table, as far as the settings tell; n of ``output``."""
+        """Numbers of rows by table, as far as the settings tell; n of ``output``, where they tell it."""
         ...
 
     def within(self, examples: Examples, size: int) -> Examples:

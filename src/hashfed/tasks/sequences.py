@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ class Sequences:
 
     inputs: np.ndarray
     targets: np.ndarray
+
+    batch_columns: ClassVar[tuple[str, ...]] = ("inputs", "predicted")
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -67,7 +70,10 @@ class Sequences:
         return {"inputs": self.inputs, "targets": self.targets}
 
     def bind(self, held: Mapping[str, np.ndarray | None], device: torch.device) -> "BoundSequences":
-        """See ``Examples``; the column ``predicted`` (s, T) is true on a prefix of each sequence."""
+        """See ``Examples``; the column ``predicted`` (s, T) is true on a prefix of each sequence.
+
+        Where more is read than that, as by examples of other classes, the column ``read`` (s, T) says what.
+        """
         used = self.targets != PAD
         # What is read without a prediction need not be at hand: any row will do.
         read = np.where(used, self.inputs, self.inputs[used][:1])

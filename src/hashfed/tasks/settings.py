@@ -19,6 +19,8 @@ class TaskSettings(Settings):
 
     size_setting: ClassVar[str]
     """The field that decides how many rows the output table has."""
+    longest: ClassVar[str | None] = None
+    """The field that is the most positions of an example; None: they have none."""
     names_file: ClassVar[str] = "rows.json"
     """The file of a run's folder that holds the names of the rows."""
     places: ClassVar[tuple[str, ...]] = ("source",)

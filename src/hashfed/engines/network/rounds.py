@@ -74,7 +74,8 @@ def check_config(config: Config) -> None:
     """
     if config.device != "cpu":
         raise HashfedError(f"device = {config.device}: must be cpu over a network, where nodes train")
-    device_budget(config, make_task(config.data).sizes[OUTPUT])  # rather here than by every client
+    if (size := make_task(config.data).sizes.get(OUTPUT)) is not None:
+        device_budget(config, size)  # rather here than by every client
     every = config.checkpoint_every or 1
     if config.compression.error_feedback and every > 1:
         # A client keeps what its last two updates lost; a server that goes back further finds neither.
@@ -123,6 +124,7 @@ class NetworkRounds:
 
         """
         check_config(config)
+        device_budget(config, data.size)
         self.config, self.data, self._say = config, data, say
         self.model, self.task = build_model(config), make_task(config.data)
         self.state = ServerState.fresh(self.model, data.sizes, config)

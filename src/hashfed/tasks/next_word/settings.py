@@ -45,6 +45,7 @@ class TextSettings(TaskSettings):
     Stack Overflow: the vocabulary is its beginning; none: the most frequent words of the training clients."""
 
     size_setting: ClassVar[str] = "vocabulary"
+    longest: ClassVar[str | None] = "sentence_length"
     names_file: ClassVar[str] = "vocabulary.json"
     places: ClassVar[tuple[str, ...]] = ("source", "word_counts")
     named: ClassVar[Collection[str]] = NAMED.keys()

@@ -9,9 +9,11 @@ import numpy as np
 
 from hashfed.data import ClientTexts, merge_clients, read_texts
 from hashfed.data.client_texts import Key
+from hashfed.data.tokenizer import TOKENIZERS
+from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.models import INPUT, OUTPUT
-from hashfed.models.losses import LOSSES, Loss
+from hashfed.models.losses import LOSSES, OutputLoss
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import Metrics
@@ -19,11 +21,12 @@ from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
 from hashfed.tasks.next_word.presentation import PRESENTATION
-from hashfed.tasks.next_word.sentences import most_own_rows, most_predictions
+from hashfed.tasks.next_word.sentences import encode_sentences, most_own_rows, most_predictions
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
 from hashfed.tasks.next_word.word_counts import read_word_counts
 from hashfed.tasks.presentation import Presentation
+from hashfed.tasks.prompt import Prompt
 from hashfed.tasks.sequences import Sequences
 from hashfed.tasks.settings import TaskSettings
 
@@ -35,7 +38,7 @@ class NextWord:
     settings: TextSettings
     metrics: ClassVar[Metrics] = NextWordMetrics()
     presentation: ClassVar[Presentation] = PRESENTATION
-    loss: ClassVar[Loss] = staticmethod(LOSSES["softmax"])
+    loss: ClassVar[OutputLoss] = LOSSES["softmax"]
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
         """The clients that the settings name."""
@@ -73,6 +76,22 @@ class NextWord:
         """Unigram and bigram counts."""
         return measure_floors(data).to_dict()
 
+    def facts(self, data: FederatedData[Vocabulary]) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def prompt(self, words: Sequence[str], names: Vocabulary) -> Prompt:
+        """The words so far; only the last that fit in a sentence are used, and no special symbol answers."""
+        text, length = " ".join(words), self.settings.sentence_length
+        found = TOKENIZERS[self.settings.tokenizer](text)
+        context = found[-(length - 1) :] if length > 1 else []
+        return Prompt(
+            encode_sentences([context], names, length),
+            names.word,
+            np.arange(len(SPECIAL)),
+            _notes(text, found, names),
+        )
+
     @property
     def sizes(self) -> dict[str, int]:
         """Words and special symbols, that are read and found."""
@@ -105,6 +124,17 @@ class NextWord:
         data = self.settings
         most = most_own_rows(examples, data.sentence_length, data.tokens_per_client)
         return min(most, data.vocabulary + len(SPECIAL) - 1)  # nobody needs the row of the padding
+
+
+def _notes(text: str, words: Sequence[str], names: Vocabulary) -> tuple[str, ...]:
+    """What is unknown of a text's words."""
+    if not words:
+        return (f"no word in {shown(text)}; this is how sentences begin",)
+    unknown = [word for word in dict.fromkeys(words) if word not in names.ids]
+    if not unknown:
+        return ()
+    which = "every word is" if all(word in unknown for word in words) else "some words are"
+    return (f"{which} unknown to this run, which reads all such as the same: {', '.join(unknown)}",)
 
 
 class NextWordSettings(TextSettings):

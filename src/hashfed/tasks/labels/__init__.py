@@ -1,0 +1,1 @@
+"""Labels of sets of features: extreme classification."""

@@ -1,0 +1,1 @@
+"""The next item of somebody who had others: recommendation by sequences."""

@@ -1,0 +1,1 @@
+"""Files of interactions: a reader for each format."""

@@ -1,0 +1,72 @@
+"""Which columns of a table hold users, items and times."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hashfed.display import brief, printable, shown
+from hashfed.errors import HashfedError
+
+KNOWN = {
+    "user": ("user", "user_id", "userid"),
+    "item": ("item", "item_id", "itemid"),
+    "time": ("time", "timestamp"),
+}
+"""Names of columns, in small letters, that are taken where none is set."""
+MOST_NAMES = 8
+"""Columns that a message names."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Places of columns; ``time`` is None where there is none."""
+
+    user: int
+    item: int
+    time: int | None
+
+    @classmethod
+    def of(cls, header: Sequence[str], wanted: Mapping[str, str | None], where: str) -> "Columns":
+        """Found by their names.
+
+        Args:
+            header: names of all columns.
+            wanted: by ``user``, ``item`` and ``time``: the name that is set, or None.
+            where: for messages.
+
+        Raises:
+            HashfedError: where one is missing; of the time only where it is set.
+
+        """
+        found: dict[str, int | None] = {}
+        for kind, name in wanted.items():
+            small = [column.lower() for column in header]
+            if name is not None:
+                found[kind] = header.index(name) if name in header else None
+            else:
+                found[kind] = next((small.index(one) for one in KNOWN[kind] if one in small), None)
+            if found[kind] is None and (kind != "time" or name is not None):
+                has = ", ".join(printable(brief(column, 40)) for column in header[:MOST_NAMES])
+                looked = f"column {shown(name)}" if name is not None else f"column of the {kind}s"
+                remedy = "" if name is not None else f" or set data.{kind}_column"
+                raise HashfedError(f"{where}: no {looked}; it has {has} (name one {KNOWN[kind][0]}{remedy})")
+        user, item = found["user"], found["item"]
+        if user is None or item is None:
+            raise AssertionError
+        return cls(user, item, found["time"])
+
+
+def read_time(text: str, where: str) -> float:
+    """A time as a number of whatever unit.
+
+    Raises:
+        HashfedError: where it is none.
+
+    """
+    try:
+        time = float(text)
+    except ValueError:
+        time = math.nan
+    if not math.isfinite(time):
+        raise HashfedError(f"{where}: time = {shown(text)}: must be a number, such as seconds since 1970")
+    return time

@@ -1,0 +1,38 @@
+"""Comma- or tab-separated values with the columns' names in the first line."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from hashfed.display import shown
+from hashfed.errors import HashfedError
+from hashfed.tasks.next_item.log import Log
+from hashfed.tasks.next_item.readers.columns import Columns, read_time
+from hashfed.tasks.next_item.readers.lines import checked, text_lines
+
+
+def read_separated(path: Path, where: str, wanted: Mapping[str, str | None], log: Log) -> None:
+    """Add the file's interactions; a name may be quoted, but no line break is part of one.
+
+    Raises:
+        HashfedError: where the first line lacks a column, or another line does not fit it.
+
+    """
+    between = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
+    columns, width = None, 0
+    for line, here in text_lines(path, where):
+        try:
+            (fields,) = csv.reader([line], delimiter=between, strict=True)
+        except csv.Error as error:
+            raise HashfedError(f"{here}: {shown(line)}: {error}") from None
+        if columns is None:
+            columns, width = Columns.of(fields, wanted, here), len(fields)
+            continue
+        if len(fields) != width:
+            raise HashfedError(
+                f"{here}: {shown(line)}: must have {width} columns as the first line, not {len(fields)}"
+            )
+        time = None if columns.time is None else read_time(fields[columns.time], here)
+        log.add(
+            checked("user", fields[columns.user], here), checked("item", fields[columns.item], here), time
+        )
