@@ -117,7 +117,7 @@ class RunFolder:
         except (OSError, ValueError):
             return  # ``open`` says it
         (name, there, asked), *more = changed_settings(self.config(), config, False) or [("", None, None)]
-        if name.startswith("data.") and not more:
+        if name.startswith("data.") and name not in places(config) and not more:
             told = "none" if there is None else there
             raise HashfedError(
                 f"output = {self.path}: holds a run of another configuration ({name} is {shown(there)} "
