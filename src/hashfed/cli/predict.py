@@ -17,8 +17,8 @@ def add_predict(parser: Parser) -> None:
         "words",
         nargs="+",
         metavar="WORDS",
-        help="what to go on from: the words so far, such as 'how are'; items of a history; feature:value ..., or "
-        "words where the run knows its features' names",
+        help="what to go on from: the words so far, such as 'how are'; items of a history; "
+        "feature:value ..., or words where the run knows its features' names",
     )
     parser.add_argument("--top", type=whole, default=5, help="how many answers [default %(default)s]")
 
@@ -35,7 +35,7 @@ def predict(arguments: argparse.Namespace) -> None:
 PREDICT = Command(
     name="predict",
     help="the likeliest next words, next items or labels of a trained run",
-    description="Print what a run predicts: the likeliest next words, next items of a history, or labels of features.",
+    description="Print what a run predicts: the likeliest next words, next items, or labels of features.",
     run=predict,
     add=add_predict,
 )
