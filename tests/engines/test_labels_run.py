@@ -5,28 +5,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from hashfed import RunFolder, train
 from hashfed.cli.main import main
 from hashfed.config import Config, make_config
-from hashfed.cost.run import Bill
-from hashfed.engines.budget import build_model, planes_plan, sends_planes
-from hashfed.engines.client_round import ClientRound
-from hashfed.engines.exchange import play_round
-from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.network.post import Post
-from hashfed.engines.network.rounds import NetworkRounds
-from hashfed.engines.server_round import ServerRound
+from hashfed.engines.budget import planes_plan, sends_planes
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.models import INPUT
-from hashfed.randomness import stream
-from hashfed.retrieval import build_index
 from hashfed.runs import load_data
-from memory_transport import MemoryTransport
+from laws import costs_what_is_sent, same_over_a_network
 from small_labels import labels_config, write_data
 
 
@@ -40,20 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_over_a_network_it_is_the_simulator_s_run(method: str, loss: str, folder: Path) -> None:
     config = labels_config(folder, retrieval={"method": method}, data={"loss": loss})
-    data = load_data(config)
     with single_thread():
-        with Simulation(config, data) as simulation:
-            expected = [simulation.run_round() for _ in range(2)]
-            metrics = simulation.evaluate(everything=True)
-            state = {name: value.clone() for name, value in simulation.state.parameters.named().items()}
-        assert f"tables.{INPUT}" in state
-        with NetworkRounds(Post(MemoryTransport(config, data, 3)), config, data) as engine:
-            found = [engine.run_round() for _ in range(2)]
-            here = engine.state.parameters.named()
-            assert all(torch.equal(here[name], value) for name, value in state.items())
-            assert engine.evaluate() == pytest.approx(metrics)
-    assert [one.loss for one in found] == [one.loss for one in expected]
-    assert all(one.failed == {} for one in found)
+        metrics, state = same_over_a_network(config, load_data(config))
+    assert f"tables.{INPUT}" in state
     assert metrics["targets"] == 20
 
 
@@ -122,19 +101,8 @@ def test_its_run_is_described_compared_and_asked(
 @pytest.mark.parametrize("delivery", ["on-demand", "broadcast"])
 def test_what_it_costs_is_what_is_sent(delivery: str, folder: Path) -> None:
     config = labels_config(folder, selection={"budget": 0.5, "delivery": delivery})
-    data, model = load_data(config), build_model(config)
     with single_thread():
-        made = Bill(config, data, measure=False)
-        client = made.clients["busiest"]
-        cost = made.cost(config, client)
-        parameters = model.init(data.sizes, stream(config.seed, "init"))
-        index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
-        there = ServerRound.of(config, parameters, index, 1, data.label_counts)
-        report = play_round(there, ClientRound(config, model, client, 1, data.sizes)).report
-    assert cost.bytes == report.bytes
-    assert (cost.parameters, cost.rows) == (report.parameters, report.rows)
-    assert sum(cost.flops.values()) == report.flops
-    np.testing.assert_array_equal(cost.workload.own, report.own)
+        costs_what_is_sent(config, load_data(config))
 
 
 def test_the_most_labels_that_a_device_affords(

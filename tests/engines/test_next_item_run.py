@@ -4,25 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from hashfed.cli.main import main
 from hashfed.config import Config
-from hashfed.cost.run import Bill
-from hashfed.engines.budget import build_model
-from hashfed.engines.client_round import ClientRound
-from hashfed.engines.exchange import play_round
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.network.post import Post
-from hashfed.engines.network.rounds import NetworkRounds
-from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
-from hashfed.randomness import stream
-from hashfed.retrieval import build_index
 from hashfed.runs import train
 from hashfed.tasks.registry import make_task
 from interactions import item_config, write_interactions
-from memory_transport import MemoryTransport
+from laws import costs_what_is_sent, same_over_a_network
 
 
 @pytest.fixture(autouse=True)
@@ -50,18 +40,9 @@ def test_over_a_network_it_is_the_simulator_s_run(
     """Dropout too; and nodes evaluate their own users, whose sums are believed."""
     config = item_config(source, retrieval={"method": method}, model=model)
     data = make_task(config.data).load("test")
-    with Simulation(config, data) as simulation:
-        expected = [simulation.run_round() for _ in range(2)]
-        metrics = simulation.evaluate(everything=True)
-        state = {name: value.clone() for name, value in simulation.state.parameters.named().items()}
+    metrics, _ = same_over_a_network(config, data)
     assert set(metrics) == {"hr_3", "ndcg_3", "mrr", "nll", "targets"}
     assert metrics["targets"] == len(data.held_out)
-    with NetworkRounds(Post(MemoryTransport(config, data, 3)), config, data) as engine:
-        found = [engine.run_round() for _ in range(2)]
-        assert all(torch.equal(engine.state.parameters.named()[name], value) for name, value in state.items())
-        assert engine.evaluate() == pytest.approx(metrics)
-    assert [one.loss for one in found] == [one.loss for one in expected]
-    assert all(one.failed == {} for one in found)
 
 
 def test_dropout_changes_what_is_learned(source: Path) -> None:
@@ -77,17 +58,7 @@ def test_dropout_changes_what_is_learned(source: Path) -> None:
 @pytest.mark.parametrize("delivery", ["on-demand", "broadcast"])
 def test_what_it_costs_is_what_is_sent(delivery: str, source: Path) -> None:
     config = item_config(source, selection={"budget": 0.6, "delivery": delivery})
-    data, model = make_task(config.data).load("test"), build_model(config)
-    made = Bill(config, data, measure=False)
-    client = made.clients["busiest"]
-    cost = made.cost(config, client)
-    parameters = model.init(data.sizes, stream(config.seed, "init"))
-    index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
-    there = ServerRound.of(config, parameters, index, 1, data.label_counts)
-    report = play_round(there, ClientRound(config, model, client, 1, data.sizes)).report
-    assert cost.bytes == report.bytes
-    assert (cost.parameters, cost.rows) == (report.parameters, report.rows)
-    assert sum(cost.flops.values()) == report.flops
+    costs_what_is_sent(config, make_task(config.data).load("test"))
 
 
 def test_a_resumed_run_is_the_whole_one(source: Path, tmp_path: Path) -> None:
