@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hashfed import HashfedError, RunFolder, make_config, train
 from hashfed.cli.main import main
 from hashfed.config import Config, setting_fields
-from hashfed.keyboard.predict import predict_words
 from hashfed.retrieval.registry import METHODS
 from hashfed.runs import load_data
+from hashfed.runs.predict import likeliest
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
@@ -130,7 +130,7 @@ def check_numbers(output: Path) -> None:
         assert len(run.lines(name)) == 2
         assert all(map(math.isfinite, numbers(run.lines(name))))
     assert all(map(math.isfinite, numbers(run.read_json("summary.json"))))
-    words = predict_words(run, "w1 w2", 3)
+    words = likeliest(run, ["w1 w2"], 3)[0]
     assert all(0 <= value <= 1 for _, value in words)
 
 

@@ -14,8 +14,8 @@ import torch
 
 from browser import browser
 from hashfed import HashfedError, RunFolder, train
-from hashfed.keyboard.predict import predict_words
 from hashfed.keyboard.server import LARGEST_BODY, LONGEST_TEXT, KeyboardServer, read_columns, run_facts
+from hashfed.runs.predict import likeliest
 from small import PATIENCE, small_config
 
 WORDS = (
@@ -95,7 +95,7 @@ def test_it_suggests_what_predict_does(server: KeyboardServer, trained: Path, ot
     for name, folder in (("tiny", trained), ("other", other)):
         found = suggest(server, "w1 w2 ", name)
         words = [(one["word"], one["probability"]) for one in found["words"]]
-        assert words == predict_words(RunFolder(folder), "w1 w2", 3)
+        assert words == likeliest(RunFolder(folder), ["w1 w2"], 3)[0]
         assert found["milliseconds"] > 0
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from hashfed import RunFolder
 from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
-from hashfed.keyboard.predict import predict_words
 from hashfed.keyboard.suggestions import Keyboard, Typed, split
+from hashfed.runs.predict import likeliest
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_a_finished_text_has_the_words_of_its_tokenizer(text: str, name: Tokeniz
 @pytest.mark.parametrize("text", ["", "w1 ", "w1 w2 ", "unheard w3 ", "w1. ", "w1 " * 30])
 def test_between_words_it_suggests_what_predict_does(text: str, trained: Path) -> None:
     run = RunFolder(trained)
-    assert Keyboard(run).suggest(text).words == predict_words(run, text, 3)
+    assert Keyboard(run).suggest(text).words == likeliest(run, [text], 3)[0]
 
 
 def test_a_word_begun_is_completed_from_the_same_probabilities(trained: Path) -> None:
     run = RunFolder(trained)
     keyboard = Keyboard(run)
-    everything = predict_words(run, "w1 w2", 40)
+    everything = likeliest(run, ["w1 w2"], 40)[0]
     for begun in ("w", "W1", "w11"):
         found = keyboard.suggest(f"w1 w2 {begun}")
         assert found.words == [pair for pair in everything if pair[0].startswith(begun.lower())][:3]

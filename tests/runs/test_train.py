@@ -14,7 +14,7 @@ import pytest
 from hashfed import HashfedError, Interrupted, RunFolder, train
 from hashfed.cli.main import main
 from hashfed.config import Config
-from hashfed.keyboard.predict import predict_words
+from hashfed.runs.predict import likeliest
 from hashfed.runs.train import Silent
 from hashfed.yaml_text import read_yaml
 from small import PATIENCE, small_config, small_data, write_quoted
@@ -201,7 +201,7 @@ def test_tensorboard_events(texts: Path, tmp_path: Path) -> None:
 def test_predictions_are_probabilities_in_falling_order(texts: Path, tmp_path: Path) -> None:
     config = small_config(texts, rounds=60, retrieval={"method": "full"}, server={"learning_rate": 0.03})
     train(in_folder(config, tmp_path))
-    found = predict_words(RunFolder(tmp_path), "w2 W3", 10)
+    found = likeliest(RunFolder(tmp_path), ["w2 W3"], 10)[0]
     values = [value for _, value in found]
     assert values == sorted(values, reverse=True)
     assert 0 < sum(values) <= 1
@@ -297,7 +297,7 @@ def test_words_are_predicted_as_the_run_was_trained(tmp_path: Path) -> None:
         data = {"vocabulary": 12, "tokenizer": name}
         train(in_folder(small_config(source, data=data, rounds=1), tmp_path / name))
         run = RunFolder(tmp_path / name)
-        found[name] = [predict_words(run, text, 3) for text in ("it's", "it’s", "cafe\u0301 it’s")]
+        found[name] = [likeliest(run, [text], 3)[0] for text in ("it's", "it’s", "cafe\u0301 it’s")]
     assert found["unicode"][0] == found["unicode"][1]
     assert found["ascii"][0] != found["ascii"][1]
     words = RunFolder(tmp_path / "unicode").names().words

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from hashfed.data.tokenizer import TOKENIZERS
-from hashfed.engines.budget import build_model
 from hashfed.errors import HashfedError
-from hashfed.models.protocol import as_named
 from hashfed.runs.folder import RunFolder
+from hashfed.runs.predict import Predictor
 from hashfed.tasks.next_word.sentences import encode_sentences
 from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import SPECIAL, Vocabulary
@@ -18,7 +17,6 @@ class NextWord:
     """The model of a run, read once.
 
     Attributes:
-        path: the run's folder.
         tokenizer: from a text to its words, as the run read its texts.
         vocabulary: its words.
 
@@ -31,13 +29,11 @@ class NextWord:
             HashfedError: where the folder is no run with a checkpoint, or a file of it is damaged.
 
         """
-        config, data = run.config(), word_settings(run)
-        self.path = run.path
+        data = word_settings(run)
         self.tokenizer = TOKENIZERS[data.tokenizer]
         self.vocabulary: Vocabulary = run.names()
         self._length = data.sentence_length
-        self._model = build_model(config)
-        self._parameters = run.parameters()
+        self._predictor = Predictor(run)
 
     def context(self, words: Sequence[str]) -> Sequence[str]:
         """The words that a prediction after ``words`` uses: the last that fit in a sentence."""
@@ -53,17 +49,8 @@ class NextWord:
             HashfedError: where the model gives no probabilities.
 
         """
-        words = self.context(words)
-        sentence = encode_sentences([words], self.vocabulary, self._length)
-        model, parameters = self._model, self._parameters
-        everything = as_named(model, dict.fromkeys(parameters.tables))
-        batch = sentence.bind(everything, torch.device("cpu")).batch(torch.arange(1))
-        with torch.no_grad():
-            query = model.queries(parameters.body, as_named(model, parameters.tables), batch)[-1]
-            probabilities = torch.softmax(parameters.rows @ query, dim=0)
-        if not bool(torch.isfinite(probabilities).all()):
-            raise HashfedError(f"{self.path}: its model gives no finite numbers; the training has diverged")
-        return probabilities[len(SPECIAL) :]
+        sentence = encode_sentences([self.context(words)], self.vocabulary, self._length)
+        return self._predictor.probabilities(sentence)[len(SPECIAL) :]
 
     def likeliest(self, probabilities: torch.Tensor, count: int) -> list[tuple[str, float]]:
         """The ``count`` words of the greatest ``probabilities`` (V,), the likeliest first."""
@@ -84,21 +71,3 @@ def word_settings(run: RunFolder) -> NextWordSettings:
         return NextWordSettings.of(data)
     except HashfedError as error:
         raise HashfedError(f"{run.path}: {error}") from None
-
-
-def predict_words(run: RunFolder, text: str, count: int) -> list[tuple[str, float]]:
-    """The ``count`` likeliest words after ``text``, with probabilities under the softmax over all rows.
-
-    Special symbols (end of sentence, out of vocabulary) are not listed, but keep their share of the
-    probability. Only the last words that fit in a sentence are used.
-
-    Raises:
-        HashfedError: where the folder is no run with a checkpoint, or ``count`` is out of range.
-
-    """
-    word_settings(run)  # first: it says of a folder that it is no such run
-    words = len(run.names().words)
-    if not 1 <= count <= words:
-        raise HashfedError(f"--top = {count}: must be from 1 to {words}")
-    model = NextWord(run)
-    return model.likeliest(model.probabilities(model.tokenizer(text)), count)
