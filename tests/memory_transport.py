@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashfed.config import Config
 from hashfed.engines.budget import build_model, steps
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_examples
+from hashfed.engines.evaluation import evaluate_examples, held_out_examples
 from hashfed.engines.network.exchanges import EVALUATE, JOIN, type_of
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.reports import step_report, train_report
@@ -14,9 +14,7 @@ from hashfed.engines.network.transport import Answer, Request
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Broadcast
 from hashfed.federated.protocols import Received, needed_later
-from hashfed.models import Parameters
 from hashfed.tasks.federated_data import Client, FederatedData
-from hashfed.tasks.metrics import add_sums
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from hashfed.tasks.registry import make_task
 
@@ -76,15 +74,10 @@ class MemoryNode:
     def _evaluate(self, parcel: Parcel, answer: Parcel) -> None:
         whole = parcel.shared[Broadcast.kind]
         assert isinstance(whole, Broadcast)
-        parameters, metrics = (
-            Parameters({"output": whole.rows, **whole.input_rows}, whole.body),
-            make_task(self.config.data).metrics,
-        )
+        parameters, metrics = whole.parameters, make_task(self.config.data).metrics
         for name, client in self.held_out.items():
             examples = held_out_examples([client], None, self.config.seed)
-            count = chunks(examples)
-            parts = (evaluate_chunk(self.model, parameters, metrics, examples, c) for c in range(count))
-            answer.reports[name] = dict(add_sums(parts))
+            answer.reports[name] = dict(evaluate_examples(self.model, parameters, metrics, examples))
 
 
 class MemoryTransport:

@@ -85,7 +85,9 @@ def test_training_on_the_touched_rows_is_training_on_the_whole_table(
     def changed(ids: np.ndarray) -> torch.Tensor:
         rows = parameters.tables[INPUT][torch.from_numpy(ids)]
         local = LocalModel(None, parameters.rows, None, parameters.body, None, {INPUT: ids}, {INPUT: rows})
-        update, _ = train(model, local, examples, settings, LOSSES["softmax"], 1, stream(seed, "train"))
+        update, _ = train(
+            model, local, examples, settings, LOSSES["softmax"].gradients, 1, stream(seed, "train")
+        )
         assert update.inputs[INPUT].tolist() == ids.tolist()
         found = torch.zeros_like(parameters.tables[INPUT])
         found[torch.from_numpy(ids)] = update.input_rows[INPUT]

@@ -23,7 +23,7 @@ from small import fitting
 
 MODEL = Transformer(embedding=8, attention=8, heads=2, ffn=12, blocks=1)
 SIZE = 30
-SOFTMAX = LOSSES["softmax"]
+SOFTMAX = LOSSES["softmax"].gradients
 
 
 def parameters() -> Parameters:

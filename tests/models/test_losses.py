@@ -14,7 +14,7 @@ from hashfed.models import OutputGradients, Targets, WorkSpace, output_layer
 from hashfed.models.losses import LOSSES, Loss
 from hashfed.retrieval.planes import Planes
 
-SOFTMAX, BINARY = LOSSES["softmax"], LOSSES["binary"]
+SOFTMAX, BINARY = LOSSES["softmax"].gradients, LOSSES["binary"].gradients
 
 
 def make_targets(sets: Sequence[Sequence[int]]) -> Targets:
@@ -89,7 +89,7 @@ def test_equals_autograd(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(output_layer, "BLOCK_LOGITS", block)
         patch.setattr(output_layer, "MAX_LOGITS", most)
-        found = LOSSES[name](queries, rows, log_weight, make_targets(sets), WorkSpace())
+        found = LOSSES[name].gradients(queries, rows, log_weight, make_targets(sets), WorkSpace())
         moved = rows.clone()
         found.add_to(moved, -0.5)
     tolerance = 2e-5 * max(1.0, scale)
@@ -115,7 +115,7 @@ def test_sets_of_one_are_plain_targets_bit_for_bit(
     targets = torch.randint(40, (13,), generator=draw)
     log_weight = torch.rand(40, generator=draw) if weighted else None
     plain, sets = (
-        LOSSES[name](queries, rows, log_weight, Targets(targets, counts), WorkSpace())
+        LOSSES[name].gradients(queries, rows, log_weight, Targets(targets, counts), WorkSpace())
         for counts in (None, torch.ones(13, dtype=torch.int64))
     )
     assert torch.equal(plain.loss, sets.loss)

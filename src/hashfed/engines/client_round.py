@@ -41,7 +41,7 @@ from hashfed.federated.messages import (
     unpack_counts,
 )
 from hashfed.federated.protocols import SLICES
-from hashfed.models import Model, Parameters
+from hashfed.models import Model
 from hashfed.models.noise import generator
 from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
@@ -218,8 +218,7 @@ class ClientRound:
         with self.report.timed("retrieve"):
             if self.index is None:
                 self.index = _broadcast_index(config, message)
-            parameters = Parameters({OUTPUT: message.rows, **message.input_rows}, message.body)
-            there = ServerRound.of(config, parameters, self.index, self.round)
+            there = ServerRound.of(config, message.parameters, self.index, self.round)
             welcome = there.welcome(self.declared)
         keys = self.hash(welcome) if asks_for_keys(self.config) else None
         with self.report.timed("retrieve"):
@@ -330,7 +329,7 @@ class ClientRound:
                 local,
                 examples,
                 self.config.client,
-                make_task(self.config.data).loss,
+                make_task(self.config.data).loss.gradients,
                 self.round,
                 rng,
                 generator(stream(self.config.seed, "dropout", self.round, self.client.name)),

@@ -189,7 +189,7 @@ def _train_toy(config: Config) -> None:
         None, parameters.rows, None, parameters.body, None, inputs, welcome.input_rows
     )
     rng = stream(0, "toy")
-    client_side.train(model, local, examples, config.client, task.loss, 1, rng, generator(rng))
+    client_side.train(model, local, examples, config.client, task.loss.gradients, 1, rng, generator(rng))
 
 
 if __name__ == "__main__":

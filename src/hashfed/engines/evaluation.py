@@ -40,6 +40,13 @@ def held_out_examples(clients: Sequence[Client], most: int | None, seed: int) ->
     return examples.take(np.argsort(-examples.weights, kind="stable"))
 
 
+def evaluate_examples(model: Model, parameters: Parameters, metrics: Metrics, examples: Examples) -> Sums:
+    """Sums over examples, chunk by chunk."""
+    return add_sums(
+        evaluate_chunk(model, parameters, metrics, examples, chunk) for chunk in range(chunks(examples))
+    )
+
+
 def evaluate_chunk(
     model: Model, parameters: Parameters, metrics: Metrics, examples: Examples, chunk: int
 ) -> Sums:

@@ -100,8 +100,7 @@ class ServerRound:
 
     def broadcast(self) -> Broadcast:
         """All that clients need to select by themselves: body, all rows, and counts where they are used."""
-        parameters = self.parameters
-        return Broadcast(self.round, parameters.body, parameters.rows, self._sent_counts(), parameters.inputs)
+        return Broadcast.of(self.round, self.parameters, self._sent_counts())
 
     def slices(self) -> tuple[Manifest, dict[str, bytes]]:
         """The slices of this round by address, and their manifest.

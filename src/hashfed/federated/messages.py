@@ -31,7 +31,7 @@ from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.federated.codec import KINDS as KINDS
 from hashfed.federated.codec import Message as Message
 from hashfed.federated.codec import OnlyIfAny, Prefix
-from hashfed.models.protocol import OUTPUT
+from hashfed.models.protocol import OUTPUT, Parameters
 from hashfed.retrieval.checks import check_ids
 from hashfed.retrieval.planes import Planes
 
@@ -250,6 +250,16 @@ class Broadcast(Message, kind="broadcast"):
     rows: torch.Tensor
     prior: np.ndarray | None
     input_rows: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, round: int, parameters: Parameters, prior: np.ndarray | None) -> "Broadcast":
+        """With this model."""
+        return cls(round, parameters.body, parameters.rows, prior, parameters.inputs)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The model that was sent."""
+        return Parameters({OUTPUT: self.rows, **self.input_rows}, self.body)
 
 
 @final

@@ -43,18 +43,6 @@ class OutputLoss:
     probabilities: Callable[[torch.Tensor], torch.Tensor]
     planes_problem: str | None = None
 
-    def __call__(
-        self,
-        queries: torch.Tensor,
-        rows: torch.Tensor,
-        log_weight: torch.Tensor | None,
-        targets: Targets,
-        space: WorkSpace,
-        planes: Planes | None = None,
-    ) -> OutputGradients:
-        """See ``output_layer.output_gradients``."""
-        return self.gradients(queries, rows, log_weight, targets, space, planes)
-
 
 def _softmax(logits: torch.Tensor) -> torch.Tensor:
     return torch.softmax(logits, -1)

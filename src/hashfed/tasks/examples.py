@@ -79,6 +79,12 @@ class BoundExamples(Protocol):
         ...
 
 
+def join_columns(every: Sequence[Examples]) -> dict[str, np.ndarray]:
+    """The columns of examples of one class, one after the other."""
+    columns = [examples.columns() for examples in every]
+    return {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
+
+
 def positions(ids: np.ndarray, held: np.ndarray | None, device: torch.device) -> torch.Tensor:
     """Where rows stand among those at hand: int64, of the shape of ``ids``; anything for rows that do not."""
     found = ids.astype(np.int64) if held is None else np.searchsorted(held, ids)

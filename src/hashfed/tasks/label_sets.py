@@ -9,7 +9,7 @@ import torch
 
 from hashfed.models.batch import Batch, Targets
 from hashfed.models.protocol import INPUT, OUTPUT
-from hashfed.tasks.examples import positions, ranges
+from hashfed.tasks.examples import join_columns, positions, ranges
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ class LabelSets:
 
     def join(self, others: "Sequence[LabelSets]") -> "LabelSets":
         """See ``Examples``."""
-        every = [self.columns(), *(other.columns() for other in others)]
-        return LabelSets(**{name: np.concatenate([one[name] for one in every]) for name in every[0]})
+        return LabelSets(**join_columns([self, *others]))
 
     @property
     def weights(self) -> np.ndarray:

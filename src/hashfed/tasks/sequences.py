@@ -1,7 +1,7 @@
 """Examples that are sequences: at each position the next row is to be found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from hashfed.models.batch import Batch, Targets
 from hashfed.models.protocol import INPUT, OUTPUT
-from hashfed.tasks.examples import positions
+from hashfed.tasks.examples import join_columns, positions
 
 PAD = 0
 """The target of a position that has none."""
@@ -30,20 +30,25 @@ class Sequences:
 
     batch_columns: ClassVar[tuple[str, ...]] = ("inputs", "predicted")
 
+    @classmethod
+    def imagine(cls, count: int, length: int, predictions: int) -> "Sequences":
+        """So many of one row, with predictions spread evenly (``Task.imagine``)."""
+        weights = np.full(count, predictions // count)
+        weights[: predictions % count] += 1
+        targets = (np.arange(length) < weights[:, None]).astype(np.int32)
+        return cls(np.zeros_like(targets), targets)
+
     def __len__(self) -> int:
         """Number of sequences."""
         return len(self.inputs)
 
     def take(self, index: np.ndarray) -> "Sequences":
         """See ``Examples``."""
-        return replace(self, inputs=self.inputs[index], targets=self.targets[index])
+        return Sequences(self.inputs[index], self.targets[index])
 
     def join(self, others: "Sequence[Sequences]") -> "Sequences":
         """See ``Examples``."""
-        inputs = np.concatenate([self.inputs, *(other.inputs for other in others)])
-        return replace(
-            self, inputs=inputs, targets=np.concatenate([self.targets, *(other.targets for other in others)])
-        )
+        return Sequences(**join_columns([self, *others]))
 
     @property
     def weights(self) -> np.ndarray:

@@ -21,7 +21,7 @@ from flwr.common.logger import log
 
 from hashfed.engines.budget import build_model, steps
 from hashfed.engines.client_round import ClientRound
-from hashfed.engines.evaluation import chunks, evaluate_chunk, held_out_examples
+from hashfed.engines.evaluation import evaluate_examples, held_out_examples
 from hashfed.engines.flower import records
 from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadClients, join, read_clients
 from hashfed.engines.network import exchanges
@@ -35,10 +35,7 @@ from hashfed.federated.messages import Broadcast
 from hashfed.federated.messages import Message as HashfedMessage
 from hashfed.federated.protocols import Received, Step, all_steps, needed_later
 from hashfed.federated.slices import Wanted
-from hashfed.models import Parameters
-from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval import Index
-from hashfed.tasks.metrics import add_sums
 from hashfed.tasks.registry import make_task
 
 Handler = Callable[[Message, Context], RecordDict]
@@ -179,13 +176,11 @@ def evaluate(message: Message, context: Context) -> RecordDict:
     model, metrics = build_model(node.config), make_task(node.config.data).metrics
     whole = cast(Broadcast, records.unpack(message.content).shared[Broadcast.kind])
     check_broadcast(whole, answer.round, node.shape)
-    parameters = Parameters({OUTPUT: whole.rows, **whole.input_rows}, whole.body)
+    parameters = whole.parameters
     for name in node.held_out:
         with _reported(answer, name):
             examples = held_out_examples([node.client(name)], None, node.config.seed)
-            count = chunks(examples)
-            parts = (evaluate_chunk(model, parameters, metrics, examples, c) for c in range(count))
-            answer.reports[name] = dict(add_sums(parts))
+            answer.reports[name] = dict(evaluate_examples(model, parameters, metrics, examples))
     return records.pack(answer)
 
 

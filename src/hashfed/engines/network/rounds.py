@@ -10,8 +10,7 @@ from hashfed.config import Config
 from hashfed.engines.budget import build_model, device_budget, steps
 from hashfed.engines.evaluation import (
     NotEvaluatedError,
-    chunks,
-    evaluate_chunk,
+    evaluate_examples,
     finish_evaluation,
     held_out_examples,
 )
@@ -308,17 +307,12 @@ class NetworkRounds:
     def _evaluate_here(self, everything: bool) -> Sums:
         most = None if everything else self.config.evaluation.examples
         examples = held_out_examples(self.data.held_out, most, self.config.seed)
-        parts = (
-            evaluate_chunk(self.model, self.state.parameters, self.task.metrics, examples, chunk)
-            for chunk in range(chunks(examples))
-        )
-        return add_sums(parts)
+        return evaluate_examples(self.model, self.state.parameters, self.task.metrics, examples)
 
     def _evaluate_on_nodes(self) -> Sums:
         """Sums over the held-out clients of all nodes that answer in time, added in order of names."""
         self._begin()  # a run may have come back for its last evaluation alone
-        whole = self.state.parameters
-        everything = Broadcast(self.state.round, whole.body, whole.rows, None, whole.inputs)
+        everything = Broadcast.of(self.state.round, self.state.parameters, None)
         shared: dict[str, Message] = {Broadcast.kind: everything}
         content = self._post.transport.pack(Parcel(self.state.round, shared=shared))
         waiting: dict[str, int] = {}

@@ -9,7 +9,7 @@ import torch
 
 from hashfed.models.batch import Batch, Targets
 from hashfed.models.protocol import INPUT, OUTPUT
-from hashfed.tasks.examples import positions, ranges
+from hashfed.tasks.examples import join_columns, positions, ranges
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Histories:
 
     def join(self, others: "Sequence[Histories]") -> "Histories":
         """See ``Examples``."""
-        every = [self.columns(), *(other.columns() for other in others)]
-        return Histories(**{name: np.concatenate([one[name] for one in every]) for name in every[0]})
+        return Histories(**join_columns([self, *others]))
 
     @property
     def weights(self) -> np.ndarray:

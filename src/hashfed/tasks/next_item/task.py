@@ -139,10 +139,7 @@ class NextItem:
 
     def imagine(self, examples: int, length: int, predictions: int) -> Examples:
         """See ``Task``."""
-        counts = np.full(examples, predictions // examples)
-        counts[: predictions % examples] += 1
-        targets = (np.arange(length) < counts[:, None]).astype(np.int32)
-        return Sequences(np.zeros_like(targets), targets)
+        return Sequences.imagine(examples, length, predictions)
 
     def most_predictions(self, examples: int | None) -> int:
         """Of a user, whose training is one example of ``length`` positions at most."""

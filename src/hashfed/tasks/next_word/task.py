@@ -108,10 +108,7 @@ class NextWord:
 
     def imagine(self, examples: int, length: int, predictions: int) -> Examples:
         """See ``Task``."""
-        counts = np.full(examples, predictions // examples)
-        counts[: predictions % examples] += 1
-        targets = (np.arange(length) < counts[:, None]).astype(np.int32)
-        return Sequences(np.zeros_like(targets), targets)
+        return Sequences.imagine(examples, length, predictions)
 
     def most_predictions(self, examples: int | None) -> int:
         """Of a client with so many examples, or with all that it may have."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from hashfed.display import brief, printable, shown
 from hashfed.errors import HashfedError
+from hashfed.tasks.next_item.log import Log
+from hashfed.tasks.next_item.readers.lines import checked
 
 KNOWN = {
     "user": ("user", "user_id", "userid"),
@@ -19,11 +21,12 @@ MOST_NAMES = 8
 
 @dataclass(frozen=True)
 class Columns:
-    """Places of columns; ``time`` is None where there is none."""
+    """Places of columns of ``width``; ``time`` is None where there is none."""
 
     user: int
     item: int
     time: int | None
+    width: int
 
     @classmethod
     def of(cls, header: Sequence[str], wanted: Mapping[str, str | None], where: str) -> "Columns":
@@ -53,7 +56,21 @@ class Columns:
         user, item = found["user"], found["item"]
         if user is None or item is None:
             raise AssertionError
-        return cls(user, item, found["time"])
+        return cls(user, item, found["time"], len(header))
+
+    def add(self, log: Log, fields: Sequence[str], line: str, here: str) -> None:
+        """Add the interaction of a line, which is at ``here`` and has these fields.
+
+        Raises:
+            HashfedError: where they do not fit.
+
+        """
+        if len(fields) != self.width:
+            raise HashfedError(
+                f"{here}: {shown(line)}: must have {self.width} columns as the first line, not {len(fields)}"
+            )
+        time = None if self.time is None else read_time(fields[self.time], here)
+        log.add(checked("user", fields[self.user], here), checked("item", fields[self.item], here), time)
 
 
 def read_time(text: str, where: str) -> float:

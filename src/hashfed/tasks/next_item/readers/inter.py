@@ -6,8 +6,8 @@ from pathlib import Path
 from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.tasks.next_item.log import Log
-from hashfed.tasks.next_item.readers.columns import Columns, read_time
-from hashfed.tasks.next_item.readers.lines import checked, text_lines
+from hashfed.tasks.next_item.readers.columns import Columns
+from hashfed.tasks.next_item.readers.lines import text_lines
 
 TYPES = ("token", "float", "token_seq", "float_seq")
 
@@ -19,7 +19,7 @@ def read_inter(path: Path, where: str, wanted: Mapping[str, str | None], log: Lo
         HashfedError: where the first line names no types or lacks a column, or another line does not fit it.
 
     """
-    columns, width = None, 0
+    columns = None
     for line, here in text_lines(path, where):
         fields = line.split("\t")
         if columns is None:
@@ -29,7 +29,7 @@ def read_inter(path: Path, where: str, wanted: Mapping[str, str | None], log: Lo
                     raise HashfedError(
                         f"{here}: {shown(field)}: must be a column's name:type ({', '.join(TYPES)})"
                     )
-            columns, width = Columns.of([name for name, _ in header], wanted, here), len(fields)
+            columns = Columns.of([name for name, _ in header], wanted, here)
             kinds = {
                 "user": (columns.user, "token"),
                 "item": (columns.item, "token"),
@@ -41,11 +41,4 @@ def read_inter(path: Path, where: str, wanted: Mapping[str, str | None], log: Lo
                         f"{here}: {shown(fields[place])}: the column of the {of}s must be of type {due}"
                     )
             continue
-        if len(fields) != width:
-            raise HashfedError(
-                f"{here}: {shown(line)}: must have {width} columns as the first line, not {len(fields)}"
-            )
-        time = None if columns.time is None else read_time(fields[columns.time], here)
-        log.add(
-            checked("user", fields[columns.user], here), checked("item", fields[columns.item], here), time
-        )
+        columns.add(log, fields, line, here)

@@ -7,8 +7,8 @@ from pathlib import Path
 from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.tasks.next_item.log import Log
-from hashfed.tasks.next_item.readers.columns import Columns, read_time
-from hashfed.tasks.next_item.readers.lines import checked, text_lines
+from hashfed.tasks.next_item.readers.columns import Columns
+from hashfed.tasks.next_item.readers.lines import text_lines
 
 
 def read_separated(path: Path, where: str, wanted: Mapping[str, str | None], log: Log) -> None:
@@ -19,20 +19,13 @@ def read_separated(path: Path, where: str, wanted: Mapping[str, str | None], log
 
     """
     between = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
-    columns, width = None, 0
+    columns = None
     for line, here in text_lines(path, where):
         try:
             (fields,) = csv.reader([line], delimiter=between, strict=True)
         except csv.Error as error:
             raise HashfedError(f"{here}: {shown(line)}: {error}") from None
         if columns is None:
-            columns, width = Columns.of(fields, wanted, here), len(fields)
+            columns = Columns.of(fields, wanted, here)
             continue
-        if len(fields) != width:
-            raise HashfedError(
-                f"{here}: {shown(line)}: must have {width} columns as the first line, not {len(fields)}"
-            )
-        time = None if columns.time is None else read_time(fields[columns.time], here)
-        log.add(
-            checked("user", fields[columns.user], here), checked("item", fields[columns.item], here), time
-        )
+        columns.add(log, fields, line, here)
