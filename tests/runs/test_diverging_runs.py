@@ -135,7 +135,7 @@ def test_an_evaluation_that_is_no_number_ends_the_run(
 ) -> None:
     config = small_config(texts, checkpoint_every=1, flower={"clients": len(small_data(texts).train)})
     config = config.model_copy(update={"output": str(tmp_path)})
-    for module in ("local.workers", "network.rounds"):
+    for module in ("local.workers", "evaluation"):
         monkeypatch.setattr(f"hashfed.engines.{module}.evaluate_chunk", lambda *_: {"words": 1, "nll": value})
     with pytest.raises(
         DivergedError, match=rf"^round 2: nll on the held-out clients is {value:g}: the training"
