@@ -41,6 +41,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "cells 256": {"method": "cells", "cells": 256},
     "cells 1024": {"method": "cells", "cells": 1024},
     "product codes": {"method": "product-codes"},
+    "multi-index, 64 codewords twice (MIDX)": {"method": "multi-index"},
+    "32 mixtures of queries (SCE)": {"method": "sce-buckets", "bucket_rows": 1024},
     "query codes, 1 bit": {"method": "query-codes", "code_bits": 1},
     "query codes, 4 bits": {"method": "query-codes", "code_bits": 4},
     "centroids 8": {"method": "query-centroids", "centroids": 8, "code_bits": 4},

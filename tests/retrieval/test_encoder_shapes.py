@@ -17,6 +17,8 @@ SETTINGS = [
     {"method": "query-centroids", "centroids": 3, "code_bits": 1},
     {"method": "product-codes", "quantizer": "residual"},
     {"method": "cells", "cells": 7},
+    {"method": "multi-index", "quantizer": "product", "codeword_bits": 3},
+    {"method": "sce-buckets", "buckets": 2},
     *(
         {"method": "simhash-union", "transform": transform, "projections": projections, "probes": 2}
         for transform in ("none", "center", "whiten", "simple-lsh", "sign-alsh")

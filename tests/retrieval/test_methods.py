@@ -287,7 +287,7 @@ def test_a_client_without_queries_gets_the_prior_or_nothing(method: str) -> None
     found = ask(index_of(**fitting(method, prior_strength=5.0)), queries(0))
     if method in ("full", "frequency"):
         assert len(found.ids) > 0
-    elif method in ("random", "exact", *SIMHASH):
+    elif method in ("random", "exact", "multi-index", "sce-buckets", *SIMHASH):
         assert len(found.ids) == 0
     else:
         expected = {row: 5 * count / prior().sum() for row, count in enumerate(prior()) if count}
@@ -297,7 +297,9 @@ def test_a_client_without_queries_gets_the_prior_or_nothing(method: str) -> None
 def test_an_unknown_encoder_is_refused() -> None:
     with pytest.raises(HashfedError) as caught:
         make_encoder("minhash", {})
-    kinds = "none, exact, cells, query-centroids, query-codes, product-codes, simhash"
+    kinds = (
+        "none, exact, cells, query-centroids, query-codes, product-codes, multi-index, sce-buckets, simhash"
+    )
     assert str(caught.value) == f"encoder 'minhash': must be one of {kinds}"
 
 

@@ -15,11 +15,13 @@ from hashfed.retrieval.frequency import FrequencySettings
 from hashfed.retrieval.full import FullSettings
 from hashfed.retrieval.hnswlib_search import HnswlibSettings
 from hashfed.retrieval.method import RetrievalSettings
+from hashfed.retrieval.multi_index import MultiIndexSettings
 from hashfed.retrieval.product_codes import ProductCodesSettings
 from hashfed.retrieval.protocol import Encoder, Index
 from hashfed.retrieval.query_centroids import QueryCentroidsSettings
 from hashfed.retrieval.query_codes import QueryCodesSettings
 from hashfed.retrieval.random import RandomSettings
+from hashfed.retrieval.sce_buckets import SceBucketsSettings
 from hashfed.retrieval.simhash_collisions import SimHashCollisionsSettings
 from hashfed.retrieval.simhash_union import SimHashUnionSettings
 from hashfed.settings import ByName
@@ -35,6 +37,8 @@ METHODS: dict[str, type[RetrievalSettings]] = {
     "query-centroids": QueryCentroidsSettings,
     "query-codes": QueryCodesSettings,
     "product-codes": ProductCodesSettings,
+    "multi-index": MultiIndexSettings,
+    "sce-buckets": SceBucketsSettings,
     "simhash-union": SimHashUnionSettings,
     "simhash-collisions": SimHashCollisionsSettings,
 }
