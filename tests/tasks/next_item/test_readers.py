@@ -2,6 +2,7 @@ import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hashfed.errors import HashfedError
@@ -129,3 +130,26 @@ def test_columns_and_files_that_are_not_there(tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(HashfedError, match="no such file"):
         read(tmp_path / "b.csv")
+
+
+def test_damaged_parquet_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Whatever pyarrow says of a file with bytes that were changed."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    whole = tmp_path / "whole.parquet"
+    parquet.write_table(pyarrow.table({"user": ["a", "b"] * 20, "item": [*range(40)]}), whole)
+    content, path, rng = whole.read_bytes(), tmp_path / "damaged.parquet", np.random.default_rng(0)
+    said = []
+    for _ in range(200):
+        changed = bytearray(content)
+        for place in rng.integers(len(content), size=3):
+            changed[place] = rng.integers(256)
+        path.write_bytes(changed)
+        try:
+            read(path)
+        except HashfedError as error:
+            said.append(str(error))
+    assert len(said) > 100
+    for message in said:
+        assert message.startswith(f"data.source = {path}")
+        assert "\n" not in message

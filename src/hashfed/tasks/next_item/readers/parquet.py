@@ -35,12 +35,11 @@ def read_parquet(path: Path, where: str, wanted: Mapping[str, str | None], log: 
                 for values in zip(*(batch.column(header[place]) for place in places), strict=True):
                     number += 1
                     _add([value.as_py() for value in values], f"{where}, row {number}", log)
-    except OSError as error:
-        raise HashfedError(f"{where}: {error.strerror or brief(str(error))}") from None
-    except pyarrow.ArrowInvalid as error:
-        raise HashfedError(
-            f"{where}: no readable Parquet file ({brief(' '.join(str(error).split()))})"
-        ) from None
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
+        # Of damaged files pyarrow says things of any kind, in one line or several.
+        problem = getattr(error, "strerror", None)
+        problem = problem or f"no readable Parquet file ({brief(' '.join(str(error).split()))})"
+        raise HashfedError(f"{where}: {problem}") from None
 
 
 def _add(values: list[Any], where: str, log: Log) -> None:
