@@ -13,10 +13,10 @@ from hashfed.data.client_texts import ClientTexts, Key
 from hashfed.data.folders import JSON_LINES, TEXT, find_files
 from hashfed.data.json_lines import read_json_lines
 from hashfed.data.left_out import LeftOut
-from hashfed.data.part import Part, needed
+from hashfed.data.part import Part, check_stated, needed
 from hashfed.data.text_files import read_lines
 from hashfed.data.tff import is_tff, read_tff
-from hashfed.display import brief, printable, shown
+from hashfed.display import brief, printable
 from hashfed.errors import HashfedError, HashfedWarning
 
 LONGEST_PATH = 400
@@ -85,15 +85,8 @@ def merge_clients(clients: Iterable[ClientTexts], where: str = "data.source") ->
     for item in clients:
         if item.texts:
             merged.setdefault((item.group, unicodedata.normalize("NFC", item.client)), []).extend(item.texts)
-    found = [ClientTexts(client, texts, group) for (group, client), texts in merged.items()]
-    stated = next((item for item in found if item.group is not None), None)
-    other = next((item for item in found if item.group is None), None)
-    if stated is not None and other is not None:
-        raise HashfedError(
-            f"{where}: the split of client {shown(stated.client)} is stated, but not that of "
-            f"{shown(other.client)}; state it for all or for none"
-        )
-    return found
+    check_stated(merged, where)
+    return [ClientTexts(client, texts, group) for (group, client), texts in merged.items()]
 
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")

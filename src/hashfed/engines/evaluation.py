@@ -12,7 +12,7 @@ from hashfed.models import Model, Parameters
 from hashfed.models.protocol import as_named
 from hashfed.randomness import stream
 from hashfed.tasks.examples import Examples
-from hashfed.tasks.federated_data import Client
+from hashfed.tasks.federated_data import Client, all_examples
 from hashfed.tasks.metrics import Metrics, Sums, add_sums
 
 BATCH = 32
@@ -32,8 +32,7 @@ def held_out_examples(clients: Sequence[Client], most: int | None, seed: int) ->
 
     Sorting keeps a batch's examples alike; it changes no sum's meaning.
     """
-    first, *others = (client.examples for client in clients)
-    examples = first.join(others)
+    examples = all_examples(clients)
     if most is not None and most < len(examples):
         index = np.sort(stream(seed, "evaluation").choice(len(examples), most, replace=False))
         examples = examples.take(index)

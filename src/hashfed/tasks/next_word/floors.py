@@ -1,13 +1,12 @@
 """What a table of counts achieves on the held-out clients: the floors every model must beat."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from hashfed.errors import HashfedError
-from hashfed.tasks.federated_data import Client, FederatedData
-from hashfed.tasks.next_word.clients import label_counts
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import FederatedData, blocks
 from hashfed.tasks.next_word.vocabulary import OOV, PAD, SPECIAL, Vocabulary
 
 DISCOUNT = 0.75
@@ -45,50 +44,92 @@ def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
     The bigram probability is max(c(w₁w₂) − 0.75, 0)/c(w₁) + 0.75·types(w₁)/c(w₁) · unigram(w₂).
 
     """
-    size = data.size
-    unigram = label_counts(data.train, size).astype(np.float64) + SMOOTHING
+    unigram = data.label_counts.astype(np.float64) + SMOOTHING
     unigram /= unigram.sum()
-    previous, following = _pairs(data.held_out)
-    known = following >= len(SPECIAL)
-    unknown = int(np.sum(following == OOV))
-    oov_rate = unknown / max(1, unknown + int(np.sum(known)))
-    previous, following = previous[known], following[known]
-    if not len(following):
-        raise HashfedError("data.source: no word of the held-out clients is in the vocabulary")
-
-    first, second = _pairs(data.train)
-    codes, counts = np.unique(first * size + second, return_counts=True)
-    contexts, successors = codes // size, codes % size
-    context_total = np.bincount(contexts, weights=counts, minlength=size)
-    context_types = np.bincount(contexts, minlength=size)
-    at = np.minimum(np.searchsorted(codes, previous * size + following), len(codes) - 1)
-    seen = np.where(codes[at] == previous * size + following, counts[at], 0)
-    total = context_total[previous]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        discounted = np.maximum(seen - DISCOUNT, 0) / total
-        backoff = DISCOUNT * context_types[previous] / total
-    bigram = np.where(total > 0, discounted + backoff * unigram[following], unigram[following])
-
+    table = _Bigrams.of(data)
     best_word = len(SPECIAL) + int(np.argmax(unigram[len(SPECIAL) :]))
-    best_successor = np.full(size, best_word)
-    words = successors >= len(SPECIAL)
-    order = np.lexsort((-counts[words], contexts[words]))
-    ranked_context = contexts[words][order]
-    first_of_context = np.flatnonzero(np.diff(ranked_context, prepend=-1))
-    best_successor[ranked_context[first_of_context]] = successors[words][order][first_of_context]
+    best_successor = table.best_successors(best_word)
+    sums, unknown = np.zeros(4), 0
+    targets = 0
+    for examples in blocks(data.held_out):
+        previous, following = _pairs(examples)
+        unknown += int(np.sum(following == OOV))
+        known = following >= len(SPECIAL)
+        previous, following = previous[known], following[known]
+        targets += len(following)
+        sums += (
+            np.sum(following == best_word),
+            -np.log(unigram[following]).sum(),
+            np.sum(best_successor[previous] == following),
+            -np.log(table.probability(previous, following, unigram)).sum(),
+        )
+    if not targets:
+        raise HashfedError("data.source: no word of the held-out clients is in the vocabulary")
+    unigram_accuracy, unigram_nll, bigram_accuracy, bigram_nll = (sums / targets).tolist()
     return Floors(
-        unigram_accuracy=float(np.mean(following == best_word)),
-        unigram_nll=float(-np.log(unigram[following]).mean()),
-        bigram_accuracy=float(np.mean(best_successor[previous] == following)),
-        bigram_nll=float(-np.log(bigram).mean()),
-        targets=len(following),
-        oov_rate=oov_rate,
+        unigram_accuracy=unigram_accuracy,
+        unigram_nll=unigram_nll,
+        bigram_accuracy=bigram_accuracy,
+        bigram_nll=bigram_nll,
+        targets=targets,
+        oov_rate=unknown / (unknown + targets),
     )
 
 
-def _pairs(clients: Sequence[Client]) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class _Bigrams:
+    """Pairs of neighbours in training.
+
+    Attributes:
+        size: n.
+        codes: (p,) int64 ascending, first · n + second.
+        counts: (p,) int64.
+
+    """
+
+    size: int
+    codes: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, data: FederatedData[Vocabulary]) -> "_Bigrams":
+        codes, counts = np.empty(0, np.int64), np.empty(0, np.int64)
+        for examples in blocks(data.train):
+            first, second = _pairs(examples)
+            more = np.unique(first * data.size + second, return_counts=True)
+            codes, place = np.unique(np.concatenate([codes, more[0]]), return_inverse=True)
+            counts = np.bincount(place, np.concatenate([counts, more[1]]), len(codes)).astype(np.int64)
+        return cls(data.size, codes, counts)
+
+    def probability(self, previous: np.ndarray, following: np.ndarray, unigram: np.ndarray) -> np.ndarray:
+        """Of each pair of held-out neighbours."""
+        asked = previous * self.size + following
+        at = np.minimum(np.searchsorted(self.codes, asked), len(self.codes) - 1)
+        seen = np.where(self.codes[at] == asked, self.counts[at], 0)
+        contexts = self.codes // self.size
+        total = np.bincount(contexts, weights=self.counts, minlength=self.size)[previous]
+        types = np.bincount(contexts, minlength=self.size)[previous]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            discounted = np.maximum(seen - DISCOUNT, 0) / total
+            backoff = DISCOUNT * types / total
+        found = np.where(total > 0, discounted + backoff * unigram[following], unigram[following])
+        return np.asarray(found)
+
+    def best_successors(self, otherwise: int) -> np.ndarray:
+        """(n,) int64: the most frequent word after each row; of equal ones the first."""
+        contexts, successors = self.codes // self.size, self.codes % self.size
+        found = np.full(self.size, otherwise)
+        words = successors >= len(SPECIAL)
+        order = np.lexsort((-self.counts[words], contexts[words]))
+        ranked = contexts[words][order]
+        first = np.flatnonzero(np.diff(ranked, prepend=-1))
+        found[ranked[first]] = successors[words][order][first]
+        return found
+
+
+def _pairs(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """All (input, target) pairs, int64."""
-    inputs = np.concatenate([client.examples.columns()["inputs"].ravel() for client in clients])
-    targets = np.concatenate([client.examples.columns()["targets"].ravel() for client in clients])
+    columns = examples.columns()
+    inputs, targets = columns["inputs"].ravel(), columns["targets"].ravel()
     used = targets != PAD
     return inputs[used].astype(np.int64), targets[used].astype(np.int64)

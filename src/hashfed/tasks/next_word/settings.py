@@ -14,6 +14,8 @@ from hashfed.data.tokenizer import TokenizerName
 from hashfed.errors import HashfedError
 from hashfed.files import with_home
 from hashfed.settings import HOME_EXPANDED
+from hashfed.tasks.next_word.prepared.manifest import defaults, is_prepared
+from hashfed.tasks.next_word.sentences import Kept
 from hashfed.tasks.settings import TaskSettings
 
 
@@ -21,8 +23,8 @@ class TextSettings(TaskSettings):
     """Sentences of clients' texts."""
 
     source: Annotated[str, HOME_EXPANDED] = "chitchat"
-    """chitchat; or the path of a JSON Lines file (.jsonl, .jsonl.gz), a folder of texts, or a data set of
-    TensorFlow Federated (.sqlite, .sqlite.lzma, .h5)."""
+    """chitchat; or the path of a JSON Lines file (.jsonl, .jsonl.gz), a folder of texts, a data set of
+    TensorFlow Federated (.sqlite, .sqlite.lzma, .h5), or a folder that hashfed data prepare made."""
     clients: int | None = Field(None, ge=1)
     """At most this many training clients, chosen by their names and not by the seed; none: all."""
     held_out_clients: int | None = Field(None, ge=1)
@@ -52,15 +54,18 @@ class TextSettings(TaskSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _choose_tokenizer(cls, tree: Any) -> Any:
-        """Texts that are cut into words already are not cut again, unless that is asked for."""
-        if not isinstance(tree, Mapping) or "tokenizer" in tree:
+    def _choose_by_source(cls, tree: Any) -> Any:
+        """A prepared folder has settings of its own; texts that are cut into words are not cut again."""
+        if not isinstance(tree, Mapping):
             return tree
         source = tree.get("source")
         if not isinstance(source, str | os.PathLike):
             return tree
         with suppress(HashfedError):  # of a home that nobody has, which the source's own check says
-            if is_tff(with_home(os.fsdecode(source))):
+            path = with_home(os.fsdecode(source))
+            if is_prepared(path):
+                return {**defaults(path), **tree}
+            if "tokenizer" not in tree and is_tff(path):
                 return {**tree, "tokenizer": "spaces"}
         return tree
 
@@ -68,6 +73,10 @@ class TextSettings(TaskSettings):
     def splits(self) -> bool:
         """Whether longer texts are cut into several sentences, instead of their beginning being kept."""
         return self.long_texts == "split"
+
+    def kept(self) -> Kept:
+        """What is kept of one client's texts."""
+        return Kept(self.tokens_per_client, self.sentences_per_client, self.sentence_length, self.splits)
 
     def part(self, vocabulary: bool, held_out: Literal["validation", "test"] | None) -> Part:
         """What of the source is needed, by one who makes a ``vocabulary`` from it or not.

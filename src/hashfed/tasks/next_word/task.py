@@ -1,6 +1,6 @@
 """The next word, as in the paper: from texts to examples, metrics and floors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +20,9 @@ from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
+from hashfed.tasks.next_word.prepared.build import Tell, prepare
+from hashfed.tasks.next_word.prepared.load import PreparedClient, load_prepared, read_prepared
+from hashfed.tasks.next_word.prepared.manifest import Manifest, is_prepared
 from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.sentences import encode_sentences, most_own_rows, most_predictions
 from hashfed.tasks.next_word.settings import TextSettings
@@ -42,11 +45,33 @@ class NextWord:
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
         """The clients that the settings name."""
-        data, vocabulary = self.settings, None
-        if data.word_counts is not None:
-            vocabulary = read_word_counts(Path(data.word_counts), data.vocabulary)
+        data = self.settings
+        if is_prepared(data.source):
+            return load_prepared(data, held_out)
+        vocabulary = self.given_vocabulary()
         texts = read_texts(data.source, part=data.part(vocabulary is None, held_out))
         return build_federated_text(texts, data, held_out, vocabulary)
+
+    def prepare(self, folder: Path, tell: Tell = lambda name, texts: None) -> Manifest:
+        """Make a folder of what ``load`` gives, for sources of any size.
+
+        Raises:
+            HashfedError: as ``load``, and where the folder is there or cannot be written.
+
+        """
+        data = self.settings
+        if is_prepared(data.source):
+            raise HashfedError(f"data.source = {shown(data.source)}: is a prepared folder already")
+
+        def pieces() -> Iterable[ClientTexts]:
+            return read_texts(data.source)
+
+        return prepare(pieces, data, folder, self.given_vocabulary(), tell)
+
+    def given_vocabulary(self) -> Vocabulary | None:
+        """That of the settings, if they name one."""
+        data = self.settings
+        return None if data.word_counts is None else read_word_counts(Path(data.word_counts), data.vocabulary)
 
     def read_names(self, text: str) -> Vocabulary:
         """See ``Task``."""
@@ -58,19 +83,25 @@ class NextWord:
         setting: str,
         held_out: Literal["validation", "test"] | None,
         client: str | None = None,
-    ) -> list[ClientTexts]:
+    ) -> Sequence[ClientTexts | PreparedClient]:
         """See ``Task``."""
+        if is_prepared(source):
+            return read_prepared(source, setting, self.settings, held_out, client)
         found = read_texts(source, setting, self.settings.part(False, held_out))
         if client is None:
             return found
         return merge_clients(ClientTexts(client, item.texts, item.group) for item in found)
 
     def encode(
-        self, clients: Sequence[ClientTexts], names: Vocabulary, where: str
+        self, clients: Sequence[ClientTexts | PreparedClient], names: Vocabulary, where: str
     ) -> list[tuple[Key, Client | None]]:
         """See ``Task``; texts of one client are joined."""
-        merged = merge_clients(clients, where)
-        return [(client.key, encode_client(client, names, self.settings)) for client in merged]
+        merged = merge_clients((one for one in clients if isinstance(one, ClientTexts)), where)
+        prepared = [one for one in clients if isinstance(one, PreparedClient)]
+        return [
+            *((client.key, encode_client(client, names, self.settings)) for client in merged),
+            *((client.key, client.known(names)) for client in prepared),
+        ]
 
     def measure_floors(self, data: FederatedData[Vocabulary]) -> dict[str, Any]:
         """Unigram and bigram counts."""

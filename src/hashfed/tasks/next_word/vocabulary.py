@@ -1,8 +1,9 @@
 """The words that have a row, ranked by frequency, after four special symbols."""
 
+import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hashfed.display import shown
@@ -54,10 +55,28 @@ class Vocabulary:
         counts: Counter[str] = Counter()
         for words in texts:
             counts.update(words)
-        if size > len(counts):
-            raise TooFewWordsError(size, len(counts))
-        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return cls(tuple(word for word, _ in ranked[:size]))
+        return cls.ranked(counts.items(), size)
+
+    @classmethod
+    def ranked(cls, counts: Iterable[tuple[str, int]], size: int) -> "Vocabulary":
+        """The same from words and how often each occurs; no more of them are held than are wanted.
+
+        Raises:
+            TooFewWordsError: where there are fewer.
+
+        """
+        there = 0
+
+        def counted() -> Iterator[tuple[str, int]]:
+            nonlocal there
+            for item in counts:
+                there += 1
+                yield item
+
+        ranked = heapq.nsmallest(size, counted(), key=lambda item: (-item[1], item[0]))
+        if size > there:
+            raise TooFewWordsError(size, there)
+        return cls(tuple(word for word, _ in ranked))
 
     def __len__(self) -> int:
         """n, the number of rows: words and special symbols."""

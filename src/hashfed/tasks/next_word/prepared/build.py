@@ -1,0 +1,289 @@
+"""From a source of any size to a prepared folder, in memory that grows with the number of clients alone.
+
+The source is read twice: once to count words, once to write their ids (a third time before where
+``data.clients`` chooses clients by their names). What is written goes to a folder beside, which becomes the
+folder when all is done: one that was not finished is never taken for one that was.
+"""
+
+import hashlib
+import unicodedata
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hashfed.data.client_texts import ClientTexts, Key, full_name
+from hashfed.data.part import check_stated, choose
+from hashfed.data.tokenizer import TOKENIZERS
+from hashfed.errors import HashfedError
+from hashfed.files import write_atomically
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.clients import check_sides, label_counts
+from hashfed.tasks.next_word.prepared.columns import SUFFIX, ColumnWriter, checksum, map_column
+from hashfed.tasks.next_word.prepared.facts import measure
+from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, Role, Store
+from hashfed.tasks.next_word.prepared.manifest import (
+    FIXED,
+    NAME,
+    SIDES,
+    VERSION,
+    VOCABULARY,
+    Column,
+    Manifest,
+    Side,
+)
+from hashfed.tasks.next_word.prepared.new_folder import made
+from hashfed.tasks.next_word.prepared.word_totals import WordTotals
+from hashfed.tasks.next_word.sentences import Kept, cut_text
+from hashfed.tasks.next_word.settings import TextSettings
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+
+FLUSH = 1 << 20
+"""Words held before they are written, or moved at a time."""
+
+Pieces = Callable[[], Iterable[ClientTexts]]
+"""Reads the source from its beginning: clients' texts in pieces, any number of one client."""
+Tell = Callable[[str, int], None]
+"""``tell(pass, texts)``: how many more texts were read in which pass."""
+
+
+def prepare(
+    pieces: Pieces,
+    settings: TextSettings,
+    folder: Path,
+    vocabulary: Vocabulary | None = None,
+    tell: Tell = lambda name, texts: None,
+) -> Manifest:
+    """Write the folder; its examples are those of ``clients.build_federated_text``, bit for bit.
+
+    Args:
+        pieces: of the source.
+        settings: of the data.
+        folder: to be made; must not be there, but for an unfinished one.
+        vocabulary: use this one instead of the most frequent words.
+        tell: progress.
+
+    Raises:
+        HashfedError: where the source is damaged or has no client to train on, or the folder is there or
+            cannot be written; nothing is left then.
+
+    """
+    with made(folder) as new:
+        known = _Known(settings)
+        known.choose(pieces, tell)
+        if vocabulary is None:
+            totals = WordTotals(new)
+            for number, words in known.kept(pieces, "count words", tell):
+                if known.counted[number]:
+                    totals.add(words)
+            vocabulary = Vocabulary.ranked(totals, settings.vocabulary)
+        _write_in_order_of_source(known, pieces, vocabulary, new, tell)
+        stored = _write_in_order_of_names(known, new)
+        for path in new.glob("raw-*"):
+            path.unlink()
+        for path in new.glob("words-*"):
+            path.unlink()
+        names = vocabulary.to_json().encode()
+        write_atomically(new / VOCABULARY, names)
+        store = Store(new, settings.sentence_length)
+        facts: dict[str, dict[str, Any]] = {}
+        problems: dict[str, str] = {}
+        for side in SIDES:
+            data = _read(store, vocabulary, side)
+            with ColumnWriter(new / f"counts-{side}{SUFFIX}", np.dtype("<i8")) as column:
+                column.append(data.label_counts)
+            try:
+                check_sides(len(known.keys), data.train, data.held_out, side, known.stated)
+                facts[side] = measure(data)
+            except HashfedError as error:  # a run that evaluates on the others can do without
+                problems[side] = str(error)
+        if not facts:
+            raise HashfedError(problems[SIDES[0]])
+        manifest = Manifest(
+            version=VERSION,
+            source=settings.source,
+            settings={name: getattr(settings, name) for name in FIXED},
+            stated=known.stated,
+            clients=len(known.keys),
+            sentences=stored,
+            columns=_columns(new),
+            facts=facts,
+            problems=problems,
+            vocabulary_sha256=hashlib.sha256(names).hexdigest(),
+        )
+        write_atomically(new / NAME, manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
+class _Known:
+    """The clients of the source, in order of their appearance."""
+
+    def __init__(self, settings: TextSettings) -> None:
+        self.settings = settings
+        self._numbers: dict[Key, int] = {}
+        self.keys: list[Key] = []
+        self.stated = False
+        self.roles = np.empty(0, np.uint8)
+        """What each is for (``Role``)."""
+        self.counted = np.empty(0, bool)
+        """Whose words make the vocabulary."""
+
+    def choose(self, pieces: Pieces, tell: Tell) -> None:
+        """Learn who there is, and decide what they are for."""
+        for piece in pieces():
+            tell("list clients", len(piece.texts))
+            if piece.texts:
+                self._number(piece)
+        self.stated = check_stated(self.keys)
+        if not self.keys:
+            raise HashfedError(f"data.source = {self.settings.source}: holds no client with a text")
+        self.roles = np.zeros(len(self.keys), np.uint8)
+        for side in SIDES:
+            part = self.settings.part(True, side)
+            chosen = choose(self.keys, side, part.clients, part.held_out_clients)
+            self._give(TRAIN[side], chosen.train)
+            self._give(HELD_OUT[side], chosen.held_out)
+        self.counted = np.array([key in chosen.vocabulary for key in self.keys])
+
+    def _give(self, role: Role, keys: frozenset[Key]) -> None:
+        self.roles |= np.uint8(role) * np.array([key in keys for key in self.keys], np.uint8)
+
+    def kept(self, pieces: Pieces, name: str, tell: Tell) -> Iterator[tuple[int, Sequence[str]]]:
+        """The words that are kept of every text of clients who are for anything, with the client's number."""
+        words_of = TOKENIZERS[self.settings.tokenizer]
+        kept: dict[int, Kept] = {}
+        for piece in pieces():
+            tell(name, len(piece.texts))
+            if not piece.texts:
+                continue
+            number = self._number(piece)
+            if number >= len(self.roles):
+                raise HashfedError(f"data.source = {self.settings.source}: changed while it was read")
+            if not self.roles[number] and not self.counted[number]:
+                continue
+            one = kept.setdefault(number, self.settings.kept())
+            for text in piece.texts:
+                if one.ended:
+                    break
+                words = one.take(words_of(text))
+                if words:
+                    yield number, words
+
+    def _number(self, piece: ClientTexts) -> int:
+        key = piece.group, unicodedata.normalize("NFC", piece.client)
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = len(self.keys)
+            self.keys.append(key)
+        return number
+
+
+def _write_in_order_of_source(
+    known: _Known, pieces: Pieces, vocabulary: Vocabulary, folder: Path, tell: Tell
+) -> None:
+    """Ids of words, lengths of sentences, and runs of sentences of one client."""
+    length, split = known.settings.sentence_length, known.settings.splits
+    kind = np.dtype("<u2") if len(vocabulary) <= np.iinfo(np.uint16).max + 1 else np.dtype("<i4")
+    ids, ends, runs, run_ends = list[int](), array("q"), array("q"), array("q")
+    written = sentences = 0
+    with ExitStack() as open_files:
+        columns = {
+            name: open_files.enter_context(ColumnWriter(folder / f"raw-{name}{SUFFIX}", dtype))
+            for name, dtype in (
+                ("tokens", kind),
+                ("ends", np.dtype("<i8")),
+                ("runs", np.dtype("<i8")),
+                ("run-ends", np.dtype("<i8")),
+            )
+        }
+
+        def flush() -> None:
+            for name, values in (("tokens", ids), ("ends", ends), ("runs", runs), ("run-ends", run_ends)):
+                columns[name].append(np.array(values, columns[name].dtype))
+                del values[:]
+
+        for number, words in known.kept(pieces, "write", tell):
+            if not known.roles[number]:
+                continue
+            for cut in cut_text(words, length, split):
+                ids += vocabulary.encode(cut)
+                written += len(cut)
+                sentences += 1
+                ends.append(written)
+                if runs and runs[-1] == number:
+                    run_ends[-1] = sentences
+                else:
+                    runs.append(number)
+                    run_ends.append(sentences)
+            if len(ids) >= FLUSH:
+                flush()
+        flush()
+
+
+def _write_in_order_of_names(known: _Known, folder: Path) -> int:
+    """The columns of the folder; returns the number of sentences."""
+    raw = {
+        name: map_column(folder / f"raw-{name}{SUFFIX}") for name in ("tokens", "ends", "runs", "run-ends")
+    }
+    runs, run_ends, raw_ends = raw["runs"], np.asarray(raw["run-ends"]), raw["ends"]
+    sizes = np.diff(run_ends, prepend=0)
+    sentences = np.bincount(runs, sizes, len(known.keys)).astype(np.int64)
+    stored = np.flatnonzero(sentences).tolist()
+    order = np.array(sorted(stored, key=lambda number: full_name(known.keys[number])), np.int64)
+    place = np.full(len(known.keys), -1)
+    place[order] = np.arange(len(order))
+    run_order = np.argsort(place[runs], kind="stable")
+    with ExitStack() as open_files:
+
+        def writer(name: str, dtype: str) -> ColumnWriter:
+            return open_files.enter_context(ColumnWriter(folder / f"{name}{SUFFIX}", np.dtype(dtype)))
+
+        tokens, ends = writer("tokens", raw["tokens"].dtype.str), writer("sentence-ends", "<i8")
+        written = 0
+        for start, stop in _blocks(sizes[run_order], FLUSH // known.settings.sentence_length + 1):
+            some = run_order[start:stop]
+            moved = _spans(run_ends[some], sizes[some])
+            last = raw_ends[moved]
+            lengths = last - np.where(moved > 0, raw_ends[moved - 1], 0)
+            tokens.append(raw["tokens"][_spans(last, lengths)])
+            ends.append(written + np.cumsum(lengths))
+            written += int(lengths.sum())
+        writer("client-ends", "<i8").append(np.cumsum(sentences[order]))
+        writer("roles", "|u1").append(known.roles[order])
+        names = [full_name(known.keys[number]).encode("utf-8", "surrogatepass") for number in order]
+        writer("names", "|u1").append(np.frombuffer(b"".join(names), np.uint8))
+        writer("name-ends", "<i8").append(np.cumsum([len(name) for name in names], dtype=np.int64))
+    return int(sentences.sum())
+
+
+def _spans(ends: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Positions of spans that end there and are so long, one after the other, int64."""
+    shift = np.repeat(ends - np.cumsum(sizes), sizes)
+    return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)
+
+
+def _blocks(sizes: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Ranges of neighbours of about ``most`` in all, but at least one."""
+    ends, start = np.cumsum(sizes), 0
+    while start < len(sizes):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, "right")))
+        yield start, stop
+        start = stop
+
+
+def _read(store: Store, vocabulary: Vocabulary, side: Side) -> FederatedData[Vocabulary]:
+    """Clients of a folder, with counts that are counted."""
+    train, held_out = store.clients(TRAIN[side]), store.clients(HELD_OUT[side])
+    return FederatedData(vocabulary, train, held_out, label_counts(train, len(vocabulary)))
+
+
+def _columns(folder: Path) -> dict[str, Column]:
+    found = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        values = map_column(path)
+        found[path.stem] = Column(dtype=values.dtype.str, count=len(values), sha256=checksum(path))
+    return found

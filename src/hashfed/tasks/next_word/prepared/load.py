@@ -1,0 +1,153 @@
+"""A prepared folder as the data of a run, or of a node."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hashfed.data.client_texts import Key, key_of_name
+from hashfed.display import printable, shown
+from hashfed.errors import HashfedError
+from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.next_word.prepared.facts import measured
+from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, MappedClients, Store
+from hashfed.tasks.next_word.prepared.manifest import (
+    FIXED,
+    NAME,
+    VOCABULARY,
+    Manifest,
+    Side,
+    check_columns,
+    read_manifest,
+)
+from hashfed.tasks.next_word.settings import TextSettings
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+
+
+def load_prepared(settings: TextSettings, held_out: Side) -> FederatedData[Vocabulary]:
+    """The clients of the folder ``settings.source``; nothing of their texts is read.
+
+    Raises:
+        HashfedError: where the folder is damaged, was prepared with other settings, or has nobody to train or
+            to evaluate on.
+
+    """
+    folder = Path(settings.source)
+    manifest = read_manifest(folder)
+    check_settings(settings, manifest)
+    check_columns(folder, manifest)
+    if held_out not in manifest.facts:
+        raise HashfedError(manifest.problems.get(held_out, f"{folder / NAME}: has no facts of {held_out}"))
+    vocabulary, store = read_vocabulary(folder, manifest), Store(folder, settings.sentence_length)
+    train, evaluated = store.clients(TRAIN[held_out]), store.clients(HELD_OUT[held_out])
+    counts = np.asarray(store.column(f"counts-{held_out}"))
+    return FederatedData(vocabulary, train, evaluated, counts, measured(manifest.facts[held_out]))
+
+
+@dataclass(frozen=True)
+class PreparedClient:
+    """A client of a folder, for a node.
+
+    Attributes:
+        key: what tells it from others.
+        client: itself, with ids of the folder's words.
+        words: these.
+        where: the folder, for messages.
+
+    """
+
+    key: Key
+    client: Client
+    words: Vocabulary
+    where: str
+
+    def known(self, names: Vocabulary) -> Client:
+        """The client in a run with the words ``names``.
+
+        Raises:
+            HashfedError: where these are others.
+
+        """
+        if names.words != self.words.words:
+            raise HashfedError(
+                f"{self.where}: prepared with other words than those of this run; give the texts "
+                "themselves, or prepare them with data.word_counts"
+            )
+        return self.client
+
+
+def read_prepared(
+    source: str, setting: str, settings: TextSettings, held_out: Side | None, client: str | None
+) -> list[PreparedClient]:
+    """Clients of a folder that a node has.
+
+    Args:
+        source: the folder.
+        setting: what messages call it.
+        settings: of the run.
+        held_out: which clients are evaluated on; None: all are the node's own.
+        client: all is of this one client; None: each is itself.
+
+    Raises:
+        HashfedError: where the folder is damaged or was prepared with other settings.
+
+    """
+    folder, where = Path(source), f"{setting} = {printable(source)}"
+    manifest = read_manifest(folder, setting)
+    check_settings(settings.model_copy(update={"word_counts": None}), manifest, where)
+    check_columns(folder, manifest)
+    words, store = read_vocabulary(folder, manifest), Store(folder, settings.sentence_length)
+    roles = store.column("roles")
+    if held_out is None:
+        numbers = np.arange(len(store))
+    else:
+        numbers = np.flatnonzero(roles & np.uint8(TRAIN[held_out] | HELD_OUT[held_out]))
+    every = MappedClients(store, numbers.astype(np.int32))
+    if client is not None:
+        one = Client(client, every.all_examples())
+        return [PreparedClient((None, client), one, words, where)]
+    keys = (key_of_name(one.name, manifest.stated) for one in every)
+    return [PreparedClient(key, one, words, where) for key, one in zip(keys, every, strict=True)]
+
+
+def check_settings(settings: TextSettings, manifest: Manifest, setting: str = "data.source") -> None:
+    """That a run's settings are those of the folder.
+
+    Raises:
+        HashfedError: naming the first that is not.
+
+    """
+    if settings.word_counts is not None:
+        raise HashfedError(
+            f"data.word_counts = {printable(settings.word_counts)}: has no effect with a prepared folder, "
+            "whose vocabulary is made; leave it out"
+        )
+    for name in FIXED:
+        value, there = getattr(settings, name), manifest.settings[name]
+        if value != there:
+            raise HashfedError(
+                f"data.{name} = {_said(value)}: {setting} was prepared with {_said(there)}; leave it out, or "
+                "prepare the data anew (hashfed data prepare)"
+            )
+
+
+def read_vocabulary(folder: Path, manifest: Manifest) -> Vocabulary:
+    """The words.
+
+    Raises:
+        HashfedError: where the file is not what was written.
+
+    """
+    path = folder / VOCABULARY
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HashfedError(f"{path}: {error.strerror or error}") from None
+    if hashlib.sha256(data).hexdigest() != manifest.vocabulary_sha256:
+        raise HashfedError(f"{path}: damaged (another checksum than when it was prepared)")
+    return Vocabulary.from_json(data.decode())
+
+
+def _said(value: int | str | None) -> str:
+    return "none" if value is None else value if isinstance(value, str) else shown(value)

@@ -1,0 +1,159 @@
+"""A prepared folder as users meet it: runs, nodes, other settings, damages, and two who make one."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hashfed.config import make_config
+from hashfed.errors import HashfedError
+from hashfed.runs import train
+from hashfed.tasks.next_word.clients import build_federated_text
+from hashfed.tasks.next_word.prepared.check import check_folder
+from hashfed.tasks.next_word.prepared.load import load_prepared
+from hashfed.tasks.next_word.prepared.manifest import NAME
+from hashfed.tasks.next_word.prepared.new_folder import made
+from hashfed.tasks.next_word.prepared.word_totals import WordTotals
+from hashfed.tasks.next_word.task import NextWord, NextWordSettings
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+from prepared_texts import data_settings, folder_settings, prepared, texts
+from small import small_config, write_texts
+
+
+def test_a_run_from_a_folder_is_a_run_from_the_texts(tmp_path: Path) -> None:
+    """Bit for bit, by processes that map the folder themselves, and after a resume."""
+    source = write_texts(tmp_path / "texts.jsonl")
+    config = small_config(source, workers=2, output=str(tmp_path / "texts"))
+    NextWord(NextWordSettings.of(config.data)).prepare(tmp_path / "folder")
+    summary = train(config, measure_memory=False)
+    # Nothing of the data need be said again.
+    tree = json.loads(config.model_dump_json(exclude={"data"}))
+    tree |= {"data": {"source": str(tmp_path / "folder")}, "output": str(tmp_path / "mapped")}
+    mapped = make_config(tree)
+    train(mapped.model_copy(update={"rounds": 2}), measure_memory=False)
+    again = train(mapped, measure_memory=False)
+    assert again["evaluation"] == summary["evaluation"]
+    for name in ("metrics.jsonl", "data.json", "vocabulary.json"):
+        assert (tmp_path / "mapped" / name).read_bytes() == (tmp_path / "texts" / name).read_bytes()
+
+
+def test_other_settings_than_the_folder_s_are_refused(tmp_path: Path) -> None:
+    prepared(texts(), data_settings(), tmp_path / "folder")
+    source = str(tmp_path / "folder")
+    with pytest.raises(HashfedError) as error:
+        make_config({"data": {"source": source, "vocabulary": 7}}).data.build().load("test")
+    assert str(error.value) == (
+        "data.vocabulary = 7: data.source was prepared with 5; leave it out, or prepare the data anew "
+        "(hashfed data prepare)"
+    )
+    counts = tmp_path / "counts"
+    counts.write_text("a 1\n")
+    with pytest.raises(HashfedError, match=r"data\.word_counts = .*: has no effect with a prepared folder"):
+        make_config({"data": {"source": source, "word_counts": str(counts)}}).data.build().load("test")
+
+
+def test_whom_nobody_can_be_evaluated_on_is_said_when_it_is_asked_for(tmp_path: Path) -> None:
+    clients = texts(groups=("train", "test"))
+    prepared(clients, data_settings(), tmp_path / "folder")
+    assert len(load_prepared(folder_settings(tmp_path / "folder"), "test").held_out) > 0
+    with pytest.raises(HashfedError) as error:
+        load_prepared(folder_settings(tmp_path / "folder"), "validation")
+    assert str(error.value) == (
+        "data.source: of 30 clients none is a validation client (as the source states)"
+    )
+
+
+DAMAGES: list[tuple[str, Callable[[bytes], bytes], str]] = [
+    ("tokens.npy", lambda data: data[:-1], "tokens.npy: damaged"),
+    ("tokens.npy", lambda data: b"", "tokens.npy: damaged"),
+    ("tokens.npy", lambda data: data.replace(b"<u2", b"<u1"), "tokens.npy: damaged"),
+    ("client-ends.npy", lambda data: b"PK" + data[2:], "client-ends.npy: damaged"),
+    ("vocabulary.json", lambda data: data.replace(b"a", b"q"), "vocabulary.json: damaged (another checksum"),
+    (NAME, lambda data: data[:40], f"{NAME} is damaged"),
+    (
+        NAME,
+        lambda data: data.replace(b'"version": 1', b'"version": 9'),
+        "prepared in layout 9, this hashfed reads 1",
+    ),
+    (NAME, lambda data: data.replace(b'"names"', b'"others"'), f"{NAME} is damaged"),
+    (NAME, lambda data: b"[" * 100_000, f"{NAME} is damaged"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "said"), DAMAGES, ids=range(len(DAMAGES)))
+def test_damages_are_said_in_one_line(
+    name: str, damage: Callable[[bytes], bytes], said: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    prepared(texts(), data_settings(), folder)
+    data = folder_settings(folder)
+    (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    with pytest.raises(HashfedError) as error:
+        load_prepared(data, "test")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_checksums_tell_what_opening_does_not_look_at(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    prepared(texts(), data_settings(), folder)
+    assert check_folder(folder) == 9
+    path = folder / "tokens.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(HashfedError, match=r"tokens\.npy: damaged \(another checksum"):
+        check_folder(folder)
+
+
+def test_a_node_hosts_the_clients_of_a_folder(tmp_path: Path) -> None:
+    clients, data = texts(), data_settings()
+    prepared(clients, data, tmp_path / "folder")
+    task, names = NextWord(data), build_federated_text(clients, data).names
+    hosted = task.encode(task.read(str(tmp_path / "folder"), "texts", "test"), names, "node")
+    expected = {key: client for key, client in task.encode(clients, names, "node") if client is not None}
+    assert {key for key, _ in hosted} == set(expected)
+    for key, client in hosted:
+        assert client is not None
+        assert client.name == expected[key].name
+        for name, values in expected[key].examples.columns().items():
+            np.testing.assert_array_equal(client.examples.columns()[name], values)
+    everything = task.read(str(tmp_path / "folder"), "texts", None, "ann")
+    [(key, client)] = task.encode(everything, names, "node")
+    assert key == (None, "ann")
+    assert client is not None
+    assert len(client.examples) == sum(len(one.examples) for one in expected.values())
+    with pytest.raises(HashfedError, match="prepared with other words"):
+        task.encode(everything, Vocabulary(tuple("xyzuv")), "node")
+
+
+def test_one_at_a_time_and_no_remains(tmp_path: Path) -> None:
+    """A folder that another process makes is left alone; what one that was killed left is not in the way."""
+    folder = tmp_path / "folder"
+    with made(folder) as new:
+        (new / "tokens.npy").write_bytes(b"half")
+        with pytest.raises(HashfedError, match="another process is making it"):
+            prepared(texts(), data_settings(), folder)
+        assert (new / "tokens.npy").exists()
+        shutil.copytree(new, tmp_path / "left")
+    shutil.rmtree(folder)
+    (tmp_path / "left").rename(tmp_path / ".folder.preparing")
+    prepared(texts(), data_settings(), folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    check_folder(folder)
+
+
+def test_words_beyond_memory_are_counted_in_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("aé\U0001f600b"), 3)) for _ in range(500)]
+    totals = WordTotals(tmp_path, 7)
+    for start in range(0, 500, 5):
+        totals.add(words[start : start + 5])
+    assert len(list(tmp_path.iterdir())) > 5
+    found = list(totals)
+    assert dict(found) == Counter(words)
+    assert found == sorted(found)
