@@ -21,6 +21,7 @@ from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
 from hashfed.tasks.next_word.prepared.build import Tell, prepare
+from hashfed.tasks.next_word.prepared.cache import cached, is_large
 from hashfed.tasks.next_word.prepared.load import PreparedClient, load_prepared, read_prepared
 from hashfed.tasks.next_word.prepared.manifest import Manifest, is_prepared
 from hashfed.tasks.next_word.presentation import PRESENTATION
@@ -49,6 +50,11 @@ class NextWord:
         if is_prepared(data.source):
             return load_prepared(data, held_out)
         vocabulary = self.given_vocabulary()
+        if data.source not in data.named and is_large(data.source):
+            folder = cached(self._pieces, data, vocabulary)
+            return load_prepared(
+                data.model_copy(update={"source": str(folder), "word_counts": None}), held_out
+            )
         texts = read_texts(data.source, part=data.part(vocabulary is None, held_out))
         return build_federated_text(texts, data, held_out, vocabulary)
 
@@ -62,11 +68,11 @@ class NextWord:
         data = self.settings
         if is_prepared(data.source):
             raise HashfedError(f"data.source = {shown(data.source)}: is a prepared folder already")
+        return prepare(self._pieces, data, folder, self.given_vocabulary(), tell)
 
-        def pieces() -> Iterable[ClientTexts]:
-            return read_texts(data.source)
-
-        return prepare(pieces, data, folder, self.given_vocabulary(), tell)
+    def _pieces(self) -> Iterable[ClientTexts]:
+        """The texts of the source, from its beginning."""
+        return read_texts(self.settings.source)
 
     def given_vocabulary(self) -> Vocabulary | None:
         """That of the settings, if they name one."""

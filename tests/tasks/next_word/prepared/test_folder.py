@@ -1,7 +1,9 @@
 """A prepared folder as users meet it: runs, nodes, other settings, damages, and two who make one."""
 
 import json
+import re
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hashfed.cli.main import main
 from hashfed.config import make_config
-from hashfed.errors import HashfedError
+from hashfed.data import read_texts
+from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.runs import train
 from hashfed.tasks.next_word.clients import build_federated_text
+from hashfed.tasks.next_word.prepared import cache
+from hashfed.tasks.next_word.prepared.build import prepare
 from hashfed.tasks.next_word.prepared.check import check_folder
 from hashfed.tasks.next_word.prepared.load import load_prepared
 from hashfed.tasks.next_word.prepared.manifest import NAME
-from hashfed.tasks.next_word.prepared.new_folder import made
+from hashfed.tasks.next_word.prepared.new_folder import ThereError, made
 from hashfed.tasks.next_word.prepared.word_totals import WordTotals
 from hashfed.tasks.next_word.task import NextWord, NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
@@ -157,3 +163,72 @@ def test_words_beyond_memory_are_counted_in_files(tmp_path: Path) -> None:
     found = list(totals)
     assert dict(found) == Counter(words)
     assert found == sorted(found)
+
+
+def test_a_large_source_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "LARGE", 10)
+    monkeypatch.setenv("HASHFED_CACHE", str(tmp_path / "cache"))
+    source = write_texts(tmp_path / "texts.jsonl")
+    data = NextWordSettings(source=str(source), vocabulary=40)
+    with pytest.warns(HashfedWarning, match="prepared once, in "):
+        first = NextWord(data).load("test")
+    [folder] = (tmp_path / "cache" / "prepared").iterdir()
+    written = (folder / NAME).stat().st_mtime_ns
+    second = NextWord(data).load("test")
+    expected = build_federated_text(read_texts(str(source)), data)
+    for found in (first, second):
+        assert found.label_counts.tolist() == expected.label_counts.tolist()
+        assert [client.name for client in found.train] == [client.name for client in expected.train]
+    assert (folder / NAME).stat().st_mtime_ns == written
+    # Another vocabulary, or another file, is another folder.
+    with pytest.warns(HashfedWarning, match="prepared once, in "):
+        NextWord(data.model_copy(update={"vocabulary": 39})).load("test")
+    write_texts(source, seed=2)
+    with pytest.warns(HashfedWarning, match="prepared once, in "):
+        NextWord(data).load("test")
+    assert len(list((tmp_path / "cache" / "prepared").iterdir())) == 3
+
+
+def test_who_waits_for_another_process_takes_what_that_made(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    entered = threading.Event()
+    refused: list[HashfedError] = []
+
+    def wait() -> None:
+        entered.set()
+        try:
+            prepare(lambda: iter(texts()), data_settings(), folder, wait=True)
+        except ThereError as error:
+            refused.append(error)
+
+    other = threading.Thread(target=wait)
+    with made(folder) as new:
+        (new / "x").write_bytes(b"")
+        other.start()
+        entered.wait()
+    other.join()
+    assert len(refused) == 1
+    assert [path.name for path in folder.iterdir()] == ["x"]
+
+
+def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, folder = str(write_texts(tmp_path / "texts.jsonl")), str(tmp_path / "folder")
+    assert main(["data", "prepare", source, folder, "--data.vocabulary", "40"]) == 0
+    said = capsys.readouterr().out
+    assert re.match(
+        rf"{folder}: \d+ sentences of 24 clients, .* a second\)\nhashfed train --data.source {folder}", said
+    )
+    assert main(["data", "describe", "--data.source", folder]) == 0
+    described = capsys.readouterr().out
+    assert main(["data", "describe", "--data.source", source, "--data.vocabulary", "40"]) == 0
+    assert capsys.readouterr().out == described
+    assert main(["data", "check", folder]) == 0
+    assert "9 files are as they were written" in capsys.readouterr().out
+    assert main(["data", "prepare", source, folder]) == 2
+    assert (
+        capsys.readouterr().err == f"hashfed: {folder}: is there already; delete it, or name another folder\n"
+    )
+    assert main(["data", "prepare", folder, f"{folder}2"]) == 2
+    assert "is a prepared folder already" in capsys.readouterr().err
+    assert main(["data", "check", str(tmp_path)]) == 2
+    assert "prepared.json" in capsys.readouterr().err

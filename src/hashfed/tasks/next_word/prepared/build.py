@@ -56,6 +56,7 @@ def prepare(
     folder: Path,
     vocabulary: Vocabulary | None = None,
     tell: Tell = lambda name, texts: None,
+    wait: bool = False,
 ) -> Manifest:
     """Write the folder; its examples are those of ``clients.build_federated_text``, bit for bit.
 
@@ -65,13 +66,15 @@ def prepare(
         folder: to be made; must not be there, but for an unfinished one.
         vocabulary: use this one instead of the most frequent words.
         tell: progress.
+        wait: for another process that makes it.
 
     Raises:
+        ThereError: where the folder is there.
         HashfedError: where the source is damaged or has no client to train on, or the folder is there or
             cannot be written; nothing is left then.
 
     """
-    with made(folder) as new:
+    with made(folder, wait) as new:
         known = _Known(settings)
         known.choose(pieces, tell)
         if vocabulary is None:

@@ -1,0 +1,87 @@
+"""Large sources that are given as they are: prepared once, in a folder of the user's cache."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from hashfed.display import printable
+from hashfed.errors import HashfedWarning
+from hashfed.hardware import show_bytes
+from hashfed.tasks.next_word.prepared.build import Pieces, prepare
+from hashfed.tasks.next_word.prepared.manifest import FIXED, VERSION, is_prepared
+from hashfed.tasks.next_word.prepared.new_folder import ThereError
+from hashfed.tasks.next_word.settings import TextSettings
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+
+LARGE = 1 << 28
+"""Bytes of a source, as it lies on disk, above which it is not read into memory."""
+VARIABLE = "HASHFED_CACHE"
+"""Of the environment: the folder for what can be made again."""
+
+
+def cache_folder() -> Path:
+    """``$HASHFED_CACHE``, else ``hashfed`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hashfed"
+
+
+def is_large(source: str) -> bool:
+    """Whether a source is too large to be read into memory."""
+    return sum(size for _, size, _ in _files(source)) > LARGE
+
+
+def key(settings: TextSettings) -> str:
+    """By what a source and the settings with which it is prepared are found again.
+
+    That is: the source's absolute path; name, size and time of change of its files, and of the word counts;
+    and the settings.
+    """
+    places = [settings.source, *([settings.word_counts] if settings.word_counts else [])]
+    stated = {
+        "layout": VERSION,
+        "sources": [[str(Path(place).absolute()), *_files(place)] for place in places],
+        "settings": {name: getattr(settings, name) for name in FIXED},
+    }
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cached(pieces: Pieces, settings: TextSettings, vocabulary: Vocabulary | None) -> Path:
+    """The prepared folder of a source, which is made where it is not there yet.
+
+    Raises:
+        HashfedError: as ``prepare``.
+
+    """
+    folder = cache_folder() / "prepared" / key(settings)
+    if not is_prepared(str(folder)):
+        size = show_bytes(sum(size for _, size, _ in _files(settings.source)))
+        told = (
+            f"data.source = {printable(settings.source)}: {size}, prepared once, in {printable(str(folder))}"
+        )
+        warnings.warn(told, HashfedWarning, stacklevel=2)
+        with suppress(ThereError):  # made by another process meanwhile
+            prepare(pieces, settings, folder, vocabulary, wait=True)
+    return folder
+
+
+def _files(source: str) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of change (nanoseconds) of a source's files."""
+    path, found = Path(source), []
+    with suppress(OSError):  # no file, which its reader says
+        for one in _below(path):
+            there = one.stat()
+            found.append((str(one.relative_to(path)), there.st_size, there.st_mtime_ns))
+    return found
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from sorted(one for one in path.rglob("*") if one.is_file())
+    elif path.is_file():
+        yield path
