@@ -22,7 +22,11 @@ def sizes(train: Sequence[Client], held_out: Sequence[Client]) -> dict[str, int]
 
 def own_rows(train: Sequence[Client], tables: Sequence[str]) -> dict[str, float]:
     """How many rows a client's data need of ``tables``, which are one table."""
-    own = np.array([len(client.examples.own(*tables)) for client in train])
+    return summary(np.array([len(client.examples.own(*tables)) for client in train]))
+
+
+def summary(own: np.ndarray) -> dict[str, float]:
+    """The same of how many each client needs, (c,) integers."""
     return {
         "own_rows_median": float(np.median(own)),
         "own_rows_90th_percentile": float(np.percentile(own, 90)),

@@ -33,7 +33,6 @@ from hashfed.tasks.next_word.prepared.manifest import (
     VOCABULARY,
     Column,
     Manifest,
-    Side,
 )
 from hashfed.tasks.next_word.prepared.new_folder import made
 from hashfed.tasks.next_word.prepared.word_totals import WordTotals
@@ -95,12 +94,13 @@ def prepare(
         facts: dict[str, dict[str, Any]] = {}
         problems: dict[str, str] = {}
         for side in SIDES:
-            data = _read(store, vocabulary, side)
+            train, held_out = store.clients(TRAIN[side]), store.clients(HELD_OUT[side])
+            counts = label_counts(train, len(vocabulary))
             with ColumnWriter(new / f"counts-{side}{SUFFIX}", np.dtype("<i8")) as column:
-                column.append(data.label_counts)
+                column.append(counts)
             try:
-                check_sides(len(known.keys), data.train, data.held_out, side, known.stated)
-                facts[side] = measure(data)
+                check_sides(len(known.keys), train, held_out, side, known.stated)
+                facts[side] = measure(FederatedData(vocabulary, train, held_out, counts), train, held_out)
             except HashfedError as error:  # a run that evaluates on the others can do without
                 problems[side] = str(error)
         if not facts:
@@ -276,12 +276,6 @@ def _blocks(sizes: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
         stop = max(start + 1, int(np.searchsorted(ends, before + most, "right")))
         yield start, stop
         start = stop
-
-
-def _read(store: Store, vocabulary: Vocabulary, side: Side) -> FederatedData[Vocabulary]:
-    """Clients of a folder, with counts that are counted."""
-    train, held_out = store.clients(TRAIN[side]), store.clients(HELD_OUT[side])
-    return FederatedData(vocabulary, train, held_out, label_counts(train, len(vocabulary)))
 
 
 def _columns(folder: Path) -> dict[str, Column]:

@@ -1,27 +1,85 @@
-"""What a folder knows of its examples, so that no run need read all of them to begin."""
+"""What a folder knows of its examples, so that no run need read all of them to begin.
 
+It is what ``tasks.facts`` measures client by client, here block by block.
+"""
+
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from hashfed.models import INPUT, OUTPUT
-from hashfed.tasks.facts import digest, key_of, own_rows, sizes
+from hashfed.tasks.facts import key_of, summary
 from hashfed.tasks.federated_data import FederatedData, Measured
 from hashfed.tasks.next_word.floors import measure_floors
-from hashfed.tasks.next_word.vocabulary import Vocabulary
+from hashfed.tasks.next_word.prepared.layout import MappedClients
+from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
+from hashfed.tasks.sequences import Sequences
 
-TABLES = (OUTPUT, INPUT), (OUTPUT,)
-"""That are one table in models whose embeddings are tied, and in others."""
+BLOCK = 1 << 16
+"""Sentences decoded at a time."""
 
 
-def measure(data: FederatedData[Vocabulary]) -> dict[str, Any]:
-    """What ``Measured`` holds, for JSON."""
+def measure(data: FederatedData[Vocabulary], train: MappedClients, held_out: MappedClients) -> dict[str, Any]:
+    """What ``Measured`` holds, for JSON; ``train`` and ``held_out`` are those of ``data``."""
+    checksum = hashlib.sha256(data.names.to_json().encode())
+    tied, found, predictions = list[np.ndarray](), list[np.ndarray](), 0
+    for clients, sentences, sequences in _blocks(train):
+        _add(checksum, clients, sentences, sequences)
+        predictions += sequences.weight
+        owner = np.repeat(np.arange(len(clients)), sentences)
+        tied.append(_distinct(owner, data.size, sequences.inputs, sequences.targets))
+        found.append(_distinct(owner, data.size, sequences.targets))
+    for clients, sentences, sequences in _blocks(held_out):
+        _add(checksum, clients, sentences, sequences)
     return {
-        "sizes": sizes(data.train, data.held_out),
-        "own_rows": {key_of(tables): own_rows(data.train, tables) for tables in TABLES},
+        "sizes": {
+            "train_clients": len(train),
+            "train_examples": len(train.all_examples()),
+            "train_predictions": predictions,
+            "held_out_clients": len(held_out),
+            "held_out_examples": len(held_out.all_examples()),
+        },
+        "own_rows": {
+            # One table in models whose embeddings are tied, and what is found in others.
+            key_of((OUTPUT, INPUT)): summary(np.concatenate(tied)),
+            key_of((OUTPUT,)): summary(np.concatenate(found)),
+        },
         "floors": measure_floors(data).to_dict(),
-        "sha256": digest(data),
+        "sha256": checksum.hexdigest(),
     }
 
 
 def measured(tree: dict[str, Any]) -> Measured:
     """The same from JSON."""
     return Measured(tree["sizes"], tree["own_rows"], tree["floors"], tree["sha256"])
+
+
+def _blocks(clients: MappedClients) -> Iterator[tuple[MappedClients, np.ndarray, Sequences]]:
+    """Neighbours with about ``BLOCK`` sentences, how many each has, and these in memory."""
+    counts = clients.sentences()
+    ends, start = np.cumsum(counts), 0
+    while start < len(counts):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + BLOCK, "right")))
+        some = clients[start:stop]
+        yield some, counts[start:stop], some.all_examples().sequences
+        start = stop
+
+
+def _add(checksum: Any, clients: MappedClients, sentences: np.ndarray, sequences: Sequences) -> None:
+    """As ``tasks.facts.digest``: each client's name, then its columns."""
+    ends = np.cumsum(sentences)
+    for client, start, stop in zip(clients, ends - sentences, ends, strict=True):
+        checksum.update(client.name.encode())
+        checksum.update(sequences.inputs[start:stop].data)
+        checksum.update(sequences.targets[start:stop].data)
+
+
+def _distinct(owner: np.ndarray, size: int, *columns: np.ndarray) -> np.ndarray:
+    """How many ids each client has where there is a target; the last of ``columns`` are the targets."""
+    used = columns[-1] != PAD
+    owners = np.broadcast_to(owner[:, None], used.shape)[used]
+    codes = np.unique(np.concatenate([owners * size + column[used] for column in columns]))
+    return np.bincount(codes // size, minlength=int(owner[-1]) + 1)

@@ -136,11 +136,15 @@ class MappedClients(Sequence[Client]):
         """In order."""
         return (self[index] for index in range(len(self)))
 
+    def sentences(self) -> np.ndarray:
+        """(c,) int64: how many each client has."""
+        return np.asarray(np.diff(self.store.client_ends, prepend=0)[self.numbers])
+
     def all_examples(self) -> MappedSentences:
         """Those of all clients, in order."""
-        ends, numbers = self.store.client_ends, self.numbers
-        counts = np.diff(ends, prepend=0)
+        numbers = self.numbers
         if len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers):
             first, last = self.store.span(int(numbers[0])), self.store.span(int(numbers[-1]))
             return MappedSentences(self.store, range(first.start, last.stop))
+        counts = np.diff(self.store.client_ends, prepend=0)
         return MappedSentences(self.store, ranges(counts, numbers))
