@@ -97,7 +97,7 @@ def measured(command: list[str], lines: Path | None = None, count: int = 0) -> d
 
     Args:
         command: to run.
-        lines: a file; what happens when it has ``count`` lines counts no longer.
+        lines: a file; when it has ``count`` lines the command is ended. None: it ends by itself.
         count: of lines.
 
     Returns:
@@ -107,15 +107,19 @@ def measured(command: list[str], lines: Path | None = None, count: int = 0) -> d
     """
     start = time.perf_counter()
     peaks: dict[int, list[int]] = {}
+    ended = False
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            if lines is None or not lines.exists() or lines.read_text().count("\n") < count:
-                for number in family(process.pid):
-                    for place, value in enumerate(memory(number)):
-                        peak = peaks.setdefault(number, [0, 0])
-                        peak[place] = max(peak[place], value)
+            for number in family(process.pid):
+                for place, value in enumerate(memory(number)):
+                    peak = peaks.setdefault(number, [0, 0])
+                    peak[place] = max(peak[place], value)
+            if lines is not None and lines.exists() and lines.read_text().count("\n") >= count:
+                ended = True
+                process.terminate()
+                break
             time.sleep(0.1)
-    if process.returncode:
+    if process.returncode and not ended:
         raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
     return {
         "seconds": time.perf_counter() - start,
