@@ -13,8 +13,8 @@ from hashfed.cli.arguments import Parser, add_group, overrides, path
 from hashfed.cli.command import Command
 from hashfed.config import load_config
 from hashfed.hardware import show_bytes
-from hashfed.tasks.next_word.prepared.build import Tell
 from hashfed.tasks.next_word.prepared.check import check_folder
+from hashfed.tasks.next_word.prepared.source_clients import Tell
 from hashfed.tasks.next_word.task import NextWordSettings
 
 

@@ -20,10 +20,11 @@ from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
-from hashfed.tasks.next_word.prepared.build import Tell, prepare
+from hashfed.tasks.next_word.prepared.build import prepare
 from hashfed.tasks.next_word.prepared.cache import cached, is_large
 from hashfed.tasks.next_word.prepared.load import PreparedClient, load_prepared, read_prepared
 from hashfed.tasks.next_word.prepared.manifest import Manifest, is_prepared
+from hashfed.tasks.next_word.prepared.source_clients import Tell
 from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.sentences import encode_sentences, most_own_rows, most_predictions
 from hashfed.tasks.next_word.settings import TextSettings

@@ -1,30 +1,27 @@
 """From a source of any size to a prepared folder, in memory that grows with the number of clients alone.
 
-The source is read twice: once to count words, once to write their ids (a third time before where
-``data.clients`` chooses clients by their names). What is written goes to a folder beside, which becomes the
-folder when all is done: one that was not finished is never taken for one that was.
+The source is read once to count words, where no vocabulary is given, and once to write their ids; and once
+before, where ``data.clients`` chooses clients by the names of all. What is written goes to a folder beside,
+which becomes the folder when all is done: one that was not finished is never taken for one that was.
 """
 
 import hashlib
-import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hashfed.data.client_texts import ClientTexts, Key, full_name
-from hashfed.data.part import check_stated, choose
-from hashfed.data.tokenizer import TOKENIZERS
+from hashfed.data.client_texts import full_name
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.clients import check_sides, label_counts
 from hashfed.tasks.next_word.prepared.columns import SUFFIX, ColumnWriter, checksum, map_column
 from hashfed.tasks.next_word.prepared.facts import measure
-from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, Role, Store
+from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, Store
 from hashfed.tasks.next_word.prepared.manifest import (
     FIXED,
     NAME,
@@ -35,18 +32,14 @@ from hashfed.tasks.next_word.prepared.manifest import (
     Manifest,
 )
 from hashfed.tasks.next_word.prepared.new_folder import made
+from hashfed.tasks.next_word.prepared.source_clients import Pieces, SourceClients, Tell
 from hashfed.tasks.next_word.prepared.word_totals import WordTotals
-from hashfed.tasks.next_word.sentences import Kept, cut_text
+from hashfed.tasks.next_word.sentences import cut_text
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 FLUSH = 1 << 20
 """Words held before they are written, or moved at a time."""
-
-Pieces = Callable[[], Iterable[ClientTexts]]
-"""Reads the source from its beginning: clients' texts in pieces, any number of one client."""
-Tell = Callable[[str, int], None]
-"""``tell(pass, texts)``: how many more texts were read in which pass."""
 
 
 def prepare(
@@ -74,7 +67,7 @@ def prepare(
 
     """
     with made(folder, wait) as new:
-        known = _Known(settings)
+        known = SourceClients(settings)
         known.choose(pieces, tell)
         if vocabulary is None:
             totals = WordTotals(new)
@@ -121,71 +114,8 @@ def prepare(
     return manifest
 
 
-class _Known:
-    """The clients of the source, in order of their appearance."""
-
-    def __init__(self, settings: TextSettings) -> None:
-        self.settings = settings
-        self._numbers: dict[Key, int] = {}
-        self.keys: list[Key] = []
-        self.stated = False
-        self.roles = np.empty(0, np.uint8)
-        """What each is for (``Role``)."""
-        self.counted = np.empty(0, bool)
-        """Whose words make the vocabulary."""
-
-    def choose(self, pieces: Pieces, tell: Tell) -> None:
-        """Learn who there is, and decide what they are for."""
-        for piece in pieces():
-            tell("list clients", len(piece.texts))
-            if piece.texts:
-                self._number(piece)
-        self.stated = check_stated(self.keys)
-        if not self.keys:
-            raise HashfedError(f"data.source = {self.settings.source}: holds no client with a text")
-        self.roles = np.zeros(len(self.keys), np.uint8)
-        for side in SIDES:
-            part = self.settings.part(True, side)
-            chosen = choose(self.keys, side, part.clients, part.held_out_clients)
-            self._give(TRAIN[side], chosen.train)
-            self._give(HELD_OUT[side], chosen.held_out)
-        self.counted = np.array([key in chosen.vocabulary for key in self.keys])
-
-    def _give(self, role: Role, keys: frozenset[Key]) -> None:
-        self.roles |= np.uint8(role) * np.array([key in keys for key in self.keys], np.uint8)
-
-    def kept(self, pieces: Pieces, name: str, tell: Tell) -> Iterator[tuple[int, Sequence[str]]]:
-        """The words that are kept of every text of clients who are for anything, with the client's number."""
-        words_of = TOKENIZERS[self.settings.tokenizer]
-        kept: dict[int, Kept] = {}
-        for piece in pieces():
-            tell(name, len(piece.texts))
-            if not piece.texts:
-                continue
-            number = self._number(piece)
-            if number >= len(self.roles):
-                raise HashfedError(f"data.source = {self.settings.source}: changed while it was read")
-            if not self.roles[number] and not self.counted[number]:
-                continue
-            one = kept.setdefault(number, self.settings.kept())
-            for text in piece.texts:
-                if one.ended:
-                    break
-                words = one.take(words_of(text))
-                if words:
-                    yield number, words
-
-    def _number(self, piece: ClientTexts) -> int:
-        key = piece.group, unicodedata.normalize("NFC", piece.client)
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self.keys)
-            self.keys.append(key)
-        return number
-
-
 def _write_in_order_of_source(
-    known: _Known, pieces: Pieces, vocabulary: Vocabulary, folder: Path, tell: Tell
+    known: SourceClients, pieces: Pieces, vocabulary: Vocabulary, folder: Path, tell: Tell
 ) -> None:
     """Ids of words, lengths of sentences, and runs of sentences of one client."""
     length, split = known.settings.sentence_length, known.settings.splits
@@ -226,7 +156,7 @@ def _write_in_order_of_source(
         flush()
 
 
-def _write_in_order_of_names(known: _Known, folder: Path) -> int:
+def _write_in_order_of_names(known: SourceClients, folder: Path) -> int:
     """The columns of the folder; returns the number of sentences."""
     raw = {
         name: map_column(folder / f"raw-{name}{SUFFIX}") for name in ("tokens", "ends", "runs", "run-ends")
@@ -255,7 +185,7 @@ def _write_in_order_of_names(known: _Known, folder: Path) -> int:
             ends.append(written + np.cumsum(lengths))
             written += int(lengths.sum())
         writer("client-ends", "<i8").append(np.cumsum(sentences[order]))
-        writer("roles", "|u1").append(known.roles[order])
+        writer("roles", "|u1").append(np.array(known.roles, np.uint8)[order])
         names = [full_name(known.keys[number]).encode("utf-8", "surrogatepass") for number in order]
         writer("names", "|u1").append(np.frombuffer(b"".join(names), np.uint8))
         writer("name-ends", "<i8").append(np.cumsum([len(name) for name in names], dtype=np.int64))

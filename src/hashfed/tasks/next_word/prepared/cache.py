@@ -11,9 +11,10 @@ from pathlib import Path
 from hashfed.display import printable
 from hashfed.errors import HashfedWarning
 from hashfed.hardware import show_bytes
-from hashfed.tasks.next_word.prepared.build import Pieces, prepare
+from hashfed.tasks.next_word.prepared.build import prepare
 from hashfed.tasks.next_word.prepared.manifest import FIXED, VERSION, is_prepared
 from hashfed.tasks.next_word.prepared.new_folder import ThereError
+from hashfed.tasks.next_word.prepared.source_clients import Pieces
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
