@@ -45,7 +45,8 @@ class NextWord:
         data, vocabulary = self.settings, None
         if data.word_counts is not None:
             vocabulary = read_word_counts(Path(data.word_counts), data.vocabulary)
-        texts = read_texts(data.source, part=data.part(vocabulary is None, held_out))
+        part = data.part(vocabulary is None, held_out)
+        texts = read_texts(data.source, "data.source", part, data.format, data.columns)
         return build_federated_text(texts, data, held_out, vocabulary)
 
     def read_names(self, text: str) -> Vocabulary:
@@ -60,7 +61,12 @@ class NextWord:
         client: str | None = None,
     ) -> list[ClientTexts]:
         """See ``Task``."""
-        found = read_texts(source, setting, self.settings.part(False, held_out))
+        data = self.settings
+        part = data.part(False, held_out)
+        if source == data.source:
+            found = read_texts(source, setting, part, data.format, data.columns)
+        else:  # a node's own, of which the run's settings say nothing
+            found = read_texts(source, setting, part)
         if client is None:
             return found
         return merge_clients(ClientTexts(client, item.texts, item.group) for item in found)

@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from hashfed.data.client_texts import UNKNOWN
 from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.models.protocol import INPUT, OUTPUT
 
 PAD, OOV, BOS, EOS = range(4)
-SPECIAL = ("<pad>", "<oov>", "<bos>", "<eos>")
-"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i."""
+SPECIAL = ("<pad>", UNKNOWN, "<bos>", "<eos>")
+"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i. None is ever a word: a source
+that is cut into words may have them."""
 
 
 class TooFewWordsError(HashfedError):
@@ -54,6 +56,8 @@ class Vocabulary:
         counts: Counter[str] = Counter()
         for words in texts:
             counts.update(words)
+        for symbol in SPECIAL:
+            del counts[symbol]
         if size > len(counts):
             raise TooFewWordsError(size, len(counts))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
