@@ -50,7 +50,9 @@ def stream_fedjax(file: SplitFile, feature: str | None) -> Iterator[ClientTexts]
         except _FeatureError as error:
             raise HashfedError(f"{where}: {error}") from None
         if len(texts) != count:
-            raise HashfedError(f"{where} has {len(texts):,} texts, but {shown(count)} by num_examples; damaged?")
+            raise HashfedError(
+                f"{where} has {len(texts):,} texts, but {shown(count)} by num_examples; damaged?"
+            )
         yield ClientTexts(name, texts, file.group)
 
 
@@ -85,7 +87,9 @@ def _rows(file: SplitFile) -> Iterator[tuple[str, bytes, object]]:
         has = [row[1] for row in database.execute(f"PRAGMA table_info({TABLE})")]
         missing = next((column for column in COLUMNS if column not in has), None)
         if missing is not None:
-            what = f"its table {TABLE} has no column {missing}" if has else f"has no table {TABLE}, as FedJAX's"
+            what = (
+                f"its table {TABLE} has no column {missing}" if has else f"has no table {TABLE}, as FedJAX's"
+            )
             raise HashfedError(f"{file.label}: {what}")
         for id, data, count in database.execute(f"SELECT {', '.join(COLUMNS)} FROM {TABLE} ORDER BY rowid"):
             yield _name(id, file.label), data, count
@@ -124,7 +128,9 @@ def _features(data: object, where: str) -> Mapping[str, Any]:
         unpacking = zlib.decompressobj()
         content = unpacking.decompress(data, MOST_BYTES)
         if not unpacking.eof:
-            raise ValueError("cut off" if not unpacking.unconsumed_tail else f"more than {MOST_BYTES:,} bytes")
+            raise ValueError(
+                "cut off" if not unpacking.unconsumed_tail else f"more than {MOST_BYTES:,} bytes"
+            )
         features = msgpack.unpackb(content, ext_hook=extension, raw=False)
         if not isinstance(features, dict):
             raise ValueError(f"{shown(features)} is no set of arrays by name")

@@ -26,7 +26,9 @@ def stream_flute_hdf5(file: SplitFile) -> Iterator[ClientTexts]:
     with opened(h5py, file) as content:
         names = hdf5_files.names(h5py, file, content, USER_DATA)
         if names is None:
-            raise HashfedError(f"{file.label}: has no group /{USER_DATA}; needs /{USER_DATA}/<client>/{TEXTS}")
+            raise HashfedError(
+                f"{file.label}: has no group /{USER_DATA}; needs /{USER_DATA}/<client>/{TEXTS}"
+            )
         with reading(file):
             users = content.get(USERS)
             count = len(users) if isinstance(users, h5py.Dataset) and users.ndim == 1 else len(names)

@@ -12,9 +12,7 @@ from hashfed.data.tff import is_folder_of_tff
 from hashfed.data.unpacking import is_archive, is_compressed
 from hashfed.errors import HashfedError
 
-Format = Literal[
-    "json-lines", "texts", "tff", "fedjax", "pfl", "leaf", "flute", "datasets", "parquet", "csv"
-]
+Format = Literal["json-lines", "texts", "tff", "fedjax", "pfl", "leaf", "flute", "datasets", "parquet", "csv"]
 JSON = (".json", ".json.gz")
 SQLITE = (".sqlite", ".sqlite3")
 HDF5 = (".h5", ".hdf5")

@@ -229,7 +229,9 @@ class _Reader:
         try:
             import ijson
         except ModuleNotFoundError:
-            raise HashfedError(f"{self.file.label}: needs the package ijson (pip install 'hashfed[leaf]')") from None
+            raise HashfedError(
+                f"{self.file.label}: needs the package ijson (pip install 'hashfed[leaf]')"
+            ) from None
         try:
             with _opened(self.file.path) as content:
                 for kind, value in ijson.basic_parse(content, use_float=True):

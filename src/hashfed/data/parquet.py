@@ -1,5 +1,6 @@
 """Rows of Parquet files, a batch at a time."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -72,8 +73,9 @@ def reading(pyarrow: Any, where: str, kind: str) -> Iterator[None]:
     try:
         yield
     except damaged as error:
-        problem = getattr(error, "strerror", None)
-        problem = problem or f"no readable {kind} ({printable(brief(' '.join(str(error).split())))})"
+        number = getattr(error, "errno", None)
+        said = printable(brief(" ".join(str(error).split())))
+        problem = os.strerror(number) if number else f"no readable {kind} ({said})"
         raise HashfedError(f"{where}: {problem}") from None
 
 

@@ -84,9 +84,7 @@ def _id(value: Any) -> int | None:
         return None
 
 
-def _texts(
-    h5py: Any, file: SplitFile, content: Any, name: str, words: Mapping[int, str | None]
-) -> list[str]:
+def _texts(h5py: Any, file: SplitFile, content: Any, name: str, words: Mapping[int, str | None]) -> list[str]:
     where = f"{file.label}: client {printable(brief(name))}"
     with reading(file):
         client = content.get(name)

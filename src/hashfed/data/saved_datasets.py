@@ -1,7 +1,7 @@
 """Folders that ``datasets`` has saved (``save_to_disk``), as flwr-datasets' partitions: Arrow files and JSON.
 
-    dataset_info.json, state.json, data-00000-of-00002.arrow, ...    a data set
-    dataset_dict.json and a folder for each split                    several
+dataset_info.json, state.json, data-00000-of-00002.arrow, ...    a data set
+dataset_dict.json and a folder for each split                    several
 """
 
 import json
@@ -62,7 +62,7 @@ def arrow_rows(folder: Path, where: str, choose: Choose) -> Iterator[tuple[str, 
             names = chosen_names(header, choose, str(path))
             with reading(pyarrow, str(path), KIND):
                 for batch in stream:
-                    batch = batch.select(names)
+                    batch = batch.select(list(dict.fromkeys(names)))
                     batch.validate(full=True)  # or a damaged file's lengths lead anywhere in memory
                     for start in range(0, len(batch), ROWS):
                         for row in rows(batch.slice(start, ROWS), names):

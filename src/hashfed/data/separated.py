@@ -35,7 +35,9 @@ def separated_rows(path: Path, where: str, choose: Choose) -> Iterator[tuple[str
         if places is None:
             places, width = list(choose(row)), len(row)
         elif row and len(row) != width:
-            raise HashfedError(f"{here}: {shown(row)}: must have {width} columns as the first line, not {len(row)}")
+            raise HashfedError(
+                f"{here}: {shown(row)}: must have {width} columns as the first line, not {len(row)}"
+            )
         elif row:
             yield here, [row[place] for place in places]
 

@@ -187,7 +187,9 @@ def _clients(
             yield from _read(file, kind, path, columns)
 
 
-def _read(file: SplitFile, kind: Format, source: Path, columns: Mapping[str, str | None]) -> Iterator[ClientTexts]:
+def _read(
+    file: SplitFile, kind: Format, source: Path, columns: Mapping[str, str | None]
+) -> Iterator[ClientTexts]:
     """The clients of one of the files of a source."""
     if kind == "fedjax":
         from hashfed.data.fedjax import stream_fedjax  # whose library others need not load
