@@ -200,7 +200,7 @@ def save_to_disk(folder: Path, columns: Mapping[str, Sequence[Any]], shards: int
         with pyarrow.ipc.new_stream(str(folder / name), whole.schema) as stream:
             stream.write_table(whole.slice(shard * size, size), max_chunksize=rows)
         files.append({"filename": name})
-    state = {
+    state: dict[str, Any] = {
         "_data_files": files,
         "_fingerprint": "5c4551406b381ab4",
         "_format_columns": None,

@@ -118,12 +118,13 @@ def test_every_format_gives_the_texts_and_examples_of_json_lines(name: str, tmp_
     source = WRITERS[name](tmp_path / "source")
     assert texts_of(source) == texts_of(lines)
     assert settings(source=str(source)).tokenizer == ("spaces" if name in CUT else "unicode")
-    for held_out, data in (
+    cases: tuple[tuple[str, dict[str, object]], ...] = (
         ("test", {}),
         ("validation", {"clients": 2, "tokens_per_client": 8, "vocabulary": 4}),
         ("test", {"long_texts": "split", "sentences_per_client": 1}),
-    ):
-        data |= {"tokenizer": "spaces"}
+    )
+    for held_out, some in cases:
+        data = {**some, "tokenizer": "spaces"}
         assert examples(load(source, held_out, **data)) == examples(load(lines, held_out, **data))
 
 
@@ -152,8 +153,8 @@ def test_files_alone_state_no_split(tmp_path: Path) -> None:
     with pytest.raises(HashfedError) as caught:
         read_texts(str(tmp_path))
     assert str(caught.value) == (
-        f"{tmp_path}: the split of stackoverflow_test.sqlite is stated by its name, but not that of more.sqlite; "
-        "state it for all or for none"
+        f"{tmp_path}: the split of stackoverflow_test.sqlite is stated by its name, but not that of "
+        "more.sqlite; state it for all or for none"
     )
 
 
@@ -242,8 +243,8 @@ def test_sentences_of_pfl_that_fill_their_row_have_no_end(tmp_path: Path) -> Non
 
 
 TEXT = (
-    "To be, or not to be, that is the question: Whether 'tis nobler in the mind to suffer The slings and arrows "
-    "of outrageous fortune, Or to take arms against a sea of troubles"
+    "To be, or not to be, that is the question: Whether 'tis nobler in the mind to suffer The slings and "
+    "arrows of outrageous fortune, Or to take arms against a sea of troubles"
 )
 
 
@@ -368,12 +369,12 @@ def test_pickles_are_never_read(tmp_path: Path, capsys: pytest.CaptureFixture[st
         path = tmp_path / name
         path.write_bytes(pickle.dumps(vocabulary))
         assert refused(path, capsys) == (
-            f"{path}: a pickle, which is never read, for it may run anything; give the texts as JSON Lines, or in "
-            "another format of docs/data.md"
+            f"{path}: a pickle, which is never read, for it may run anything; give the texts as JSON "
+            "Lines, or in another format of docs/data.md"
         )
         assert refused(lines, capsys, word_counts=str(path)) == (
-            f"data.word_counts = {path}: a pickle, which is never read, for it may run anything; give the words "
-            "as text, a line 'word count' for each, most frequent first"
+            f"data.word_counts = {path}: a pickle, which is never read, for it may run anything; give the "
+            "words as text, a line 'word count' for each, most frequent first"
         )
 
 
@@ -538,7 +539,7 @@ DAMAGED: dict[str, tuple[str, Writer, str]] = {
     "fedjax feature": (
         "msgpack",
         lambda folder: files.write_fedjax_file(folder / "a.sqlite", {"ann": ["x"]}, "line"),
-        "a.sqlite: client ann: no feature with texts; it has creation_date, score, line (set data.text_column)",
+        "a.sqlite: client ann: no feature with texts; it has creation_date, score, line (set data.text",
     ),
     "pfl vocabulary": (
         "h5py",
@@ -573,7 +574,7 @@ DAMAGED: dict[str, tuple[str, Writer, str]] = {
     "flute ids": (
         "h5py",
         change_hdf5(flute, put("user_data/ann/x", [[1, 2], [2, 0]])),
-        "train_data.hdf5: client ann: x holds ids of words without their vocabulary; give the file with words",
+        "train_data.hdf5: client ann: x holds ids of words without their vocabulary; give the file with",
     ),
     "flute users": (
         "h5py",
@@ -724,6 +725,6 @@ def test_ids_without_a_vocabulary_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HashfedError) as caught:
         read_texts(str(path), columns={"client": None, "text": "x"})
     assert str(caught.value) == (
-        f"{path}: client ann: feature x holds numbers; ids without their vocabulary are not read: give the file "
-        "with the texts"
+        f"{path}: client ann: feature x holds numbers; ids without their vocabulary are not read: give the "
+        "file with the texts"
     )

@@ -32,7 +32,7 @@ SPLITS: Splits = {
     "test": {"1": ["a list ?"], "9": ["use x ( i )", "how do i"]},
 }
 WORDS = sorted({word for texts in SPLITS["train"].values() for text in texts for word in text.split()})
-TEXT = "To be, or not to be, that is the question: Whether 'tis nobler in the mind to suffer the slings of fortune"
+TEXT = "To be, or not to be, that is the question: Whether 'tis nobler in the mind to suffer"
 SEED, FILES = 1, 2000
 
 
@@ -92,15 +92,9 @@ def mutated(data: bytes, rng: np.random.Generator) -> bytes:
     for _ in range(rng.integers(1, 4)):
         at, size = int(rng.integers(len(data) + 1)), int(rng.integers(1, 17))
         some = rng.integers(256, size=size, dtype=np.uint8).tobytes()
-        data = [
-            lambda: data[:at] + some[:1] + data[at + 1 :],
-            lambda: data[:at] + some + data[at + size :],
-            lambda: data[:at] + some + data[at:],
-            lambda: data[:at] + data[at + size :],
-            lambda: data[:at] + bytes(size) + data[at + size :],
-            lambda: data[:at] + data[at : at + size] * 3 + data[at + size :],
-            lambda: data[:at] + b"\xff" * size + data[at + size :],
-        ][rng.integers(7)]()
+        gone = data[at : at + size]
+        changes = (some[:1], some, some + gone, b"", bytes(size), gone * 3, b"\xff" * size)
+        data = data[:at] + changes[rng.integers(len(changes))] + data[at + size :]
     return data
 
 
@@ -151,6 +145,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path
             for message in read(work / source):
                 refused += 1
                 assert str(work) in message, (number, message)
-                assert "\n" not in message and len(message) < 2000, (number, message)
+                assert "\n" not in message, (number, message)
+                assert len(message) < 2000, (number, message)
         shutil.rmtree(work)
     assert refused > 10

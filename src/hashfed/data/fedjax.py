@@ -2,8 +2,9 @@
 
     federated_data(client_id BLOB PRIMARY KEY, data BLOB, num_examples INTEGER)
 
-``data`` is MessagePack, compressed by zlib: arrays by the features' names. An array of bytes, such as ``tokens``
-of Stack Overflow or ``snippets`` of Shakespeare, is an extension of type 4; one of numbers of type 1.
+``data`` is MessagePack, compressed by zlib: arrays by the features' names. An array of bytes, such as
+``tokens`` of Stack Overflow or ``snippets`` of Shakespeare, is an extension of type 4; one of numbers is one of
+type 1.
 """
 
 import math
@@ -145,8 +146,8 @@ def _texts(features: Mapping[str, Any], name: str) -> list[str]:
     values = features[name]
     if values is None:
         raise _FeatureError(
-            f"feature {printable(brief(name))} holds numbers; ids without their vocabulary are not read: give "
-            "the file with the texts"
+            f"feature {printable(brief(name))} holds numbers; ids without their vocabulary are not read: "
+            "give the file with the texts"
         )
     if not isinstance(values, list):
         raise _FeatureError(f"feature {printable(brief(name))} is no array of texts")

@@ -103,7 +103,8 @@ def _of_folder(folder: Path) -> Format:
     found = [kind for kind in kinds if kind in SUFFIXES]
     if len(found) > 1:
         raise HashfedError(
-            f"{folder}: holds files of several formats ({', '.join(found)}); set data.format, or give one of them"
+            f"{folder}: holds files of several formats ({', '.join(found)}); set data.format, or give one of "
+            "them"
         )
     return found[0] if found else "texts"
 

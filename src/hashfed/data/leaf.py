@@ -7,14 +7,14 @@ chunks of ten words with ``<BOS>``, ``<EOS>`` and ``<PAD>``. Of LEAF's Shakespea
 characters on a role's text, of which the next window begins one or a few characters later, and ``y`` has the
 character after each window: these become the text again.
 
-Files are read as a stream of events, for they are larger than the memory; what is nested deeply, which no such
-file is, does not become a tree.
+Files are read as a stream of events, for they may be larger than the memory; what is nested deeply, as
+no such file is, does not become a tree.
 """
 
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ LEAST_SHARED = WINDOW // 2
 """Characters that two windows have in common where one text goes on."""
 DEEPEST = 32
 """Lists and objects within each other."""
-IDS = "holds ids of words without their vocabulary; give the file with words, as it was before they were encoded"
+IDS = "holds ids of words without their vocabulary; give the file with words, from before they were encoded"
 _BEGINNING = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"(?:%s)"\s*:' % "|".join(KEYS).encode())
 
 
@@ -116,7 +116,7 @@ class _Reader:
         self._depth = 0
         self._found = False
 
-    def clients(self) -> Iterator[ClientTexts]:
+    def clients(self) -> Generator[ClientTexts, None, None]:
         """All of them."""
         with closing(self._events()) as events:
             kind, _ = next(events)
@@ -224,7 +224,7 @@ class _Reader:
             if self._depth == depth:
                 return
 
-    def _events(self) -> Iterator[Event]:
+    def _events(self) -> Generator[Event, None, None]:
         """The file's, with how deep each is; an exception of the parser names the file."""
         try:
             import ijson

@@ -11,7 +11,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from hashfed.data.parquet import ROWS, Choose, chosen_names, library, reading, rows
-from hashfed.display import shown
 from hashfed.errors import HashfedError
 
 STATE, DICT = "state.json", "dataset_dict.json"

@@ -217,7 +217,7 @@ def _files(path: Path, kind: Format, left_out: LeftOut) -> list[SplitFile]:
 
 
 def _partition(file: SplitFile, source: Path) -> str | None:
-    """Whose a saved data set is that has no column of clients: its folder's name, without that of its split."""
+    """Whose a saved data set without a column of clients is: its folder's name, without that of its split."""
     parts = file.path.relative_to(source).parts
     if file.group is not None:
         parts = tuple(part for part in parts if stated_group(PurePath(part)) is None)

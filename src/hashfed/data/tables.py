@@ -74,7 +74,8 @@ def stream_saved(file: SplitFile, wanted: Wanted, client: str | None) -> Iterato
         client: whose it is where it has no column of the clients; None: it must have one.
 
     Raises:
-        HashfedError: where pyarrow is missing, or the data set is damaged, lacks a column or has a wrong value.
+        HashfedError: where pyarrow is missing, or the data set is damaged, lacks a column or has a wrong
+            value.
 
     """
     chosen = _Chosen(wanted, file.label, client is not None)
@@ -121,18 +122,19 @@ def _name(value: object, where: str) -> str:
 
 def _texts(value: object, where: str) -> list[str]:
     """A text, or several; none where the value is missing."""
-    values = value if isinstance(value, list) else [] if value is None else [value]
+    values: list[Any] = value if isinstance(value, list) else [] if value is None else [value]
     for text in values:
-        problem = "must be a text, or a list of texts"
-        if not isinstance(text, str) or (problem := control_problem(text) if "\0" in text else None):
-            raise HashfedError(f"{where}: text = {shown(text)}: {problem}")
+        if not isinstance(text, str):
+            raise HashfedError(f"{where}: text = {shown(text)}: must be a text, or a list of texts")
+        if "\0" in text:
+            raise HashfedError(f"{where}: text = {shown(text)}: {control_problem(text)}")
     return values
 
 
 def _group(value: object, where: str) -> Group:
     if not isinstance(value, str) or value not in SPLITS:
         raise HashfedError(
-            f"{where}: {SPLIT} = {shown(value)}: must be one of {', '.join(SPLITS)} (what the client is for); "
-            "rename the column if it means something else"
+            f"{where}: {SPLIT} = {shown(value)}: must be one of {', '.join(SPLITS)} (what the client is "
+            "for); rename the column if it means something else"
         )
     return SPLITS[value]

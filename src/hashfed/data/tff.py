@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hashfed.data.client_texts import ClientTexts
 from hashfed.data.part import Part
-from hashfed.data.tff_hdf5 import FILES, read_hdf5
 from hashfed.data.splits import SplitFile
+from hashfed.data.tff_hdf5 import FILES, read_hdf5
 from hashfed.data.unpacking import decompressed, extracted, is_archive, is_compressed
 from hashfed.errors import HashfedError
 
@@ -58,7 +58,7 @@ def stream_tff(path: Path, where: str) -> Iterator[ClientTexts]:
 
 @contextmanager
 def _found(path: Path) -> Iterator[tuple[Path, list[SplitFile]]]:
-    """A file of SQLite, or the files of HDF5: unpacked, where they are compressed, for as long as the block."""
+    """A file of SQLite, or the files of HDF5: unpacked, if need be, for as long as the block."""
     with ExitStack() as unpacked:
         if path.is_dir() or is_archive(path.name):
             folder = path

@@ -23,8 +23,9 @@ class TextSettings(TaskSettings):
     """Sentences of clients' texts."""
 
     source: Annotated[str, HOME_EXPANDED] = "chitchat"
-    """chitchat; or the path of a JSON Lines file (.jsonl, .jsonl.gz), a folder of texts, or what other libraries
-    have: TensorFlow Federated, FedJAX, pfl-research, LEAF, FLUTE, datasets, Parquet, CSV (docs/data.md)."""
+    """chitchat; or the path of a JSON Lines file (.jsonl, .jsonl.gz), a folder of texts, or what other
+    libraries have: TensorFlow Federated, FedJAX, pfl-research, LEAF, FLUTE, datasets, Parquet, CSV
+    (docs/data.md)."""
     format: Format | None = None
     """Of the source; none: its name and content tell."""
     client_column: str | None = Field(None, min_length=1)
@@ -74,8 +75,8 @@ class TextSettings(TaskSettings):
         if chosen is not None:
             if kind == "pfl" and chosen != "spaces":
                 raise ValueError(
-                    f"tokenizer = {shown(chosen)}: must be spaces, for the source has words as ids, of which one "
-                    "is for those that are unknown"
+                    f"tokenizer = {shown(chosen)}: must be spaces, for the source has words as ids, of which "
+                    "one is for those that are unknown"
                 )
             return tree
         if kind in get_args(Format) and are_words(path, kind, _columns(tree)):

@@ -12,8 +12,8 @@ from hashfed.models.protocol import INPUT, OUTPUT
 
 PAD, OOV, BOS, EOS = range(4)
 SPECIAL = ("<pad>", UNKNOWN, "<bos>", "<eos>")
-"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i. None is ever a word: a source
-that is cut into words may have them."""
+"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i. None is ever a word, though
+a source that is cut into words may have them."""
 
 
 class TooFewWordsError(HashfedError):

@@ -30,8 +30,8 @@ def read_word_counts(path: Path, size: int, setting: str = "data.word_counts") -
     where = f"{setting} = {path}"
     if is_pickle(path):
         raise HashfedError(
-            f"{where}: a pickle, which is never read, for it may run anything; give the words as text, a line "
-            "'word count' for each, most frequent first"
+            f"{where}: a pickle, which is never read, for it may run anything; give the words as text, a "
+            "line 'word count' for each, most frequent first"
         )
     try:
         if is_archive(path.name):
