@@ -3,7 +3,7 @@
     federated_data(client_id BLOB PRIMARY KEY, data BLOB, num_examples INTEGER)
 
 ``data`` is MessagePack, compressed by zlib: arrays by the features' names. An array of bytes, such as
-``tokens`` of Stack Overflow or ``snippets`` of Shakespeare, is an extension of type 4; one of numbers is one of
+``tokens`` of Stack Overflow or ``snippets`` of Shakespeare, is an extension of type 4; one of numbers is of
 type 1.
 """
 
