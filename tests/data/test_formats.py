@@ -288,6 +288,30 @@ def test_leaf_with_hierarchies_and_lists_of_words_and_users_without_labels(tmp_p
     assert texts_of(path) == {(None, "a"): ["a b", ""], (None, "b"): ["x y", "z"]}
 
 
+def test_a_folder_with_whole_and_split_data_of_leaf_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("ijson")
+    files.write_leaf(tmp_path, SPLITS)
+    (tmp_path / "all_data").mkdir()
+    write_leaf_file(tmp_path / "all_data" / "all_data.json", {"a": {"x": ["x"]}})
+    with pytest.raises(HashfedError) as caught:
+        read_texts(str(tmp_path))
+    assert str(caught.value) == (
+        f"{tmp_path}: the split of test/reddit_0_test.json is stated by its name, but not that of "
+        "all_data/all_data.json; state it for all or for none"
+    )
+    assert texts_of(tmp_path / "all_data") == {(None, "a"): ["x"]}
+
+
+def test_rows_of_words_in_flutes_hdf5_are_texts(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "train.h5"
+    with h5py.File(path, "w") as file:
+        words = [[b"a", b"b", b"<EOS>"], [b"c", b"<EOS>", b"<PAD>"]]
+        file.create_dataset("user_data/ann/x", data=np.array(words, "S9"))
+        file.create_dataset("user_data_label/ann", data=[1, 2])
+    assert texts_of(path) == {(None, "ann"): ["a b", "c"]}
+
+
 def test_a_json_file_that_is_no_leaf_is_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "people.json"
     path.write_text('{"client": "a", "texts": ["x"]}\n{"client": "b", "texts": ["y"]}\n')
@@ -579,7 +603,7 @@ DAMAGED: dict[str, tuple[str, Writer, str]] = {
     "flute users": (
         "h5py",
         change_hdf5(flute, put("user_data/ann", None)),
-        "train_data.hdf5: /users names 2 clients, but /user_data has 1",
+        "train_data.hdf5: /users names 2 clients, but /user_data has only 1",
     ),
     "flute shape": (
         "h5py",

@@ -32,9 +32,9 @@ def stream_flute_hdf5(file: SplitFile) -> Iterator[ClientTexts]:
         with reading(file):
             users = content.get(USERS)
             count = len(users) if isinstance(users, h5py.Dataset) and users.ndim == 1 else len(names)
-        if count != len(names):
+        if count > len(names):
             raise HashfedError(
-                f"{file.label}: /{USERS} names {count:,} clients, but /{USER_DATA} has {len(names):,}"
+                f"{file.label}: /{USERS} names {count:,} clients, but /{USER_DATA} has only {len(names):,}"
             )
         for name in names:
             yield ClientTexts(name, _texts(h5py, file, content, name), file.group)

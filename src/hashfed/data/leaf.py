@@ -142,7 +142,7 @@ class _Reader:
             yield from self._client(events, name)
 
     def _client(self, events: Iterator[Event], name: str) -> Iterator[ClientTexts]:
-        kind, _ = first = next(events)
+        kind, _ = next(events)
         windows, following = _Windows(), list[str]()
         if kind == "start_array":  # FLUTE's, of a task without labels
             yield from self._texts(events, name, windows)
