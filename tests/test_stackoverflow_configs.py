@@ -15,20 +15,23 @@ from small import WORDS, write_texts
 from tff_files import write_sqlite
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "stackoverflow"
+
+
+def write_tff(folder: Path, splits: Splits) -> Path:
+    names = {"train": "train", "validation": "heldout", "test": "test"}
+    return write_sqlite(
+        folder / "stackoverflow.sqlite", {names[split]: clients for split, clients in splits.items()}
+    )
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path, Splits], Path]]] = {
-    "paper": (
-        "sqlite3",
-        lambda folder, splits: write_sqlite(
-            folder / "stackoverflow.sqlite",
-            {"heldout" if s == "validation" else s: splits[s] for s in splits},
-        ),
-    ),
+    "paper": ("sqlite3", write_tff),
     "pfl": ("h5py", lambda folder, splits: files.write_pfl(folder / "stackoverflow.hdf5", splits, WORDS)),
     "fedjax": ("msgpack", lambda folder, splits: files.write_fedjax(folder / "stackoverflow", splits)),
 }
 SMALL = (
-    "--data.vocabulary 30 --model.embedding 8 --model.attention 8 --model.heads 2 --model.ffn 16 --model.blocks 1 "
-    "--rounds 2 --cohort 4 --workers 1"
+    "--data.vocabulary 30 --model.embedding 8 --model.attention 8 --model.heads 2 --model.ffn 16 "
+    "--model.blocks 1 --rounds 2 --cohort 4 --workers 1"
 )
 
 

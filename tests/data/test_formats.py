@@ -359,6 +359,13 @@ def test_values_of_parquet_may_be_numbers_lists_or_missing(tmp_path: Path) -> No
     assert texts_of(path) == {(None, "7"): ["x"]}
 
 
+def test_links_among_saved_data_sets_lead_nowhere(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    files.save_to_disk(tmp_path / "partition_0", {"text": ["x"]})
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert texts_of(tmp_path) == {(None, "partition_0"): ["x"]}
+
+
 def test_partitions_are_clients_where_there_is_no_column_of_them(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     for number in (0, 2, 10):
@@ -452,6 +459,10 @@ def test_settings_without_effect_are_refused(tmp_path: Path, capsys: pytest.Capt
     assert refused(lines, capsys, format="zip").startswith(
         "data.format = 'zip': input should be 'json-lines', "
     )
+    with pytest.raises(
+        HashfedError, match=r"^data.format = csv: has no effect, chitchat is a named data set$"
+    ):
+        read_texts("chitchat", format="csv")
     with pytest.raises(HashfedError, match="a named data set has no column of the clients"):
         read_texts("chitchat", columns={"client": "a", "text": None})
 

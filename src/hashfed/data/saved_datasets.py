@@ -114,8 +114,10 @@ def _is_data_set(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
+    """Without those that are linked, which might lead in circles."""
     try:
-        return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        inner = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        return [path for path in inner if path.is_dir() and not path.is_symlink()]
     except OSError as error:
         raise HashfedError(f"{folder}: {error.strerror or error}") from None
 

@@ -169,6 +169,8 @@ def _clients(
     columns: Mapping[str, str | None],
 ) -> Iterator[ClientTexts]:
     if source in NAMED:
+        if format is not None:
+            raise HashfedError(f"data.format = {format}: has no effect, {source} is a named data set")
         check_columns(None, columns)
         yield from NAMED[source]()
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from hashfed.data.formats import Format, recognise
+from hashfed.data.formats import HDF5, Format, recognise
 from hashfed.data.named import NAMED
 from hashfed.data.part import Part
 from hashfed.data.streams import NO_COLUMNS, are_words
@@ -66,21 +66,21 @@ class TextSettings(TaskSettings):
         source = tree.get("source") if isinstance(tree, Mapping) else None
         if not source or not isinstance(source, str | os.PathLike) or source in NAMED:
             return tree
+        chosen = tree.get("tokenizer")
         try:
             path = with_home(os.fsdecode(source))
+            if chosen is not None and not path.lower().endswith(HDF5):
+                return tree
             kind = tree.get("format") or recognise(Path(path))
         except (HashfedError, OSError, ValueError):
             return tree  # what is wrong with a path says who reads it
-        chosen = tree.get("tokenizer")
-        if chosen is not None:
-            if kind == "pfl" and chosen != "spaces":
-                raise ValueError(
-                    f"tokenizer = {shown(chosen)}: must be spaces, for the source has words as ids, of which "
-                    "one is for those that are unknown"
-                )
-            return tree
-        if kind in get_args(Format) and are_words(path, kind, _columns(tree)):
+        if chosen is None and kind in get_args(Format) and are_words(path, kind, _columns(tree)):
             return {**tree, "tokenizer": "spaces"}
+        if kind == "pfl" and chosen not in (None, "spaces"):
+            raise ValueError(
+                f"tokenizer = {shown(chosen)}: must be spaces, for the source has words as ids, of which one "
+                "is for those that are unknown"
+            )
         return tree
 
     @property
