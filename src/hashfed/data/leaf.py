@@ -115,6 +115,8 @@ class _Reader:
         """Whether a text was a list of words."""
         self._depth = 0
         self._found = False
+        self._last: str | None = None
+        """The client that was begun last: the place where a file is damaged."""
 
     def clients(self) -> Generator[ClientTexts, None, None]:
         """All of them."""
@@ -139,6 +141,7 @@ class _Reader:
                 return
             if control_problem(name) is not None:
                 raise self._no(f"the name of client {shown(name)} {control_problem(name)}")
+            self._last = name
             yield from self._client(events, name)
 
     def _client(self, events: Iterator[Event], name: str) -> Iterator[ClientTexts]:
@@ -238,16 +241,20 @@ class _Reader:
                     if kind in ("start_map", "start_array"):
                         self._depth += 1
                         if self._depth > DEEPEST:
-                            raise self._no(f"has lists or objects nested more than {DEEPEST} deep")
+                            raise self._damaged(f"has lists or objects nested more than {DEEPEST} deep")
                     elif kind in ("end_map", "end_array"):
                         self._depth -= 1
                     yield kind, value
         except (ijson.JSONError, UnicodeDecodeError) as error:
-            raise self._no(f"damaged, or no JSON ({_said(error)})") from None
+            raise self._damaged(f"damaged, or no JSON ({_said(error)})") from None
         except OSError as error:
-            raise self._no(error.strerror or f"damaged or cut off ({_said(error)})") from None
+            raise self._damaged(error.strerror or f"damaged or cut off ({_said(error)})") from None
         except (EOFError, zlib.error) as error:
-            raise self._no(f"damaged or cut off ({_said(error)})") from None
+            raise self._damaged(f"damaged or cut off ({_said(error)})") from None
+
+    def _damaged(self, problem: str) -> HashfedError:
+        place = "" if self._last is None else f"in or after client {printable(brief(self._last))}: "
+        return HashfedError(f"{self.file.label}: {place}{problem}")
 
     def _no(self, problem: str, client: str | None = None) -> HashfedError:
         who = "" if client is None else f"client {printable(brief(client))}: "
