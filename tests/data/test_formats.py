@@ -753,6 +753,17 @@ def test_damaged_files_are_one_line_that_names_file_and_place(
     assert problem in line, line
 
 
+def test_a_packed_file_of_leaf_that_is_cut_off_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ijson")
+    texts = [f"w{number * number}" for number in range(20_000)]
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(files.leaf({"a": {"x": texts}})).encode())[:-20])
+    line = refused(path, capsys)
+    assert line.startswith(f"{path}: in or after client a: damaged or cut off (Compressed file ended")
+
+
 def test_ids_without_a_vocabulary_are_refused(tmp_path: Path) -> None:
     msgpack, path = pytest.importorskip("msgpack"), tmp_path / "a.sqlite"
     files.write_fedjax_file(path, {"ann": ["x"]})
