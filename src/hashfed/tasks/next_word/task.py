@@ -1,6 +1,6 @@
 """The next word, as in the paper: from texts to examples, metrics and floors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,9 +21,10 @@ from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
 from hashfed.tasks.next_word.prepared.build import prepare
-from hashfed.tasks.next_word.prepared.cache import cached, is_large
+from hashfed.tasks.next_word.prepared.cache import cached, in_folder, needs_preparation
 from hashfed.tasks.next_word.prepared.load import PreparedClient, load_prepared, read_prepared
 from hashfed.tasks.next_word.prepared.manifest import Manifest, is_prepared
+from hashfed.tasks.next_word.prepared.pieces import SourcePieces
 from hashfed.tasks.next_word.prepared.source_clients import Tell
 from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.sentences import encode_sentences, most_own_rows, most_predictions
@@ -51,12 +52,10 @@ class NextWord:
         if is_prepared(data.source):
             return load_prepared(data, held_out)
         vocabulary = self.given_vocabulary()
-        if data.source not in data.named and is_large(data.source):
-            folder = cached(self._pieces, data, vocabulary)
-            return load_prepared(
-                data.model_copy(update={"source": str(folder), "word_counts": None}), held_out
-            )
-        texts = read_texts(data.source, part=data.part(vocabulary is None, held_out))
+        part = data.part(vocabulary is None, held_out)
+        if needs_preparation(data, part):
+            return load_prepared(in_folder(data, cached(SourcePieces(data), data, vocabulary)), held_out)
+        texts = read_texts(data.source, "data.source", part, data.format, data.columns)
         return build_federated_text(texts, data, held_out, vocabulary)
 
     def prepare(self, folder: Path, tell: Tell = lambda name, texts: None) -> Manifest:
@@ -69,11 +68,7 @@ class NextWord:
         data = self.settings
         if is_prepared(data.source):
             raise HashfedError(f"data.source = {shown(data.source)}: is a prepared folder already")
-        return prepare(self._pieces, data, folder, self.given_vocabulary(), tell)
-
-    def _pieces(self) -> Iterable[ClientTexts]:
-        """The texts of the source, from its beginning."""
-        return read_texts(self.settings.source)
+        return prepare(SourcePieces(data), data, folder, self.given_vocabulary(), tell)
 
     def given_vocabulary(self) -> Vocabulary | None:
         """That of the settings, if they name one."""
@@ -94,7 +89,12 @@ class NextWord:
         """See ``Task``."""
         if is_prepared(source):
             return read_prepared(source, setting, self.settings, held_out, client)
-        found = read_texts(source, setting, self.settings.part(False, held_out))
+        data = self.settings
+        part = data.part(False, held_out)
+        if source == data.source:
+            found = read_texts(source, setting, part, data.format, data.columns)
+        else:  # a node's own, of which the run's settings say nothing
+            found = read_texts(source, setting, part)
         if client is None:
             return found
         return merge_clients(ClientTexts(client, item.texts, item.group) for item in found)

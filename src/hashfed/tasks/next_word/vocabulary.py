@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hashfed.data.client_texts import UNKNOWN
 from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.models.protocol import INPUT, OUTPUT
 
 PAD, OOV, BOS, EOS = range(4)
-SPECIAL = ("<pad>", "<oov>", "<bos>", "<eos>")
-"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i."""
+SPECIAL = ("<pad>", UNKNOWN, "<bos>", "<eos>")
+"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i. None is ever a word, though
+a source that is cut into words may have them."""
 
 
 class TooFewWordsError(HashfedError):
@@ -69,9 +71,10 @@ class Vocabulary:
 
         def counted() -> Iterator[tuple[str, int]]:
             nonlocal there
-            for item in counts:
-                there += 1
-                yield item
+            for word, count in counts:
+                if word not in SPECIAL:
+                    there += 1
+                    yield word, count
 
         ranked = heapq.nsmallest(size, counted(), key=lambda item: (-item[1], item[0]))
         if size > there:

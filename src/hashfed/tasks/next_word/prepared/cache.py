@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from hashfed.data.formats import recognise
+from hashfed.data.part import Part
 from hashfed.display import printable
 from hashfed.errors import HashfedWarning
 from hashfed.hardware import show_bytes
 from hashfed.tasks.next_word.prepared.build import prepare
-from hashfed.tasks.next_word.prepared.manifest import FIXED, VERSION, is_prepared
+from hashfed.tasks.next_word.prepared.manifest import FIXED, OF_SOURCES, VERSION, is_prepared
 from hashfed.tasks.next_word.prepared.new_folder import ThereError
 from hashfed.tasks.next_word.prepared.source_clients import Pieces
 from hashfed.tasks.next_word.settings import TextSettings
@@ -32,9 +34,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hashfed"
 
 
-def is_large(source: str) -> bool:
-    """Whether a source is too large to be read into memory."""
-    return sum(size for _, size, _ in _files(source)) > LARGE
+def needs_preparation(settings: TextSettings, part: Part) -> bool:
+    """Whether a source is too large to be read into memory.
+
+    A database of TensorFlow Federated of which a few clients are needed is not: only these are read.
+    """
+    if settings.source in settings.named or sum(size for _, size, _ in _files(settings.source)) <= LARGE:
+        return False
+    return not part.is_bounded or (settings.format or recognise(Path(settings.source))) != "tff"
+
+
+def in_folder(settings: TextSettings, folder: Path) -> TextSettings:
+    """The settings of a run from the prepared folder of their source."""
+    return settings.model_copy(update={"source": str(folder), **dict.fromkeys(OF_SOURCES)})
 
 
 def key(settings: TextSettings) -> str:
@@ -47,7 +59,7 @@ def key(settings: TextSettings) -> str:
     stated = {
         "layout": VERSION,
         "sources": [[str(Path(place).absolute()), *_files(place)] for place in places],
-        "settings": {name: getattr(settings, name) for name in FIXED},
+        "settings": {name: getattr(settings, name) for name in (*FIXED, *OF_SOURCES)},
     }
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:32]
 

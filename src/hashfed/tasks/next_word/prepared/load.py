@@ -15,6 +15,7 @@ from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, MappedClien
 from hashfed.tasks.next_word.prepared.manifest import (
     FIXED,
     NAME,
+    OF_SOURCES,
     VOCABULARY,
     Manifest,
     Side,
@@ -95,7 +96,7 @@ def read_prepared(
     """
     folder, where = Path(source), f"{setting} = {printable(source)}"
     manifest = read_manifest(folder, setting)
-    check_settings(settings.model_copy(update={"word_counts": None}), manifest, where)
+    check_settings(settings.model_copy(update=dict.fromkeys(OF_SOURCES)), manifest, where)
     check_columns(folder, manifest)
     words, store = read_vocabulary(folder, manifest), Store(folder, settings.sentence_length)
     roles = store.column("roles")
@@ -118,11 +119,11 @@ def check_settings(settings: TextSettings, manifest: Manifest, setting: str = "d
         HashfedError: naming the first that is not.
 
     """
-    if settings.word_counts is not None:
-        raise HashfedError(
-            f"data.word_counts = {printable(settings.word_counts)}: has no effect with a prepared folder, "
-            "whose vocabulary is made; leave it out"
-        )
+    for name in OF_SOURCES:
+        value = getattr(settings, name)
+        if value is not None:
+            problem = "has no effect with a prepared folder; leave it out"
+            raise HashfedError(f"data.{name} = {_said(value)}: {problem}")
     for name in FIXED:
         value, there = getattr(settings, name), manifest.settings[name]
         if value != there:
@@ -150,4 +151,4 @@ def read_vocabulary(folder: Path, manifest: Manifest) -> Vocabulary:
 
 
 def _said(value: int | str | None) -> str:
-    return "none" if value is None else value if isinstance(value, str) else shown(value)
+    return "none" if value is None else printable(value) if isinstance(value, str) else shown(value)

@@ -35,6 +35,8 @@ FIXED = (
     "held_out_clients",
 )
 """Settings of the data that a folder was prepared with; a run takes them from it."""
+OF_SOURCES = ("word_counts", "format", "client_column", "text_column")
+"""Settings that say how to read a source, and have no effect with a folder that was made of it."""
 Side = Literal["test", "validation"]
 SIDES: tuple[Side, ...] = ("test", "validation")
 """Whom a run may evaluate on."""
