@@ -123,9 +123,21 @@ def test_every_format_gives_the_texts_and_examples_of_json_lines(name: str, tmp_
         ("validation", {"clients": 2, "tokens_per_client": 8, "vocabulary": 4}),
         ("test", {"long_texts": "split", "sentences_per_client": 1}),
     )
-    for held_out, some in cases:
+    for number, (held_out, some) in enumerate(cases):
         data = {**some, "tokenizer": "spaces"}
-        assert examples(load(source, held_out, **data)) == examples(load(lines, held_out, **data))
+        expected = examples(load(lines, held_out, **data))
+        assert examples(load(source, held_out, **data)) == expected
+        prepared = tmp_path / f"prepared-{number}"
+        tree = {"vocabulary": 9, "sentence_length": 6, "source": str(source), **data}
+        settings(**tree).build().prepare(prepared)
+        assert (
+            examples(
+                load_data(
+                    make_config({"data": {"source": str(prepared)}, "evaluation": {"clients": held_out}})
+                )
+            )
+            == expected
+        )
 
 
 @pytest.mark.parametrize("name", WRITERS)
