@@ -1,6 +1,9 @@
 """A prepared folder as users meet it: runs, nodes, other settings, damages, and two who make one."""
 
+import errno
+import fcntl
 import json
+import os
 import re
 import shutil
 import threading
@@ -153,6 +156,41 @@ def test_one_at_a_time_and_no_remains(tmp_path: Path) -> None:
     check_folder(folder)
 
 
+def test_the_lock_is_on_a_file_that_is_open_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As network file systems need it; where there are no locks at all it is said in one line."""
+    lock = fcntl.flock
+
+    def as_nfs(handle: int, how: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", as_nfs)
+    prepared(texts(), data_settings(), tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+    def without(handle: int, how: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with pytest.raises(HashfedError, match=r"\.other\.lock: cannot be locked \(Function not implemented\)$"):
+        prepared(texts(), data_settings(), tmp_path / "other")
+
+
+def test_a_link_to_nothing_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "folder").symlink_to("nowhere")
+    with pytest.raises(ThereError):
+        prepare(lambda: pytest.fail("read"), data_settings(), tmp_path / "folder")
+
+
+def test_a_source_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    source = write_texts(tmp_path / os.fsdecode(b"t\xff.jsonl"))
+    NextWord(NextWordSettings(source=str(source), vocabulary=40)).prepare(tmp_path / "folder")
+    assert json.loads((tmp_path / "folder" / NAME).read_text())["source"].endswith(r"t\udcff.jsonl")
+
+
 def test_words_beyond_memory_are_counted_in_files(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("aé\U0001f600b"), 3)) for _ in range(500)]
@@ -189,6 +227,39 @@ def test_a_large_source_is_prepared_once(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(list((tmp_path / "cache" / "prepared").iterdir())) == 3
 
 
+def test_without_a_cache_it_is_said_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "LARGE", 10)
+    data = NextWordSettings(source=str(write_texts(tmp_path / "texts.jsonl")), vocabulary=40)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HASHFED_CACHE", str(tmp_path / "file" / "below"))
+    with pytest.raises(HashfedError, match=r"cannot be written \(.*\); set HASHFED_CACHE to a folder"):
+        NextWord(data).load("test")
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("HASHFED_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(HashfedError, match="no home folder is known .*; set HASHFED_CACHE to a folder"):
+        NextWord(data).load("test")
+
+
+def test_what_links_lead_to_is_of_the_key(tmp_path: Path) -> None:
+    """Readers follow links; what is behind one that changed must not be taken from an old folder."""
+    source, elsewhere = tmp_path / "source", tmp_path / "elsewhere"
+    source.mkdir()
+    elsewhere.mkdir()
+    (source / "linked").symlink_to(elsewhere)
+    (source / "circle").symlink_to(source)
+    data = data_settings(source=str(source))
+    keys = {cache.key(data)}
+    for text in ("one", "longer"):
+        (elsewhere / "ann.txt").write_text(text)
+        keys.add(cache.key(data))
+    assert len(keys) == 3
+
+
 def test_who_waits_for_another_process_takes_what_that_made(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     entered = threading.Event()
@@ -222,6 +293,8 @@ def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFix
     described = capsys.readouterr().out
     assert main(["data", "describe", "--data.source", source, "--data.vocabulary", "40"]) == 0
     assert capsys.readouterr().out == described
+    assert main(["data", "prepare", source, f"{folder} 2", "--data.vocabulary", "40"]) == 0
+    assert capsys.readouterr().out.endswith(f"hashfed train --data.source '{folder} 2'\n")
     assert main(["data", "check", folder]) == 0
     assert "9 files are as they were written" in capsys.readouterr().out
     assert main(["data", "prepare", source, folder]) == 2

@@ -33,11 +33,15 @@ def made(folder: Path, wait: bool = False) -> Iterator[Path]:
         HashfedError: where it is being made by another process, or cannot be written.
 
     """
-    if folder.exists():
+    if os.path.lexists(folder):
         raise ThereError(folder)
     new = folder.with_name(f".{folder.name}.preparing")
-    with _locked(new, folder, wait):
+    with _locked(folder, wait):
         try:
+            with writing(folder):
+                if new.exists():
+                    shutil.rmtree(new)
+                new.mkdir()
             yield new
             with writing(folder):
                 new.rename(folder)
@@ -48,34 +52,37 @@ def made(folder: Path, wait: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(new: Path, folder: Path, wait: bool) -> Iterator[None]:
-    """``new`` is there, empty and ours; the lock ends with the process, however that ends."""
-    handle = _lock(new, folder, wait)
+def _locked(folder: Path, wait: bool) -> Iterator[None]:
+    """``folder`` is ours to make; the lock ends with the process, however that ends."""
+    # A file beside, for network file systems lock nothing that is not open for writing, as folders cannot be.
+    path = folder.with_name(f".{folder.name}.lock")
+    handle = _lock(path, folder, wait)
     try:
-        if folder.exists():  # since it was looked for
+        if os.path.lexists(folder):  # since it was looked for
             raise ThereError(folder)
-        with writing(folder):
-            for path in new.iterdir():
-                path.unlink()
         yield
     finally:
+        with suppress(OSError):
+            path.unlink()
         os.close(handle)
 
 
-def _lock(new: Path, folder: Path, wait: bool) -> int:
-    """A handle of ``new`` with the lock."""
+def _lock(path: Path, folder: Path, wait: bool) -> int:
+    """A handle of the file ``path`` with the lock."""
     while True:
         with writing(folder):
-            new.mkdir(parents=True, exist_ok=True)
-            handle = os.open(new, os.O_RDONLY)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        except OSError as error:
             os.close(handle)
-            raise HashfedError(f"{folder}: another process is making it") from None
-        # Whoever had it may have renamed it, or failed and deleted it: then this is a lock on nothing.
+            if isinstance(error, BlockingIOError):
+                raise HashfedError(f"{folder}: another process is making it") from None
+            raise HashfedError(f"{path}: cannot be locked ({error.strerror or error})") from None
+        # Whoever had it has deleted it: then this is a lock on nothing.
         with suppress(FileNotFoundError):
-            if folder.exists() or os.path.samestat(os.fstat(handle), new.stat()):
+            if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         os.close(handle)
 
