@@ -1,6 +1,7 @@
 """``hashfed data prepare`` and ``hashfed data check``."""
 
 import argparse
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ def prepare_data(arguments: argparse.Namespace) -> None:
         f"{folder}: {manifest.sentences:,} sentences of {manifest.clients:,} clients, {show_bytes(size)}, "
         f"in {seconds:,.0f} s ({manifest.sentences / seconds:,.0f} a second)"
     )
-    print(f"hashfed train --data.source {folder}")
+    print(f"hashfed train --data.source {shlex.quote(str(folder))}")
 
 
 def add_check(parser: Parser) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hashfed.data.client_texts import full_name
+from hashfed.display import printable
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 from hashfed.tasks.federated_data import FederatedData
@@ -100,7 +101,7 @@ def prepare(
             raise HashfedError(problems[SIDES[0]])
         manifest = Manifest(
             version=VERSION,
-            source=settings.source,
+            source=printable(settings.source),
             settings={name: getattr(settings, name) for name in FIXED},
             stated=known.stated,
             clients=len(known.keys),

@@ -11,10 +11,11 @@ from pathlib import Path
 from hashfed.data.formats import recognise
 from hashfed.data.part import Part
 from hashfed.display import printable
-from hashfed.errors import HashfedWarning
+from hashfed.errors import HashfedError, HashfedWarning
+from hashfed.files import check_writable, with_home
 from hashfed.hardware import show_bytes
 from hashfed.tasks.next_word.prepared.build import prepare
-from hashfed.tasks.next_word.prepared.manifest import FIXED, OF_SOURCES, VERSION, is_prepared
+from hashfed.tasks.next_word.prepared.manifest import FIXED, NAME, OF_SOURCES, VERSION, is_prepared
 from hashfed.tasks.next_word.prepared.new_folder import ThereError
 from hashfed.tasks.next_word.prepared.source_clients import Pieces
 from hashfed.tasks.next_word.settings import TextSettings
@@ -24,14 +25,23 @@ LARGE = 1 << 28
 """Bytes of a source, as it lies on disk, above which it is not read into memory."""
 VARIABLE = "HASHFED_CACHE"
 """Of the environment: the folder for what can be made again."""
+REMEDY = f"set {VARIABLE} to a folder with room"
 
 
 def cache_folder() -> Path:
-    """``$HASHFED_CACHE``, else ``hashfed`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """``$HASHFED_CACHE``, else ``hashfed`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Raises:
+        HashfedError: where none is known.
+
+    """
     given = os.environ.get(VARIABLE)
     if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hashfed"
+        return Path(with_home(given))
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hashfed"
+    except RuntimeError:  # Python's, where there is no home
+        raise HashfedError(f"no home folder is known for the cache of large sources; {REMEDY}") from None
 
 
 def needs_preparation(settings: TextSettings, part: Part) -> bool:
@@ -68,7 +78,7 @@ def cached(pieces: Pieces, settings: TextSettings, vocabulary: Vocabulary | None
     """The prepared folder of a source, which is made where it is not there yet.
 
     Raises:
-        HashfedError: as ``prepare``.
+        HashfedError: as ``prepare``, and where there is no cache.
 
     """
     folder = cache_folder() / "prepared" / key(settings)
@@ -77,6 +87,10 @@ def cached(pieces: Pieces, settings: TextSettings, vocabulary: Vocabulary | None
         told = (
             f"data.source = {printable(settings.source)}: {size}, prepared once, in {printable(str(folder))}"
         )
+        try:
+            check_writable(folder / NAME)
+        except HashfedError as error:
+            raise HashfedError(f"{error}; {REMEDY}") from None
         warnings.warn(told, HashfedWarning, stacklevel=2)
         with suppress(ThereError):  # made by another process meanwhile
             prepare(pieces, settings, folder, vocabulary, wait=True)
@@ -94,7 +108,16 @@ def _files(source: str) -> list[tuple[str, int, int]]:
 
 
 def _below(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted(one for one in path.rglob("*") if one.is_file())
-    elif path.is_file():
-        yield path
+    """The file, or those in the folder; links are followed, for readers do so, and none in circles."""
+    if not path.is_dir():
+        yield from [path] if path.is_file() else ()
+        return
+    seen = set[str]()
+    for here, folders, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (one for name in sorted(files) if (one := Path(here, name)).is_file())

@@ -36,10 +36,10 @@ def measure(data: FederatedData[Vocabulary], train: MappedClients, held_out: Map
     return {
         "sizes": {
             "train_clients": len(train),
-            "train_examples": len(train.all_examples()),
+            "train_examples": int(train.sentences().sum()),
             "train_predictions": predictions,
             "held_out_clients": len(held_out),
-            "held_out_examples": len(held_out.all_examples()),
+            "held_out_examples": int(held_out.sentences().sum()),
         },
         "own_rows": {
             # One table in models whose embeddings are tied, and what is found in others.
