@@ -1,5 +1,6 @@
 """Clients with examples, and the rows of the output table: what every task makes of its source."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -10,7 +11,7 @@ from hashfed.models.protocol import OUTPUT
 from hashfed.tasks.examples import Examples
 
 BLOCK = 1 << 22
-"""Predictions."""
+"""Positions that are held at a time."""
 
 
 class RowNames(Protocol):
@@ -52,12 +53,12 @@ def all_examples(clients: Sequence[Client]) -> Examples:
 
 
 def blocks(clients: Sequence[Client], most: int = BLOCK) -> Iterator[Examples]:
-    """The same in blocks of about ``most`` predictions, for work whose memory grows with them."""
+    """The same in blocks of about ``most`` positions, for work whose memory grows with them."""
     some: list[Examples] = []
     total = 0
     for client in clients:
         some.append(client.examples)
-        total += client.examples.weight
+        total += math.prod(client.examples.shape)
         if total >= most:
             yield some[0].join(some[1:])
             some, total = [], 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.tasks.examples import Examples
-from hashfed.tasks.federated_data import FederatedData, blocks
+from hashfed.tasks.federated_data import BLOCK, FederatedData, blocks
 from hashfed.tasks.next_word.vocabulary import OOV, PAD, SPECIAL, Vocabulary
 
 DISCOUNT = 0.75
@@ -46,9 +46,8 @@ def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
     """
     unigram = data.label_counts.astype(np.float64) + SMOOTHING
     unigram /= unigram.sum()
-    table = _Bigrams.of(data)
     best_word = len(SPECIAL) + int(np.argmax(unigram[len(SPECIAL) :]))
-    best_successor = table.best_successors(best_word)
+    table = _Bigrams.of(data, best_word)
     sums, unknown = np.zeros(4), 0
     targets = 0
     for examples in blocks(data.held_out):
@@ -60,7 +59,7 @@ def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
         sums += (
             np.sum(following == best_word),
             -np.log(unigram[following]).sum(),
-            np.sum(best_successor[previous] == following),
+            np.sum(table.best[previous] == following),
             -np.log(table.probability(previous, following, unigram)).sum(),
         )
     if not targets:
@@ -78,53 +77,72 @@ def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
 
 @dataclass(frozen=True)
 class _Bigrams:
-    """Pairs of neighbours in training.
+    """Pairs of neighbours in training: of large data tens of millions, so each array is as narrow as it can be.
 
     Attributes:
         size: n.
-        codes: (p,) int64 ascending, first · n + second.
-        counts: (p,) int64.
+        codes: (p,) ascending, first · n + second.
+        counts: (p,) how often each occurs.
+        total: (n,) float64: how often each row is a first one.
+        types: (n,) int64: how many different ones come after it.
+        best: (n,) int64: the most frequent word after it; of equal ones the first.
 
     """
 
     size: int
     codes: np.ndarray
     counts: np.ndarray
+    total: np.ndarray
+    types: np.ndarray
+    best: np.ndarray
 
     @classmethod
-    def of(cls, data: FederatedData[Vocabulary]) -> "_Bigrams":
-        codes, counts = np.empty(0, np.int64), np.empty(0, np.int64)
+    def of(cls, data: FederatedData[Vocabulary], otherwise: int) -> "_Bigrams":
+        """Those of ``data``; ``otherwise`` is the best after a row that no word comes after."""
+        size, pairs = data.size, int(data.label_counts.sum())
+        codes = np.empty(0, np.uint32 if size**2 <= np.iinfo(np.uint32).max + 1 else np.int64)
+        counts = np.empty(0, np.uint32 if pairs <= np.iinfo(np.uint32).max else np.int64)
         for examples in blocks(data.train):
             first, second = _pairs(examples)
-            more = np.unique(first * data.size + second, return_counts=True)
-            codes, place = np.unique(np.concatenate([codes, more[0]]), return_inverse=True)
-            counts = np.bincount(place, np.concatenate([counts, more[1]]), len(codes)).astype(np.int64)
-        return cls(data.size, codes, counts)
+            more, times = np.unique((first * size + second).astype(codes.dtype), return_counts=True)
+            codes, counts = _added(codes, counts, more, times.astype(counts.dtype))
+        total, types = np.zeros(size), np.zeros(size, np.int64)
+        best, most = np.full(size, otherwise), np.zeros(size, np.int64)
+        for start in range(0, len(codes), BLOCK):
+            some, often = codes[start : start + BLOCK].astype(np.int64), counts[start : start + BLOCK]
+            contexts, successors = some // size, some % size
+            total += np.bincount(contexts, weights=often, minlength=size)
+            types += np.bincount(contexts, minlength=size)
+            words = successors >= len(SPECIAL)
+            contexts, successors, often = contexts[words], successors[words], often[words].astype(np.int64)
+            order = np.lexsort((-often, contexts))
+            order = order[np.flatnonzero(np.diff(contexts[order], prepend=-1))]  # the first of each context
+            order = order[often[order] > most[contexts[order]]]
+            best[contexts[order]], most[contexts[order]] = successors[order], often[order]
+        return cls(size, codes, counts, total, types, best)
 
     def probability(self, previous: np.ndarray, following: np.ndarray, unigram: np.ndarray) -> np.ndarray:
         """Of each pair of held-out neighbours."""
-        asked = previous * self.size + following
+        asked = (previous * self.size + following).astype(self.codes.dtype)
         at = np.minimum(np.searchsorted(self.codes, asked), len(self.codes) - 1)
         seen = np.where(self.codes[at] == asked, self.counts[at], 0)
-        contexts = self.codes // self.size
-        total = np.bincount(contexts, weights=self.counts, minlength=self.size)[previous]
-        types = np.bincount(contexts, minlength=self.size)[previous]
+        total, types = self.total[previous], self.types[previous]
         with np.errstate(divide="ignore", invalid="ignore"):
             discounted = np.maximum(seen - DISCOUNT, 0) / total
             backoff = DISCOUNT * types / total
         found = np.where(total > 0, discounted + backoff * unigram[following], unigram[following])
         return np.asarray(found)
 
-    def best_successors(self, otherwise: int) -> np.ndarray:
-        """(n,) int64: the most frequent word after each row; of equal ones the first."""
-        contexts, successors = self.codes // self.size, self.codes % self.size
-        found = np.full(self.size, otherwise)
-        words = successors >= len(SPECIAL)
-        order = np.lexsort((-self.counts[words], contexts[words]))
-        ranked = contexts[words][order]
-        first = np.flatnonzero(np.diff(ranked, prepend=-1))
-        found[ranked[first]] = successors[words][order][first]
-        return found
+
+def _added(
+    codes: np.ndarray, counts: np.ndarray, more: np.ndarray, times: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes, ascending, and how often each occurs, with those of others; without sorting all again."""
+    at = np.searchsorted(codes, more)
+    new = np.ones(len(more), bool)
+    new[at < len(codes)] = codes[at[at < len(codes)]] != more[at < len(codes)]
+    counts[at[~new]] += times[~new]
+    return np.insert(codes, at[new], more[new]), np.insert(counts, at[new], times[new])
 
 
 def _pairs(examples: Examples) -> tuple[np.ndarray, np.ndarray]:

@@ -11,14 +11,11 @@ import numpy as np
 
 from hashfed.models import INPUT, OUTPUT
 from hashfed.tasks.facts import key_of, summary
-from hashfed.tasks.federated_data import FederatedData, Measured
+from hashfed.tasks.federated_data import BLOCK, FederatedData, Measured
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.prepared.layout import MappedClients
 from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
 from hashfed.tasks.sequences import Sequences
-
-BLOCK = 1 << 16
-"""Sentences decoded at a time."""
 
 
 def measure(data: FederatedData[Vocabulary], train: MappedClients, held_out: MappedClients) -> dict[str, Any]:
@@ -57,12 +54,12 @@ def measured(tree: dict[str, Any]) -> Measured:
 
 
 def _blocks(clients: MappedClients) -> Iterator[tuple[MappedClients, np.ndarray, Sequences]]:
-    """Neighbours with about ``BLOCK`` sentences, how many each has, and these in memory."""
-    counts = clients.sentences()
+    """Neighbours with about ``BLOCK`` positions, how many sentences each has, and these in memory."""
+    counts, most = clients.sentences(), max(1, BLOCK // clients.store.length)
     ends, start = np.cumsum(counts), 0
     while start < len(counts):
         before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + BLOCK, "right")))
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, "right")))
         some = clients[start:stop]
         yield some, counts[start:stop], some.all_examples().sequences
         start = stop

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from hashfed.files import writing
 
-MOST = 1 << 21
-"""Different words held at a time (about 250 MB)."""
+MOST = 1 << 20
+"""Different words held at a time (about 100 MB, and 80 more when they are sorted)."""
 
 
 class WordTotals:
