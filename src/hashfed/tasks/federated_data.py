@@ -35,16 +35,37 @@ class Client:
     examples: Examples
 
 
+class SomeExamples(Protocol):
+    """Examples of which only some at a time are in memory."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        ...
+
+    def take(self, index: np.ndarray) -> Examples:
+        """Those at ``index`` (k,), in that order."""
+        ...
+
+
+@runtime_checkable
+class StoredExamples(SomeExamples, Protocol):
+    """Those of many clients, which may be more than fit in memory."""
+
+    def most_first(self) -> SomeExamples:
+        """Sorted by predictions, most first; of equal ones in order."""
+        ...
+
+
 @runtime_checkable
 class HasAllExamples(Protocol):
     """Clients whose examples are not in memory."""
 
-    def all_examples(self) -> Examples:
+    def all_examples(self) -> StoredExamples:
         """Those of all, in order."""
         ...
 
 
-def all_examples(clients: Sequence[Client]) -> Examples:
+def all_examples(clients: Sequence[Client]) -> Examples | StoredExamples:
     """The examples of clients, at least one, one client after the other."""
     if isinstance(clients, HasAllExamples):
         return clients.all_examples()

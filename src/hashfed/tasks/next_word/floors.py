@@ -77,7 +77,7 @@ def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
 
 @dataclass(frozen=True)
 class _Bigrams:
-    """Pairs of neighbours in training: of large data tens of millions, so each array is as narrow as it can be.
+    """Pairs of neighbours in training: tens of millions of large data, so arrays are as narrow as can be.
 
     Attributes:
         size: n.
@@ -104,8 +104,8 @@ class _Bigrams:
         counts = np.empty(0, np.uint32 if pairs <= np.iinfo(np.uint32).max else np.int64)
         for examples in blocks(data.train):
             first, second = _pairs(examples)
-            more, times = np.unique((first * size + second).astype(codes.dtype), return_counts=True)
-            codes, counts = _added(codes, counts, more, times.astype(counts.dtype))
+            more, often = np.unique((first * size + second).astype(codes.dtype), return_counts=True)
+            codes, counts = _added(codes, counts, more, often.astype(counts.dtype))
         total, types = np.zeros(size), np.zeros(size, np.int64)
         best, most = np.full(size, otherwise), np.zeros(size, np.int64)
         for start in range(0, len(codes), BLOCK):
@@ -114,11 +114,12 @@ class _Bigrams:
             total += np.bincount(contexts, weights=often, minlength=size)
             types += np.bincount(contexts, minlength=size)
             words = successors >= len(SPECIAL)
-            contexts, successors, often = contexts[words], successors[words], often[words].astype(np.int64)
-            order = np.lexsort((-often, contexts))
+            contexts, successors = contexts[words], successors[words]
+            times = np.asarray(often[words], np.int64)
+            order = np.lexsort((-times, contexts))
             order = order[np.flatnonzero(np.diff(contexts[order], prepend=-1))]  # the first of each context
-            order = order[often[order] > most[contexts[order]]]
-            best[contexts[order]], most[contexts[order]] = successors[order], often[order]
+            order = order[times[order] > most[contexts[order]]]
+            best[contexts[order]], most[contexts[order]] = successors[order], times[order]
         return cls(size, codes, counts, total, types, best)
 
     def probability(self, previous: np.ndarray, following: np.ndarray, unigram: np.ndarray) -> np.ndarray:

@@ -241,7 +241,7 @@ def test_without_a_cache_it_is_said_what_to_set(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("HASHFED_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    with pytest.raises(HashfedError, match="no home folder is known .*; set HASHFED_CACHE to a folder"):
+    with pytest.raises(HashfedError, match=r"no home folder is known .*; set HASHFED_CACHE to a folder"):
         NextWord(data).load("test")
 
 

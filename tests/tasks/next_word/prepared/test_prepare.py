@@ -23,6 +23,7 @@ from hashfed.tasks.next_word.prepared.load import load_prepared
 from hashfed.tasks.next_word.prepared.manifest import NAME, SIDES
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
+from hashfed.tasks.sequences import Sequences
 from prepared_texts import data_settings, folder_settings, prepared, texts
 from small import small_config
 
@@ -147,7 +148,9 @@ def test_examples_are_taken_joined_bound_and_sent(tmp_path: Path) -> None:
     found = load_prepared(folder_settings(tmp_path / "folder"), "test")
     expected = build_federated_text(clients, data)
     for some, others in ((found.train, expected.train), (found.held_out, expected.held_out)):
-        one, other = all_examples(some), all_examples(others)
+        stored, other = all_examples(some), all_examples(others)
+        assert isinstance(other, Sequences)
+        one = stored.take(np.arange(len(stored)))
         mixed = np.random.default_rng(0).permutation(len(other))
         for index in (mixed, mixed[:3], mixed[:0]):
             taken, wanted = one.take(index), other.take(index)

@@ -61,7 +61,7 @@ def _blocks(clients: MappedClients) -> Iterator[tuple[MappedClients, np.ndarray,
         before = int(ends[start - 1]) if start else 0
         stop = max(start + 1, int(np.searchsorted(ends, before + most, "right")))
         some = clients[start:stop]
-        yield some, counts[start:stop], some.all_examples().sequences
+        yield some, counts[start:stop], some.joined().sequences
         start = stop
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from hashfed.tasks.examples import ranges
 from hashfed.tasks.federated_data import Client
+from hashfed.tasks.next_word.prepared.all_sentences import AllSentences
 from hashfed.tasks.next_word.prepared.columns import SUFFIX, map_column
 from hashfed.tasks.next_word.prepared.sentences import MappedSentences
 
@@ -140,8 +141,13 @@ class MappedClients(Sequence[Client]):
         """(c,) int64: how many each client has."""
         return np.asarray(np.diff(self.store.client_ends, prepend=0)[self.numbers])
 
-    def all_examples(self) -> MappedSentences:
-        """Those of all clients, in order."""
+    def all_examples(self) -> AllSentences:
+        """See ``HasAllExamples``."""
+        counts = self.sentences()
+        return AllSentences(self.store, self.store.client_ends[self.numbers] - counts, np.cumsum(counts))
+
+    def joined(self) -> MappedSentences:
+        """All sentences in order, which makes a list of their numbers unless the clients are neighbours."""
         numbers = self.numbers
         if len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers):
             first, last = self.store.span(int(numbers[0])), self.store.span(int(numbers[-1]))

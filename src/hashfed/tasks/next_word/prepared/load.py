@@ -106,7 +106,7 @@ def read_prepared(
         numbers = np.flatnonzero(roles & np.uint8(TRAIN[held_out] | HELD_OUT[held_out]))
     every = MappedClients(store, numbers.astype(np.int32))
     if client is not None:
-        one = Client(client, every.all_examples())
+        one = Client(client, every.joined())
         return [PreparedClient((None, client), one, words, where)]
     keys = (key_of_name(one.name, manifest.stated) for one in every)
     return [PreparedClient(key, one, words, where) for key, one in zip(keys, every, strict=True)]
