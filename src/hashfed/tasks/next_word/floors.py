@@ -109,13 +109,13 @@ class _Bigrams:
         total, types = np.zeros(size), np.zeros(size, np.int64)
         best, most = np.full(size, otherwise), np.zeros(size, np.int64)
         for start in range(0, len(codes), BLOCK):
-            some, often = codes[start : start + BLOCK].astype(np.int64), counts[start : start + BLOCK]
+            some, each = codes[start : start + BLOCK].astype(np.int64), counts[start : start + BLOCK]
             contexts, successors = some // size, some % size
-            total += np.bincount(contexts, weights=often, minlength=size)
+            total += np.bincount(contexts, weights=each, minlength=size)
             types += np.bincount(contexts, minlength=size)
             words = successors >= len(SPECIAL)
             contexts, successors = contexts[words], successors[words]
-            times = np.asarray(often[words], np.int64)
+            times = np.asarray(each[words], np.int64)
             order = np.lexsort((-times, contexts))
             order = order[np.flatnonzero(np.diff(contexts[order], prepend=-1))]  # the first of each context
             order = order[times[order] > most[contexts[order]]]

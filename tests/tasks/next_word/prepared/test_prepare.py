@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from hashfed.tasks.next_word.clients import build_federated_text
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.prepared import build, word_totals
 from hashfed.tasks.next_word.prepared.build import prepare
+from hashfed.tasks.next_word.prepared.columns import ColumnWriter, map_column
+from hashfed.tasks.next_word.prepared.layout import Role
 from hashfed.tasks.next_word.prepared.load import load_prepared
 from hashfed.tasks.next_word.prepared.manifest import NAME, SIDES
+from hashfed.tasks.next_word.prepared.source_clients import SourceClients
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from hashfed.tasks.sequences import Sequences
@@ -125,9 +129,31 @@ def test_small_memory_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     prepared(clients, data, tmp_path / "one")
     monkeypatch.setattr(word_totals.WordTotals.__init__, "__defaults__", (2,))
     monkeypatch.setattr(build, "FLUSH", 3)
+    monkeypatch.setattr(build, "RUNS", 4)
     prepared(clients, data, tmp_path / "other")
     for name in sorted(path.name for path in (tmp_path / "one").iterdir()):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
+def test_memory_does_not_grow_with_texts_in_no_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every text is of another client than the one before it."""
+    monkeypatch.setattr(build, "FLUSH", 1 << 12)
+    monkeypatch.setattr(build, "RUNS", 1 << 12)
+    known, count = SourceClients(data_settings()), 200_000
+    known.keys = [(None, f"c{number}") for number in range(1000)]
+    known.roles = [Role.TEST] * 1000
+    ends = np.arange(1, count + 1)
+    columns = {"tokens": ends % 9, "ends": ends, "runs": ends * 7 % 1000, "run-ends": ends}
+    for name, values in columns.items():
+        with ColumnWriter(tmp_path / f"raw-{name}.npy", np.dtype("<i8")) as column:
+            column.append(values)
+    tracemalloc.start()
+    build._write_in_order_of_names(known, tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * count
+    order = np.argsort([f"c{number}" for number in columns["runs"]], kind="stable")
+    np.testing.assert_array_equal(map_column(tmp_path / "tokens.npy"), columns["tokens"][order])
 
 
 def test_large_vocabularies_have_wider_ids(tmp_path: Path) -> None:

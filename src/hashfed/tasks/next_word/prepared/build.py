@@ -41,6 +41,8 @@ from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 FLUSH = 1 << 20
 """Words held before they are written, or moved at a time."""
+RUNS = 1 << 22
+"""Runs of sentences of one client that are put in order at a time."""
 
 
 def prepare(
@@ -162,14 +164,16 @@ def _write_in_order_of_names(known: SourceClients, folder: Path) -> int:
     raw = {
         name: map_column(folder / f"raw-{name}{SUFFIX}") for name in ("tokens", "ends", "runs", "run-ends")
     }
-    runs, run_ends, raw_ends = raw["runs"], np.asarray(raw["run-ends"]), raw["ends"]
-    sizes = np.diff(run_ends, prepend=0)
-    sentences = np.bincount(runs, sizes, len(known.keys)).astype(np.int64)
+    runs, run_ends, raw_ends = raw["runs"], raw["run-ends"], raw["ends"]
+    sentences, runs_of = np.zeros(len(known.keys), np.int64), np.zeros(len(known.keys), np.int64)
+    for start in range(0, len(runs), FLUSH):
+        some = np.arange(start, min(start + FLUSH, len(runs)))
+        sentences += np.bincount(runs[some], _sizes(run_ends, some), len(known.keys)).astype(np.int64)
+        runs_of += np.bincount(runs[some], minlength=len(known.keys))
     stored = np.flatnonzero(sentences).tolist()
     order = np.array(sorted(stored, key=lambda number: full_name(known.keys[number])), np.int64)
     place = np.full(len(known.keys), -1)
     place[order] = np.arange(len(order))
-    run_order = np.argsort(place[runs], kind="stable")
     with ExitStack() as open_files:
 
         def writer(name: str, dtype: str) -> ColumnWriter:
@@ -177,20 +181,39 @@ def _write_in_order_of_names(known: SourceClients, folder: Path) -> int:
 
         tokens, ends = writer("tokens", raw["tokens"].dtype.str), writer("sentence-ends", "<i8")
         written = 0
-        for start, stop in _blocks(sizes[run_order], FLUSH // known.settings.sentence_length + 1):
-            some = run_order[start:stop]
-            moved = _spans(run_ends[some], sizes[some])
-            last = raw_ends[moved]
-            lengths = last - np.where(moved > 0, raw_ends[moved - 1], 0)
-            tokens.append(raw["tokens"][_spans(last, lengths)])
-            ends.append(written + np.cumsum(lengths))
-            written += int(lengths.sum())
+        for first, end in _blocks(runs_of[order], RUNS):
+            run_order = _runs_in_order(runs, place, first, end)
+            sizes = _sizes(run_ends, run_order)
+            for start, stop in _blocks(sizes, FLUSH // known.settings.sentence_length + 1):
+                moved = _spans(run_ends[run_order[start:stop]], sizes[start:stop])
+                last, lengths = raw_ends[moved], _sizes(raw_ends, moved)
+                tokens.append(raw["tokens"][_spans(last, lengths)])
+                ends.append(written + np.cumsum(lengths))
+                written += int(lengths.sum())
         writer("client-ends", "<i8").append(np.cumsum(sentences[order]))
         writer("roles", "|u1").append(np.array(known.roles, np.uint8)[order])
         names = [full_name(known.keys[number]).encode("utf-8", "surrogatepass") for number in order]
         writer("names", "|u1").append(np.frombuffer(b"".join(names), np.uint8))
         writer("name-ends", "<i8").append(np.cumsum([len(name) for name in names], dtype=np.int64))
     return int(sentences.sum())
+
+
+def _runs_in_order(runs: np.ndarray, place: np.ndarray, first: int, end: int) -> np.ndarray:
+    """The numbers of the runs of clients whose places are from ``first`` to before ``end``, in that order.
+
+    All runs are looked through, a part at a time: where texts come in no order there are as many as texts.
+    """
+    found = []
+    for start in range(0, len(runs), FLUSH):
+        places = place[runs[start : start + FLUSH]]
+        found.append(start + np.flatnonzero((places >= first) & (places < end)))
+    numbers = np.concatenate(found)
+    return np.asarray(numbers[np.argsort(place[runs[numbers]], kind="stable")])
+
+
+def _sizes(ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """How long spans are that lie one after the other."""
+    return np.asarray(ends[numbers] - np.where(numbers > 0, ends[numbers - 1], 0))
 
 
 def _spans(ends: np.ndarray, sizes: np.ndarray) -> np.ndarray:
