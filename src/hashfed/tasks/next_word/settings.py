@@ -59,6 +59,7 @@ class TextSettings(TaskSettings):
     longest: ClassVar[str | None] = "sentence_length"
     names_file: ClassVar[str] = "vocabulary.json"
     places: ClassVar[tuple[str, ...]] = ("source", "word_counts")
+    reading: ClassVar[tuple[str, ...]] = ("format", "client_column", "text_column")
     named: ClassVar[Collection[str]] = NAMED.keys()
 
     @model_validator(mode="before")

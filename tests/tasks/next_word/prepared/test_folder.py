@@ -50,6 +50,20 @@ def test_a_run_from_a_folder_is_a_run_from_the_texts(tmp_path: Path) -> None:
         assert (tmp_path / "mapped" / name).read_bytes() == (tmp_path / "texts" / name).read_bytes()
 
 
+def test_a_run_from_a_table_goes_on_from_the_folder_that_was_made_of_it(tmp_path: Path) -> None:
+    """A folder has no columns to name, and its numbers are the same."""
+    source = tmp_path / "texts.csv"
+    rows = [f"{one.client},{text}" for one in texts() for text in one.texts]
+    source.write_text("\n".join(["who,said", *rows]) + "\n")
+    columns = {"client_column": "who", "text_column": "said"}
+    config = small_config(source, data={"source": str(source), "vocabulary": 5, **columns})
+    config = config.model_copy(update={"output": str(tmp_path / "run"), "rounds": 1})
+    NextWord(NextWordSettings.of(config.data)).prepare(tmp_path / "folder")
+    train(config, measure_memory=False)
+    folder = config.data.model_copy(update={"source": str(tmp_path / "folder"), **dict.fromkeys(columns)})
+    assert train(config.model_copy(update={"data": folder, "rounds": 2}), measure_memory=False)["rounds"] == 2
+
+
 def test_other_settings_than_the_folder_s_are_refused(tmp_path: Path) -> None:
     prepared(texts(), data_settings(), tmp_path / "folder")
     source = str(tmp_path / "folder")

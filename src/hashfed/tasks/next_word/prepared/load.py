@@ -122,7 +122,7 @@ def check_settings(settings: TextSettings, manifest: Manifest, setting: str = "d
     for name in OF_SOURCES:
         value = getattr(settings, name)
         if value is not None:
-            problem = "has no effect with a prepared folder; leave it out"
+            problem = "has no effect with a prepared folder; leave it out, or give none"
             raise HashfedError(f"data.{name} = {_said(value)}: {problem}")
     for name in FIXED:
         value, there = getattr(settings, name), manifest.settings[name]
