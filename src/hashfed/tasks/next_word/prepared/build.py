@@ -9,6 +9,7 @@ import hashlib
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +71,8 @@ def prepare(
 
     """
     with made(folder, wait) as new:
-        known = SourceClients(settings)
-        known.choose(pieces, tell)
-        if vocabulary is None:
-            totals = WordTotals(new)
-            for number, words in known.kept(pieces, "count words", tell):
-                if known.counted[number]:
-                    totals.add(words)
-            vocabulary = Vocabulary.ranked(totals, settings.vocabulary)
-        _write_in_order_of_source(known, pieces, vocabulary, new, tell)
-        stored = _write_in_order_of_names(known, new)
-        for path in new.glob("raw-*"):
-            path.unlink()
-        for path in new.glob("words-*"):
-            path.unlink()
+        written = _write_source(pieces, settings, new, vocabulary, tell)
+        vocabulary = written.vocabulary
         names = vocabulary.to_json().encode()
         write_atomically(new / VOCABULARY, names)
         store = Store(new, settings.sentence_length)
@@ -95,7 +84,7 @@ def prepare(
             with ColumnWriter(new / f"counts-{side}{SUFFIX}", np.dtype("<i8")) as column:
                 column.append(counts)
             try:
-                check_sides(len(known.keys), train, held_out, side, known.stated)
+                check_sides(written.clients, train, held_out, side, written.stated)
                 facts[side] = measure(FederatedData(vocabulary, train, held_out, counts), train, held_out)
             except HashfedError as error:  # a run that evaluates on the others can do without
                 problems[side] = str(error)
@@ -105,9 +94,9 @@ def prepare(
             version=VERSION,
             source=printable(settings.source),
             settings={name: getattr(settings, name) for name in FIXED},
-            stated=known.stated,
-            clients=len(known.keys),
-            sentences=stored,
+            stated=written.stated,
+            clients=written.clients,
+            sentences=written.sentences,
             columns=_columns(new),
             facts=facts,
             problems=problems,
@@ -115,6 +104,48 @@ def prepare(
         )
         write_atomically(new / NAME, manifest.model_dump_json(indent=1).encode())
     return manifest
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was found of a source whose sentences are written.
+
+    Attributes:
+        vocabulary: that they are written with.
+        clients: how many it has.
+        stated: whether it says what they are for.
+        sentences: how many were written.
+
+    """
+
+    vocabulary: Vocabulary
+    clients: int
+    stated: bool
+    sentences: int
+
+
+def _write_source(
+    pieces: Pieces, settings: TextSettings, folder: Path, vocabulary: Vocabulary | None, tell: Tell
+) -> _Written:
+    """Everything that is read of the source; its clients' names are held no longer than that."""
+    known = SourceClients(settings)
+    known.choose(pieces, tell)
+    if vocabulary is None:
+        vocabulary = _most_frequent(known, pieces, folder, tell)
+    _write_in_order_of_source(known, pieces, vocabulary, folder, tell)
+    stored = _write_in_order_of_names(known, folder)
+    for path in (*folder.glob("raw-*"), *folder.glob("words-*")):
+        path.unlink()
+    return _Written(vocabulary, len(known.keys), known.stated, stored)
+
+
+def _most_frequent(known: SourceClients, pieces: Pieces, folder: Path, tell: Tell) -> Vocabulary:
+    """The vocabulary, of the words of those who make it."""
+    totals = WordTotals(folder)
+    for number, words in known.kept(pieces, "count words", tell):
+        if known.counted[number]:
+            totals.add(words)
+    return Vocabulary.ranked(totals, known.settings.vocabulary)
 
 
 def _write_in_order_of_source(
