@@ -13,8 +13,8 @@ from pathlib import Path
 
 from hashfed.files import writing
 
-MOST = 1 << 20
-"""Different words held at a time (about 100 MB, and 80 more when they are sorted)."""
+MOST = 1 << 19
+"""Different words held at a time (about 50 MB, and 40 more when they are sorted)."""
 
 
 class WordTotals:
