@@ -23,12 +23,15 @@ def add_prepare(parser: Parser) -> None:
     """A source, a folder, and the settings of the data."""
     parser.add_argument("source", metavar="SOURCE", help="what data.source may be")
     parser.add_argument("folder", type=path, metavar="FOLDER", help="to be made; must not be there")
+    parser.add_argument(
+        "--config", type=path, metavar="FILE", help="a run's, whose settings of the data are taken"
+    )
     add_group(parser, "data", NextWordSettings, besides=("task", "source"))
 
 
 def prepare_data(arguments: argparse.Namespace) -> None:
     """``hashfed data prepare``."""
-    config = load_config(None, overrides(arguments) | {"data.source": arguments.source})
+    config = load_config(arguments.config, overrides(arguments) | {"data.source": arguments.source})
     task = NextWordSettings.of(config.data).build()
     folder: Path = arguments.folder
     start = time.perf_counter()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hashfed.cli.main import main
-from hashfed.config import make_config
+from hashfed.config import load_config, make_config
 from hashfed.data import read_texts
 from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.runs import train
@@ -62,6 +62,17 @@ def test_a_run_from_a_table_goes_on_from_the_folder_that_was_made_of_it(tmp_path
     train(config, measure_memory=False)
     folder = config.data.model_copy(update={"source": str(tmp_path / "folder"), **dict.fromkeys(columns)})
     assert train(config.model_copy(update={"data": folder, "rounds": 2}), measure_memory=False)["rounds"] == 2
+
+
+def test_a_folder_is_made_with_the_settings_of_a_run_s_configuration(tmp_path: Path) -> None:
+    source, config = write_texts(tmp_path / "texts.jsonl"), tmp_path / "config.yaml"
+    config.write_text(f"data: {{source: {source}, vocabulary: 30, sentences_per_client: 3}}\nrounds: 1\n")
+    folder = str(tmp_path / "folder")
+    command = ["data", "prepare", str(source), folder, "--config", str(config), "--data.vocabulary", "31"]
+    assert main(command) == 0
+    found = load_config(config, {"data.source": folder, "data.vocabulary": "31"}).data.build().load("test")
+    assert len(found.names.words) == 31
+    assert max(len(client.examples) for client in found.train) == 3
 
 
 def test_other_settings_than_the_folder_s_are_refused(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ which becomes the folder when all is done: one that was not finished is never ta
 
 import hashlib
 from array import array
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from hashfed.data.client_texts import full_name
 from hashfed.display import printable
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
+from hashfed.tasks.examples import neighbours
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.clients import check_sides, label_counts
 from hashfed.tasks.next_word.prepared.columns import SUFFIX, ColumnWriter, checksum, map_column
@@ -212,10 +212,10 @@ def _write_in_order_of_names(known: SourceClients, folder: Path) -> int:
 
         tokens, ends = writer("tokens", raw["tokens"].dtype.str), writer("sentence-ends", "<i8")
         written = 0
-        for first, end in _blocks(runs_of[order], RUNS):
+        for first, end in neighbours(runs_of[order], RUNS):
             run_order = _runs_in_order(runs, place, first, end)
             sizes = _sizes(run_ends, run_order)
-            for start, stop in _blocks(sizes, FLUSH // known.settings.sentence_length + 1):
+            for start, stop in neighbours(sizes, FLUSH // known.settings.sentence_length + 1):
                 moved = _spans(run_ends[run_order[start:stop]], sizes[start:stop])
                 last, lengths = raw_ends[moved], _sizes(raw_ends, moved)
                 tokens.append(raw["tokens"][_spans(last, lengths)])
@@ -251,16 +251,6 @@ def _spans(ends: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Positions of spans that end there and are so long, one after the other, int64."""
     shift = np.repeat(ends - np.cumsum(sizes), sizes)
     return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)
-
-
-def _blocks(sizes: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
-    """Ranges of neighbours of about ``most`` in all, but at least one."""
-    ends, start = np.cumsum(sizes), 0
-    while start < len(sizes):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + most, "right")))
-        yield start, stop
-        start = stop
 
 
 def _columns(folder: Path) -> dict[str, Column]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hashfed.models import INPUT, OUTPUT
+from hashfed.tasks.examples import neighbours
 from hashfed.tasks.facts import key_of, summary
 from hashfed.tasks.federated_data import BLOCK, FederatedData, Measured
 from hashfed.tasks.next_word.floors import measure_floors
@@ -55,14 +56,10 @@ def measured(tree: dict[str, Any]) -> Measured:
 
 def _blocks(clients: MappedClients) -> Iterator[tuple[MappedClients, np.ndarray, Sequences]]:
     """Neighbours with about ``BLOCK`` positions, how many sentences each has, and these in memory."""
-    counts, most = clients.sentences(), max(1, BLOCK // clients.store.length)
-    ends, start = np.cumsum(counts), 0
-    while start < len(counts):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + most, "right")))
+    counts = clients.sentences()
+    for start, stop in neighbours(counts, BLOCK // clients.store.length):
         some = clients[start:stop]
         yield some, counts[start:stop], some.joined().sequences
-        start = stop
 
 
 def _add(checksum: Any, clients: MappedClients, sentences: np.ndarray, sequences: Sequences) -> None:
