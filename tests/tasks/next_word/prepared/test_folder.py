@@ -156,13 +156,16 @@ def test_a_node_hosts_the_clients_of_a_folder(tmp_path: Path) -> None:
         assert client.name == expected[key].name
         for name, values in expected[key].examples.columns().items():
             np.testing.assert_array_equal(client.examples.columns()[name], values)
-    everything = task.read(str(tmp_path / "folder"), "texts", None, "ann")
-    [(key, client)] = task.encode(everything, names, "node")
-    assert key == (None, "ann")
-    assert client is not None
-    assert len(client.examples) == sum(len(one.examples) for one in expected.values())
     with pytest.raises(HashfedError, match="prepared with other words"):
-        task.encode(everything, Vocabulary(tuple("xyzuv")), "node")
+        task.encode(task.read(str(tmp_path / "folder"), "texts", "test"), Vocabulary(tuple("xyzuv")), "node")
+
+
+def test_clients_of_a_folder_are_not_made_one(tmp_path: Path) -> None:
+    """Together they would have more words than one client may have, in another order than the texts."""
+    data = data_settings()
+    prepared(texts(), data, tmp_path / "folder")
+    with pytest.raises(HashfedError, match=r"texts = .*: holds 30 clients, .* of one, ann, give the texts"):
+        NextWord(data).read(str(tmp_path / "folder"), "texts", None, "ann")
 
 
 def test_one_at_a_time_and_no_remains(tmp_path: Path) -> None:

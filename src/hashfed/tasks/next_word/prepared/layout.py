@@ -19,7 +19,6 @@ from typing import Any, overload
 
 import numpy as np
 
-from hashfed.tasks.examples import ranges
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.next_word.prepared.all_sentences import AllSentences
 from hashfed.tasks.next_word.prepared.columns import SUFFIX, map_column
@@ -147,10 +146,10 @@ class MappedClients(Sequence[Client]):
         return AllSentences(self.store, self.store.client_ends[self.numbers] - counts, np.cumsum(counts))
 
     def joined(self) -> MappedSentences:
-        """All sentences in order, which makes a list of their numbers unless the clients are neighbours."""
+        """Their sentences, to be read at once: their numbers are held unless the clients are neighbours."""
         numbers = self.numbers
         if len(numbers) and numbers[-1] - numbers[0] + 1 == len(numbers):
             first, last = self.store.span(int(numbers[0])), self.store.span(int(numbers[-1]))
             return MappedSentences(self.store, range(first.start, last.stop))
-        counts = np.diff(self.store.client_ends, prepend=0)
-        return MappedSentences(self.store, ranges(counts, numbers))
+        everything = self.all_examples()
+        return everything.block(0, len(everything))

@@ -88,14 +88,20 @@ def read_prepared(
         setting: what messages call it.
         settings: of the run.
         held_out: which clients are evaluated on; None: all are the node's own.
-        client: all is of this one client; None: each is itself.
+        client: all is to be of this one client, which is refused; None: each is itself.
 
     Raises:
-        HashfedError: where the folder is damaged or was prepared with other settings.
+        HashfedError: where the folder is damaged or was prepared with other settings, or its clients
+            are to be one.
 
     """
     folder, where = Path(source), f"{setting} = {printable(source)}"
     manifest = read_manifest(folder, setting)
+    if client is not None:
+        raise HashfedError(
+            f"{where}: holds {manifest.clients:,} clients, each with as many words as one may have; for all "
+            f"to be those of one, {printable(client)}, give the texts themselves"
+        )
     check_settings(settings.model_copy(update=dict.fromkeys(OF_SOURCES)), manifest, where)
     check_columns(folder, manifest)
     words, store = read_vocabulary(folder, manifest), Store(folder, settings.sentence_length)
@@ -105,9 +111,6 @@ def read_prepared(
     else:
         numbers = np.flatnonzero(roles & np.uint8(TRAIN[held_out] | HELD_OUT[held_out]))
     every = MappedClients(store, numbers.astype(np.int32))
-    if client is not None:
-        one = Client(client, every.joined())
-        return [PreparedClient((None, client), one, words, where)]
     keys = (key_of_name(one.name, manifest.stated) for one in every)
     return [PreparedClient(key, one, words, where) for key, one in zip(keys, every, strict=True)]
 
