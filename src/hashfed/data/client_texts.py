@@ -32,15 +32,6 @@ class ClientTexts:
         return self.group, self.client
 
 
-def key_of_name(name: str, stated: bool) -> Key:
-    """What ``full_name`` gave the name, where sources state what clients are for or do not."""
-    if not stated:
-        return None, name
-    first, _, rest = name.partition("/")
-    held_out: tuple[Group, ...] = ("validation", "test")
-    return next(((group, rest) for group in held_out if group == first), ("train", name))
-
-
 def full_name(key: Key) -> str:
     """One name for a client among all of a source: ``ann``; ``test/ann`` where it is stated not to train."""
     group, name = key

@@ -17,6 +17,7 @@ import pytest
 from hashfed.cli.main import main
 from hashfed.config import load_config, make_config
 from hashfed.data import read_texts
+from hashfed.data.client_texts import ClientTexts, Group
 from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.runs import train
 from hashfed.tasks.next_word.clients import build_federated_text
@@ -158,6 +159,20 @@ def test_a_node_hosts_the_clients_of_a_folder(tmp_path: Path) -> None:
             np.testing.assert_array_equal(client.examples.columns()[name], values)
     with pytest.raises(HashfedError, match="prepared with other words"):
         task.encode(task.read(str(tmp_path / "folder"), "texts", "test"), Vocabulary(tuple("xyzuv")), "node")
+
+
+def test_a_node_s_clients_are_for_what_the_source_states_whatever_their_names(tmp_path: Path) -> None:
+    groups: list[Group] = ["train", "validation", "test"]
+    clients = [
+        ClientTexts(f"{groups[number // 3 % 3]}/{one.client}", one.texts, groups[number % 3])
+        for number, one in enumerate(texts())
+    ]
+    prepared(clients, data_settings(), tmp_path / "folder")
+    task = NextWord(data_settings())
+    names = build_federated_text(clients, data_settings()).names
+    expected = {key: one.name for key, one in task.encode(clients, names, "node") if one is not None}
+    found = task.encode(task.read(str(tmp_path / "folder"), "texts", None), names, "node")
+    assert {key: one.name for key, one in found if one is not None} == expected
 
 
 def test_clients_of_a_folder_are_not_made_one(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hashfed.data.client_texts import Key, key_of_name
+from hashfed.data.client_texts import Group, Key
 from hashfed.display import printable, shown
 from hashfed.errors import HashfedError
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.next_word.prepared.facts import measured
-from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, MappedClients, Store
+from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, MappedClients, Role, Store
 from hashfed.tasks.next_word.prepared.manifest import (
     FIXED,
     NAME,
@@ -111,8 +111,17 @@ def read_prepared(
     else:
         numbers = np.flatnonzero(roles & np.uint8(TRAIN[held_out] | HELD_OUT[held_out]))
     every = MappedClients(store, numbers.astype(np.int32))
-    keys = (key_of_name(one.name, manifest.stated) for one in every)
-    return [PreparedClient(key, one, words, where) for key, one in zip(keys, every, strict=True)]
+    some = zip(every, roles[numbers].tolist(), strict=True)
+    return [PreparedClient(_key(one.name, role, manifest.stated), one, words, where) for one, role in some]
+
+
+def _key(name: str, role: int, stated: bool) -> Key:
+    """Of a client with this full name: what the name begins with is no group where the role is another."""
+    if not stated:
+        return None, name
+    groups: dict[Role, Group] = {Role.VALIDATION: "validation", Role.TEST: "test"}
+    group = next((group for of, group in groups.items() if role & of), None)
+    return ("train", name) if group is None else (group, name.removeprefix(f"{group}/"))
 
 
 def check_settings(settings: TextSettings, manifest: Manifest, setting: str = "data.source") -> None:
