@@ -347,4 +347,4 @@ def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["data", "prepare", folder, f"{folder}2"]) == 2
     assert "is a prepared folder already" in capsys.readouterr().err
     assert main(["data", "check", str(tmp_path)]) == 2
-    assert "prepared.json" in capsys.readouterr().err
+    assert "none that hashfed data prepare made (it has no prepared.json)" in capsys.readouterr().err

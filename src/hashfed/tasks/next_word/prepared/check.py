@@ -2,19 +2,24 @@
 
 from pathlib import Path
 
+from hashfed.display import printable
 from hashfed.errors import HashfedError
 from hashfed.tasks.next_word.prepared.columns import SUFFIX, checksum
 from hashfed.tasks.next_word.prepared.load import read_vocabulary
-from hashfed.tasks.next_word.prepared.manifest import check_columns, read_manifest
+from hashfed.tasks.next_word.prepared.manifest import NAME, check_columns, is_prepared, read_manifest
 
 
 def check_folder(folder: Path) -> int:
     """Read every file and compare it with its checksum; returns how many.
 
     Raises:
-        HashfedError: naming the first that is another.
+        HashfedError: naming the first that is another, or where there is no such folder.
 
     """
+    if not is_prepared(str(folder)):
+        raise HashfedError(
+            f"FOLDER = {printable(str(folder))}: none that hashfed data prepare made (it has no {NAME})"
+        )
     manifest = read_manifest(folder, "FOLDER")
     check_columns(folder, manifest)
     read_vocabulary(folder, manifest)
