@@ -115,6 +115,7 @@ DAMAGES: list[tuple[str, Callable[[bytes], bytes], str]] = [
         "prepared in layout 9, this hashfed reads 1",
     ),
     (NAME, lambda data: data.replace(b'"names"', b'"others"'), f"{NAME} is damaged"),
+    (NAME, lambda data: data.replace(b'"own_rows"', b'"own_row"'), "is damaged (facts.test.own_rows: "),
     (NAME, lambda data: b"[" * 100_000, f"{NAME} is damaged"),
 ]
 

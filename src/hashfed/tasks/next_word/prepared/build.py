@@ -10,7 +10,6 @@ from array import array
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,6 +30,7 @@ from hashfed.tasks.next_word.prepared.manifest import (
     VERSION,
     VOCABULARY,
     Column,
+    Facts,
     Manifest,
 )
 from hashfed.tasks.next_word.prepared.new_folder import made
@@ -76,7 +76,7 @@ def prepare(
         names = vocabulary.to_json().encode()
         write_atomically(new / VOCABULARY, names)
         store = Store(new, settings.sentence_length)
-        facts: dict[str, dict[str, Any]] = {}
+        facts: dict[str, Facts] = {}
         problems: dict[str, str] = {}
         for side in SIDES:
             train, held_out = store.clients(TRAIN[side]), store.clients(HELD_OUT[side])

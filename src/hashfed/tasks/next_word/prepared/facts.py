@@ -12,15 +12,16 @@ import numpy as np
 from hashfed.models import INPUT, OUTPUT
 from hashfed.tasks.examples import neighbours
 from hashfed.tasks.facts import key_of, summary
-from hashfed.tasks.federated_data import BLOCK, FederatedData, Measured
+from hashfed.tasks.federated_data import BLOCK, FederatedData
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.prepared.layout import MappedClients
+from hashfed.tasks.next_word.prepared.manifest import Facts
 from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
 from hashfed.tasks.sequences import Sequences
 
 
-def measure(data: FederatedData[Vocabulary], train: MappedClients, held_out: MappedClients) -> dict[str, Any]:
-    """What ``Measured`` holds, for JSON; ``train`` and ``held_out`` are those of ``data``."""
+def measure(data: FederatedData[Vocabulary], train: MappedClients, held_out: MappedClients) -> Facts:
+    """What ``Measured`` holds; ``train`` and ``held_out`` are those of ``data``."""
     checksum = hashlib.sha256(data.names.to_json().encode())
     tied, found, predictions = list[np.ndarray](), list[np.ndarray](), 0
     for clients, sentences, sequences in _blocks(train):
@@ -31,27 +32,22 @@ def measure(data: FederatedData[Vocabulary], train: MappedClients, held_out: Map
         found.append(_distinct(owner, data.size, sequences.targets))
     for clients, sentences, sequences in _blocks(held_out):
         _add(checksum, clients, sentences, sequences)
-    return {
-        "sizes": {
+    return Facts(
+        sizes={
             "train_clients": len(train),
             "train_examples": int(train.sentences().sum()),
             "train_predictions": predictions,
             "held_out_clients": len(held_out),
             "held_out_examples": int(held_out.sentences().sum()),
         },
-        "own_rows": {
+        own_rows={
             # One table in models whose embeddings are tied, and what is found in others.
-            key_of((OUTPUT, INPUT)): summary(np.concatenate(tied)),
-            key_of((OUTPUT,)): summary(np.concatenate(found)),
+            key_of((OUTPUT, INPUT)): dict(summary(np.concatenate(tied))),
+            key_of((OUTPUT,)): dict(summary(np.concatenate(found))),
         },
-        "floors": measure_floors(data).to_dict(),
-        "sha256": checksum.hexdigest(),
-    }
-
-
-def measured(tree: dict[str, Any]) -> Measured:
-    """The same from JSON."""
-    return Measured(tree["sizes"], tree["own_rows"], tree["floors"], tree["sha256"])
+        floors=dict(measure_floors(data).to_dict()),
+        sha256=checksum.hexdigest(),
+    )
 
 
 def _blocks(clients: MappedClients) -> Iterator[tuple[MappedClients, np.ndarray, Sequences]]:

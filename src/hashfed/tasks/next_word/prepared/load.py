@@ -9,8 +9,7 @@ import numpy as np
 from hashfed.data.client_texts import Group, Key
 from hashfed.display import printable, shown
 from hashfed.errors import HashfedError
-from hashfed.tasks.federated_data import Client, FederatedData
-from hashfed.tasks.next_word.prepared.facts import measured
+from hashfed.tasks.federated_data import Client, FederatedData, Measured
 from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, MappedClients, Role, Store
 from hashfed.tasks.next_word.prepared.manifest import (
     FIXED,
@@ -43,7 +42,9 @@ def load_prepared(settings: TextSettings, held_out: Side) -> FederatedData[Vocab
     vocabulary, store = read_vocabulary(folder, manifest), Store(folder, settings.sentence_length)
     train, evaluated = store.clients(TRAIN[held_out]), store.clients(HELD_OUT[held_out])
     counts = np.asarray(store.column(f"counts-{held_out}"))
-    return FederatedData(vocabulary, train, evaluated, counts, measured(manifest.facts[held_out]))
+    facts = manifest.facts[held_out]
+    known = Measured(facts.sizes, facts.own_rows, facts.floors, facts.sha256)
+    return FederatedData(vocabulary, train, evaluated, counts, known)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,17 @@ class Column(BaseModel):
     sha256: str
 
 
+class Facts(BaseModel):
+    """What was measured of the clients of a run (``federated_data.Measured``)."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    sizes: dict[str, int]
+    own_rows: dict[str, dict[str, int | float]]
+    floors: dict[str, int | float]
+    sha256: str
+
+
 class Manifest(BaseModel):
     """What the file holds."""
 
@@ -69,8 +80,8 @@ class Manifest(BaseModel):
     """All that the source has, also those that no run needs."""
     sentences: Annotated[int, Field(ge=0)]
     columns: dict[str, Column]
-    facts: dict[str, dict[str, Any]]
-    """By whom a run evaluates on: sizes, own rows, floors and checksum (``layout``)."""
+    facts: dict[str, Facts]
+    """By whom a run evaluates on: sizes, own rows, floors and checksum."""
     problems: dict[str, str]
     """Why there are none, of sides that no run can evaluate on."""
     vocabulary_sha256: str
