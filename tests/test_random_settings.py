@@ -37,7 +37,8 @@ def test_drawn_values_are_within_the_bounds_of_their_settings(seed: int) -> None
     method = {"retrieval": {"method": sorted(METHODS)[seed % len(METHODS)]}}
     fields = list(setting_fields(make_config(method)))
     name, field = fields[int(rng.integers(len(fields)))]
-    texts = ("data.source", "data.word_counts", "output", "retrieval.faiss_factory")
+    columns = ("data.client_column", "data.text_column")
+    texts = ("data.source", "data.word_counts", *columns, "output", "retrieval.faiss_factory")
     free = (*texts, "flower.slices", "flower.slices_url")
     if name not in (*free, "selection.extra"):  # which has bounds and a rule beside
         tree: Any = draw(rng, field)

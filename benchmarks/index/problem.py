@@ -14,8 +14,9 @@ from hashfed.models.protocol import INPUT, OUTPUT, as_named
 from hashfed.randomness import stream
 from hashfed.runs.contents import REMEDY
 from hashfed.runs.folder import RunFolder
-from hashfed.runs.train import digest, load_data
+from hashfed.runs.train import load_data
 from hashfed.tasks.examples import Examples
+from hashfed.tasks.facts import digest
 
 LEAST_SENTENCES = 8
 """Clients with fewer tell little about coverage."""

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.index.problem import ClientQueries, Problem
 from hashfed.data import group_of
-from hashfed.data.readers import read_chitchat
+from hashfed.data.named import read_chitchat
 from hashfed.data.tokenizer import ascii_words
 from hashfed.errors import HashfedError
 from hashfed.randomness import stream

@@ -223,7 +223,7 @@ CHANGEABLE = (
 
 def places(config: Config) -> tuple[str, ...]:
     """Fields in which a resumed run may differ too where the data are the same."""
-    return tuple(f"data.{name}" for name in config.data.places)
+    return tuple(f"data.{name}" for name in (*config.data.places, *config.data.reading))
 
 
 def size_setting(config: Config) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from hashfed.errors import HashfedError
@@ -44,6 +45,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+        raise _refused(path, error) from None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What is done in the block writes ``path``.
+
+    Raises:
+        HashfedError: where the disk is full or the folder not writable.
+
+    """
+    try:
+        yield
+    except OSError as error:
         raise _refused(path, error) from None
 
 

@@ -9,7 +9,7 @@ from hashfed.data import ClientTexts
 from hashfed.data.client_texts import Key
 from hashfed.data.part import Part, Taken, choose, group_of, needed
 from hashfed.tasks.next_word.clients import build_federated_text
-from hashfed.tasks.next_word.sentences import cap_sentences
+from hashfed.tasks.next_word.sentences import Kept
 from hashfed.tasks.next_word.task import NextWordSettings
 
 NAMES: list[Key] = [(None, f"c{number}") for number in range(200)]
@@ -111,7 +111,7 @@ def test_no_text_that_is_left_out_would_have_been_kept(
 )
 def test_the_first_sentences_are_kept(split: bool, most: int, kept: list[list[str]]) -> None:
     texts = [[], list("abcde"), list("fg"), [], list("h")]
-    assert list(cap_sentences(texts, most, 2, split)) == kept
+    assert list(Kept(99, most, 2, split).of(texts)) == kept
 
 
 def test_words_beyond_the_sentences_that_are_kept_are_in_no_vocabulary() -> None:

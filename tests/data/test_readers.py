@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hashfed.data import ClientTexts, read_texts, readers
+from hashfed.data import ClientTexts, read_texts
+from hashfed.data.named import NAMED
 from hashfed.errors import HashfedError, HashfedWarning
 
 GOOD = b'{"client": "a", "texts": ["Hi there", "bye"]}\n{"client": "b", "texts": ["caf\xc3\xa9"]}\n'
@@ -217,7 +218,7 @@ def test_a_wrong_line_in_a_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_new_data_set_is_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(readers.NAMED, "mine", lambda: [ClientTexts("a", ["x"]), ClientTexts("b", [])])
+    monkeypatch.setitem(NAMED, "mine", lambda: [ClientTexts("a", ["x"]), ClientTexts("b", [])])
     assert read_texts("mine") == [ClientTexts("a", ["x"])]
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashfed.data.tf_example import ExampleError, text_feature
+from hashfed.data.tf_example import ExampleError, _any_texts, _plain_text, text_feature
 from tff_files import example, feature, field, text, varint
 
 
@@ -26,6 +26,27 @@ def test_a_message_that_is_cut_off_is_never_another_text(data: st.DataObject) ->
     end = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(ExampleError):
         text_feature(whole[:end], "tokens")
+
+
+@given(st.data())
+def test_the_short_way_says_what_the_long_one_does(data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.sampled_from(["tokens", "title", "x"]), max_size=4))
+    values = st.one_of(
+        st.text(max_size=200).map(text), st.binary(max_size=9), st.just(field(3, field(1, b"\7")))
+    )
+    whole = bytearray(field(1, b"".join(feature(name, data.draw(values)) for name in names)))
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=2)):
+        whole[place] = data.draw(st.integers(0, 255))
+    written = bytes(whole)
+    found = _plain_text(written, b"tokens")
+    if found is not None:
+        assert _any_texts(written, b"tokens", "tokens") == [found]
+
+
+def test_what_writers_write_goes_the_short_way() -> None:
+    for words in (1, 10, 1000):
+        assert _plain_text(example("word " * words), b"tokens") == b"word " * words
+    assert _plain_text(example("word " * 10_000), b"tokens") is None
 
 
 def test_unknown_fields_and_features_of_any_kind_are_passed_over() -> None:

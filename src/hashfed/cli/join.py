@@ -8,7 +8,7 @@ from hashfed.cli.arguments import Parser, path, real, whole
 from hashfed.cli.command import Command
 from hashfed.cli.flower_extra import need_flower, shell
 from hashfed.cli.streams import say
-from hashfed.data.readers import NAMED
+from hashfed.data.named import NAMED
 from hashfed.display import brief
 from hashfed.errors import HashfedError
 from hashfed.files import with_home

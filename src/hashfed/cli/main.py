@@ -15,6 +15,7 @@ from hashfed.cli.data import DESCRIBE
 from hashfed.cli.join import JOIN
 from hashfed.cli.keyboard import KEYBOARD
 from hashfed.cli.predict import PREDICT
+from hashfed.cli.prepare import CHECK, PREPARE
 from hashfed.cli.reproduce import REPRODUCE
 from hashfed.cli.serve import SERVE
 from hashfed.cli.streams import exit_code, say, usable_streams
@@ -35,11 +36,13 @@ COMMANDS: tuple[Command, ...] = (
     *REPRODUCE,
     BUCKETS,
     DESCRIBE,
+    PREPARE,
+    CHECK,
 )
 """A new command adds its file, and itself here; the first word of a name is its group's, where it has two."""
 GROUPS = {
     "reproduce": "the paper's figure and tables, and what is now possible",
-    "data": "look at a data set",
+    "data": "look at a data set, or prepare a large one",
 }
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 Group = Literal["train", "validation", "test"]
 Key = tuple[Group | None, str]
 """What tells a client from others: its group where the source states one, and its name there."""
+UNKNOWN = "<oov>"
+"""The word of a source that had words only as ids, for the id of those that it did not know."""
 
 
 @dataclass(frozen=True)

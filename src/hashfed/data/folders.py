@@ -20,6 +20,7 @@ LONGEST_SUFFIX = 12
 @dataclass
 class _Walk:
     root: str
+    suffixes: tuple[str, ...]
     files: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     seen: set[str] = field(default_factory=set)
@@ -30,8 +31,12 @@ class _Walk:
     """Found and not yet followed."""
 
 
-def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
+def find_files(
+    folder: Path, suffixes: tuple[str, ...] = (TEXT, *JSON_LINES)
+) -> tuple[list[Path], Counter[str]]:
     """The files with texts under a folder in order of their paths, and the number of others by reason.
+
+    ``suffixes`` in small letters are those of files with texts.
 
     Links are followed, and whatever they lead to is read once: under its own name, else under that of the
     first link. So no copy of a client becomes a client, and no circle of links is endless.
@@ -40,7 +45,7 @@ def find_files(folder: Path) -> tuple[list[Path], Counter[str]]:
         HashfedError: where a folder cannot be read, naming it.
 
     """
-    walk = _Walk(os.path.realpath(folder))
+    walk = _Walk(os.path.realpath(folder), suffixes)
     _walk_folder(walk, folder, walk.root)
     while walk.links:
         links, walk.links = sorted(walk.links), []
@@ -58,7 +63,7 @@ def _walk_folder(walk: _Walk, folder: Path, real: str) -> None:
         walk.seen.add(real)
         for entry in sorted(_entries(folder), key=lambda item: item.name):
             path, its_real = folder / entry.name, os.path.join(real, entry.name)  # noqa: PTH118
-            if _is_hidden(entry.name):
+            if is_hidden(entry.name):
                 walk.left_out["hidden"] += _count(entry)
             elif entry.is_symlink():
                 walk.links.append(path)
@@ -84,7 +89,7 @@ def _follow(walk: _Walk, link: Path) -> None:
 
 
 def _add_file(walk: _Walk, path: Path, real: str, status: os.stat_result) -> None:
-    if not path.name.lower().endswith((TEXT, *JSON_LINES)):
+    if not path.name.lower().endswith(walk.suffixes):
         walk.left_out[_suffix(path.name)] += 1
     elif not stat.S_ISREG(status.st_mode):
         walk.left_out["not regular"] += 1  # a pipe might never end
@@ -104,7 +109,7 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
         raise HashfedError(f"{folder}: {error.strerror or error}") from None
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether it is hidden by its name, or known to be no user's."""
     return name.startswith((".", "~$")) or name in OF_SYSTEMS
 

@@ -8,6 +8,8 @@ from typing import Literal
 
 from hashfed.data.client_texts import Group, Key
 from hashfed.data.tokenizer import TOKENIZERS, TokenizerName
+from hashfed.display import shown
+from hashfed.errors import HashfedError
 
 SPLITS: dict[str, Group] = {
     "train": "train",
@@ -74,6 +76,22 @@ class Taken:
         self.full = (part.tokens is not None and self._words >= part.tokens) or (
             part.sentences is not None and self._sentences >= part.sentences
         )
+
+
+def check_stated(keys: Iterable[Key], where: str = "data.source") -> bool:
+    """Whether a source states what its clients are for.
+
+    Raises:
+        HashfedError: where it does so of some and not of others.
+
+    """
+    some = {group is None: name for group, name in keys}
+    if len(some) > 1:
+        raise HashfedError(
+            f"{where}: the split of client {shown(some[False])} is stated, but not that of "
+            f"{shown(some[True])}; state it for all or for none"
+        )
+    return False in some
 
 
 @dataclass(frozen=True)

@@ -1,65 +1,50 @@
-"""Readers: anything that yields clients with their texts. A new data set is one more function here."""
+"""Whole clients, or those of them that are needed."""
 
-import importlib.resources
-import json
-import os
-import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 from hashfed.data.client_texts import ClientTexts, Key
-from hashfed.data.folders import JSON_LINES, TEXT, find_files
-from hashfed.data.json_lines import read_json_lines
+from hashfed.data.formats import Format
 from hashfed.data.left_out import LeftOut
-from hashfed.data.part import Part, needed
-from hashfed.data.text_files import read_lines
-from hashfed.data.tff import is_tff, read_tff
-from hashfed.display import brief, printable, shown
+from hashfed.data.named import NAMED
+from hashfed.data.part import Part, check_stated, needed
+from hashfed.data.streams import NO_COLUMNS, check_columns, located, said, stream_texts
+from hashfed.data.tff import read_tff
 from hashfed.errors import HashfedError, HashfedWarning
 
-LONGEST_PATH = 400
-"""Characters of a path in a message."""
 
-
-def read_texts(source: str, setting: str = "data.source", part: Part | None = None) -> list[ClientTexts]:
-    """Clients of a named data set, a JSON Lines file, a folder, or a file of TensorFlow Federated.
+def read_texts(
+    source: str,
+    setting: str = "data.source",
+    part: Part | None = None,
+    format: Format | None = None,
+    columns: Mapping[str, str | None] = NO_COLUMNS,
+) -> list[ClientTexts]:
+    """Clients of a named data set, a file or a folder of texts, in memory.
 
     What is not read of a source that is read (files of other kinds, fields of other names) is told by one
     ``HashfedWarning``.
 
     Args:
-        source: a name in ``NAMED``; a path to ``.jsonl`` or ``.jsonl.gz`` with one object
-            ``{"client": str, "texts": [str, ...]}`` per line; a folder, in which every ``.txt`` file
-            is a client (named by its path, one text per line) and every JSON Lines file is read
-            (``find_files`` says which are passed over); or what ``read_tff`` reads.
+        source: a name in ``NAMED``, or the path of a file or folder (docs/data.md).
         setting: what messages call the source.
         part: what is needed of it; None: all.
+        format: of it; None: its name and content tell.
+        columns: names by ``client`` and ``text``, where they are set.
 
     Raises:
         HashfedError: where the source is missing, damaged or empty, naming file and line.
 
     """
-    left_out, where = LeftOut(), f"{setting} = {printable(brief(source, LONGEST_PATH))}"
+    left_out, where = LeftOut(), said(source, setting)
     part = part or Part()
-    if source in NAMED:
-        clients = NAMED[source]()
+    path, kind = (None, format) if source in NAMED else located(source, where, format)
+    if path is not None and kind == "tff":
+        check_columns(kind, columns)
+        clients = merge_clients(read_tff(path, part, where), where)
     else:
-        path = Path(source)
-        try:
-            exists, is_folder = path.exists(), path.is_dir()
-        except (OSError, ValueError) as error:
-            raise HashfedError(f"{where}: no usable path ({brief(str(error))})") from None
-        if not source or not exists:
-            raise HashfedError(f"{where}: no such file or folder, nor one of: {', '.join(NAMED)}")
-        if not is_folder and path.name.lower().endswith(TEXT):
-            raise HashfedError(f"{where}: a single text file; give the folder it is in, or JSON Lines")
-        if is_tff(source):
-            clients = read_tff(path, part, where)
-        else:
-            clients = list(_read_folder(path, left_out) if is_folder else read_json_lines(path, left_out))
-    clients = merge_clients(clients, where)
+        clients = merge_clients(stream_texts(source, setting, kind, left_out, columns), where)
     if part.is_bounded:
         wanted = needed([item.key for item in clients], part)
         clients = [item for item in clients if item.key in wanted]
@@ -85,59 +70,5 @@ def merge_clients(clients: Iterable[ClientTexts], where: str = "data.source") ->
     for item in clients:
         if item.texts:
             merged.setdefault((item.group, unicodedata.normalize("NFC", item.client)), []).extend(item.texts)
-    found = [ClientTexts(client, texts, group) for (group, client), texts in merged.items()]
-    stated = next((item for item in found if item.group is not None), None)
-    other = next((item for item in found if item.group is None), None)
-    if stated is not None and other is not None:
-        raise HashfedError(
-            f"{where}: the split of client {shown(stated.client)} is stated, but not that of "
-            f"{shown(other.client)}; state it for all or for none"
-        )
-    return found
-
-
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
-
-
-def read_chitchat() -> list[ClientTexts]:
-    """The Chit-Chat Challenge (BYU, 2018; MIT): 1,315 people's messages, by sender in time order.
-
-    Needs the package ``chitchat-dataset``; of it only the JSON file is read.
-    """
-    try:
-        file = importlib.resources.files("chitchat_dataset") / "dataset.json"
-    except ModuleNotFoundError:
-        raise HashfedError(
-            "data.source = chitchat: needs the package chitchat-dataset (pip install 'hashfed[chitchat]')"
-        ) from None
-    conversations = json.loads(file.read_text(encoding="utf-8"))
-    messages = [
-        (message["timestamp"], message["sender"], message["text"])
-        for conversation in conversations.values()
-        for turn in conversation["messages"]
-        for message in turn
-        if message["text"].strip()
-    ]
-    messages.sort(key=lambda message: message[0])
-    texts: dict[str, list[str]] = {}
-    for _, sender, text in messages:
-        texts.setdefault(sender, []).append(_EMAIL.sub("<email>", text))
-    return [ClientTexts(sender, texts[sender]) for sender in texts]
-
-
-NAMED: dict[str, Callable[[], list[ClientTexts]]] = {"chitchat": read_chitchat}
-"""Data sets by name."""
-
-
-def _read_folder(folder: Path, left_out: LeftOut) -> Iterator[ClientTexts]:
-    files, left_out.files = find_files(folder)
-    for path in files:
-        if path.name.lower().endswith(JSON_LINES):
-            yield from read_json_lines(path, left_out)
-            continue
-        texts = [line for line in read_lines(path) if line.strip()]
-        if not texts:
-            left_out.files["without a text"] += 1
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        # A name that is not UTF-8 stays apart from others.
-        yield ClientTexts(os.fsencode(name).decode("utf-8", "backslashreplace"), texts)
+    check_stated(merged, where)
+    return [ClientTexts(client, texts, group) for (group, client), texts in merged.items()]

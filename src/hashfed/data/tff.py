@@ -1,30 +1,23 @@
 """The federated data sets of TensorFlow Federated (TFF), such as Stack Overflow, as they are downloaded."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hashfed.data.client_texts import ClientTexts
 from hashfed.data.part import Part
-from hashfed.data.tff_hdf5 import FILES, SplitFile, read_hdf5
+from hashfed.data.splits import SplitFile
+from hashfed.data.tff_hdf5 import FILES, read_hdf5
 from hashfed.data.unpacking import decompressed, extracted, is_archive, is_compressed
 from hashfed.errors import HashfedError
 
-SQLITE = (".sqlite", ".sqlite3")
-HDF5 = (".h5", ".hdf5")
 MAGIC = {"sqlite": b"SQLite format 3\0", "hdf5": b"\x89HDF\r\n\x1a\n"}
 """The first bytes of a file, which tell what it is."""
 
 
-def is_tff(source: str) -> bool:
-    """Whether a source is a file of TFF's by its name, or a folder with TFF's HDF5 files."""
-    path = Path(source)
-    name = path.name.lower()
-    try:
-        if name.endswith((*SQLITE, *HDF5)) or is_compressed(name) or is_archive(name):
-            return not path.is_dir()
-        return any((path / file).is_file() for file in FILES)
-    except OSError:
-        return False  # no usable path, which its reader says
+def is_folder_of_tff(path: Path) -> bool:
+    """Whether a folder has TFF's HDF5 files."""
+    return any((path / file).is_file() for file in FILES)
 
 
 def read_tff(path: Path, part: Part, where: str) -> list[ClientTexts]:
@@ -39,6 +32,33 @@ def read_tff(path: Path, part: Part, where: str) -> list[ClientTexts]:
         HashfedError: where it is damaged or of another layout.
 
     """
+    with _found(path) as (file, files):
+        if files:
+            return list(read_hdf5(files, part, where))
+        from hashfed.data.tff_sqlite import read_sqlite  # whose library others need not load
+
+        return read_sqlite(file, part, path)
+
+
+def stream_tff(path: Path, where: str) -> Iterator[ClientTexts]:
+    """All clients of such a source, one after another or, of SQLite, in pieces.
+
+    Raises:
+        HashfedError: as ``read_tff``.
+
+    """
+    with _found(path) as (file, files):
+        if files:
+            yield from read_hdf5(files, Part(), where)
+        else:
+            from hashfed.data.tff_sqlite import stream_sqlite
+
+            yield from stream_sqlite(file, path)
+
+
+@contextmanager
+def _found(path: Path) -> Iterator[tuple[Path, list[SplitFile]]]:
+    """A file of SQLite, or the files of HDF5: unpacked, if need be, for as long as the block."""
     with ExitStack() as unpacked:
         if path.is_dir() or is_archive(path.name):
             folder = path
@@ -51,19 +71,16 @@ def read_tff(path: Path, part: Part, where: str) -> list[ClientTexts]:
             ]
             if not files:
                 raise HashfedError(f"{path}: holds none of TFF's files {', '.join(FILES)}")
-            return read_hdf5(files, part, where)
+            yield path, files
+            return
         file = path
         if is_compressed(path.name):
             due = "an SQLite or HDF5 file"
             file = unpacked.enter_context(decompressed(path, lambda head: _kind(head) is not None, due))
         kind = _kind(_head(file, path))
-        if kind == "sqlite":
-            from hashfed.data.tff_sqlite import read_sqlite  # whose library others need not load
-
-            return read_sqlite(file, part, path)
-        if kind == "hdf5":
-            return read_hdf5([SplitFile(file, None, str(path))], part, where)
-        raise HashfedError(f"{path}: neither an SQLite nor an HDF5 file by its first bytes; damaged?")
+        if kind is None:
+            raise HashfedError(f"{path}: neither an SQLite nor an HDF5 file by its first bytes; damaged?")
+        yield file, [SplitFile(file, None, str(path))] if kind == "hdf5" else []
 
 
 def _kind(head: bytes) -> str | None:

@@ -2,16 +2,16 @@
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from hashfed.data import hdf5_files
 from hashfed.data.client_texts import ClientTexts, Group, Key
+from hashfed.data.hdf5_files import opened, reading
 from hashfed.data.part import Part, Taken, needed
+from hashfed.data.splits import SplitFile
 from hashfed.data.text_files import control_problem
-from hashfed.display import brief, printable, shown
+from hashfed.display import brief, printable
 from hashfed.errors import HashfedError
 
 FILES: dict[str, Group] = {
@@ -21,21 +21,10 @@ FILES: dict[str, Group] = {
 }
 """TFF's names of the files of Stack Overflow."""
 EXAMPLES, TOKENS = "examples", "tokens"
-CHUNK = 256
-"""Examples that are read at a time."""
 
 
-@dataclass(frozen=True)
-class SplitFile:
-    """A file, the group of its clients (None: their names decide), and what messages call it."""
-
-    path: Path
-    group: Group | None
-    label: str
-
-
-def read_hdf5(files: Sequence[SplitFile], part: Part, where: str) -> list[ClientTexts]:
-    """The clients of several files that a part needs.
+def read_hdf5(files: Sequence[SplitFile], part: Part, where: str) -> Iterator[ClientTexts]:
+    """The clients of several files that a part needs, one by one.
 
     Args:
         files: of one data set.
@@ -46,18 +35,15 @@ def read_hdf5(files: Sequence[SplitFile], part: Part, where: str) -> list[Client
         HashfedError: where a file is damaged or of another layout, or h5py is missing.
 
     """
-    h5py = _library(where)
+    h5py = hdf5_files.library(where)
     files = [file for file in files if _may_serve(file.group, part)]
     ids = {file: _ids(h5py, file) for file in files}
     wanted = needed({_key(file, id) for file in files for id in ids[file]}, part)
-    found = []
     for file in files:
-        with _opened(h5py, file) as content:
+        with opened(h5py, file) as content:
             for id in ids[file]:
                 if _key(file, id) in wanted:
-                    texts = _texts(h5py, file, content, id, part)
-                    found.append(ClientTexts(id, texts, file.group))
-    return found
+                    yield ClientTexts(id, _texts(h5py, file, content, id, part), file.group)
 
 
 def _may_serve(group: Group | None, part: Part) -> bool:
@@ -69,22 +55,13 @@ def _key(file: SplitFile, id: str) -> Key:
 
 
 def _ids(h5py: ModuleType, file: SplitFile) -> list[str]:
-    with _opened(h5py, file) as content, _reading(file):
-        group = content.get(EXAMPLES)
-        ids = list(group) if isinstance(group, h5py.Group) else None
+    with opened(h5py, file) as content:
+        ids = hdf5_files.names(h5py, file, content, EXAMPLES)
     if ids is None:
         raise HashfedError(
             f"{file.label}: has no group /{EXAMPLES}; needs /{EXAMPLES}/<client>/{TOKENS}, as TFF's"
         )
-    for id in ids:
-        problem = control_problem(id) or ("is not UTF-8" if not _is_utf8(id) else None)
-        if problem is not None:
-            raise HashfedError(f"{file.label}: the name of client {shown(id)} {problem}")
     return ids
-
-
-def _is_utf8(name: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _texts(h5py: ModuleType, file: SplitFile, content: Any, id: str, part: Part) -> list[str]:
@@ -104,7 +81,7 @@ def _texts(h5py: ModuleType, file: SplitFile, content: Any, id: str, part: Part)
 
 
 def _values(h5py: ModuleType, file: SplitFile, content: Any, id: str, where: str) -> Iterator[bytes]:
-    with _reading(file):
+    with reading(file):
         client = content[EXAMPLES].get(id)
         tokens: Any = client.get(TOKENS) if isinstance(client, h5py.Group) else None
         fits = isinstance(tokens, h5py.Dataset)
@@ -114,33 +91,4 @@ def _values(h5py: ModuleType, file: SplitFile, content: Any, id: str, where: str
         raise HashfedError(f"{where} has no data set {TOKENS}")
     if not is_text:
         raise HashfedError(f"{where}: {TOKENS} is {kind}; needs a row of texts")
-    for start in range(0, len(tokens), CHUNK):
-        with _reading(file):
-            values = tokens[start : start + CHUNK].tolist()
-        yield from values
-
-
-@contextmanager
-def _opened(h5py: ModuleType, file: SplitFile) -> Iterator[Any]:
-    with _reading(file):
-        content = h5py.File(file.path, "r")
-    with content:
-        yield content
-
-
-@contextmanager
-def _reading(file: SplitFile) -> Iterator[None]:
-    """A block that only calls h5py, which says of damaged files in many ways what it does not understand."""
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        problem = printable(brief(" ".join(str(error).split())))
-        raise HashfedError(f"{file.label}: not an HDF5 file, or damaged ({problem})") from None
-
-
-def _library(where: str) -> Any:
-    try:
-        import h5py
-    except ModuleNotFoundError:
-        raise HashfedError(f"{where}: needs the package h5py (pip install 'hashfed[hdf5]')") from None
-    return h5py
+    yield from hdf5_files.values(file, tokens)

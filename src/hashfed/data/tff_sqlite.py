@@ -8,14 +8,16 @@ of later years, in ``test``, under one id. What TFF itself writes has one split,
 """
 
 import sqlite3
+import sys
 import unicodedata
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from hashfed.data.client_texts import ClientTexts, Key
 from hashfed.data.part import SPLITS, Part, Taken, needed
+from hashfed.data.pieces import gather
+from hashfed.data.sqlite_files import opened
 from hashfed.data.text_files import control_problem
 from hashfed.data.tf_example import ExampleError, text_feature
 from hashfed.display import brief, printable, shown
@@ -55,26 +57,50 @@ def read_sqlite(path: Path, part: Part, name: Path | None = None) -> list[Client
 
     """
     where = name or path
-    try:
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True)) as database:
-            database.execute("PRAGMA trusted_schema = OFF")
-            _check_columns(database, where)
-            promised = _promised(database, part, where)
-            if _is_indexed(database):
-                for pair, client in promised.items():
-                    _read_client(database, pair, client, where)
-            else:
-                _scan(database, promised, where)
-    except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
-        # SQLite's messages quote what is damaged, and where that is no text sqlite3 cannot say them.
-        problem = printable(brief(" ".join(str(error).split())))
-        raise HashfedError(f"{where}: not an SQLite file, or damaged ({problem})") from None
+    with opened(path, where) as database:
+        _check_columns(database, where)
+        counts = _counts(database, where)
+        wanted = needed({_key(*pair) for pair in counts}, part)
+        promised = {
+            pair: _Promised(count, Taken(part)) for pair, count in counts.items() if _key(*pair) in wanted
+        }
+        if _is_indexed(database):
+            for pair, client in promised.items():
+                _read_client(database, pair, client, where)
+        else:
+            _scan(database, promised, where)
     return [
         ClientTexts(key[1], client.taken.texts, key[0])
         for (split, id), client in promised.items()
         if (key := _key(split, id))
     ]
+
+
+def stream_sqlite(path: Path, name: Path | None = None) -> Iterator[ClientTexts]:
+    """All clients of a file in pieces, in one pass in the order of its rows.
+
+    Of a client only its name and the number of its examples stay in memory.
+
+    Raises:
+        HashfedError: as ``read_sqlite``; that a client has too few examples, or too many, at the end.
+
+    """
+    where = name or path
+    with opened(path, where) as database:
+        _check_columns(database, where)
+        counts = _counts(database, where)
+        left = dict(counts)
+
+        def examples() -> Iterator[tuple[Key, str]]:
+            for split, id, example in _rows(database):
+                pair = split, id
+                if pair in left:
+                    left[pair] -= 1
+                    yield _key(split, id), _text(example, counts[pair] - left[pair], pair, where)
+
+        yield from gather(examples())
+        for pair, missing in left.items():
+            _check_count(counts[pair] - missing, counts[pair], pair, where)
 
 
 def _check_columns(database: sqlite3.Connection, where: Path) -> None:
@@ -89,8 +115,8 @@ def _check_columns(database: sqlite3.Connection, where: Path) -> None:
             raise HashfedError(f"{where}: its table {table} has no column {missing[0]}")
 
 
-def _promised(database: sqlite3.Connection, part: Part, where: Path) -> dict[Pair, _Promised]:
-    """The clients that are needed."""
+def _counts(database: sqlite3.Connection, where: Path) -> dict[Pair, int]:
+    """The number of examples of each client that has some."""
     splits = [row[0] for row in database.execute("SELECT DISTINCT split_name FROM client_metadata")]
     for split in splits:
         if not isinstance(split, str) or (split not in SPLITS and split != NO_SPLIT):
@@ -116,9 +142,8 @@ def _promised(database: sqlite3.Connection, part: Part, where: Path) -> dict[Pai
         if (split, id) in counts:
             raise HashfedError(f"{where}: client_metadata has client {printable(brief(id))} of {split} twice")
         if count:
-            counts[split, id] = count
-    wanted = needed({_key(*pair) for pair in counts}, part)
-    return {pair: _Promised(count, Taken(part)) for pair, count in counts.items() if _key(*pair) in wanted}
+            counts[sys.intern(split), id] = count
+    return counts
 
 
 def _key(split: str, id: str) -> Key:
@@ -144,7 +169,7 @@ def _read_client(database: sqlite3.Connection, pair: Pair, client: _Promised, wh
         _add(client, example, pair, where)
         if client.taken.full:
             return
-    _check_count(client, pair, where)
+    _check_count(client.found, client.examples, pair, where)
 
 
 def _scan(database: sqlite3.Connection, promised: dict[Pair, _Promised], where: Path) -> None:
@@ -155,7 +180,7 @@ def _scan(database: sqlite3.Connection, promised: dict[Pair, _Promised], where: 
             _add(client, example, (split, id), where)
     for pair, client in promised.items():
         if not client.taken.full:
-            _check_count(client, pair, where)
+            _check_count(client.found, client.examples, pair, where)
 
 
 def _rows(database: sqlite3.Connection) -> Iterator[tuple[str, str, bytes]]:
@@ -166,6 +191,11 @@ def _rows(database: sqlite3.Connection) -> Iterator[tuple[str, str, bytes]]:
 
 def _add(client: _Promised, example: object, pair: Pair, where: Path) -> None:
     client.found += 1
+    client.taken.add(_text(example, client.found, pair, where))
+
+
+def _text(example: object, number: int, pair: Pair, where: Path) -> str:
+    """The words of a client's example of this number."""
     problem: str | None
     try:
         if not isinstance(example, bytes):
@@ -175,14 +205,14 @@ def _add(client: _Promised, example: object, pair: Pair, where: Path) -> None:
     except ExampleError as error:
         problem = str(error)
     if problem is not None:
-        raise HashfedError(f"{where}: example {client.found} of client {_said(pair)} {problem}")
-    client.taken.add(text)
+        raise HashfedError(f"{where}: example {number} of client {_said(pair)} {problem}")
+    return text
 
 
-def _check_count(client: _Promised, pair: Pair, where: Path) -> None:
-    if client.found != client.examples:
+def _check_count(found: int, promised: int, pair: Pair, where: Path) -> None:
+    if found != promised:
         raise HashfedError(
-            f"{where}: client {_said(pair)} has {client.found:,} examples, but {client.examples:,} by "
+            f"{where}: client {_said(pair)} has {found:,} examples, but {promised:,} by "
             "client_metadata; the file is damaged or was not written to its end"
         )
 

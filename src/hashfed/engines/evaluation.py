@@ -11,8 +11,7 @@ from hashfed.federated.divergence import DivergedError, check_metrics, diverged
 from hashfed.models import Model, Parameters
 from hashfed.models.protocol import as_named
 from hashfed.randomness import stream
-from hashfed.tasks.examples import Examples
-from hashfed.tasks.federated_data import Client
+from hashfed.tasks.federated_data import Client, SomeExamples, StoredExamples, all_examples
 from hashfed.tasks.metrics import Metrics, Sums, add_sums
 
 BATCH = 32
@@ -27,20 +26,21 @@ class NotEvaluatedError(HashfedError):
     """Nobody evaluated the model: its metrics of this round are missing, and nothing else is wrong."""
 
 
-def held_out_examples(clients: Sequence[Client], most: int | None, seed: int) -> Examples:
+def held_out_examples(clients: Sequence[Client], most: int | None, seed: int) -> SomeExamples:
     """All examples of the clients, or a fixed random sample of ``most``, those with most predictions first.
 
     Sorting keeps a batch's examples alike; it changes no sum's meaning.
     """
-    first, *others = (client.examples for client in clients)
-    examples = first.join(others)
+    examples = all_examples(clients)
     if most is not None and most < len(examples):
         index = np.sort(stream(seed, "evaluation").choice(len(examples), most, replace=False))
         examples = examples.take(index)
+    if isinstance(examples, StoredExamples):
+        return examples.most_first()
     return examples.take(np.argsort(-examples.weights, kind="stable"))
 
 
-def evaluate_examples(model: Model, parameters: Parameters, metrics: Metrics, examples: Examples) -> Sums:
+def evaluate_examples(model: Model, parameters: Parameters, metrics: Metrics, examples: SomeExamples) -> Sums:
     """Sums over examples, chunk by chunk."""
     return add_sums(
         evaluate_chunk(model, parameters, metrics, examples, chunk) for chunk in range(chunks(examples))
@@ -48,7 +48,7 @@ def evaluate_examples(model: Model, parameters: Parameters, metrics: Metrics, ex
 
 
 def evaluate_chunk(
-    model: Model, parameters: Parameters, metrics: Metrics, examples: Examples, chunk: int
+    model: Model, parameters: Parameters, metrics: Metrics, examples: SomeExamples, chunk: int
 ) -> Sums:
     """Sums over the examples of one chunk."""
     rows, found = parameters.rows, list[Sums]()
@@ -81,6 +81,6 @@ def finish_evaluation(metrics: Metrics, sums: Sums, round: int, config: Config) 
     return found
 
 
-def chunks(examples: Examples) -> int:
+def chunks(examples: SomeExamples) -> int:
     """Number of chunks."""
     return -(-len(examples) // CHUNK)

@@ -1,6 +1,5 @@
 """One run from its configuration: set up or resume, rounds, evaluation, summary."""
 
-import hashlib
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +16,15 @@ from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.rounds import RoundRecord
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
-from hashfed.federated.client import own_rows
 from hashfed.federated.divergence import DivergedError
 from hashfed.federated.protocols import moved, ways
-from hashfed.models import Model
+from hashfed.models import OUTPUT, Model
+from hashfed.models.protocol import names_of
 from hashfed.runs.events import Events
 from hashfed.runs.folder import RunFolder
 from hashfed.runs.saving import Saving
 from hashfed.stopping import Interrupted, handled
+from hashfed.tasks.facts import facts
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.registry import make_task
 
@@ -152,31 +152,11 @@ def train(
 
 def describe(config: Config, data: FederatedData[Any]) -> dict[str, Any]:
     """Sizes and floors, for ``data.json``."""
-    model = build_model(config)
-    own = np.array([len(own_rows(model, client.examples)) for client in data.train])
-    return {
-        "rows": data.size,
-        "train_clients": len(data.train),
-        "train_examples": sum(len(client.examples) for client in data.train),
-        "train_predictions": sum(client.examples.weight for client in data.train),
-        "held_out_clients": len(data.held_out),
-        "held_out_examples": sum(len(client.examples) for client in data.held_out),
-        "own_rows_median": float(np.median(own)),
-        "own_rows_90th_percentile": float(np.percentile(own, 90)),
-        "own_rows_max": int(own.max()),
-        "floors": make_task(config.data).measure_floors(data),
-        "sha256": digest(data),
-    }
-
-
-def digest(data: FederatedData[Any]) -> str:
-    """A checksum of the rows' names and of every client's name and examples."""
-    found = hashlib.sha256(data.names.to_json().encode())
-    for client in (*data.train, *data.held_out):
-        found.update(client.name.encode())
-        for values in client.examples.columns().values():
-            found.update(values.tobytes())
-    return found.hexdigest()
+    found = facts(data, names_of(build_model(config), OUTPUT))
+    checksum = found.pop("sha256")
+    measured = data.measured
+    floors = make_task(config.data).measure_floors(data) if measured is None else dict(measured.floors)
+    return found | {"floors": floors, "sha256": checksum}
 
 
 def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progress) -> None:

@@ -1,6 +1,6 @@
 """What a client's data are to the core: examples, of which nothing is known but the rows that they need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
@@ -96,3 +96,13 @@ def ranges(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
     ends, sizes = np.cumsum(counts), counts[index]
     shift = np.repeat(ends[index] - sizes - (np.cumsum(sizes) - sizes), sizes)
     return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)
+
+
+def neighbours(sizes: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Ranges (start, stop) of neighbours with at most ``most`` in all, but at least one neighbour."""
+    ends, start = np.cumsum(sizes), 0
+    while start < len(sizes):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + most, "right")))
+        yield start, stop
+        start = stop

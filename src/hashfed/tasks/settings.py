@@ -25,6 +25,8 @@ class TaskSettings(Settings):
     """The file of a run's folder that holds the names of the rows."""
     places: ClassVar[tuple[str, ...]] = ("source",)
     """Fields that say where files are on one machine: what these hold counts, not where they are."""
+    reading: ClassVar[tuple[str, ...]] = ()
+    """Fields that say how files are read, of which likewise what is found counts."""
     named: ClassVar[Collection[str]] = ()
     """Sources that are no files, but names with a meaning on every machine."""
 

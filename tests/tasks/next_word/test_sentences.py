@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hashfed.models.protocol import INPUT, OUTPUT
 from hashfed.tasks.next_word.sentences import (
-    cap_texts,
+    Kept,
     cut_text,
     encode_sentences,
     most_own_rows,
@@ -82,14 +82,14 @@ def test_take_gives_sentences_in_the_order_asked() -> None:
 
 def test_texts_are_capped_as_a_whole_and_in_order() -> None:
     texts = [w(1, 2, 3), w(4, 5, 6), w(7, 8, 9, 10), w(11)]
-    assert list(cap_texts(texts, 7)) == texts[:2]
-    assert list(cap_texts(texts, 6)) == texts[:2]
-    assert list(cap_texts(texts, 5)) == texts[:1]
-    assert list(cap_texts(texts, 11)) == texts
+    assert list(Kept(7, None, 9, False).of(texts)) == texts[:2]
+    assert list(Kept(6, None, 9, False).of(texts)) == texts[:2]
+    assert list(Kept(5, None, 9, False).of(texts)) == texts[:1]
+    assert list(Kept(11, None, 9, False).of(texts)) == texts
 
 
 def test_a_first_text_beyond_the_cap_is_cut() -> None:
-    assert list(cap_texts([w(1, 2, 3), w(4)], 2)) == [w(1, 2)]
+    assert list(Kept(2, None, 9, False).of([w(1, 2, 3), w(4)])) == [w(1, 2)]
 
 
 def test_no_text_is_read_after_the_cap() -> None:
@@ -98,12 +98,12 @@ def test_no_text_is_read_after_the_cap() -> None:
             yield w(1, 2)
         pytest.fail("read on after the cap")
 
-    assert len(list(cap_texts(endless(), 7))) == 3
+    assert len(list(Kept(7, None, 9, False).of(endless()))) == 3
 
 
 @given(st.lists(st.lists(st.just("a"), max_size=5), max_size=8), st.integers(1, 20))
 def test_capped_texts_are_the_longest_prefix_that_fits(texts: list[list[str]], most: int) -> None:
-    kept = list(cap_texts(texts, most))
+    kept = list(Kept(most, None, 9, False).of(texts))
     first = next((text for text in texts if text), [])
     if len(first) > most:
         assert [text for text in kept if text] == [first[:most]]

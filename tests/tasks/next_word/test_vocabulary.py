@@ -37,8 +37,11 @@ def test_words_become_ids_and_unknown_words_oov() -> None:
     assert vocabulary.encode([]) == []
 
 
-def test_the_text_of_a_special_symbol_is_an_ordinary_word() -> None:
+def test_the_text_of_a_special_symbol_is_an_unknown_word() -> None:
     assert Vocabulary(("a",)).encode(["<pad>", "<eos>"]) == [OOV, OOV]
+    assert Vocabulary.most_frequent([["<oov>", "a", *SPECIAL, "<oov>"]], 1).words == ("a",)
+    with pytest.raises(HashfedError, match="have only 1 distinct words"):
+        Vocabulary.most_frequent([["<oov>", "a"]], 2)
 
 
 def test_json_round_trip() -> None:

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,7 @@ from hashfed.federated.codec import under
 from hashfed.federated.error_feedback import Residual
 from hashfed.models import Model, Parameters
 from hashfed.stopping import Interrupted, blocked
-from hashfed.tasks.examples import Examples
-from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.federated_data import FederatedData, SomeExamples
 from hashfed.tasks.metrics import Metrics, Sums
 
 POLL_SECONDS = 0.1
@@ -104,7 +104,7 @@ class Workbench:
     model: Model
     metrics: Metrics
     data: FederatedData[Any]
-    held_out: dict[bool, Examples]
+    held_out: dict[bool, SomeExamples]
     parameters: Parameters
     indexed: torch.Tensor | None
     prior: torch.Tensor | None
@@ -294,7 +294,7 @@ class WorkerPool:
         for due in range(len(tasks)):
             while due not in done:
                 for connection in self._connections:
-                    begin = [position for position in waiting if position < due + ahead]
+                    begin = list(takewhile((due + ahead).__gt__, waiting))  # it ascends, and may be long
                     if connection not in self._busy and begin:
                         position = max(begin, key=lambda item: (_size(tasks[item]), -item))
                         waiting.remove(position)

@@ -1,6 +1,6 @@
 """A federated text data set: clients with sentences, split into training and held-out clients."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Literal
 
 import numpy as np
@@ -10,8 +10,8 @@ from hashfed.data.part import choose
 from hashfed.data.readers import merge_clients
 from hashfed.data.tokenizer import TOKENIZERS
 from hashfed.errors import HashfedError
-from hashfed.tasks.federated_data import Client, FederatedData
-from hashfed.tasks.next_word.sentences import cap_sentences, cap_texts, cut_text, encode_sentences
+from hashfed.tasks.federated_data import Client, FederatedData, blocks
+from hashfed.tasks.next_word.sentences import cut_text, encode_sentences
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
 
@@ -38,8 +38,8 @@ def build_federated_text(
     """
     clients, part = merge_clients(clients), settings.part(vocabulary is None, held_out)
     chosen = choose([item.key for item in clients], held_out, part.clients, part.held_out_clients)
-    _check_side(clients, len(chosen.train), "training")
-    _check_side(clients, len(chosen.held_out), held_out)
+    stated = bool(clients) and clients[0].group is not None
+    check_sides(len(clients), chosen.train, chosen.held_out, held_out, stated)
     wanted = chosen.train | chosen.held_out | (chosen.vocabulary if vocabulary is None else frozenset())
     texts = {item.key: _words(item, settings) for item in clients if item.key in wanted}
     if vocabulary is None:
@@ -53,15 +53,28 @@ def build_federated_text(
         if client is not None:
             sides[key in chosen.held_out].append(client)
     train, evaluated = tuple(sides[False]), tuple(sides[True])
-    _check_side(clients, len(train), "training")
-    _check_side(clients, len(evaluated), held_out)
+    check_sides(len(clients), train, evaluated, held_out, stated)
     return FederatedData(vocabulary, train, evaluated, label_counts(train, len(vocabulary)))
 
 
-def _check_side(clients: Sequence[ClientTexts], count: int, name: str) -> None:
-    if not count:
-        by = "as the source states" if clients and clients[0].group else "split by md5 of the name"
-        raise HashfedError(f"data.source: of {len(clients)} clients none is a {name} client ({by})")
+def check_sides(clients: int, train: Sized, held_out: Sized, side: str, stated: bool) -> None:
+    """That somebody trains, and somebody is evaluated on.
+
+    Args:
+        clients: of the source.
+        train: who trains.
+        held_out: who is evaluated on.
+        side: what these are called.
+        stated: whether the source says who is for what.
+
+    Raises:
+        HashfedError: where nobody does.
+
+    """
+    for name, some in (("training", train), (side, held_out)):
+        if not len(some):
+            by = "as the source states" if stated else "split by md5 of the name"
+            raise HashfedError(f"data.source: of {clients} clients none is a {name} client ({by})")
 
 
 def encode_client(client: ClientTexts, vocabulary: Vocabulary, settings: TextSettings) -> Client | None:
@@ -74,11 +87,7 @@ def encode_client(client: ClientTexts, vocabulary: Vocabulary, settings: TextSet
 
 def _words(client: ClientTexts, settings: TextSettings) -> list[Sequence[str]]:
     """The words of the texts that are kept of a client."""
-    texts = cap_texts(map(TOKENIZERS[settings.tokenizer], client.texts), settings.tokens_per_client)
-    most = settings.sentences_per_client
-    return list(
-        texts if most is None else cap_sentences(texts, most, settings.sentence_length, settings.splits)
-    )
+    return list(settings.kept().of(map(TOKENIZERS[settings.tokenizer], client.texts)))
 
 
 def _encode(
@@ -92,7 +101,7 @@ def _encode(
 def label_counts(clients: Sequence[Client], size: int) -> np.ndarray:
     """How often each of ``size`` rows is a target, padding left out: (size,) int64."""
     counts = np.zeros(size, np.int64)
-    for client in clients:
-        counts += np.bincount(client.examples.columns()["targets"].ravel(), minlength=size)
+    for examples in blocks(clients):
+        counts += np.bincount(examples.columns()["targets"].ravel(), minlength=size)
     counts[PAD] = 0
     return counts

@@ -1,13 +1,12 @@
 """What a table of counts achieves on the held-out clients: the floors every model must beat."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from hashfed.errors import HashfedError
-from hashfed.tasks.federated_data import Client, FederatedData
-from hashfed.tasks.next_word.clients import label_counts
+from hashfed.tasks.examples import Examples
+from hashfed.tasks.federated_data import BLOCK, FederatedData, blocks
 from hashfed.tasks.next_word.vocabulary import OOV, PAD, SPECIAL, Vocabulary
 
 DISCOUNT = 0.75
@@ -45,50 +44,111 @@ def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
     The bigram probability is max(c(w₁w₂) − 0.75, 0)/c(w₁) + 0.75·types(w₁)/c(w₁) · unigram(w₂).
 
     """
-    size = data.size
-    unigram = label_counts(data.train, size).astype(np.float64) + SMOOTHING
+    unigram = data.label_counts.astype(np.float64) + SMOOTHING
     unigram /= unigram.sum()
-    previous, following = _pairs(data.held_out)
-    known = following >= len(SPECIAL)
-    unknown = int(np.sum(following == OOV))
-    oov_rate = unknown / max(1, unknown + int(np.sum(known)))
-    previous, following = previous[known], following[known]
-    if not len(following):
-        raise HashfedError("data.source: no word of the held-out clients is in the vocabulary")
-
-    first, second = _pairs(data.train)
-    codes, counts = np.unique(first * size + second, return_counts=True)
-    contexts, successors = codes // size, codes % size
-    context_total = np.bincount(contexts, weights=counts, minlength=size)
-    context_types = np.bincount(contexts, minlength=size)
-    at = np.minimum(np.searchsorted(codes, previous * size + following), len(codes) - 1)
-    seen = np.where(codes[at] == previous * size + following, counts[at], 0)
-    total = context_total[previous]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        discounted = np.maximum(seen - DISCOUNT, 0) / total
-        backoff = DISCOUNT * context_types[previous] / total
-    bigram = np.where(total > 0, discounted + backoff * unigram[following], unigram[following])
-
     best_word = len(SPECIAL) + int(np.argmax(unigram[len(SPECIAL) :]))
-    best_successor = np.full(size, best_word)
-    words = successors >= len(SPECIAL)
-    order = np.lexsort((-counts[words], contexts[words]))
-    ranked_context = contexts[words][order]
-    first_of_context = np.flatnonzero(np.diff(ranked_context, prepend=-1))
-    best_successor[ranked_context[first_of_context]] = successors[words][order][first_of_context]
+    table = _Bigrams.of(data, best_word)
+    sums, unknown = np.zeros(4), 0
+    targets = 0
+    for examples in blocks(data.held_out):
+        previous, following = _pairs(examples)
+        unknown += int(np.sum(following == OOV))
+        known = following >= len(SPECIAL)
+        previous, following = previous[known], following[known]
+        targets += len(following)
+        sums += (
+            np.sum(following == best_word),
+            -np.log(unigram[following]).sum(),
+            np.sum(table.best[previous] == following),
+            -np.log(table.probability(previous, following, unigram)).sum(),
+        )
+    if not targets:
+        raise HashfedError("data.source: no word of the held-out clients is in the vocabulary")
+    unigram_accuracy, unigram_nll, bigram_accuracy, bigram_nll = (sums / targets).tolist()
     return Floors(
-        unigram_accuracy=float(np.mean(following == best_word)),
-        unigram_nll=float(-np.log(unigram[following]).mean()),
-        bigram_accuracy=float(np.mean(best_successor[previous] == following)),
-        bigram_nll=float(-np.log(bigram).mean()),
-        targets=len(following),
-        oov_rate=oov_rate,
+        unigram_accuracy=unigram_accuracy,
+        unigram_nll=unigram_nll,
+        bigram_accuracy=bigram_accuracy,
+        bigram_nll=bigram_nll,
+        targets=targets,
+        oov_rate=unknown / (unknown + targets),
     )
 
 
-def _pairs(clients: Sequence[Client]) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class _Bigrams:
+    """Pairs of neighbours in training: tens of millions of large data, so arrays are as narrow as can be.
+
+    Attributes:
+        size: n.
+        codes: (p,) ascending, first · n + second.
+        counts: (p,) how often each occurs.
+        total: (n,) float64: how often each row is a first one.
+        types: (n,) int64: how many different ones come after it.
+        best: (n,) int64: the most frequent word after it; of equal ones the first.
+
+    """
+
+    size: int
+    codes: np.ndarray
+    counts: np.ndarray
+    total: np.ndarray
+    types: np.ndarray
+    best: np.ndarray
+
+    @classmethod
+    def of(cls, data: FederatedData[Vocabulary], otherwise: int) -> "_Bigrams":
+        """Those of ``data``; ``otherwise`` is the best after a row that no word comes after."""
+        size, pairs = data.size, int(data.label_counts.sum())
+        codes = np.empty(0, np.uint32 if size**2 <= np.iinfo(np.uint32).max + 1 else np.int64)
+        counts = np.empty(0, np.uint32 if pairs <= np.iinfo(np.uint32).max else np.int64)
+        for examples in blocks(data.train):
+            first, second = _pairs(examples)
+            more, often = np.unique((first * size + second).astype(codes.dtype), return_counts=True)
+            codes, counts = _added(codes, counts, more, often.astype(counts.dtype))
+        total, types = np.zeros(size), np.zeros(size, np.int64)
+        best, most = np.full(size, otherwise), np.zeros(size, np.int64)
+        for start in range(0, len(codes), BLOCK):
+            some, each = codes[start : start + BLOCK].astype(np.int64), counts[start : start + BLOCK]
+            contexts, successors = some // size, some % size
+            total += np.bincount(contexts, weights=each, minlength=size)
+            types += np.bincount(contexts, minlength=size)
+            words = successors >= len(SPECIAL)
+            contexts, successors = contexts[words], successors[words]
+            times = np.asarray(each[words], np.int64)
+            order = np.lexsort((-times, contexts))
+            order = order[np.flatnonzero(np.diff(contexts[order], prepend=-1))]  # the first of each context
+            order = order[times[order] > most[contexts[order]]]
+            best[contexts[order]], most[contexts[order]] = successors[order], times[order]
+        return cls(size, codes, counts, total, types, best)
+
+    def probability(self, previous: np.ndarray, following: np.ndarray, unigram: np.ndarray) -> np.ndarray:
+        """Of each pair of held-out neighbours."""
+        asked = (previous * self.size + following).astype(self.codes.dtype)
+        at = np.minimum(np.searchsorted(self.codes, asked), len(self.codes) - 1)
+        seen = np.where(self.codes[at] == asked, self.counts[at], 0)
+        total, types = self.total[previous], self.types[previous]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            discounted = np.maximum(seen - DISCOUNT, 0) / total
+            backoff = DISCOUNT * types / total
+        found = np.where(total > 0, discounted + backoff * unigram[following], unigram[following])
+        return np.asarray(found)
+
+
+def _added(
+    codes: np.ndarray, counts: np.ndarray, more: np.ndarray, times: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes, ascending, and how often each occurs, with those of others; without sorting all again."""
+    at = np.searchsorted(codes, more)
+    new = np.ones(len(more), bool)
+    new[at < len(codes)] = codes[at[at < len(codes)]] != more[at < len(codes)]
+    counts[at[~new]] += times[~new]
+    return np.insert(codes, at[new], more[new]), np.insert(counts, at[new], times[new])
+
+
+def _pairs(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """All (input, target) pairs, int64."""
-    inputs = np.concatenate([client.examples.columns()["inputs"].ravel() for client in clients])
-    targets = np.concatenate([client.examples.columns()["targets"].ravel() for client in clients])
+    columns = examples.columns()
+    inputs, targets = columns["inputs"].ravel(), columns["targets"].ravel()
     used = targets != PAD
     return inputs[used].astype(np.int64), targets[used].astype(np.int64)

@@ -8,33 +8,56 @@ from hashfed.tasks.next_word.vocabulary import BOS, EOS, PAD, Vocabulary
 from hashfed.tasks.sequences import Sequences
 
 
-def cap_texts(texts: Iterable[Sequence[str]], most_tokens: int) -> Iterator[Sequence[str]]:
-    """Whole texts in order, up to the first that would exceed ``most_tokens`` words in all.
+class Kept:
+    """Which of a client's texts are kept, asked text by text in their order.
 
-    A first text that is longer by itself is cut, so that no client is lost.
+    Whole texts up to the first that would exceed ``tokens`` words in all; a first text that is longer by
+    itself is cut, so that no client is lost. Of these the words of the first ``sentences`` sentences; texts
+    without a word are no sentence.
+
+    Args:
+        tokens: most words.
+        sentences: most sentences; None: as many as there are.
+        length: most words of a sentence.
+        split: whether longer texts are several sentences.
+
     """
-    total = 0
-    for words in texts:
-        if total == 0 and len(words) > most_tokens:
-            yield words[:most_tokens]
-            return
-        total += len(words)
-        if total > most_tokens:
-            return
-        yield words
 
+    __slots__ = ("_left", "_length", "_split", "_tokens", "_total", "ended")
 
-def cap_sentences(
-    texts: Iterable[Sequence[str]], most: int, length: int, split: bool
-) -> Iterator[Sequence[str]]:
-    """The words of the first ``most`` sentences, by their texts; texts without a word are no sentence."""
-    left = most
-    for words in texts:
-        if left == 0:
-            return
-        kept = words[: left * length] if split else words
-        left -= len(cut_text(kept, length, split))
-        yield kept
+    def __init__(self, tokens: int, sentences: int | None, length: int, split: bool) -> None:
+        self._tokens, self._left, self._length, self._split = tokens, sentences, length, split
+        self._total = 0
+        self.ended = False
+        """Whether nothing that follows is kept."""
+
+    def take(self, words: Sequence[str]) -> Sequence[str]:
+        """What is kept of the next text."""
+        if self.ended:
+            return ()
+        if self._total == 0 and len(words) > self._tokens:
+            words, self.ended = words[: self._tokens], True
+        else:
+            self._total += len(words)
+            if self._total > self._tokens:
+                self.ended = True
+                return ()
+        if self._left is not None:
+            if self._left == 0:
+                self.ended = True
+                return ()
+            words = words[: self._left * self._length] if self._split else words
+            self._left -= len(cut_text(words, self._length, self._split))
+        return words
+
+    def of(self, texts: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+        """What is kept of all texts; none is asked for after the last that could be."""
+        for words in texts:
+            taken = self.take(words)
+            if taken or not self.ended:
+                yield taken
+            if self.ended:
+                return
 
 
 def cut_text(words: Sequence[str], length: int, split: bool) -> list[Sequence[str]]:

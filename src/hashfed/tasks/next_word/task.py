@@ -20,6 +20,12 @@ from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.next_word.clients import build_federated_text, encode_client
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.metrics import NextWordMetrics
+from hashfed.tasks.next_word.prepared.build import prepare
+from hashfed.tasks.next_word.prepared.cache import cached, in_folder, needs_preparation
+from hashfed.tasks.next_word.prepared.load import PreparedClient, load_prepared, read_prepared
+from hashfed.tasks.next_word.prepared.manifest import Manifest, is_prepared
+from hashfed.tasks.next_word.prepared.pieces import SourcePieces
+from hashfed.tasks.next_word.prepared.source_clients import Tell
 from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.sentences import encode_sentences, most_own_rows, most_predictions
 from hashfed.tasks.next_word.settings import TextSettings
@@ -42,11 +48,32 @@ class NextWord:
 
     def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
         """The clients that the settings name."""
-        data, vocabulary = self.settings, None
-        if data.word_counts is not None:
-            vocabulary = read_word_counts(Path(data.word_counts), data.vocabulary)
-        texts = read_texts(data.source, part=data.part(vocabulary is None, held_out))
+        data = self.settings
+        if is_prepared(data.source):
+            return load_prepared(data, held_out)
+        vocabulary = self.given_vocabulary()
+        part = data.part(vocabulary is None, held_out)
+        if needs_preparation(data, part):
+            return load_prepared(in_folder(data, cached(SourcePieces(data), data, vocabulary)), held_out)
+        texts = read_texts(data.source, "data.source", part, data.format, data.columns)
         return build_federated_text(texts, data, held_out, vocabulary)
+
+    def prepare(self, folder: Path, tell: Tell = lambda name, texts: None) -> Manifest:
+        """Make a folder of what ``load`` gives, for sources of any size.
+
+        Raises:
+            HashfedError: as ``load``, and where the folder is there or cannot be written.
+
+        """
+        data = self.settings
+        if is_prepared(data.source):
+            raise HashfedError(f"data.source = {shown(data.source)}: is a prepared folder already")
+        return prepare(SourcePieces(data), data, folder, self.given_vocabulary(), tell)
+
+    def given_vocabulary(self) -> Vocabulary | None:
+        """That of the settings, if they name one."""
+        data = self.settings
+        return None if data.word_counts is None else read_word_counts(Path(data.word_counts), data.vocabulary)
 
     def read_names(self, text: str) -> Vocabulary:
         """See ``Task``."""
@@ -58,19 +85,30 @@ class NextWord:
         setting: str,
         held_out: Literal["validation", "test"] | None,
         client: str | None = None,
-    ) -> list[ClientTexts]:
+    ) -> Sequence[ClientTexts | PreparedClient]:
         """See ``Task``."""
-        found = read_texts(source, setting, self.settings.part(False, held_out))
+        if is_prepared(source):
+            return read_prepared(source, setting, self.settings, held_out, client)
+        data = self.settings
+        part = data.part(False, held_out)
+        if source == data.source:
+            found = read_texts(source, setting, part, data.format, data.columns)
+        else:  # a node's own, of which the run's settings say nothing
+            found = read_texts(source, setting, part)
         if client is None:
             return found
         return merge_clients(ClientTexts(client, item.texts, item.group) for item in found)
 
     def encode(
-        self, clients: Sequence[ClientTexts], names: Vocabulary, where: str
+        self, clients: Sequence[ClientTexts | PreparedClient], names: Vocabulary, where: str
     ) -> list[tuple[Key, Client | None]]:
         """See ``Task``; texts of one client are joined."""
-        merged = merge_clients(clients, where)
-        return [(client.key, encode_client(client, names, self.settings)) for client in merged]
+        merged = merge_clients((one for one in clients if isinstance(one, ClientTexts)), where)
+        prepared = [one for one in clients if isinstance(one, PreparedClient)]
+        return [
+            *((client.key, encode_client(client, names, self.settings)) for client in merged),
+            *((client.key, client.known(names)) for client in prepared),
+        ]
 
     def measure_floors(self, data: FederatedData[Vocabulary]) -> dict[str, Any]:
         """Unigram and bigram counts."""

@@ -1,17 +1,20 @@
 """The words that have a row, ranked by frequency, after four special symbols."""
 
+import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from hashfed.data.client_texts import UNKNOWN
 from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.models.protocol import INPUT, OUTPUT
 
 PAD, OOV, BOS, EOS = range(4)
-SPECIAL = ("<pad>", "<oov>", "<bos>", "<eos>")
-"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i."""
+SPECIAL = ("<pad>", UNKNOWN, "<bos>", "<eos>")
+"""Ids 0 to 3, as in the Stack Overflow task; word i of the ranking has id 4 + i. None is ever a word, though
+a source that is cut into words may have them."""
 
 
 class TooFewWordsError(HashfedError):
@@ -54,10 +57,29 @@ class Vocabulary:
         counts: Counter[str] = Counter()
         for words in texts:
             counts.update(words)
-        if size > len(counts):
-            raise TooFewWordsError(size, len(counts))
-        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return cls(tuple(word for word, _ in ranked[:size]))
+        return cls.ranked(counts.items(), size)
+
+    @classmethod
+    def ranked(cls, counts: Iterable[tuple[str, int]], size: int) -> "Vocabulary":
+        """The same from words and how often each occurs; no more of them are held than are wanted.
+
+        Raises:
+            TooFewWordsError: where there are fewer.
+
+        """
+        there = 0
+
+        def counted() -> Iterator[tuple[str, int]]:
+            nonlocal there
+            for word, count in counts:
+                if word not in SPECIAL:
+                    there += 1
+                    yield word, count
+
+        ranked = heapq.nsmallest(size, counted(), key=lambda item: (-item[1], item[0]))
+        if size > there:
+            raise TooFewWordsError(size, there)
+        return cls(tuple(word for word, _ in ranked))
 
     def __len__(self) -> int:
         """n, the number of rows: words and special symbols."""

@@ -3,6 +3,7 @@
 import warnings
 from pathlib import Path
 
+from hashfed.data.formats import is_pickle
 from hashfed.data.unpacking import archived_lines, first_lines, is_archive
 from hashfed.display import shown
 from hashfed.errors import HashfedError, HashfedWarning
@@ -27,6 +28,11 @@ def read_word_counts(path: Path, size: int, setting: str = "data.word_counts") -
 
     """
     where = f"{setting} = {path}"
+    if is_pickle(path):
+        raise HashfedError(
+            f"{where}: a pickle, which is never read, for it may run anything; give the words as text, a "
+            "line 'word count' for each, most frequent first"
+        )
     try:
         if is_archive(path.name):
             lines = archived_lines(path, SUFFIX, size, LONGEST)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hashfed.display import brief, printable, shown
+from hashfed.data.columns import find_columns
+from hashfed.display import shown
 from hashfed.errors import HashfedError
 from hashfed.tasks.next_item.log import Log
 from hashfed.tasks.next_item.readers.lines import checked
@@ -15,8 +16,6 @@ KNOWN = {
     "time": ("time", "timestamp"),
 }
 """Names of columns, in small letters, that are taken where none is set."""
-MOST_NAMES = 8
-"""Columns that a message names."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +40,7 @@ class Columns:
             HashfedError: where one is missing; of the time only where it is set.
 
         """
-        found: dict[str, int | None] = {}
-        for kind, name in wanted.items():
-            small = [column.lower() for column in header]
-            if name is not None:
-                found[kind] = header.index(name) if name in header else None
-            else:
-                found[kind] = next((small.index(one) for one in KNOWN[kind] if one in small), None)
-            if found[kind] is None and (kind != "time" or name is not None):
-                has = ", ".join(printable(brief(column, 40)) for column in header[:MOST_NAMES])
-                looked = f"column {shown(name)}" if name is not None else f"column of the {kind}s"
-                remedy = "" if name is not None else f" or set data.{kind}_column"
-                raise HashfedError(f"{where}: no {looked}; it has {has} (name one {KNOWN[kind][0]}{remedy})")
+        found = find_columns(header, wanted, KNOWN, where, optional="time")
         user, item = found["user"], found["item"]
         if user is None or item is None:
             raise AssertionError

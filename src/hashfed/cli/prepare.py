@@ -1,0 +1,93 @@
+"""``hashfed data prepare`` and ``hashfed data check``."""
+
+import argparse
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from hashfed.cli.arguments import Parser, add_group, overrides, path
+from hashfed.cli.command import Command
+from hashfed.config import load_config
+from hashfed.hardware import show_bytes
+from hashfed.tasks.next_word.prepared.check import check_folder
+from hashfed.tasks.next_word.prepared.source_clients import Tell
+from hashfed.tasks.next_word.task import NextWordSettings
+
+
+def add_prepare(parser: Parser) -> None:
+    """A source, a folder, and the settings of the data."""
+    parser.add_argument("source", metavar="SOURCE", help="what data.source may be")
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="to be made; must not be there")
+    parser.add_argument(
+        "--config", type=path, metavar="FILE", help="a run's, whose settings of the data are taken"
+    )
+    add_group(parser, "data", NextWordSettings, besides=("task", "source"))
+
+
+def prepare_data(arguments: argparse.Namespace) -> None:
+    """``hashfed data prepare``."""
+    config = load_config(arguments.config, overrides(arguments) | {"data.source": arguments.source})
+    task = NextWordSettings.of(config.data).build()
+    folder: Path = arguments.folder
+    start = time.perf_counter()
+    with _bars() as tell:
+        manifest = task.prepare(folder, tell)
+    seconds = time.perf_counter() - start
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    print(
+        f"{folder}: {manifest.sentences:,} sentences of {manifest.clients:,} clients, {show_bytes(size)}, "
+        f"in {seconds:,.0f} s ({manifest.sentences / seconds:,.0f} a second)"
+    )
+    print(f"hashfed train --data.source {shlex.quote(str(folder))}")
+
+
+def add_check(parser: Parser) -> None:
+    """The folder."""
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="that hashfed data prepare made")
+
+
+def check_data(arguments: argparse.Namespace) -> None:
+    """``hashfed data check``."""
+    count = check_folder(arguments.folder)
+    print(f"{arguments.folder}: {count} files are as they were written")
+
+
+@contextmanager
+def _bars() -> Iterator[Tell]:
+    """A line for each pass, with how many texts were read; silent where the output is not a terminal."""
+    bars: dict[str, tqdm[Any]] = {}
+
+    def tell(name: str, texts: int) -> None:
+        if name not in bars:
+            for bar in bars.values():
+                bar.close()
+            bars[name] = tqdm(desc=name, unit=" texts", unit_scale=True, disable=None, dynamic_ncols=True)
+        bars[name].update(texts)
+
+    try:
+        yield tell
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+PREPARE = Command(
+    name="data prepare",
+    help="make a folder of texts of any size, that opens at once",
+    description="Read texts of any size, with settings of the data, and write a folder that is mapped into "
+    "memory: give it as data.source. Memory grows with the number of clients, not with their texts.",
+    run=prepare_data,
+    add=add_prepare,
+)
+CHECK = Command(
+    name="data check",
+    help="compare a prepared folder with its checksums",
+    description="Read all of a folder that hashfed data prepare made, and compare it with its checksums.",
+    run=check_data,
+    add=add_check,
+)

@@ -1,0 +1,261 @@
+"""From a source of any size to a prepared folder, in memory that grows with the number of clients alone.
+
+The source is read once to count words, where no vocabulary is given, and once to write their ids; and once
+before, where ``data.clients`` chooses clients by the names of all. What is written goes to a folder beside,
+which becomes the folder when all is done: one that was not finished is never taken for one that was.
+"""
+
+import hashlib
+from array import array
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hashfed.data.client_texts import full_name
+from hashfed.display import printable
+from hashfed.errors import HashfedError
+from hashfed.files import write_atomically
+from hashfed.tasks.examples import neighbours
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.clients import check_sides, label_counts
+from hashfed.tasks.next_word.prepared.columns import SUFFIX, ColumnWriter, checksum, map_column
+from hashfed.tasks.next_word.prepared.facts import measure
+from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, Store
+from hashfed.tasks.next_word.prepared.manifest import (
+    FIXED,
+    NAME,
+    SIDES,
+    VERSION,
+    VOCABULARY,
+    Column,
+    Facts,
+    Manifest,
+)
+from hashfed.tasks.next_word.prepared.new_folder import made
+from hashfed.tasks.next_word.prepared.source_clients import Pieces, SourceClients, Tell
+from hashfed.tasks.next_word.prepared.word_totals import WordTotals
+from hashfed.tasks.next_word.sentences import cut_text
+from hashfed.tasks.next_word.settings import TextSettings
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+
+FLUSH = 1 << 20
+"""Words held before they are written, or moved at a time."""
+RUNS = 1 << 22
+"""Runs of sentences of one client that are put in order at a time."""
+
+
+def prepare(
+    pieces: Pieces,
+    settings: TextSettings,
+    folder: Path,
+    vocabulary: Vocabulary | None = None,
+    tell: Tell = lambda name, texts: None,
+    wait: bool = False,
+) -> Manifest:
+    """Write the folder; its examples are those of ``clients.build_federated_text``, bit for bit.
+
+    Args:
+        pieces: of the source.
+        settings: of the data.
+        folder: to be made; must not be there, but for an unfinished one.
+        vocabulary: use this one instead of the most frequent words.
+        tell: progress.
+        wait: for another process that makes it.
+
+    Raises:
+        ThereError: where the folder is there.
+        HashfedError: where the source is damaged or has no client to train on, or the folder is there or
+            cannot be written; nothing is left then.
+
+    """
+    with made(folder, wait) as new:
+        written = _write_source(pieces, settings, new, vocabulary, tell)
+        vocabulary = written.vocabulary
+        names = vocabulary.to_json().encode()
+        write_atomically(new / VOCABULARY, names)
+        store = Store(new, settings.sentence_length)
+        facts: dict[str, Facts] = {}
+        problems: dict[str, str] = {}
+        for side in SIDES:
+            train, held_out = store.clients(TRAIN[side]), store.clients(HELD_OUT[side])
+            counts = label_counts(train, len(vocabulary))
+            with ColumnWriter(new / f"counts-{side}{SUFFIX}", np.dtype("<i8")) as column:
+                column.append(counts)
+            try:
+                check_sides(written.clients, train, held_out, side, written.stated)
+                facts[side] = measure(FederatedData(vocabulary, train, held_out, counts), train, held_out)
+            except HashfedError as error:  # a run that evaluates on the others can do without
+                problems[side] = str(error)
+        if not facts:
+            raise HashfedError(problems[SIDES[0]])
+        manifest = Manifest(
+            version=VERSION,
+            source=printable(settings.source),
+            settings={name: getattr(settings, name) for name in FIXED},
+            stated=written.stated,
+            clients=written.clients,
+            sentences=written.sentences,
+            columns=_columns(new),
+            facts=facts,
+            problems=problems,
+            vocabulary_sha256=hashlib.sha256(names).hexdigest(),
+        )
+        write_atomically(new / NAME, manifest.model_dump_json(indent=1).encode())
+    return manifest
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What was found of a source whose sentences are written.
+
+    Attributes:
+        vocabulary: that they are written with.
+        clients: how many it has.
+        stated: whether it says what they are for.
+        sentences: how many were written.
+
+    """
+
+    vocabulary: Vocabulary
+    clients: int
+    stated: bool
+    sentences: int
+
+
+def _write_source(
+    pieces: Pieces, settings: TextSettings, folder: Path, vocabulary: Vocabulary | None, tell: Tell
+) -> _Written:
+    """Everything that is read of the source; its clients' names are held no longer than that."""
+    known = SourceClients(settings)
+    known.choose(pieces, tell)
+    if vocabulary is None:
+        vocabulary = _most_frequent(known, pieces, folder, tell)
+    _write_in_order_of_source(known, pieces, vocabulary, folder, tell)
+    stored = _write_in_order_of_names(known, folder)
+    for path in (*folder.glob("raw-*"), *folder.glob("words-*")):
+        path.unlink()
+    return _Written(vocabulary, len(known.keys), known.stated, stored)
+
+
+def _most_frequent(known: SourceClients, pieces: Pieces, folder: Path, tell: Tell) -> Vocabulary:
+    """The vocabulary, of the words of those who make it."""
+    totals = WordTotals(folder)
+    for number, words in known.kept(pieces, "count words", tell):
+        if known.counted[number]:
+            totals.add(words)
+    return Vocabulary.ranked(totals, known.settings.vocabulary)
+
+
+def _write_in_order_of_source(
+    known: SourceClients, pieces: Pieces, vocabulary: Vocabulary, folder: Path, tell: Tell
+) -> None:
+    """Ids of words, lengths of sentences, and runs of sentences of one client."""
+    length, split = known.settings.sentence_length, known.settings.splits
+    kind = np.dtype("<u2") if len(vocabulary) <= np.iinfo(np.uint16).max + 1 else np.dtype("<i4")
+    ids, ends, runs, run_ends = list[int](), array("q"), array("q"), array("q")
+    written = sentences = 0
+    with ExitStack() as open_files:
+        columns = {
+            name: open_files.enter_context(ColumnWriter(folder / f"raw-{name}{SUFFIX}", dtype))
+            for name, dtype in (
+                ("tokens", kind),
+                ("ends", np.dtype("<i8")),
+                ("runs", np.dtype("<i8")),
+                ("run-ends", np.dtype("<i8")),
+            )
+        }
+
+        def flush() -> None:
+            for name, values in (("tokens", ids), ("ends", ends), ("runs", runs), ("run-ends", run_ends)):
+                columns[name].append(np.array(values, columns[name].dtype))
+                del values[:]
+
+        for number, words in known.kept(pieces, "write", tell):
+            if not known.roles[number]:
+                continue
+            for cut in cut_text(words, length, split):
+                ids += vocabulary.encode(cut)
+                written += len(cut)
+                sentences += 1
+                ends.append(written)
+                if runs and runs[-1] == number:
+                    run_ends[-1] = sentences
+                else:
+                    runs.append(number)
+                    run_ends.append(sentences)
+            if len(ids) >= FLUSH:
+                flush()
+        flush()
+
+
+def _write_in_order_of_names(known: SourceClients, folder: Path) -> int:
+    """The columns of the folder; returns the number of sentences."""
+    raw = {
+        name: map_column(folder / f"raw-{name}{SUFFIX}") for name in ("tokens", "ends", "runs", "run-ends")
+    }
+    runs, run_ends, raw_ends = raw["runs"], raw["run-ends"], raw["ends"]
+    sentences, runs_of = np.zeros(len(known.keys), np.int64), np.zeros(len(known.keys), np.int64)
+    for start in range(0, len(runs), FLUSH):
+        some = np.arange(start, min(start + FLUSH, len(runs)))
+        sentences += np.bincount(runs[some], _sizes(run_ends, some), len(known.keys)).astype(np.int64)
+        runs_of += np.bincount(runs[some], minlength=len(known.keys))
+    stored = np.flatnonzero(sentences).tolist()
+    order = np.array(sorted(stored, key=lambda number: full_name(known.keys[number])), np.int64)
+    place = np.full(len(known.keys), -1)
+    place[order] = np.arange(len(order))
+    with ExitStack() as open_files:
+
+        def writer(name: str, dtype: str) -> ColumnWriter:
+            return open_files.enter_context(ColumnWriter(folder / f"{name}{SUFFIX}", np.dtype(dtype)))
+
+        tokens, ends = writer("tokens", raw["tokens"].dtype.str), writer("sentence-ends", "<i8")
+        written = 0
+        for first, end in neighbours(runs_of[order], RUNS):
+            run_order = _runs_in_order(runs, place, first, end)
+            sizes = _sizes(run_ends, run_order)
+            for start, stop in neighbours(sizes, FLUSH // known.settings.sentence_length + 1):
+                moved = _spans(run_ends[run_order[start:stop]], sizes[start:stop])
+                last, lengths = raw_ends[moved], _sizes(raw_ends, moved)
+                tokens.append(raw["tokens"][_spans(last, lengths)])
+                ends.append(written + np.cumsum(lengths))
+                written += int(lengths.sum())
+        writer("client-ends", "<i8").append(np.cumsum(sentences[order]))
+        writer("roles", "|u1").append(np.array(known.roles, np.uint8)[order])
+        names = [full_name(known.keys[number]).encode("utf-8", "surrogatepass") for number in order]
+        writer("names", "|u1").append(np.frombuffer(b"".join(names), np.uint8))
+        writer("name-ends", "<i8").append(np.cumsum([len(name) for name in names], dtype=np.int64))
+    return int(sentences.sum())
+
+
+def _runs_in_order(runs: np.ndarray, place: np.ndarray, first: int, end: int) -> np.ndarray:
+    """The numbers of the runs of clients whose places are from ``first`` to before ``end``, in that order.
+
+    All runs are looked through, a part at a time: where texts come in no order there are as many as texts.
+    """
+    found = []
+    for start in range(0, len(runs), FLUSH):
+        places = place[runs[start : start + FLUSH]]
+        found.append(start + np.flatnonzero((places >= first) & (places < end)))
+    numbers = np.concatenate(found)
+    return np.asarray(numbers[np.argsort(place[runs[numbers]], kind="stable")])
+
+
+def _sizes(ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """How long spans are that lie one after the other."""
+    return np.asarray(ends[numbers] - np.where(numbers > 0, ends[numbers - 1], 0))
+
+
+def _spans(ends: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Positions of spans that end there and are so long, one after the other, int64."""
+    shift = np.repeat(ends - np.cumsum(sizes), sizes)
+    return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)
+
+
+def _columns(folder: Path) -> dict[str, Column]:
+    found = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        values = map_column(path)
+        found[path.stem] = Column(dtype=values.dtype.str, count=len(values), sha256=checksum(path))
+    return found
