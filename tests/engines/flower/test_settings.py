@@ -76,6 +76,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> set[str]:
                 found.add("output")
             elif name == "part":
                 found.update({"data.clients", "data.held_out_clients"})
+            elif name == "kept":
+                found.update({"data.tokens_per_client", "data.sentences_per_client"})
+            elif name == "columns":
+                found.update({"data.client_column", "data.text_column"})
             elif name == "splits":
                 found.add("data.long_texts")
         return plain(self, name)
