@@ -6,7 +6,7 @@ import pytest
 
 from hashfed.engines import device_memory
 from hashfed.engines.budget import build_model
-from hashfed.engines.client_round import ClientRound
+from hashfed.engines.client_round import ClientRound, draw_examples, drawn_predictions
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.exchange import play_round
 from hashfed.engines.local.simulator import Simulation
@@ -83,3 +83,14 @@ def test_a_client_that_sends_a_sketch_alone_hashes_in_the_fresh_process(
     assert isinstance(sent, ClientKeys)
     assert keys.keys == sent.keys == {}
     np.testing.assert_array_equal(keys.sketch["codes"], sent.sketch["codes"])
+
+
+@pytest.mark.parametrize("client", [{"examples": 4}, {"examples": 100}, {"own_rows": "truncate"}], ids=str)
+def test_predictions_of_a_round_are_those_of_what_is_drawn(texts: Path, client: dict[str, Any]) -> None:
+    """Some clients have fewer examples than 4 and some more; with truncate a draw is not all of them."""
+    data, config = small_data(texts), small_config(texts, client=client, selection={"budget": 0.3})
+    model = build_model(config)
+    assert {len(one.examples) > 4 for one in data.train} == {True, False}
+    for one in data.train:
+        drawn = draw_examples(config, model, one, 1, data.size)
+        assert drawn_predictions(config, model, one, 1, data.size) == drawn.weight

@@ -8,7 +8,7 @@ import numpy as np
 
 from hashfed.config import Config
 from hashfed.engines.budget import build_model
-from hashfed.engines.client_round import draw_examples
+from hashfed.engines.client_round import draw_examples, drawn_predictions
 from hashfed.engines.device_memory import PROBED_ROUND
 from hashfed.federated.client import HASH_BATCH, own_rows
 from hashfed.models import Model
@@ -84,6 +84,6 @@ def busiest_and_median(config: Config, data: FederatedData[Any]) -> dict[str, Cl
     """Two training clients, by how many positions they predict in round 1: the most, and the median."""
     size = data.size
     model = build_model(config)
-    predictions = [draw_examples(config, model, one, PROBED_ROUND, size).weight for one in data.train]
+    predictions = [drawn_predictions(config, model, one, PROBED_ROUND, size) for one in data.train]
     order = sorted(range(len(data.train)), key=lambda position: -predictions[position])
     return {"busiest": data.train[order[0]], "median": data.train[order[len(order) // 2]]}

@@ -100,6 +100,14 @@ def draw_examples(
     return client_side.sample_examples(model, client.examples, config.client, budget, rng)
 
 
+def drawn_predictions(config: Config, model: Model, client: Client, round: int, size: int) -> int:
+    """Predictions among the client's data of one round; nothing is drawn where all of them are taken."""
+    examples, settings = client.examples, config.client
+    if len(examples) <= settings.examples and settings.own_rows == "keep":
+        return examples.weight
+    return draw_examples(config, model, client, round, size).weight
+
+
 @dataclass
 class ClientRound:
     """A client in one round (paper, section 3.2, steps 2, 3 and 5): what ``federated.protocols`` asks it for.

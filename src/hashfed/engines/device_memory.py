@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from hashfed.config import Config, load_config
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.budget import build_model, steps
-from hashfed.engines.client_round import ClientRound, draw_examples
+from hashfed.engines.client_round import ClientRound, drawn_predictions
 from hashfed.engines.exchange import play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, FolderStore, slice_path
@@ -121,7 +121,7 @@ def busiest_client(config: Config, model: Model, data: FederatedData[Any]) -> Cl
     size = data.size
 
     def predictions(client: Client) -> int:
-        return draw_examples(config, model, client, PROBED_ROUND, size).weight
+        return drawn_predictions(config, model, client, PROBED_ROUND, size)
 
     return max(data.train, key=predictions)
 
