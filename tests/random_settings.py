@@ -44,6 +44,7 @@ SIZES: dict[str, list[Any]] = {
     "client.examples": [6, 1, 64],
     "evaluation.every": [1, 2],
     "evaluation.examples": [None, 1, 10, 4000],
+    "evaluation.final_examples": [None, 1, 10],
     "cohort": [3, 1, 8],
     "workers": [1],
     "device": ["cpu"],

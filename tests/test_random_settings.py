@@ -113,10 +113,10 @@ def play(engine: str, tree: dict[str, Any], texts: Path, folder: Path) -> None:
             assert code == 2
             raise HashfedError("refused with exit code 2")
         return
-    if config.flower.clients is None:
-        # All take part, as they do where nobody is late.
-        flower = config.flower.model_copy(update={"clients": len(load_data(config).train)})
-        config = config.model_copy(update={"flower": flower})
+    # All take part, as they do where nobody is late; for more than there are a server waits in vain.
+    there = len(load_data(config).train)
+    flower = config.flower.model_copy(update={"clients": min(config.flower.clients or there, there)})
+    config = config.model_copy(update={"flower": flower})
 
     def network(config: Config, data: FederatedData[Vocabulary], stop: Any) -> Any:
         return server.FlowerRounds(LoopbackGrid(app, partitions(texts)), config, data)

@@ -40,7 +40,9 @@ class EvaluationSettings(Settings):
     clients: Literal["test", "validation"] = "test"
     """validation: leave the test clients alone (for choosing settings)."""
     examples: int | None = Field(4000, ge=1)
-    """While training, evaluate on a fixed random sample of this size; none: on all, as at the end."""
+    """While training, evaluate on a fixed random sample of this size; none: on all."""
+    final_examples: int | None = Field(None, ge=1)
+    """The same at the end, for what the summary says."""
 
 
 class FlowerSettings(Settings):

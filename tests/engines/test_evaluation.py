@@ -48,3 +48,16 @@ def test_a_sample_is_fixed_and_of_the_size_asked_for(texts: Path) -> None:
     assert np.array_equal(one.columns()["inputs"], two.columns()["inputs"])
     assert len(held_out_examples(clients, None, 3)) == sum(len(c.examples) for c in clients)
     assert len(held_out_examples(clients, 10**6, 3)) == sum(len(c.examples) for c in clients)
+
+
+def test_the_end_may_be_measured_on_a_sample(texts: Path) -> None:
+    """Of another size than while training; the fixed one of that size."""
+    data = small_data(texts)
+    found = {}
+    for name, settings in {"few": {"examples": 3}, "more": {"examples": 3, "final_examples": 8}}.items():
+        with Simulation(small_config(texts, evaluation=settings), data) as simulation:
+            found[name] = simulation.evaluate(), simulation.evaluate(everything=True)
+    with Simulation(small_config(texts, evaluation={"examples": 8}), data) as simulation:
+        eight = simulation.evaluate()
+    assert found["few"][0] == found["more"][0] != found["more"][1]
+    assert found["more"][1] == eight != found["few"][1]

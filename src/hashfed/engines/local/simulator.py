@@ -72,7 +72,7 @@ class Simulation:
         self.model, self.task = build_model(config), make_task(config.data)
         self.state = ServerState.fresh(self.model, data.sizes, config)
         held_out = held_out_examples(data.held_out, config.evaluation.examples, config.seed)
-        everything = held_out_examples(data.held_out, None, config.seed)
+        everything = held_out_examples(data.held_out, config.evaluation.final_examples, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}
         self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
         bench = Workbench(
@@ -148,7 +148,8 @@ class Simulation:
         """Metrics of the current model on the held-out clients.
 
         Args:
-            everything: on all their examples instead of ``config.evaluation.examples`` of them.
+            everything: on as many as at the end, ``config.evaluation.final_examples``, instead of
+                ``config.evaluation.examples``.
             stoppable: whether a stop ends it early.
 
         Raises:

@@ -290,7 +290,8 @@ class NetworkRounds:
         """Metrics of the current model on held-out clients.
 
         Args:
-            everything: on all their examples instead of ``config.evaluation.examples`` of them.
+            everything: on as many as at the end, ``config.evaluation.final_examples``, instead of
+                ``config.evaluation.examples``.
             stoppable: as in the simulator; here a stop always ends waiting for nodes.
 
         Raises:
@@ -305,7 +306,8 @@ class NetworkRounds:
         return finish_evaluation(self.task.metrics, sums, self.state.round, self.config)
 
     def _evaluate_here(self, everything: bool) -> Sums:
-        most = None if everything else self.config.evaluation.examples
+        evaluation = self.config.evaluation
+        most = evaluation.final_examples if everything else evaluation.examples
         examples = held_out_examples(self.data.held_out, most, self.config.seed)
         return evaluate_examples(self.model, self.state.parameters, self.task.metrics, examples)
 
