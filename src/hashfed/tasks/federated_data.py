@@ -7,11 +7,16 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from hashfed.errors import HashfedError
 from hashfed.models.protocol import OUTPUT
 from hashfed.tasks.examples import Examples
 
 BLOCK = 1 << 22
 """Positions that are held at a time."""
+
+
+class EmptySideError(HashfedError):
+    """There is nobody to train on, or nothing to evaluate on."""
 
 
 class RowNames(Protocol):

@@ -9,8 +9,7 @@ from hashfed.data.client_texts import ClientTexts, full_name
 from hashfed.data.part import choose
 from hashfed.data.readers import merge_clients
 from hashfed.data.tokenizer import TOKENIZERS
-from hashfed.errors import HashfedError
-from hashfed.tasks.federated_data import Client, FederatedData, blocks
+from hashfed.tasks.federated_data import Client, EmptySideError, FederatedData, blocks
 from hashfed.tasks.next_word.sentences import cut_text, encode_sentences
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import PAD, Vocabulary
@@ -68,13 +67,13 @@ def check_sides(clients: int, train: Sized, held_out: Sized, side: str, stated: 
         stated: whether the source says who is for what.
 
     Raises:
-        HashfedError: where nobody does.
+        EmptySideError: where nobody does.
 
     """
     for name, some in (("training", train), (side, held_out)):
         if not len(some):
             by = "as the source states" if stated else "split by md5 of the name"
-            raise HashfedError(f"data.source: of {clients} clients none is a {name} client ({by})")
+            raise EmptySideError(f"data.source: of {clients} clients none is a {name} client ({by})")
 
 
 def encode_client(client: ClientTexts, vocabulary: Vocabulary, settings: TextSettings) -> Client | None:

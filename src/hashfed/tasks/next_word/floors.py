@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from hashfed.errors import HashfedError
 from hashfed.tasks.examples import Examples
-from hashfed.tasks.federated_data import BLOCK, FederatedData, blocks
+from hashfed.tasks.federated_data import BLOCK, EmptySideError, FederatedData, blocks
 from hashfed.tasks.next_word.vocabulary import OOV, PAD, SPECIAL, Vocabulary
 
 DISCOUNT = 0.75
@@ -39,7 +38,7 @@ def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
     """Unigram and bigram counts of the training clients, scored on the held-out clients.
 
     Raises:
-        HashfedError: where no held-out word is in the vocabulary.
+        EmptySideError: where no held-out word is in the vocabulary.
 
     The bigram probability is max(c(w₁w₂) − 0.75, 0)/c(w₁) + 0.75·types(w₁)/c(w₁) · unigram(w₂).
 
@@ -63,7 +62,7 @@ def measure_floors(data: FederatedData[Vocabulary]) -> Floors:
             -np.log(table.probability(previous, following, unigram)).sum(),
         )
     if not targets:
-        raise HashfedError("data.source: no word of the held-out clients is in the vocabulary")
+        raise EmptySideError("data.source: no word of the held-out clients is in the vocabulary")
     unigram_accuracy, unigram_nll, bigram_accuracy, bigram_nll = (sums / targets).tolist()
     return Floors(
         unigram_accuracy=unigram_accuracy,

@@ -18,7 +18,7 @@ from hashfed.display import printable
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 from hashfed.tasks.examples import neighbours
-from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.federated_data import EmptySideError, FederatedData
 from hashfed.tasks.next_word.clients import check_sides, label_counts
 from hashfed.tasks.next_word.prepared.columns import SUFFIX, ColumnWriter, checksum, map_column
 from hashfed.tasks.next_word.prepared.facts import measure
@@ -86,7 +86,7 @@ def prepare(
             try:
                 check_sides(written.clients, train, held_out, side, written.stated)
                 facts[side] = measure(FederatedData(vocabulary, train, held_out, counts), train, held_out)
-            except HashfedError as error:  # a run that evaluates on the others can do without
+            except EmptySideError as error:  # a run that evaluates on the others can do without
                 problems[side] = str(error)
         if not facts:
             raise HashfedError(problems[SIDES[0]])
