@@ -15,10 +15,7 @@ from typing import Any
 
 import numpy as np
 
-Clients = Mapping[str, Sequence[str]]
-Splits = Mapping[str, Clients]
-"""By the split's name (train, validation, test), then by the client's: texts."""
-
+from split_texts import Clients, Splits
 
 # FedJAX
 

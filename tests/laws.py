@@ -35,6 +35,8 @@ def same_over_a_network(
         assert all(torch.equal(here[name], value) for name, value in state.items())
         assert engine.evaluate() == pytest.approx(metrics)
     assert [one.loss for one in found] == [one.loss for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert [report.bytes for report in one.reports] == [report.bytes for report in other.reports]
     assert all(one.failed == {} for one in found)
     return metrics, state
 

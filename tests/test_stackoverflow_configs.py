@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import format_files as files
-from format_files import Splits
 from hashfed.cli.main import main
 from hashfed.config import load_config
 from small import WORDS, write_texts
+from split_texts import Splits
 from tff_files import write_sqlite
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "stackoverflow"

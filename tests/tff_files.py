@@ -3,12 +3,10 @@
 import lzma
 import sqlite3
 import tarfile
-from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-Splits = Mapping[str, Mapping[str, Sequence[str]]]
-"""By the split's name, then by the client's: texts."""
+from split_texts import Splits
 
 TABLES = """
 CREATE TABLE examples (

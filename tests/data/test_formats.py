@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 import format_files as files
-from format_files import Splits
 from hashfed.cli.main import main
 from hashfed.config import make_config
 from hashfed.data import read_texts, stream_texts
@@ -24,9 +23,9 @@ from hashfed.data.left_out import LeftOut
 from hashfed.data.pieces import MOST_TEXTS
 from hashfed.errors import HashfedError
 from hashfed.runs import load_data
-from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.task import NextWordSettings
-from hashfed.tasks.next_word.vocabulary import OOV, Vocabulary
+from hashfed.tasks.next_word.vocabulary import OOV
+from split_texts import Splits, examples, load, write_json_lines
 from tff_files import write_sqlite
 
 SPLITS: Splits = {
@@ -76,44 +75,17 @@ CUT = {"fedjax", "pfl", "leaf", "flute hdf5"}
 """Those whose words are between spaces by default."""
 
 
-def write_json_lines(path: Path, splits: Splits = SPLITS) -> Path:
-    lines = [
-        {"client": client, "texts": list(texts), "split": split}
-        for split, clients in splits.items()
-        for client, texts in clients.items()
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
 def texts_of(source: Path, **options: Any) -> dict[Key, list[str]]:
     return {item.key: item.texts for item in read_texts(str(source), **options)}
-
-
-def load(source: Path, held_out: str = "test", **data: object) -> FederatedData[Vocabulary]:
-    tree = {"vocabulary": 9, "sentence_length": 6, "source": str(source), **data}
-    return load_data(make_config({"data": tree, "evaluation": {"clients": held_out}}))
 
 
 def settings(**data: object) -> NextWordSettings:
     return NextWordSettings.of(make_config({"data": data}).data)
 
 
-def examples(data: FederatedData[Vocabulary]) -> tuple[object, ...]:
-    """All that a run is given, in a form that can be compared."""
-    sides = [
-        [
-            (client.name, {name: values.tolist() for name, values in client.examples.columns().items()})
-            for client in side
-        ]
-        for side in (data.train, data.held_out)
-    ]
-    return data.names.words, data.label_counts.tolist(), *sides
-
-
 @pytest.mark.parametrize("name", WRITERS)
 def test_every_format_gives_the_texts_and_examples_of_json_lines(name: str, tmp_path: Path) -> None:
-    lines = write_json_lines(tmp_path / "so.jsonl")
+    lines = write_json_lines(tmp_path / "so.jsonl", SPLITS)
     (tmp_path / "source").mkdir()
     source = WRITERS[name](tmp_path / "source")
     assert texts_of(source) == texts_of(lines)
@@ -352,7 +324,7 @@ def test_columns_by_their_usual_names_or_by_those_that_are_set(tmp_path: Path) -
     assert texts_of(path, columns=columns) == {(None, "ann"): ['a, "b"\nand c', "e"], (None, "bob"): ["d"]}
     data = settings(source=str(path), client_column="who", text_column="said")
     assert data.columns == columns
-    lines = write_json_lines(tmp_path / "so.jsonl")
+    lines = write_json_lines(tmp_path / "so.jsonl", SPLITS)
     table = files.write_csv(tmp_path / "b.csv", SPLITS)
     named = {"client_column": "client_id", "text_column": "text"}
     assert examples(load(table, **named)) == examples(load(lines))
@@ -407,7 +379,7 @@ def refused(source: Path, capsys: pytest.CaptureFixture[str], **data: str) -> st
 
 def test_pickles_are_never_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     vocabulary = {"vocab": {"a": 1}, "size": 1, "unk_symbol": 0, "pad_symbol": 1}
-    lines = write_json_lines(tmp_path / "so.jsonl")
+    lines = write_json_lines(tmp_path / "so.jsonl", SPLITS)
     for name in ("reddit_vocab.pck", "stackoverflow.pkl", "a.pickle", "vocabulary"):
         path = tmp_path / name
         path.write_bytes(pickle.dumps(vocabulary))
@@ -453,7 +425,7 @@ def test_files_of_several_formats_are_told_apart_by_the_setting(
 
 
 def test_settings_without_effect_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = write_json_lines(tmp_path / "so.jsonl")
+    lines = write_json_lines(tmp_path / "so.jsonl", SPLITS)
     assert refused(lines, capsys, text_column="texts") == (
         "data.text_column = 'texts': has no effect, format json-lines has no column of the texts"
     )

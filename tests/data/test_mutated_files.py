@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 import format_files as files
-from format_files import Splits
 from hashfed.config import make_config
 from hashfed.data import stream_texts
 from hashfed.data.left_out import LeftOut
 from hashfed.errors import HashfedError
+from split_texts import Splits
 from tff_files import compress, write_hdf5, write_sqlite
 
 SPLITS: Splits = {

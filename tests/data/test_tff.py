@@ -15,11 +15,9 @@ from hashfed.cli.main import main
 from hashfed.config import make_config
 from hashfed.data import ClientTexts, Part, read_texts
 from hashfed.errors import HashfedError
-from hashfed.runs import load_data
-from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.task import NextWordSettings
-from hashfed.tasks.next_word.vocabulary import Vocabulary
-from tff_files import Splits, compress, example, feature, field, pack, text, write_hdf5, write_sqlite
+from split_texts import Splits, examples, load, write_json_lines
+from tff_files import compress, example, feature, field, pack, text, write_hdf5, write_sqlite
 
 SPLITS: Splits = {
     "train": {
@@ -31,17 +29,6 @@ SPLITS: Splits = {
     "test": {"1": ["a list ?", "sort it"], "9": ["use x ( i )", "how do i use sorted"]},
 }
 """Client 1 has texts of earlier years in train, and of later ones in test."""
-WORDS = 9
-
-
-def write_json_lines(path: Path, splits: Splits = SPLITS) -> Path:
-    lines = [
-        {"client": client, "texts": list(texts), "split": split}
-        for split, clients in splits.items()
-        for client, texts in clients.items()
-    ]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
 
 
 def hdf5(folder: Path) -> Path:
@@ -60,30 +47,6 @@ if importlib.util.find_spec("h5py") is not None:
     WRITERS["archive"] = lambda folder: pack(hdf5(folder), folder / "stackoverflow.tar.bz2")
 
 
-def load(source: Path, held_out: str = "test", **data: object) -> FederatedData[Vocabulary]:
-    tree = {"vocabulary": WORDS, "sentence_length": 6, "source": str(source), **data}
-    return load_data(make_config({"data": tree, "evaluation": {"clients": held_out}}))
-
-
-def examples(data: FederatedData[Vocabulary]) -> tuple[object, ...]:
-    """All that a run is given, in a form that can be compared."""
-    return (
-        data.names.words,
-        data.label_counts.tolist(),
-        *(
-            [
-                (
-                    client.name,
-                    client.examples.columns()["inputs"].tolist(),
-                    client.examples.columns()["targets"].tolist(),
-                )
-                for client in side
-            ]
-            for side in (data.train, data.held_out)
-        ),
-    )
-
-
 @pytest.mark.parametrize("held_out", ["test", "validation"])
 @pytest.mark.parametrize(
     "data",
@@ -99,7 +62,7 @@ def examples(data: FederatedData[Vocabulary]) -> tuple[object, ...]:
 def test_every_form_gives_the_examples_of_json_lines(
     data: dict[str, object], held_out: str, tmp_path: Path
 ) -> None:
-    due = examples(load(write_json_lines(tmp_path / "so.jsonl"), held_out, **data))
+    due = examples(load(write_json_lines(tmp_path / "so.jsonl", SPLITS), held_out, **data))
     for name, write in WRITERS.items():
         folder = tmp_path / name
         folder.mkdir()

@@ -16,8 +16,6 @@ from hashfed.engines.budget import build_model
 from hashfed.engines.checkpoint import load_checkpoint, save_checkpoint
 from hashfed.engines.device_memory import _train_toy
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.network.post import Post
-from hashfed.engines.network.rounds import NetworkRounds
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import Limits, ModelShape, RowsSent, check_declare, check_update
@@ -30,7 +28,7 @@ from hashfed.randomness import stream
 from hashfed.runs.train import round_metrics
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.next_word.sentences import encode_sentences
-from memory_transport import MemoryTransport
+from laws import same_over_a_network
 from small import prepare, small_config, small_data
 
 UNTIED = {
@@ -201,17 +199,7 @@ def test_a_run_goes_on_from_its_checkpoint(texts: Path, tmp_path: Path) -> None:
 def test_over_a_network_it_is_the_simulator_s_run(texts: Path, method: str) -> None:
     base, data = prepare(texts, evaluation="clients")
     config = make_config(base.model_dump(mode="json") | {"model": UNTIED, "retrieval": {"method": method}})
-    with Simulation(config, data) as simulation:
-        expected = [simulation.run_round() for _ in range(2)]
-        metrics = simulation.evaluate(everything=True)
-        state = {name: value.clone() for name, value in simulation.state.parameters.named().items()}
-    with NetworkRounds(Post(MemoryTransport(config, data, 3)), config, data) as engine:
-        found = [engine.run_round() for _ in range(2)]
-        assert_same(engine.state.parameters.named(), state)
-        assert engine.evaluate() == pytest.approx(metrics)
-    assert [one.loss for one in found] == [one.loss for one in expected]
-    for one, other in zip(found, expected, strict=True):
-        assert [report.bytes for report in one.reports] == [report.bytes for report in other.reports]
+    same_over_a_network(config, data)
 
 
 def test_words_that_nobody_knows(texts: Path) -> None:

@@ -1,0 +1,44 @@
+"""Texts by split and client, as JSON Lines, and what a run is given of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hashfed.config import make_config
+from hashfed.runs import load_data
+from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.vocabulary import Vocabulary
+
+Clients = Mapping[str, Sequence[str]]
+"""Texts by the client's name."""
+Splits = Mapping[str, Clients]
+"""Clients by the split's name."""
+
+
+def write_json_lines(path: Path, splits: Splits) -> Path:
+    """What other forms of the same texts are compared with."""
+    lines = [
+        {"client": client, "texts": list(texts), "split": split}
+        for split, clients in splits.items()
+        for client, texts in clients.items()
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def load(source: Path, held_out: str = "test", **data: object) -> FederatedData[Vocabulary]:
+    """Nine words, unless it is said otherwise."""
+    tree = {"vocabulary": 9, "sentence_length": 6, "source": str(source), **data}
+    return load_data(make_config({"data": tree, "evaluation": {"clients": held_out}}))
+
+
+def examples(data: FederatedData[Vocabulary]) -> tuple[object, ...]:
+    """All that a run is given, in a form that can be compared."""
+    sides = [
+        [
+            (client.name, {name: values.tolist() for name, values in client.examples.columns().items()})
+            for client in side
+        ]
+        for side in (data.train, data.held_out)
+    ]
+    return data.names.words, data.label_counts.tolist(), *sides
