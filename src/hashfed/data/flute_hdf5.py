@@ -42,15 +42,10 @@ def stream_flute_hdf5(file: SplitFile) -> Iterator[ClientTexts]:
 
 def _texts(h5py: Any, file: SplitFile, content: Any, name: str) -> list[str]:
     where = f"{file.label}: client {printable(brief(name))}"
+    data, kind = hdf5_files.data_set(h5py, file, content, f"{USER_DATA}/{name}", TEXTS, where)
     with reading(file):
-        client = content[USER_DATA].get(name)
-        data: Any = client.get(TEXTS) if isinstance(client, h5py.Group) else None
-        fits = isinstance(data, h5py.Dataset)
-        kind = f"{data.dtype} of shape {data.shape}" if fits else ""
-        is_text = fits and h5py.check_string_dtype(data.dtype) is not None and data.ndim in (1, 2)
-        is_numbers = fits and data.dtype.kind in "iuf"
-    if not fits:
-        raise HashfedError(f"{where} has no data set {TEXTS}")
+        is_text = h5py.check_string_dtype(data.dtype) is not None and data.ndim in (1, 2)
+        is_numbers = data.dtype.kind in "iuf"
     if is_numbers:
         raise HashfedError(f"{where}: {TEXTS} {IDS}")
     if not is_text:

@@ -69,6 +69,31 @@ def names(h5py: Any, file: SplitFile, content: Any, path: str) -> list[str] | No
     return found
 
 
+def data_set(h5py: Any, file: SplitFile, content: Any, client: str, name: str, where: str) -> tuple[Any, str]:
+    """A data set of a client, and what it is, for messages.
+
+    Args:
+        h5py: the package.
+        file: with it.
+        content: of the file.
+        client: path of the client's group.
+        name: of the data set in that.
+        where: what messages call the client.
+
+    Raises:
+        HashfedError: where there is no such data set.
+
+    """
+    with reading(file):
+        group = content.get(client)
+        data: Any = group.get(name) if isinstance(group, h5py.Group) else None
+        fits = isinstance(data, h5py.Dataset)
+        kind = f"{data.dtype} of shape {data.shape}" if fits else ""
+    if not fits:
+        raise HashfedError(f"{where} has no data set {name}")
+    return data, kind
+
+
 def values(file: SplitFile, data: Any) -> Iterator[Any]:
     """The rows of a data set as Python has them, a few at a time."""
     for start in range(0, len(data), CHUNK):

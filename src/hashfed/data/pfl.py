@@ -86,14 +86,9 @@ def _id(value: Any) -> int | None:
 
 def _texts(h5py: Any, file: SplitFile, content: Any, name: str, words: Mapping[int, str | None]) -> list[str]:
     where = f"{file.label}: client {printable(brief(name))}"
+    data, kind = hdf5_files.data_set(h5py, file, content, name, TARGETS, where)
     with reading(file):
-        client = content.get(name)
-        data: Any = client.get(TARGETS) if isinstance(client, h5py.Group) else None
-        fits = isinstance(data, h5py.Dataset)
-        kind = f"{data.dtype} of shape {data.shape}" if fits else ""
-        is_ids = fits and data.dtype.kind in "iu" and data.ndim == 2
-    if not fits:
-        raise HashfedError(f"{where} has no data set {TARGETS}")
+        is_ids = data.dtype.kind in "iu" and data.ndim == 2
     if not is_ids:
         raise HashfedError(f"{where}: {TARGETS} is {kind}; needs rows of ids")
     texts = []

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from hashfed.data.client_texts import Group
+from hashfed.data.part import SPLITS
 from hashfed.display import brief, printable
 from hashfed.errors import HashfedError
 
 WORDS: dict[str, Group] = {
-    "train": "train",
+    **SPLITS,
     "training": "train",
-    "validation": "validation",
     "valid": "validation",
     "val": "validation",
     "dev": "validation",
-    "heldout": "validation",
-    "test": "test",
 }
 _WORD = re.compile(r"[a-z]+")
 

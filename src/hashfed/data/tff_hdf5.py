@@ -81,14 +81,9 @@ def _texts(h5py: ModuleType, file: SplitFile, content: Any, id: str, part: Part)
 
 
 def _values(h5py: ModuleType, file: SplitFile, content: Any, id: str, where: str) -> Iterator[bytes]:
+    tokens, kind = hdf5_files.data_set(h5py, file, content, f"{EXAMPLES}/{id}", TOKENS, where)
     with reading(file):
-        client = content[EXAMPLES].get(id)
-        tokens: Any = client.get(TOKENS) if isinstance(client, h5py.Group) else None
-        fits = isinstance(tokens, h5py.Dataset)
-        kind = f"{tokens.dtype} of shape {tokens.shape}" if fits else ""
-        is_text = fits and h5py.check_string_dtype(tokens.dtype) is not None and tokens.ndim == 1
-    if not fits:
-        raise HashfedError(f"{where} has no data set {TOKENS}")
+        is_text = h5py.check_string_dtype(tokens.dtype) is not None and tokens.ndim == 1
     if not is_text:
         raise HashfedError(f"{where}: {TOKENS} is {kind}; needs a row of texts")
     yield from hdf5_files.values(file, tokens)

@@ -193,7 +193,6 @@ class MultiIndexSettings(IndexedSettings):
             training_vectors(rows), CODEBOOKS, self.codeword_bits, self.quantizer, METHOD, seed
         )
         codewords = 1 << self.codeword_bits
-        books.check(codewords)
         codes = books.nearest(rows.clone())
         cell = codes[:, 0] * codewords + codes[:, 1]
         sizes = np.bincount(cell, minlength=codewords**2).astype(np.float32)

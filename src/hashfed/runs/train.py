@@ -152,11 +152,7 @@ def train(
 
 def describe(config: Config, data: FederatedData[Any]) -> dict[str, Any]:
     """Sizes and floors, for ``data.json``."""
-    found = facts(data, names_of(build_model(config), OUTPUT))
-    checksum = found.pop("sha256")
-    measured = data.measured
-    floors = make_task(config.data).measure_floors(data) if measured is None else dict(measured.floors)
-    return found | {"floors": floors, "sha256": checksum}
+    return facts(data, names_of(build_model(config), OUTPUT), make_task(config.data).measure_floors)
 
 
 def _rounds(engine: Engine, config: Config, folder: RunFolder, progress: Progress) -> None:

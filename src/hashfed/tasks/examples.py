@@ -93,9 +93,18 @@ def positions(ids: np.ndarray, held: np.ndarray | None, device: torch.device) ->
 
 def ranges(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Positions of the entries of the examples at ``index``, one after the other, int64."""
-    ends, sizes = np.cumsum(counts), counts[index]
-    shift = np.repeat(ends[index] - sizes - (np.cumsum(sizes) - sizes), sizes)
+    return spans(np.cumsum(counts)[index], counts[index])
+
+
+def spans(ends: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Positions of spans that end there and are so long, one after the other, int64."""
+    shift = np.repeat(ends - np.cumsum(sizes), sizes)
     return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)
+
+
+def span_sizes(ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """How long some of the spans are that lie one after the other and end at ``ends``."""
+    return np.asarray(ends[numbers] - np.where(numbers > 0, ends[numbers - 1], 0))
 
 
 def neighbours(sizes: np.ndarray, most: int) -> Iterator[tuple[int, int]]:

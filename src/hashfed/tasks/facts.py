@@ -1,12 +1,15 @@
 """What is told of data: sizes, the rows that clients need, and a checksum."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from hashfed.tasks.federated_data import Client, FederatedData
+from hashfed.tasks.federated_data import Client, FederatedData, Measured
+
+Floors = Callable[[FederatedData[Any]], dict[str, Any]]
+"""``Task.measure_floors``."""
 
 
 def sizes(train: Sequence[Client], held_out: Sequence[Client]) -> dict[str, int]:
@@ -39,21 +42,27 @@ def key_of(tables: Sequence[str]) -> str:
     return "+".join(sorted(tables))
 
 
-def facts(data: FederatedData[Any], tables: Sequence[str]) -> dict[str, Any]:
-    """All but the floors; measured, unless that was done before.
+def facts(data: FederatedData[Any], tables: Sequence[str], floors: Floors) -> dict[str, Any]:
+    """Sizes, own rows, floors and checksum; measured, unless that was done before.
 
     Args:
         data: of any task.
         tables: what the model reads from and finds in the output table, by their names in examples.
+        floors: measures those of the task.
 
     """
-    measured = data.measured
-    if measured is None or key_of(tables) not in measured.own_rows:
-        counted, own, checksum = sizes(data.train, data.held_out), own_rows(data.train, tables), digest(data)
-    else:
-        counted, own = dict(measured.sizes), dict(measured.own_rows[key_of(tables)])
-        checksum = measured.sha256
-    return {"rows": data.size} | counted | own | {"sha256": checksum}
+    known, key = data.measured, key_of(tables)
+    if known is None or key not in known.own_rows:
+        known = Measured(
+            sizes(data.train, data.held_out), {key: own_rows(data.train, tables)}, floors(data), digest(data)
+        )
+    return {
+        "rows": data.size,
+        **known.sizes,
+        **known.own_rows[key],
+        "floors": dict(known.floors),
+        "sha256": known.sha256,
+    }
 
 
 def digest(data: FederatedData[Any]) -> str:

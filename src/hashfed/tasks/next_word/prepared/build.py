@@ -17,7 +17,7 @@ from hashfed.data.client_texts import full_name
 from hashfed.display import printable
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
-from hashfed.tasks.examples import neighbours
+from hashfed.tasks.examples import neighbours, span_sizes, spans
 from hashfed.tasks.federated_data import EmptySideError, FederatedData
 from hashfed.tasks.next_word.clients import check_sides, label_counts
 from hashfed.tasks.next_word.prepared.columns import SUFFIX, ColumnWriter, checksum, map_column
@@ -199,7 +199,7 @@ def _write_in_order_of_names(known: SourceClients, folder: Path) -> int:
     sentences, runs_of = np.zeros(len(known.keys), np.int64), np.zeros(len(known.keys), np.int64)
     for start in range(0, len(runs), FLUSH):
         some = np.arange(start, min(start + FLUSH, len(runs)))
-        sentences += np.bincount(runs[some], _sizes(run_ends, some), len(known.keys)).astype(np.int64)
+        sentences += np.bincount(runs[some], span_sizes(run_ends, some), len(known.keys)).astype(np.int64)
         runs_of += np.bincount(runs[some], minlength=len(known.keys))
     stored = np.flatnonzero(sentences).tolist()
     order = np.array(sorted(stored, key=lambda number: full_name(known.keys[number])), np.int64)
@@ -214,11 +214,11 @@ def _write_in_order_of_names(known: SourceClients, folder: Path) -> int:
         written = 0
         for first, end in neighbours(runs_of[order], RUNS):
             run_order = _runs_in_order(runs, place, first, end)
-            sizes = _sizes(run_ends, run_order)
+            sizes = span_sizes(run_ends, run_order)
             for start, stop in neighbours(sizes, FLUSH // known.settings.sentence_length + 1):
-                moved = _spans(run_ends[run_order[start:stop]], sizes[start:stop])
-                last, lengths = raw_ends[moved], _sizes(raw_ends, moved)
-                tokens.append(raw["tokens"][_spans(last, lengths)])
+                moved = spans(run_ends[run_order[start:stop]], sizes[start:stop])
+                last, lengths = raw_ends[moved], span_sizes(raw_ends, moved)
+                tokens.append(raw["tokens"][spans(last, lengths)])
                 ends.append(written + np.cumsum(lengths))
                 written += int(lengths.sum())
         writer("client-ends", "<i8").append(np.cumsum(sentences[order]))
@@ -240,17 +240,6 @@ def _runs_in_order(runs: np.ndarray, place: np.ndarray, first: int, end: int) ->
         found.append(start + np.flatnonzero((places >= first) & (places < end)))
     numbers = np.concatenate(found)
     return np.asarray(numbers[np.argsort(place[runs[numbers]], kind="stable")])
-
-
-def _sizes(ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """How long spans are that lie one after the other."""
-    return np.asarray(ends[numbers] - np.where(numbers > 0, ends[numbers - 1], 0))
-
-
-def _spans(ends: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Positions of spans that end there and are so long, one after the other, int64."""
-    shift = np.repeat(ends - np.cumsum(sizes), sizes)
-    return np.asarray(np.arange(int(sizes.sum())) + shift, np.int64)
 
 
 def _columns(folder: Path) -> dict[str, Column]:

@@ -2,7 +2,7 @@
 
 NumPy's own format, because it is a header before bare numbers: it is mapped in a millisecond, its pages are
 shared by all who map it, and every tool of this field reads it. Arrow's IPC would do as well, and cost each
-process of a simulation, and each device, a library of 150 MB for what is four columns of numbers.
+process of a simulation, and each device, a library of 150 MB for what is eight columns of numbers.
 """
 
 import hashlib

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 
-from hashfed.tasks.examples import ranges
+from hashfed.tasks.examples import span_sizes, spans
 from hashfed.tasks.next_word.vocabulary import BOS, EOS, PAD
 from hashfed.tasks.sequences import BoundSequences, Sequences
 
@@ -102,8 +102,7 @@ class MappedSentences:
         short = np.flatnonzero(words < length)
         ids[short, words[short] + 1] = EOS
         rows = np.repeat(np.arange(len(words)), words)
-        places = ranges(words, np.arange(len(words))) - np.repeat(np.cumsum(words) - words, words)
-        ids[rows, places + 1] = self._tokens(words)
+        ids[rows, spans(words, words) + 1] = self._tokens(words)
         return Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())
 
     def _words(self) -> np.ndarray:
@@ -113,8 +112,7 @@ class MappedSentences:
             first, last = self.index.start, self.index.stop
             start = int(ends[first - 1]) if first and last > first else 0
             return np.diff(ends[first:last], prepend=start)
-        starts = np.where(self.index > 0, ends[self.index - 1], 0)
-        return np.asarray(ends[self.index] - starts)
+        return span_sizes(ends, self.index)
 
     def _tokens(self, words: np.ndarray) -> np.ndarray:
         """Ids of all words, one sentence after the other."""
@@ -124,6 +122,4 @@ class MappedSentences:
         if isinstance(self.index, range):
             last = int(ends[self.index[-1]])
             return tokens[last - int(words.sum()) : last]
-        last = ends[self.index]
-        shift = np.repeat(last - words - (np.cumsum(words) - words), words)
-        return np.asarray(tokens[np.arange(int(words.sum())) + shift])
+        return np.asarray(tokens[spans(ends[self.index], words)])

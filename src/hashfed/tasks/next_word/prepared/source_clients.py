@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from hashfed.data.client_texts import ClientTexts, Key
 from hashfed.data.part import Chosen, check_stated, choose
+from hashfed.data.streams import said
 from hashfed.data.tokenizer import TOKENIZERS
 from hashfed.errors import HashfedError
 from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, Role
@@ -28,6 +29,7 @@ class SourceClients:
         """What each is for."""
         self.counted: list[bool] = []
         """Whether its words make the vocabulary."""
+        self._where = said(settings.source, "data.source")
         self._numbers: dict[Key, int] = {}
         self._complete = False
 
@@ -74,7 +76,7 @@ class SourceClients:
         number = self._numbers.get(key)
         if number is None:
             if self._complete:
-                raise HashfedError(f"data.source = {self.settings.source}: changed while it was read")
+                raise HashfedError(f"{self._where}: changed while it was read")
             number = self._numbers[key] = len(self.keys)
             self.keys.append(key)
             alone = [self._chosen([key], side) for side in SIDES]
@@ -85,7 +87,7 @@ class SourceClients:
     def _end(self) -> None:
         """All of the source was read."""
         if not self.keys:
-            raise HashfedError(f"data.source = {self.settings.source}: holds no client with a text")
+            raise HashfedError(f"{self._where}: holds no client with a text")
         check_stated(self.keys)
         self._complete = True
 
