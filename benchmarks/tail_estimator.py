@@ -386,7 +386,7 @@ def train_locally(
     rng, space = stream(case.config.seed, "train", case.round, client.name), WorkSpace()
     for _ in range(epochs):
         for index in torch.from_numpy(rng.permutation(len(client.examples))).split(settings.batch_size):
-            batch, touched = bound.batch(index).touched({INPUT: rows})
+            batch, touched = case.model.pack(bound.batch(index)).touched({INPUT: rows})
             inputs = touched[INPUT]
             queries = case.model.queries(body, {INPUT: inputs.rows}, batch)
             output = output_gradients(queries.detach(), rows, weight, batch.targets, space, planes)

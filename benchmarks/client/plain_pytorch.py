@@ -31,7 +31,7 @@ def train_plainly(
     for batch in torch.from_numpy(rng.permutation(len(examples))).split(settings.batch_size):
         asked = bound.batch(batch)
         labels = asked.targets.rows
-        queries = model.queries(body, {INPUT: rows}, asked)
+        queries = model.queries(body, {INPUT: rows}, model.pack(asked))
         loss = functional.cross_entropy(functional.linear(queries, rows), labels)
         optimizer.zero_grad()
         loss.backward()

@@ -96,7 +96,7 @@ def client_queries(model: Model, parameters: Parameters, examples: Examples) -> 
     """What a client with these examples asks, under the whole model."""
     batch = examples.bind({OUTPUT: None, INPUT: None}, torch.device("cpu")).batch(torch.arange(len(examples)))
     with torch.no_grad():
-        queries = model.queries(parameters.body, as_named(model, parameters.tables), batch)
+        queries = model.queries(parameters.body, as_named(model, parameters.tables), model.pack(batch))
     return ClientQueries(queries, own_rows(model, examples))
 
 

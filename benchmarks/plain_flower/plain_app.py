@@ -51,7 +51,7 @@ def train(message: Message, context: Context) -> Message:
         asked = Batch(
             {"inputs": inputs[batch], "predicted": predicted[batch]}, {"inputs": INPUT}, Targets(labels)
         )
-        queries = model.queries(body, {INPUT: rows}, asked)
+        queries = model.queries(body, {INPUT: rows}, model.pack(asked))
         loss = functional.cross_entropy(queries @ rows.T, labels)
         optimizer.zero_grad()
         loss.backward()

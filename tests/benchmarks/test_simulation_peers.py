@@ -54,7 +54,7 @@ def play_one_round(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[list[fl
             everywhere = torch.ones(len(batch), LENGTH, dtype=torch.bool)
             columns = {"inputs": inputs[client, batch].long(), "predicted": everywhere}
             asked = Batch(columns, {"inputs": OUTPUT}, Targets(targets[client, batch].flatten().long()))
-            queries = MODEL.queries(body, {OUTPUT: rows}, asked)
+            queries = MODEL.queries(body, {OUTPUT: rows}, MODEL.pack(asked))
             loss = functional.cross_entropy(queries @ rows.T, targets[client, batch].flatten().long())
             optimizer.zero_grad()
             loss.backward()

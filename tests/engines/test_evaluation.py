@@ -34,7 +34,7 @@ def test_evaluation_equals_all_logits_at_once(texts: Path, monkeypatch: pytest.M
     wanted = Targets(torch.from_numpy(targets)[predicted])
     columns = {"inputs": torch.from_numpy(inputs), "predicted": predicted}
     batch = Batch(columns, {"inputs": OUTPUT}, wanted)
-    queries = model.queries(parameters.body, {OUTPUT: parameters.rows}, batch)
+    queries = model.queries(parameters.body, {OUTPUT: parameters.rows}, model.pack(batch))
     logits = queries @ parameters.rows.T
     metrics = NextWordMetrics()
     expected = metrics.metrics(metrics.sums(logits, wanted))

@@ -1,6 +1,7 @@
 """SASRec beside torch's own layers, and its dropout."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hashfed.config import make_config
 from hashfed.errors import HashfedError
 from hashfed.models import INPUT, OUTPUT, Parameters
 from hashfed.models.batch import Batch
-from hashfed.models.noise import dropout, generator
+from hashfed.models.noise import draw_dropout, dropout, generator
 from hashfed.models.protocol import as_named
 from hashfed.models.sasrec import SASRec
 from hashfed.models.transformer import Transformer
@@ -26,9 +27,9 @@ def fresh(model: SASRec | Transformer = MODEL) -> Parameters:
     return model.init({OUTPUT: 12}, stream(0, "init"))
 
 
-def batch_of(examples: Sequences | Histories) -> Batch:
+def batch_of(examples: Sequences | Histories, noise: torch.Generator | None = None) -> Batch:
     bound = examples.bind({OUTPUT: None, INPUT: None}, torch.device("cpu"))
-    return bound.batch(torch.arange(len(examples)))
+    return MODEL.pack(replace(bound.batch(torch.arange(len(examples))), noise=noise))
 
 
 def sequences(*lines: list[int]) -> Sequences:
@@ -95,27 +96,23 @@ def test_dropout_is_drawn_from_what_is_given() -> None:
     """The same noise gives the same numbers; without it nothing is dropped; with more batches it goes on."""
     parameters = fresh()
     tables, some = as_named(MODEL, parameters.tables), sequences([3, 4, 5, 9], [7, 1])
-    plain = batch_of(some)
 
     def queries(noise: torch.Generator | None) -> torch.Tensor:
-        return MODEL.queries(
-            parameters.body, tables, Batch(plain.columns, plain.tables, plain.targets, noise)
-        )
+        return MODEL.queries(parameters.body, tables, batch_of(some, noise))
 
     one = generator(stream(1, "dropout"))
     first, second = queries(one), queries(one)
     assert torch.equal(first, queries(generator(stream(1, "dropout"))))
     assert not torch.equal(first, second)
-    assert torch.equal(queries(None), MODEL.queries(parameters.body, tables, plain))
     assert not torch.equal(first, queries(None))
 
 
 def test_what_is_dropped_keeps_the_mean() -> None:
     x = torch.full((100, 100), 3.0)
-    found = dropout(x, 0.25, generator(stream(0, "dropout")))
+    found = dropout(x, draw_dropout((100, 100), 0.25, generator(stream(0, "dropout"))))
     assert set(found.unique().tolist()) == {0.0, 4.0}
     assert float((found == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
-    assert dropout(x, 0, generator(stream(0, "dropout"))) is x
+    assert dropout(x, None) is x
 
 
 def test_examples_must_not_be_longer_than_it_reads() -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hashfed.models import Batch, Targets, Transformer
+from hashfed.models.packing import pack_sequences
 from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
 
@@ -46,10 +47,11 @@ def small() -> tuple[Transformer, dict[str, torch.Tensor], torch.Tensor]:
     return model, body, parameters.rows.double()
 
 
-def batch(inputs: list[list[int]], predicted: torch.Tensor) -> Batch:
-    """Sequences whose targets do not matter."""
+def batch(inputs: list[list[int]], predicted: torch.Tensor, stacked: bool = False) -> Batch:
+    """Packed sequences whose targets do not matter."""
     ids = torch.tensor(inputs)
-    return Batch({"inputs": ids, "predicted": predicted}, {"inputs": OUTPUT}, Targets(ids[predicted]))
+    columns = {"inputs": ids, "predicted": predicted}
+    return pack_sequences(Batch(columns, {"inputs": OUTPUT}, Targets(ids[predicted])), stacked)
 
 
 def plain_queries(

@@ -63,18 +63,20 @@ def _held(
     backward: bool,
 ) -> int:
     """Floats held by one pass over these examples."""
-    batch, tables = examples.batch(torch.arange(count)), as_named(model, rows)
+    tables = as_named(model, rows)
     if not backward:
+        batch = model.pack(examples.batch(torch.arange(count)))
         live = _Live()
         with torch.no_grad():
             # What a model makes once and keeps, such as a table of positions, is not counted.
-            model.queries(body, tables, examples.batch(torch.arange(1)))
+            model.queries(body, tables, model.pack(examples.batch(torch.arange(1))))
             with live:
                 model.queries(body, tables, batch)
         return live.most_floats
+    batch = model.pack(replace(examples.batch(torch.arange(count)), noise=torch.Generator()))
     parameters = [value.requires_grad_() for value in (*rows.values(), *body.values())]
     with _kept() as kept:
-        queries = model.queries(body, tables, replace(batch, noise=torch.Generator()))
+        queries = model.queries(body, tables, batch)
     for value in parameters:
         kept.pop(value.untyped_storage().data_ptr(), None)
     return sum(kept.values()) + queries.numel()

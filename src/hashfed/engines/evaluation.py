@@ -59,7 +59,7 @@ def evaluate_chunk(
         for start in range(chunk * CHUNK, end, BATCH):
             part = examples.take(np.arange(start, min(start + BATCH, end)))
             batch = part.bind(everything, rows.device).batch(torch.arange(len(part), device=rows.device))
-            queries = model.queries(parameters.body, tables, batch)
+            queries = model.queries(parameters.body, tables, model.pack(batch))
             most = max(1, LOGITS // len(rows))
             for some, targets in zip(queries.split(most), batch.targets.split(most), strict=True):
                 found.append(metrics.sums(some @ rows.T, targets))

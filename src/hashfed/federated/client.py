@@ -217,7 +217,8 @@ def train(
         order = torch.from_numpy(rng.permutation(len(examples))).to(rows.device)
         for index in order.split(settings.batch_size):
             # Only the rows of the inputs take part in autograd; those of the output layer are moved in place.
-            batch, touched = replace(bound.batch(index), noise=noise).touched(named)
+            packed = model.pack(replace(bound.batch(index), noise=noise))
+            batch, touched = packed.touched(named)
             held = {table: part.rows for table, part in touched.items()}
             queries = model.queries(body, held, batch)
             output = loss(queries.detach(), rows, local.log_weight, batch.targets, space, local.planes)
@@ -324,4 +325,4 @@ def _query_batches(model: Model, local: LocalModel, examples: Examples) -> Itera
     """All queries of the examples (p, d), of ``HASH_BATCH`` examples at a time."""
     bound, tables = local.bind(model, examples), as_named(model, local.tables)
     for index in torch.arange(len(examples), device=local.rows.device).split(HASH_BATCH):
-        yield model.queries(local.body, tables, bound.batch(index))
+        yield model.queries(local.body, tables, model.pack(bound.batch(index)))

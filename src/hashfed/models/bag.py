@@ -8,7 +8,7 @@ number a row.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -60,14 +60,31 @@ class Bag(Model):
         """See ``Model``."""
         return {"bias": (self.hidden,)}
 
+    @property
+    def stackable(self) -> bool:
+        """See ``Model``."""
+        return True
+
+    def pack(self, batch: Batch, stacked: bool = False) -> Batch:
+        """Stacked with a column ``owners`` (f,) int64, the example of each feature."""
+        if not stacked:
+            return batch
+        features, starts = batch.columns["features"], batch.columns["starts"]
+        ends = torch.cat([starts[1:], starts.new_tensor([len(features)])])
+        return replace(batch, columns={**batch.columns, "owners": torch.repeat_interleave(ends - starts)})
+
     def queries(
         self, body: Mapping[str, torch.Tensor], tables: Mapping[str, torch.Tensor], batch: Batch
     ) -> torch.Tensor:
         """See ``Model``; an example without features has the bias alone."""
         features, values, starts = (batch.columns[name] for name in self.reads)
-        summed = functional.embedding_bag(
-            features, tables[batch.tables["features"]], starts, mode="sum", per_sample_weights=values
-        )
+        rows = tables[batch.tables["features"]]
+        if "owners" in batch.columns:
+            weighted = functional.embedding(features, rows) * values[:, None]
+            summed = weighted.new_zeros(len(starts), self.hidden)
+            summed = summed.index_add(0, batch.columns["owners"], weighted)
+        else:
+            summed = functional.embedding_bag(features, rows, starts, mode="sum", per_sample_weights=values)
         return torch.relu(summed + body["bias"])
 
     def body_flops(self, positions: int, examples: int, length: int) -> int:

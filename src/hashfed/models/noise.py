@@ -9,12 +9,11 @@ def generator(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**63)))
 
 
-def dropout(x: torch.Tensor, rate: float, noise: torch.Generator | None) -> torch.Tensor:
-    """Each number of ``x`` with the chance ``rate`` zero, the others divided by 1 − ``rate``.
+def draw_dropout(shape: tuple[int, ...], rate: float, noise: torch.Generator) -> torch.Tensor:
+    """What to multiply with: zero with the chance ``rate``, else 1 / (1 − ``rate``); float32 on the CPU."""
+    return torch.empty(shape).bernoulli_(1 - rate, generator=noise).div_(1 - rate)
 
-    The draws are made on the CPU, whatever the device of ``x``; without noise nothing is dropped.
-    """
-    if noise is None or rate == 0:
-        return x
-    kept = torch.empty(x.shape, dtype=x.dtype).bernoulli_(1 - rate, generator=noise)
-    return x * kept.div_(1 - rate).to(x.device)
+
+def dropout(x: torch.Tensor, drawn: torch.Tensor | None) -> torch.Tensor:
+    """``x`` times what was drawn for it; without draws nothing is dropped."""
+    return x if drawn is None else x * drawn

@@ -100,6 +100,23 @@ class Model(Protocol):
         """Shapes of ``Parameters.body`` by name, without drawing any."""
         ...
 
+    @property
+    def stackable(self) -> bool:
+        """Whether ``queries`` can be mapped over many clients' batches at once (``pack``)."""
+        return False
+
+    def pack(self, batch: Batch, stacked: bool = False) -> Batch:
+        """A batch as ``queries`` takes it: all that depends on what the data are, random draws among it.
+
+        Args:
+            batch: as examples make it.
+            stacked: whether each column will be padded with zeros, at the end of each dimension, to the
+                longest among several clients'; ``queries`` of what is left of ``stackable`` models must then
+                be those of each alone, and at the end of others of any value.
+
+        """
+        return batch
+
     def queries(
         self, body: Mapping[str, torch.Tensor], tables: Mapping[str, torch.Tensor], batch: Batch
     ) -> torch.Tensor:
@@ -110,7 +127,7 @@ class Model(Protocol):
             tables: (m, d) by name, the rows that the batch's columns refer to, tied ones also by the other
                 name: all n, a client's, or just those that the batch names (in training: a gradient is
                 formed for no others).
-            batch: columns of positions in them, not of ids.
+            batch: columns of positions in them, not of ids, as ``pack`` returned them.
 
         Returns:
             (p, d), in the order of ``batch.targets``.

@@ -6,9 +6,10 @@ positions begin as N(0, 0.02²), as do all weights but those that make queries, 
 Bengio 2010).
 """
 
+import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -17,7 +18,16 @@ from pydantic import Field, model_validator
 from torch.nn import functional
 
 from hashfed.models.batch import Batch
-from hashfed.models.noise import dropout
+from hashfed.models.noise import draw_dropout, dropout
+from hashfed.models.packing import (
+    Columns,
+    from_grid,
+    grid_shape,
+    pack_sequences,
+    positions,
+    to_grid,
+    with_prediction,
+)
 from hashfed.models.protocol import INPUT, OUTPUT, Model, Parameters
 from hashfed.models.settings import ModelSettings
 from hashfed.models.transformer import WIDEST
@@ -104,48 +114,57 @@ class SASRec(Model):
             shapes[f"{name}.weight"] = shapes[f"{name}.bias"] = (d,)
         return shapes
 
+    @property
+    def stackable(self) -> bool:
+        """See ``Model``."""
+        return True
+
+    def pack(self, batch: Batch, stacked: bool = False) -> Batch:
+        """See ``packing``; with noise, columns ``dropout.0`` and so on of draws, in the order of their use."""
+        packed = pack_sequences(batch, stacked, trim=True)
+        if batch.noise is None or self.dropout == 0:
+            return packed
+        (sequences, length), columns = grid_shape(packed.columns), dict(packed.columns)
+        vectors = (columns["inputs"].numel(), self.embedding)
+        shapes = [vectors]
+        for _ in range(self.blocks):
+            shapes += [(sequences, self.heads, length, length), vectors, vectors]
+        for number, shape in enumerate(shapes):
+            drawn = draw_dropout(shape, self.dropout, batch.noise)
+            columns[f"dropout.{number}"] = drawn.to(columns["inputs"].device)
+        return replace(packed, columns=columns, noise=None)
+
     def queries(self, body: Body, tables: Mapping[str, torch.Tensor], batch: Batch) -> torch.Tensor:
         """Hidden vectors after the last norm (see ``Model.queries``), of sequences (``tasks.sequences``).
 
-        As in the transformer, only positions that are read are computed, packed to a matrix, and attention
-        alone is on the grid (s, T).
+        As in the transformer, a batch is a (p, d) matrix, and (s, T) for attention alone.
         """
-        inputs, predicted = batch.columns["inputs"], batch.columns["predicted"]
-        read, noise = batch.columns.get("read", predicted), batch.noise
-        sequences, length = inputs.shape
-        packed = read.flatten().nonzero().squeeze(1)
-        x = functional.embedding(inputs.flatten()[packed], tables[batch.tables["inputs"]])
-        x = x * math.sqrt(self.embedding) + body["positions"][packed % length]
-        x = dropout(x, self.dropout, noise)
+        columns = batch.columns
+        draws = (columns.get(f"dropout.{number}") for number in itertools.count())
+        x = functional.embedding(columns["inputs"].flatten(), tables[batch.tables["inputs"]])
+        x = x * math.sqrt(self.embedding) + body["positions"][positions(columns)]
+        x = dropout(x, next(draws))
         for block in range(self.blocks):
             name = f"blocks.{block}"
-            x = self._attention(body, f"{name}.attention", x, packed, sequences, length, noise)
+            x = self._attention(body, f"{name}.attention", x, columns, next(draws))
             x = _norm(body, f"{name}.ffn", x)
-            hidden = torch.relu(dropout(_linear(body, f"{name}.ffn.in", x), self.dropout, noise))
-            x = x + dropout(_linear(body, f"{name}.ffn.out", hidden), self.dropout, noise)
-        if read is not predicted:
-            x = x[predicted.flatten()[packed]]
-        return _norm(body, "", x)
+            hidden = torch.relu(dropout(_linear(body, f"{name}.ffn.in", x), next(draws)))
+            x = x + dropout(_linear(body, f"{name}.ffn.out", hidden), next(draws))
+        return _norm(body, "", with_prediction(x, columns))
 
     def _attention(
-        self,
-        body: Body,
-        name: str,
-        x: torch.Tensor,
-        packed: torch.Tensor,
-        sequences: int,
-        length: int,
-        noise: torch.Generator | None,
+        self, body: Body, name: str, x: torch.Tensor, columns: Columns, drawn: torch.Tensor | None
     ) -> torch.Tensor:
         normal = _norm(body, name, x)
         made = torch.cat([_linear(body, f"{name}.query", normal), _linear(body, f"{name}.pair", x)], dim=1)
-        grid = made.new_zeros(sequences * length, 3 * self.embedding).index_copy(0, packed, made)
+        grid = to_grid(made, columns)
+        sequences, length, _ = grid.shape
         q, k, v = grid.view(sequences, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         scores = q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])
         later = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        shares = dropout(scores.masked_fill(later, -math.inf).softmax(-1), self.dropout, noise)
-        mixed = (shares @ v).transpose(1, 2).reshape(sequences * length, self.embedding)
-        return normal + _linear(body, f"{name}.out", mixed[packed])
+        shares = dropout(scores.masked_fill(later, -math.inf).softmax(-1), drawn)
+        mixed = (shares @ v).transpose(1, 2).reshape(sequences, length, self.embedding)
+        return normal + _linear(body, f"{name}.out", from_grid(mixed, columns))
 
     def body_flops(self, positions: int, examples: int, length: int) -> int:
         """2 per weight and position, and 4·T²·d per example and block for attention itself."""

@@ -17,6 +17,15 @@ from torch.nn import functional
 
 from hashfed.errors import HashfedError
 from hashfed.models.batch import Batch
+from hashfed.models.packing import (
+    Columns,
+    from_grid,
+    grid_shape,
+    pack_sequences,
+    positions,
+    to_grid,
+    with_prediction,
+)
 from hashfed.models.protocol import INPUT, OUTPUT, Model, Parameters
 from hashfed.models.settings import ModelSettings
 
@@ -115,40 +124,36 @@ class Transformer(Model):
                 shapes |= {f"{start}.{name}.weight": shape, f"{start}.{name}.bias": shape[:1]}
         return shapes
 
+    @property
+    def stackable(self) -> bool:
+        """See ``Model``."""
+        return True
+
+    def pack(self, batch: Batch, stacked: bool = False) -> Batch:
+        """See ``packing``: only positions that are read are computed."""
+        return pack_sequences(batch, stacked)
+
     def queries(self, body: Body, tables: Mapping[str, torch.Tensor], batch: Batch) -> torch.Tensor:
         """Hidden vectors after the last norm (see ``Model.queries``), of sequences (``tasks.sequences``).
 
-        Only positions that are read are computed: a batch of sequences is packed to a (p, d) matrix, and
-        unpacked to (s, T) for attention alone. Padding sits at the end of a sequence, so under the
-        causal mask no such position attends to it.
+        A batch is a (p, d) matrix, and (s, T) for attention alone. Padding sits at the end of a sequence, so
+        under the causal mask no position that is read attends to it.
         """
-        inputs, predicted = batch.columns["inputs"], batch.columns["predicted"]
-        read = batch.columns.get("read", predicted)
-        rows = tables[batch.tables["inputs"]]
-        sequences, length = inputs.shape
-        packed = read.flatten().nonzero().squeeze(1)
-        positions = _sinusoids(length, self.embedding, rows.device)[packed % length]
-        embedded = functional.embedding(inputs.flatten()[packed], rows)
-        x = embedded * math.sqrt(self.embedding) + positions
+        columns, rows = batch.columns, tables[batch.tables["inputs"]]
+        places = _sinusoids(grid_shape(columns)[1], self.embedding, rows.device)[positions(columns)]
+        embedded = functional.embedding(columns["inputs"].flatten(), rows)
+        x = embedded * math.sqrt(self.embedding) + places
         for block in range(self.blocks):
-            x = x + self._attention(body, f"blocks.{block}.attention", x, packed, sequences, length)
+            x = x + self._attention(body, f"blocks.{block}.attention", x, columns)
             x = x + _feed_forward(body, f"blocks.{block}.ffn", x)
-        if read is not predicted:
-            x = x[predicted.flatten()[packed]]
-        return _norm(body, "norm", x)
+        return _norm(body, "norm", with_prediction(x, columns))
 
-    def _attention(
-        self, body: Body, name: str, x: torch.Tensor, packed: torch.Tensor, sequences: int, length: int
-    ) -> torch.Tensor:
-        qkv = _linear(body, f"{name}.qkv", _norm(body, f"{name}.norm", x))
-        dense = len(packed) == sequences * length
-        grid = qkv
-        if not dense:
-            grid = qkv.new_zeros(sequences * length, 3 * self.attention).index_copy(0, packed, qkv)
+    def _attention(self, body: Body, name: str, x: torch.Tensor, columns: Columns) -> torch.Tensor:
+        grid = to_grid(_linear(body, f"{name}.qkv", _norm(body, f"{name}.norm", x)), columns)
+        sequences, length, _ = grid.shape
         q, k, v = grid.view(sequences, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = _causal_attention(q, k, v)
-        flat = mixed.transpose(1, 2).reshape(sequences * length, self.attention)
-        return _linear(body, f"{name}.out", flat if dense else flat[packed])
+        mixed = _causal_attention(q, k, v).transpose(1, 2).reshape(sequences, length, self.attention)
+        return _linear(body, f"{name}.out", from_grid(mixed, columns))
 
     def body_flops(self, positions: int, examples: int, length: int) -> int:
         """2 per weight and position, and 4·T²·attention per example and block for attention itself."""

@@ -40,7 +40,7 @@ class Predictor:
         everything = as_named(model, dict.fromkeys(parameters.tables))
         batch = examples.bind(everything, torch.device("cpu")).batch(torch.arange(1))
         with torch.no_grad():
-            query = model.queries(parameters.body, as_named(model, parameters.tables), batch)[-1]
+            query = model.queries(parameters.body, as_named(model, parameters.tables), model.pack(batch))[-1]
             found = self._loss.probabilities(parameters.rows @ query)
         if not bool(torch.isfinite(found).all()):
             raise HashfedError(f"{self._path}: its model gives no finite numbers; the training has diverged")

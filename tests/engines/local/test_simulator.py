@@ -96,7 +96,7 @@ def test_full_through_the_selection_path_equals_a_plain_dense_loop(texts: Path) 
                         used = targets[batch] != PAD
                         columns = {"inputs": inputs[batch], "predicted": used}
                         asked = Batch(columns, {"inputs": INPUT}, Targets(targets[batch][used]))
-                        queries = model.queries(body, {INPUT: local["tables.output"]}, asked)
+                        queries = model.queries(body, {INPUT: local["tables.output"]}, model.pack(asked))
                         logits = torch.nn.functional.linear(queries, local["tables.output"])
                         loss = torch.nn.functional.cross_entropy(logits, targets[batch][used])
                         sgd.zero_grad()
