@@ -22,7 +22,7 @@ from hashfed.cost.model_sizes import ModelSizes
 from hashfed.cost.run import Bill, bill
 from hashfed.cost.search import Found, Limits, Search, largest
 from hashfed.cost.slices import BucketTraffic, fetched_slices, typical_buckets
-from hashfed.cost.trial import trial_floats
+from hashfed.engines.trial import trial_floats
 from hashfed.cost.variants import (
     at_budget,
     held_planes,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hashfed.cost.trial import trial_floats
+from hashfed.engines.trial import trial_floats
 from hashfed.models import Model
 from hashfed.models.protocol import input_tables
 from hashfed.tasks.protocol import Task

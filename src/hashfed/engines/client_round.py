@@ -1,5 +1,6 @@
 """One client's round, step by step: every engine calls these, in whatever process the client lives."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ from hashfed.models import Model
 from hashfed.models.noise import generator
 from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
-from hashfed.retrieval import EncoderShape, Index, Selection, build_index, make_encoder
+from hashfed.retrieval import Encoder, EncoderShape, Index, Selection, build_index, make_encoder
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.registry import make_task
@@ -324,14 +325,13 @@ class ClientRound:
             The update as it is sent; ``lost`` is what its compression lost, with error feedback.
 
         """
-        examples, report, compression = self.examples, self.report, self.config.compression
+        examples, report = self.examples, self.report
         encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
         with report.timed("train"):
             local = client_side.join_rows(expand(welcome), self.declared, expand(selected))
             del welcome, selected
             received = len(local.rows)
             local = client_side.drop_rows(self.model, local, self.declared.own, examples, self.agreed_budget)
-            rng = stream(self.config.seed, "train", self.round, self.client.name)
             update, bounded = client_side.train(
                 self.model,
                 local,
@@ -339,13 +339,54 @@ class ClientRound:
                 self.config.client,
                 make_task(self.config.data).loss.gradients,
                 self.round,
-                rng,
-                generator(stream(self.config.seed, "dropout", self.round, self.client.name)),
+                self.order,
+                self.noise,
             )
-            if compression.error_feedback:
-                update, self.lost = compress_with_feedback(update, compression.updates, self.residual)
-            else:
-                update = compress_update(update, compression.updates)
+            update = self.compress(update)
+        planes = None if local.planes is None else len(local.planes.offsets)
+        inputs = {name: len(rows) for name, rows in local.input_rows.items()}
+        self.tell(encoder, received, len(local.rows), planes, bounded, inputs)
+        return update
+
+    @property
+    def order(self) -> np.random.Generator:
+        """Of the examples in training."""
+        return stream(self.config.seed, "train", self.round, self.client.name)
+
+    @property
+    def noise(self) -> torch.Generator:
+        """Of a model with dropout."""
+        return generator(stream(self.config.seed, "dropout", self.round, self.client.name))
+
+    def compress(self, update: Update) -> Update:
+        """An update as it is sent; ``lost`` is what that lost, with error feedback, which uses up its arrays."""
+        compression = self.config.compression
+        if not compression.error_feedback:
+            return compress_update(update, compression.updates)
+        sent, self.lost = compress_with_feedback(update, compression.updates, self.residual)
+        return sent
+
+    def tell(
+        self,
+        encoder: Encoder,
+        received: int,
+        trained: int,
+        planes: int | None,
+        bounded: int,
+        inputs: Mapping[str, int],
+    ) -> None:
+        """Note in the report what the training cost.
+
+        Args:
+            encoder: of the index.
+            received: output rows on the device before any were dropped.
+            trained: output rows that were trained on.
+            planes: of the tail; None where there were none.
+            bounded: predictions at which the partition function was bounded.
+            inputs: rows by input table.
+
+        """
+        examples, report = self.examples, self.report
         hashed = asks_for_keys(self.config)
         flops = round_flops(
             self.model,
@@ -354,25 +395,26 @@ class ClientRound:
             examples.weight,
             examples.shape,
             received,
-            len(local.rows),
-            0 if local.planes is None else len(local.planes.offsets),
+            trained,
+            planes or 0,
             sketcher(self.config) if hashed else None,
         )
         report.own = client_side.own_rows(self.model, examples)
         report.own_rows = len(report.own)
-        report.rows = len(local.rows)
+        report.rows = trained
         report.predictions = examples.weight
-        report.bounded = None if local.planes is None else bounded
-        report.parameters = self._held_parameters(received, local)
+        report.bounded = None if planes is None else bounded
+        report.parameters = self._held_parameters(received, inputs)
         report.flops = sum(flops.values())
-        return update
 
-    def _held_parameters(self, received: int, local: client_side.LocalModel) -> int:
+    def _held_parameters(self, received: int, inputs: Mapping[str, int]) -> int:
         """Numbers on the device; all rows where they are broadcast."""
         if self.config.selection.delivery == "broadcast":
             return self.shape.parameters
-        inputs = sum(rows.numel() for rows in local.input_rows.values())
-        return received * local.rows.shape[1] + inputs + sum(value.numel() for value in local.body.values())
+        widths, body = self.model.tables, self.model.body_shapes()
+        rows = {**inputs, OUTPUT: received}
+        held = sum(count * widths[name] for name, count in rows.items())
+        return held + sum(math.prod(shape) for shape in body.values())
 
 
 def _broadcast_index(config: Config, message: Broadcast) -> Index | None:

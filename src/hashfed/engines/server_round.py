@@ -201,26 +201,35 @@ class ServerRound:
             HashfedError: where declaration or keys do not fit.
 
         """
-        config, size = self.config, len(self.parameters.rows)
-        made: tuple[Planes, Tail] | None = None
-        if sends_everything(config):
-            selection = Selection.all(size)
-        else:
-            rng = selection_stream(config, self.round, client)
-            sent = keys if keys is not None else ClientKeys(self.round, {})
-            dimension = self.parameters.rows.shape[1]
-            selection, found = server_side.retrieve(
-                self._index(), sent, declared, size, dimension, config.selection, rng
-            )
-            if sends_planes(config):
-                plan = planes_plan(config)
-                made = server_side.planes_of(
-                    self.parameters, self._index(), sent, selection, plan, found.powers
-                )
-        budget = agreed_budget(config, declared, size)
+        size = len(self.parameters.rows)
+        selection, made = Selection.all(size), None
+        if not sends_everything(self.config):
+            selection, made = self.choose(client, declared, keys or ClientKeys(self.round, {}))
+        budget = agreed_budget(self.config, declared, size)
         planes, tail = made or (None, None)
         message = server_side.send_rows(self.parameters, selection, declared.own, budget, self.round, planes)
-        return compress_rows(message, config.compression.rows), tail
+        return compress_rows(message, self.config.compression.rows), tail
+
+    def choose(
+        self, client: str, declared: Declare, keys: ClientKeys
+    ) -> tuple[Selection, tuple[Planes, Tail] | None]:
+        """The rows that a client is to have, where it does not get all, and the planes of the rest, if any.
+
+        Raises:
+            HashfedError: where declaration or keys do not fit.
+
+        """
+        config, (size, dimension) = self.config, self.parameters.rows.shape
+        rng = selection_stream(config, self.round, client)
+        selection, found = server_side.retrieve(
+            self._index(), keys, declared, size, dimension, config.selection, rng
+        )
+        if not sends_planes(config):
+            return selection, None
+        plan = planes_plan(config)
+        return selection, server_side.planes_of(
+            self.parameters, self._index(), keys, selection, plan, found.powers
+        )
 
 
 def selection_stream(config: Config, round: int, client: str) -> np.random.Generator:

@@ -9,6 +9,7 @@ import torch
 from hashfed.models.batch import Targets
 from hashfed.models.binary_loss import binary_gradients
 from hashfed.models.output_layer import OutputGradients, WorkSpace, output_gradients
+from hashfed.models.stacked_losses import StackedLoss, stacked_binary, stacked_softmax
 from hashfed.retrieval.planes import Planes
 
 
@@ -34,12 +35,14 @@ class OutputLoss:
 
     Attributes:
         gradients: itself.
+        stacked: the same for several clients at once.
         probabilities: of each row to be a target, from logits (..., n) over all rows.
         planes_problem: why it takes no planes of the tail; None where it takes them.
 
     """
 
     gradients: Loss
+    stacked: StackedLoss
     probabilities: Callable[[torch.Tensor], torch.Tensor]
     planes_problem: str | None = None
 
@@ -49,9 +52,10 @@ def _softmax(logits: torch.Tensor) -> torch.Tensor:
 
 
 LOSSES: dict[str, OutputLoss] = {
-    "softmax": OutputLoss(output_gradients, _softmax),
+    "softmax": OutputLoss(output_gradients, stacked_softmax, _softmax),
     "binary": OutputLoss(
         binary_gradients,
+        stacked_binary,
         torch.sigmoid,
         planes_problem="is of the partition function of a softmax, and a binary loss has none",
     ),

@@ -1,0 +1,1 @@
+"""A round's clients as one batch, on one device."""

@@ -1,0 +1,87 @@
+"""How many clients train as one batch: as many as a share of the memory holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hashfed.config import Config
+from hashfed.engines.cohort.member import Member
+from hashfed.engines.trial import TRIED, trial_floats
+from hashfed.models import Model
+from hashfed.tasks.registry import make_task
+
+COPIES = 3
+"""Of a client's parameters: before, after, and gradients."""
+CPU_BYTES = 1 << 30
+"""Of a batch where there is no GPU, and nothing is set."""
+GPU_SHARE = 0.7
+"""Of the GPU's free memory where nothing is set."""
+LOGIT_SHARE = 4
+"""One part of so many of the memory is for logits."""
+LENGTH = 20
+"""Positions of the examples on which a model's memory is tried."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What there is, and what a client takes of it.
+
+    Attributes:
+        bytes: for one batch of clients.
+        position_floats: that a model keeps for its backward pass, for each prediction.
+        body_floats: of its body.
+
+    """
+
+    bytes: int
+    position_floats: int
+    body_floats: int
+
+    @classmethod
+    def of(cls, config: Config, model: Model) -> "Memory":
+        """As configured, or of what is free."""
+        shapes, task = model.body_shapes(), make_task(config.data)
+        positions = TRIED * LENGTH
+        kept = trial_floats(model, shapes, task, positions, TRIED, LENGTH, backward=True)
+        body = sum(torch.Size(shape).numel() for shape in shapes.values())
+        return cls(_bytes(config), -(-kept // positions), body)
+
+    @property
+    def most_logits(self) -> int:
+        """Held at a time, of all clients together."""
+        return max(1, self.bytes // (4 * LOGIT_SHARE))
+
+    def member_bytes(self, member: Member, model: Model) -> int:
+        """Of one client while it trains, but for logits."""
+        here = member.here
+        inputs = sum(len(ids) * model.tables[name] for name, ids in here.declared.inputs.items())
+        rows = member.rows * model.dimension + inputs
+        share = min(1.0, here.config.client.batch_size / len(here.examples))
+        positions = here.examples.weight * share
+        return int(4 * (COPIES * (rows + self.body_floats) + positions * self.position_floats))
+
+    def chunks(self, members: Sequence[Member], model: Model) -> list[list[Member]]:
+        """Clients that train together, alike beside each other: those with most steps first."""
+        ordered = sorted(members, key=lambda one: (one.steps, one.here.examples.weight), reverse=True)
+        room = self.bytes - 4 * self.most_logits
+        found: list[list[Member]] = []
+        largest = 0
+        for member in ordered:
+            needed = self.member_bytes(member, model)
+            largest = max(largest, needed)
+            if found and (len(found[-1]) + 1) * largest <= room:
+                found[-1].append(member)
+            else:
+                found.append([member])
+                largest = needed
+        return found
+
+
+def _bytes(config: Config) -> int:
+    if config.device_memory is not None:
+        return config.device_memory
+    if config.device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        return int(GPU_SHARE * free)
+    return CPU_BYTES

@@ -1,0 +1,70 @@
+"""One client of a cohort that is played as a batch: what is known of it between the steps of a round."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from hashfed.engines.client_round import ClientRound
+from hashfed.federated import client as client_side
+from hashfed.federated.client import LocalModel
+from hashfed.federated.messages import ClientKeys
+from hashfed.federated.stacked_client import batches_of
+from hashfed.models import OUTPUT, Batch, Parameters
+from hashfed.retrieval import Selection
+from hashfed.retrieval.planes import Planes, Tail
+
+
+@dataclass
+class Member:
+    """A client in a round.
+
+    Attributes:
+        here: its data, what it declares, and its report.
+        keys: of its queries; none where it is not asked.
+        selection: the rows that it is sent; None for all.
+        planes: of its tail, if it was sent any.
+        tail: what the server knows of that.
+
+    """
+
+    here: ClientRound
+    keys: ClientKeys
+    selection: Selection | None = None
+    planes: Planes | None = None
+    tail: Tail | None = None
+
+    def local(self, sent: Parameters) -> LocalModel:
+        """What it holds before it drops rows, of parameters as they travel."""
+        inputs = {name: ids.astype(np.int64) for name, ids in self.here.declared.inputs.items()}
+        rows, ids, log_weight, device = sent.rows, None, None, sent.rows.device
+        if self.selection is not None:
+            ids = self.selection.ids
+            rows = sent.rows[torch.from_numpy(ids).to(device)]
+            if self.selection.log_weight.any():
+                log_weight = torch.from_numpy(self.selection.log_weight).to(device)
+        touched = {name: sent.tables[name][torch.from_numpy(of).to(device)] for name, of in inputs.items()}
+        return LocalModel(ids, rows, log_weight, sent.body, self.planes, inputs, touched)
+
+    def holds(self, sent: Parameters) -> LocalModel:
+        """What it trains on."""
+        here = self.here
+        local = self.local(sent)
+        return client_side.drop_rows(here.model, local, here.declared.own, here.examples, here.agreed_budget)
+
+    def batches(self, held: LocalModel) -> list[Batch]:
+        """Of its training, in order."""
+        here = self.here
+        return batches_of(here.model, held, here.examples, here.config.client, here.order, here.noise)
+
+    @cached_property
+    def steps(self) -> int:
+        """Of its training."""
+        settings = self.here.config.client
+        return settings.epochs * -(-len(self.here.examples) // settings.batch_size)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the output table that it is sent."""
+        return self.here.sizes[OUTPUT] if self.selection is None else len(self.selection.ids)

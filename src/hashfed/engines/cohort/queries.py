@@ -1,0 +1,63 @@
+"""The queries of all clients in passes over many of them: they share the body and the rows."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from hashfed.errors import ClientDivergedError
+from hashfed.federated.client import HASH_BATCH
+from hashfed.models import Batch, Model, Parameters
+from hashfed.models.protocol import as_named
+from hashfed.models.stacked_batch import StackedBatch
+from hashfed.tasks.examples import Examples, neighbours
+
+POSITIONS = 1 << 13
+"""Predictions of one pass, but at least those of one piece."""
+
+
+def cohort_queries(model: Model, parameters: Parameters, clients: Sequence[Examples]) -> list[torch.Tensor]:
+    """Queries (p, d) of each client, of parameters as they travel.
+
+    Raises:
+        HashfedError: where one is not finite.
+
+    """
+    pieces = [
+        (client, number, batch)
+        for client, examples in enumerate(clients)
+        for number, batch in enumerate(_pieces(model, examples))
+    ]
+    # Alike beside each other, so that little is padded.
+    pieces.sort(key=lambda piece: len(piece[2].targets))
+    found: list[dict[int, torch.Tensor]] = [{} for _ in clients]
+    sizes = np.array([len(batch.targets) for _, _, batch in pieces])
+    for start, stop in neighbours(sizes, POSITIONS):
+        some = pieces[start:stop]
+        queries = _queries(model, parameters, [batch for _, _, batch in some])
+        for (client, number, batch), of in zip(some, queries, strict=True):
+            found[client][number] = of[: len(batch.targets)]
+    joined = [torch.cat([parts[number] for number in sorted(parts)]) for parts in found]
+    if not bool(torch.isfinite(torch.stack([queries.sum() for queries in joined]).sum())):
+        raise ClientDivergedError("a client's queries are not finite: the training diverged")
+    return joined
+
+
+def _pieces(model: Model, examples: Examples) -> Iterator[Batch]:
+    everything = as_named(model, dict.fromkeys(model.tables))
+    bound = examples.bind(everything, torch.device("cpu"))
+    for index in torch.arange(len(examples)).split(HASH_BATCH):
+        yield model.pack(bound.batch(index), stacked=True)
+
+
+@torch.no_grad()
+def _queries(model: Model, parameters: Parameters, batches: Sequence[Batch]) -> torch.Tensor:
+    """(b, p, d)."""
+    stacked = StackedBatch.of(batches).to(parameters.rows.device)
+    tables = as_named(model, parameters.tables)
+
+    def one(columns: dict[str, torch.Tensor]) -> torch.Tensor:
+        return model.queries(parameters.body, tables, Batch(columns, stacked.tables, batches[0].targets))
+
+    found: torch.Tensor = torch.func.vmap(one)(dict(stacked.columns))
+    return found

@@ -1,0 +1,41 @@
+"""What cannot be played as a batch, each refused with a line that names it."""
+
+import torch
+
+from hashfed.config import Config
+from hashfed.errors import HashfedError
+from hashfed.models import Model
+
+
+def problem(config: Config, model: Model) -> str | None:
+    """Why these settings cannot be played as a batch, as ``field = value: what is allowed``; None if they can."""
+    if not model.stackable:
+        return (
+            f"engine = cohort: model.name = {config.model.name} cannot be mapped over clients "
+            "(Model.stackable); must be clients"
+        )
+    if config.selection.delivery == "pre-generated":
+        return (
+            "engine = cohort: selection.delivery = pre-generated makes slices that are fetched one by one; "
+            "must be clients, or another delivery, which gives the same numbers"
+        )
+    if config.memory_map:
+        return "engine = cohort: memory_map = true keeps the model in files; must be clients"
+    return None
+
+
+def check_supported(config: Config, model: Model, clients: int) -> None:
+    """Refuse what cannot be played.
+
+    Raises:
+        HashfedError: one line.
+
+    """
+    if (found := problem(config, model)) is not None:
+        raise HashfedError(found)
+    if config.cohort > clients:
+        raise HashfedError(
+            f"cohort = {config.cohort}: must be at most the number of training clients, {clients}"
+        )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise HashfedError("device = cuda: torch finds no CUDA device here (allowed: cpu)")

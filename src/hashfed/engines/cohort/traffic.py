@@ -1,0 +1,45 @@
+"""The bytes that a client's messages would have, as they are over a network."""
+
+from hashfed.config import Config
+from hashfed.engines.cohort.member import Member
+from hashfed.engines.server_round import ServerRound
+from hashfed.federated import wire
+from hashfed.federated.client import LocalModel
+from hashfed.federated.protocols import Outline
+from hashfed.federated.protocols.outline import floats
+from hashfed.engines.budget import sends_counts, sends_everything
+
+
+def message_bytes(there: ServerRound, member: Member, received: int, held: LocalModel) -> dict[str, int]:
+    """By kind of message, in the order of the round: those of ``wire.size`` on the real messages."""
+    config, declared = there.config, member.here.declared
+    size, width = there.parameters.rows.shape
+    outline = Outline(
+        round=there.round,
+        size=size,
+        width=width,
+        body={name: floats(*value.shape) for name, value in there.parameters.body.items()},
+        inputs={name: tuple(table.shape) for name, table in there.parameters.inputs.items()},
+        everything=sends_everything(config),
+        own=len(declared.own),
+        touched={name: len(ids) for name, ids in declared.inputs.items()},
+        budget=declared.budget,
+        received=received,
+        trained=len(held.rows),
+        predictions=member.here.examples.weight,
+        corrected=held.log_weight is not None,
+        counts=sends_counts(config),
+        planes=0 if held.planes is None else len(held.planes.offsets),
+        encoder=there.encoder,
+        keys=member.keys.keys,
+        sketch=member.keys.sketch,
+        buckets=0,
+        norm_ranges=1,
+        compression=config.compression,
+    )
+    found: dict[str, int] = {}
+    for step in there.steps:
+        for down in step.down:
+            found[down.kind.kind] = wire.size(down.outline(outline))
+        found[step.up.kind.kind] = wire.size(step.up.outline(outline))
+    return found

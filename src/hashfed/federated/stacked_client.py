@@ -1,0 +1,263 @@
+"""The training of several clients at once (paper, section 3.2, step 5), with the sums of ``client.train``.
+
+Bodies and rows of the clients are stacked; each step maps the model's function of one client over them
+(``torch.func.vmap``). Clients with more steps come first, so that those which still train are always a prefix
+of the stack and nothing is computed for the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from hashfed.federated.client import LocalModel
+from hashfed.federated.settings import ClientSettings
+from hashfed.models import Model
+from hashfed.models.batch import Batch, Targets
+from hashfed.models.protocol import OUTPUT
+from hashfed.models.stacked_batch import StackedBatch, pad
+from hashfed.models.stacked_losses import StackedLoss, StackedRows
+from hashfed.retrieval.planes import Planes
+from hashfed.tasks.examples import Examples
+
+NO_TARGETS = Targets(torch.empty(0, dtype=torch.int64))
+"""Of a batch whose targets a model is not to see."""
+
+
+@dataclass
+class StackedModel:
+    """What C clients hold, changed in place.
+
+    Attributes:
+        tables: (C, m, w) by name, zeros behind the rows of a client that has fewer.
+        weights: (C, m) of the output table's rows, or None (``StackedRows``).
+        planes: of the tails, or None (likewise).
+        body: (C, …) by name.
+
+    """
+
+    tables: dict[str, torch.Tensor]
+    weights: torch.Tensor | None
+    planes: Planes | None
+    body: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, held: Sequence[LocalModel], device: torch.device) -> "StackedModel":
+        """A copy of what each client holds."""
+        tables = {name: pad_rows([one.tables[name] for one in held]) for name in held[0].tables}
+        rows, weights = tables[OUTPUT], None
+        if any(one.log_weight is not None or len(one.rows) < rows.shape[1] for one in held):
+            weights = torch.zeros(rows.shape[:2], device=device)
+            for place, one in zip(weights, held, strict=True):
+                place[: len(one.rows)] = 1 if one.log_weight is None else one.log_weight.exp()
+        body = {name: value.expand(len(held), *value.shape).clone() for name, value in held[0].body.items()}
+        return cls(tables, weights, stack_planes([one.planes for one in held], device), body)
+
+
+def pad_rows(tables: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(C, m, w) of (m, w); a copy."""
+    if all(table.data_ptr() == tables[0].data_ptr() for table in tables):
+        return tables[0].expand(len(tables), *tables[0].shape).clone()
+    most = max(len(table) for table in tables)
+    stacked = tables[0].new_zeros(len(tables), most, tables[0].shape[1])
+    for place, table in zip(stacked, tables, strict=True):
+        place[: len(table)] = table
+    return stacked
+
+
+def stack_planes(planes: Sequence[Planes | None], device: torch.device) -> Planes | None:
+    """With a first dimension C; offsets of −∞ behind those of a client with fewer, or none."""
+    there = [one for one in planes if one is not None]
+    if not there:
+        return None
+    most, width = max(len(one.offsets) for one in there), there[0].slopes.shape[1]
+    offsets = torch.full((len(planes), most), -torch.inf, device=device)
+    errors = torch.zeros(len(planes), most, device=device)
+    slopes, error_slopes = (torch.zeros(len(planes), most, width, device=device) for _ in range(2))
+    for client, one in enumerate(planes):
+        if one is not None:
+            part = client, slice(len(one.offsets))
+            offsets[part], slopes[part] = one.offsets, one.slopes.float()
+            errors[part], error_slopes[part] = one.errors, one.error_slopes.float()
+    return Planes(offsets, slopes, errors, error_slopes)
+
+
+def batches_of(
+    model: Model,
+    held: LocalModel,
+    examples: Examples,
+    settings: ClientSettings,
+    rng: np.random.Generator,
+    noise: torch.Generator | None,
+) -> list[Batch]:
+    """All batches of a client's training, in order, packed to be stacked; on the CPU."""
+    bound, found = held.bind(model, examples, torch.device("cpu")), list[Batch]()
+    for _ in range(settings.epochs):
+        order = torch.from_numpy(rng.permutation(len(examples)))
+        for index in order.split(settings.batch_size):
+            found.append(model.pack(replace(bound.batch(index), noise=noise), stacked=True))
+    return found
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the training of C clients gave.
+
+    Attributes:
+        losses: (C,) sums over all predictions and epochs, nats.
+        tails: (C, K, d), G; None without planes.
+        bounded: (C,) predictions at which the partition function was bounded.
+        unsafe: () bool, whether it has to be done again with shifted logits.
+
+    """
+
+    losses: torch.Tensor
+    tails: torch.Tensor | None
+    bounded: torch.Tensor
+    unsafe: torch.Tensor
+
+
+def train_stacked(
+    model: Model,
+    held: StackedModel,
+    steps: Sequence[StackedBatch],
+    settings: ClientSettings,
+    loss: StackedLoss,
+    most_logits: int,
+    shifted: bool = False,
+) -> Trained:
+    """SGD on bodies and rows of all clients, in place.
+
+    Args:
+        model: its functions; ``stackable``.
+        held: by the clients.
+        steps: a batch of each client that still trains, which are the first of ``held``.
+        settings: of the training.
+        loss: of the output layer.
+        most_logits: held at a time.
+        shifted: whether logits are shifted by the largest of each query.
+
+    """
+    rows = held.tables[OUTPUT]
+    count = len(rows)
+    losses, bounded = (torch.zeros(count, device=rows.device) for _ in range(2))
+    tails = None if held.planes is None else torch.zeros_like(held.planes.slopes)
+    unsafe = torch.zeros((), dtype=torch.bool, device=rows.device)
+    for step in steps:
+        active = slice(len(step.targets.counts))
+        tables = {name: table[active] for name, table in held.tables.items()}
+        touched = _Touched.of(model, step, tables)
+        body = {name: value[active].detach().requires_grad_() for name, value in held.body.items()}
+        queries = _queries(model, body, touched, step)
+        moved, scale = rows[active], -settings.learning_rate
+        if settings.clip is not None:
+            moved, scale = torch.zeros_like(moved), 1.0
+        asked = StackedRows(
+            tables[OUTPUT],
+            None if held.weights is None else held.weights[active],
+            None if held.planes is None else Planes(*(value[active] for value in held.planes.tensors())),
+            moved,
+            scale,
+            most_logits,
+            shifted,
+        )
+        output = loss(queries.detach(), asked, step.targets)
+        queries.backward(output.queries)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            factors = _descend(tables, body, touched, moved, settings)
+            if tails is not None and output.tail is not None:
+                tails[active] -= output.tail * (settings.learning_rate * factors)[:, None, None]
+            losses[active] += output.loss * step.targets.counts
+            bounded[active] += output.bounded
+            unsafe |= output.unsafe
+    return Trained(losses, tails, bounded, unsafe)
+
+
+@dataclass(frozen=True)
+class _Touched:
+    """The rows that a step's columns name, one for each place, so that their number is known beforehand.
+
+    Attributes:
+        tables: the model's tables by the names that the batch has for them.
+        index: (C, k) positions in each client's rows, by these names.
+        rows: (C, k, w), leaves, likewise.
+        places: of each column that names rows, where in ``rows`` they are, the same for all clients.
+
+    """
+
+    tables: dict[str, str]
+    index: dict[str, torch.Tensor]
+    rows: dict[str, torch.Tensor]
+    places: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, model: Model, step: StackedBatch, held: Mapping[str, torch.Tensor]) -> "_Touched":
+        found = cls({}, {}, {}, {})
+        for name in dict.fromkeys(step.tables.values()):
+            columns = [column for column, of in step.tables.items() if of == name]
+            index = torch.cat([step.columns[column].flatten(1) for column in columns], 1)
+            start = 0
+            for column in columns:
+                shape = step.columns[column].shape[1:]
+                places = torch.arange(start, start + shape.numel(), device=index.device)
+                found.places[column] = places.view(shape)
+                start += shape.numel()
+            table = held[model.tied.get(name, name)]
+            wide = index[:, :, None].expand(-1, -1, table.shape[2])
+            found.tables[name], found.index[name] = model.tied.get(name, name), index
+            found.rows[name] = table.gather(1, wide).requires_grad_()
+        return found
+
+    def add_to(self, name: str, stacked: torch.Tensor, scale: float) -> None:
+        """Add ``scale`` times the gradients to ``stacked`` (C, m, w), in place."""
+        gradient, index = self.rows[name].grad, self.index[name]
+        if gradient is not None:
+            first = torch.arange(len(index), device=index.device)[:, None] * stacked.shape[1]
+            flat = stacked.view(-1, stacked.shape[2])
+            flat.index_add_(0, (first + index).flatten(), gradient.flatten(0, 1), alpha=scale)
+
+
+def _queries(
+    model: Model, body: dict[str, torch.Tensor], touched: _Touched, step: StackedBatch
+) -> torch.Tensor:
+    """(C, p, d)."""
+
+    def one(
+        body: dict[str, torch.Tensor], rows: dict[str, torch.Tensor], columns: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        return model.queries(body, rows, Batch({**columns, **touched.places}, step.tables, NO_TARGETS))
+
+    others = {name: value for name, value in step.columns.items() if name not in touched.places}
+    found: torch.Tensor = torch.func.vmap(one)(body, touched.rows, others)
+    return found
+
+
+def _descend(
+    tables: Mapping[str, torch.Tensor],
+    body: Mapping[str, torch.Tensor],
+    touched: _Touched,
+    moved: torch.Tensor,
+    settings: ClientSettings,
+) -> torch.Tensor:
+    """A step of SGD of each client; (C,) what its gradient was clipped to."""
+    rate = settings.learning_rate
+    factors = torch.ones(len(moved), device=moved.device)
+    if settings.clip is None:
+        for name, table in touched.tables.items():
+            touched.add_to(name, tables[table], -rate)
+        for value in body.values():
+            if value.grad is not None:
+                value.add_(value.grad, alpha=-rate)
+        return factors
+    gradients = {OUTPUT: moved}
+    for name, table in touched.tables.items():
+        touched.add_to(name, gradients.setdefault(table, torch.zeros_like(tables[table])), 1.0)
+    gradients |= {f"body.{name}": value.grad for name, value in body.items() if value.grad is not None}
+    norms = torch.stack([torch.linalg.vector_norm(value.flatten(1), dim=1) for value in gradients.values()])
+    # As torch.nn.utils.clip_grad_norm_ scales what it clips.
+    factors = (settings.clip / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1)
+    for name, gradient in gradients.items():
+        value = body[name.removeprefix("body.")] if name.startswith("body.") else tables[name]
+        value.sub_(gradient * (rate * factors).view(-1, *[1] * (gradient.dim() - 1)))
+    return factors

@@ -1,0 +1,121 @@
+"""The cohort as one batch gives the simulator's numbers but for rounding: for every task, method and estimator."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hashfed.config import Config
+from hashfed.engines.cohort.simulation import CohortSimulation
+from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.rounds import RoundRecord
+from hashfed.engines.single_thread import single_thread
+from hashfed.retrieval import METHODS
+from hashfed.tasks.registry import make_task
+from interactions import item_config, write_interactions
+from small import fitting, small_config, write_texts
+from small_labels import labels_config, write_data
+
+ROUNDS = 5
+PLAIN = {"optimizer": "fedavg", "learning_rate": 1.0}
+"""A server whose step has no root: what is small stays small."""
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    with single_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_texts(tmp_path_factory.mktemp("texts") / "texts.jsonl")
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_interactions(tmp_path_factory.mktemp("items") / "items.txt")
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("labels"))
+
+
+def check_parity(config: Config, tolerance: float = 2e-5) -> None:
+    """Reports are equal but for times; losses, parameters and metrics are close."""
+    data = make_task(config.data).load("test")
+    with Simulation(config, data) as one, CohortSimulation(config, data) as other:
+        for _ in range(ROUNDS):
+            first, second = one.run_round(), other.run_round()
+            assert second.loss == pytest.approx(first.loss, rel=tolerance)
+            assert second.clipped == first.clipped
+            for here, there in zip(first.reports, second.reports, strict=True):
+                assert told(here) == told(there)
+        for name, value in one.state.parameters.named().items():
+            found = other.state.parameters.named()[name]
+            scale = float(value.abs().max())
+            torch.testing.assert_close(found, value, rtol=0, atol=tolerance * max(1.0, scale), msg=name)
+        metrics = one.evaluate()
+        assert other.evaluate() == pytest.approx(metrics, rel=1e-3)
+
+
+def told(report: Any) -> dict[str, Any]:
+    found = {name: value for name, value in vars(report).items() if name != "seconds"}
+    found["own"] = found["own"].tolist()
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_words_by_every_method(method: str, texts: Path) -> None:
+    retrieval = fitting(method, subspaces=4)
+    check_parity(small_config(texts, retrieval=retrieval, server=PLAIN))
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "sample": {"selection": {"correction": "tail"}},
+    "paper": {"selection": {"correction": "none", "sampling": "top"}},
+    "oversampled": {"selection": {"sampling": "top", "oversample": 1.5, "budget": 0.5}},
+    "own and some": {"selection": {"extra": 3}},
+    "own alone": {"selection": {"extra": 0}},
+    "sketch": {"retrieval": {"method": "simhash-collisions"}, "selection": {"points": "sketch"}},
+    "broadcast": {"selection": {"delivery": "broadcast"}, "retrieval": {"method": "frequency"}},
+    "epochs": {"client": {"epochs": 3, "own_rows": "truncate"}, "selection": {"budget": 0.3}},
+    "client clip": {"client": {"clip": 0.5}},
+    "server clip": {"server": {**PLAIN, "clip": 0.5}},
+    "holders": {"server": {**PLAIN, "row_average": "holders", "weighting": "uniform"}},
+    "fedsubavg": {"server": {**PLAIN, "row_average": "fedsubavg"}},
+    "untied": {"model": {"tie_embeddings": False}},
+    "untied clip": {"model": {"tie_embeddings": False}, "client": {"clip": 0.5}},
+    "declared": {"retrieval": {"method": "query-centroids", "counts": "declared", "refresh": 2}},
+    "float16 both ways": {"compression": {"rows": "float16", "updates": "float16"}, "tolerance": 2e-3},
+    "int8": {"compression": {"updates": "int8", "error_feedback": True}, "tolerance": 2e-2},
+    "adam": {"server": {"optimizer": "fedadam", "learning_rate": 0.01}, "tolerance": 1e-3},
+    "long": {"data": {"sentence_length": 70}},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_words_by_every_estimator(case: str, texts: Path) -> None:
+    groups = {"server": PLAIN, **CASES[case]}
+    tolerance = groups.pop("tolerance", 2e-5)
+    check_parity(small_config(texts, **groups), tolerance)
+
+
+@pytest.mark.parametrize("method", ["full", "query-centroids", "simhash-union"])
+@pytest.mark.parametrize("loss", ["softmax", "binary"])
+def test_labels(loss: str, method: str, labels: Path) -> None:
+    config = labels_config(
+        labels, data={"loss": loss}, retrieval={"method": method}, server={**PLAIN, "input_moments": "lazy"}
+    )
+    check_parity(config)
+
+
+@pytest.mark.parametrize("method", ["full", "query-centroids", "exact"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_items(dropout: float, method: str, items: Path) -> None:
+    model = {"name": "sasrec", "embedding": 8, "blocks": 2, "dropout": dropout}
+    check_parity(item_config(items, retrieval={"method": method}, model=model, server=PLAIN))
