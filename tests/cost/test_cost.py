@@ -22,7 +22,6 @@ from hashfed.cost.model_sizes import ModelSizes
 from hashfed.cost.run import Bill, bill
 from hashfed.cost.search import Found, Limits, Search, largest
 from hashfed.cost.slices import BucketTraffic, fetched_slices, typical_buckets
-from hashfed.engines.trial import trial_floats
 from hashfed.cost.variants import (
     at_budget,
     held_planes,
@@ -39,6 +38,7 @@ from hashfed.engines.exchange import play_round
 from hashfed.engines.flops import round_flops, server_flops
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
+from hashfed.engines.trial import trial_floats
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
 from hashfed.federated.settings import CompressionSettings

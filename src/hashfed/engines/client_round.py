@@ -359,7 +359,7 @@ class ClientRound:
         return generator(stream(self.config.seed, "dropout", self.round, self.client.name))
 
     def compress(self, update: Update) -> Update:
-        """An update as it is sent; ``lost`` is what that lost, with error feedback, which uses up its arrays."""
+        """An update as it is sent; with error feedback its arrays are used up: ``lost`` is what that lost."""
         compression = self.config.compression
         if not compression.error_feedback:
             return compress_update(update, compression.updates)

@@ -197,17 +197,8 @@ class Update(Message, kind="update"):
         return Update.read(tensors, self.numbers())
 
     def check_loss(self) -> None:
-        """Refuse the loss of a model that was of no use already.
-
-        Raises:
-            ClientDivergedError: where it is NaN, or its magnitude above ``LARGEST_LOSS``.
-
-        """
-        if not abs(self.loss) <= LARGEST_LOSS:
-            raise ClientDivergedError(
-                f"loss = {self.loss}: must be finite, within ±{LARGEST_LOSS:g}; "
-                "the training diverged: lower client.learning_rate or server.learning_rate"
-            )
+        """See ``check_loss``."""
+        check_loss(self.loss)
 
     def check_values(self) -> None:
         """Refuse an update that would ruin the model, or the moments of its optimizer.
@@ -217,18 +208,8 @@ class Update(Message, kind="update"):
 
         """
         for name, value in self.tensors().items():
-            if not value.is_floating_point() or value.numel() == 0:
-                continue
-            least, most = (bound.item() for bound in torch.aminmax(value))  # NaN where any value is
-            if not -LARGEST_CHANGE <= least <= most <= LARGEST_CHANGE:
-                found = "is not finite"
-                if math.isfinite(least) and math.isfinite(most):
-                    found = f"is {most if most > -least else least:g}, not within ±{LARGEST_CHANGE:g}"
-                raise ClientDivergedError(
-                    f"returned a change of {name} that {found}; "
-                    "the training diverged: lower client.learning_rate or server.learning_rate, "
-                    "or set client.clip"
-                )
+            if value.is_floating_point():
+                check_change(name, value)
 
 
 @final
@@ -315,3 +296,38 @@ def pack_counts(prior: np.ndarray) -> np.ndarray:
 def unpack_counts(sent: np.ndarray) -> np.ndarray:
     """Counts (n,) as an index takes them: int64 or float64."""
     return sent.astype(np.int64) if sent.dtype == np.int32 else sent
+
+
+def check_loss(loss: float) -> None:
+    """Refuse the loss of a model that was of no use already.
+
+    Raises:
+        ClientDivergedError: where it is NaN, or its magnitude above ``LARGEST_LOSS``.
+
+    """
+    if not abs(loss) <= LARGEST_LOSS:
+        raise ClientDivergedError(
+            f"loss = {loss}: must be finite, within ±{LARGEST_LOSS:g}; "
+            "the training diverged: lower client.learning_rate or server.learning_rate"
+        )
+
+
+def check_change(name: str, value: torch.Tensor, largest: float = LARGEST_CHANGE) -> None:
+    """Refuse a change that would ruin the model, or the moments of its optimizer.
+
+    Raises:
+        ClientDivergedError: where a number is NaN, or its magnitude above ``largest``.
+
+    """
+    if value.numel() == 0:
+        return
+    least, most = (bound.item() for bound in torch.aminmax(value))  # NaN where any number is
+    if not -largest <= least <= most <= largest:
+        found = "is not finite"
+        if math.isfinite(least) and math.isfinite(most):
+            found = f"is {most if most > -least else least:g}, not within ±{largest:g}"
+        raise ClientDivergedError(
+            f"returned a change of {name} that {found}; "
+            "the training diverged: lower client.learning_rate or server.learning_rate, "
+            "or set client.clip"
+        )

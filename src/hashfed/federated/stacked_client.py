@@ -14,15 +14,13 @@ import torch
 from hashfed.federated.client import LocalModel
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model
-from hashfed.models.batch import Batch, Targets
+from hashfed.models.batch import Batch
 from hashfed.models.protocol import OUTPUT
-from hashfed.models.stacked_batch import StackedBatch, pad
+from hashfed.models.stacked_batch import StackedBatch
 from hashfed.models.stacked_losses import StackedLoss, StackedRows
+from hashfed.models.stacked_queries import NamedRows, stacked_queries
 from hashfed.retrieval.planes import Planes
-from hashfed.tasks.examples import Examples
-
-NO_TARGETS = Targets(torch.empty(0, dtype=torch.int64))
-"""Of a batch whose targets a model is not to see."""
+from hashfed.tasks.examples import BoundExamples
 
 
 @dataclass
@@ -85,16 +83,16 @@ def stack_planes(planes: Sequence[Planes | None], device: torch.device) -> Plane
 
 def batches_of(
     model: Model,
-    held: LocalModel,
-    examples: Examples,
+    bound: BoundExamples,
+    count: int,
     settings: ClientSettings,
     rng: np.random.Generator,
-    noise: torch.Generator | None,
+    noise: torch.Generator,
 ) -> list[Batch]:
-    """All batches of a client's training, in order, packed to be stacked; on the CPU."""
-    bound, found = held.bind(model, examples, torch.device("cpu")), list[Batch]()
+    """All batches of a client's training on ``count`` examples, in order, packed to be stacked."""
+    found = list[Batch]()
     for _ in range(settings.epochs):
-        order = torch.from_numpy(rng.permutation(len(examples)))
+        order = torch.from_numpy(rng.permutation(count))
         for index in order.split(settings.batch_size):
             found.append(model.pack(replace(bound.batch(index), noise=noise), stacked=True))
     return found
@@ -147,9 +145,11 @@ def train_stacked(
     for step in steps:
         active = slice(len(step.targets.counts))
         tables = {name: table[active] for name, table in held.tables.items()}
-        touched = _Touched.of(model, step, tables)
+        named = NamedRows.of(model, step, tables)
         body = {name: value[active].detach().requires_grad_() for name, value in held.body.items()}
-        queries = _queries(model, body, touched, step)
+        for leaf in named.rows.values():
+            leaf.requires_grad_()
+        queries = stacked_queries(model, body, named, step)
         moved, scale = rows[active], -settings.learning_rate
         if settings.clip is not None:
             moved, scale = torch.zeros_like(moved), 1.0
@@ -163,9 +163,9 @@ def train_stacked(
             shifted,
         )
         output = loss(queries.detach(), asked, step.targets)
-        queries.backward(output.queries)  # type: ignore[no-untyped-call]
+        queries.backward(output.queries)
         with torch.no_grad():
-            factors = _descend(tables, body, touched, moved, settings)
+            factors = _descend(tables, body, named, moved, settings)
             if tails is not None and output.tail is not None:
                 tails[active] -= output.tail * (settings.learning_rate * factors)[:, None, None]
             losses[active] += output.loss * step.targets.counts
@@ -174,69 +174,10 @@ def train_stacked(
     return Trained(losses, tails, bounded, unsafe)
 
 
-@dataclass(frozen=True)
-class _Touched:
-    """The rows that a step's columns name, one for each place, so that their number is known beforehand.
-
-    Attributes:
-        tables: the model's tables by the names that the batch has for them.
-        index: (C, k) positions in each client's rows, by these names.
-        rows: (C, k, w), leaves, likewise.
-        places: of each column that names rows, where in ``rows`` they are, the same for all clients.
-
-    """
-
-    tables: dict[str, str]
-    index: dict[str, torch.Tensor]
-    rows: dict[str, torch.Tensor]
-    places: dict[str, torch.Tensor]
-
-    @classmethod
-    def of(cls, model: Model, step: StackedBatch, held: Mapping[str, torch.Tensor]) -> "_Touched":
-        found = cls({}, {}, {}, {})
-        for name in dict.fromkeys(step.tables.values()):
-            columns = [column for column, of in step.tables.items() if of == name]
-            index = torch.cat([step.columns[column].flatten(1) for column in columns], 1)
-            start = 0
-            for column in columns:
-                shape = step.columns[column].shape[1:]
-                places = torch.arange(start, start + shape.numel(), device=index.device)
-                found.places[column] = places.view(shape)
-                start += shape.numel()
-            table = held[model.tied.get(name, name)]
-            wide = index[:, :, None].expand(-1, -1, table.shape[2])
-            found.tables[name], found.index[name] = model.tied.get(name, name), index
-            found.rows[name] = table.gather(1, wide).requires_grad_()
-        return found
-
-    def add_to(self, name: str, stacked: torch.Tensor, scale: float) -> None:
-        """Add ``scale`` times the gradients to ``stacked`` (C, m, w), in place."""
-        gradient, index = self.rows[name].grad, self.index[name]
-        if gradient is not None:
-            first = torch.arange(len(index), device=index.device)[:, None] * stacked.shape[1]
-            flat = stacked.view(-1, stacked.shape[2])
-            flat.index_add_(0, (first + index).flatten(), gradient.flatten(0, 1), alpha=scale)
-
-
-def _queries(
-    model: Model, body: dict[str, torch.Tensor], touched: _Touched, step: StackedBatch
-) -> torch.Tensor:
-    """(C, p, d)."""
-
-    def one(
-        body: dict[str, torch.Tensor], rows: dict[str, torch.Tensor], columns: dict[str, torch.Tensor]
-    ) -> torch.Tensor:
-        return model.queries(body, rows, Batch({**columns, **touched.places}, step.tables, NO_TARGETS))
-
-    others = {name: value for name, value in step.columns.items() if name not in touched.places}
-    found: torch.Tensor = torch.func.vmap(one)(body, touched.rows, others)
-    return found
-
-
 def _descend(
     tables: Mapping[str, torch.Tensor],
     body: Mapping[str, torch.Tensor],
-    touched: _Touched,
+    named: NamedRows,
     moved: torch.Tensor,
     settings: ClientSettings,
 ) -> torch.Tensor:
@@ -244,19 +185,20 @@ def _descend(
     rate = settings.learning_rate
     factors = torch.ones(len(moved), device=moved.device)
     if settings.clip is None:
-        for name, table in touched.tables.items():
-            touched.add_to(name, tables[table], -rate)
+        named.add_gradients(tables, -rate)
         for value in body.values():
             if value.grad is not None:
                 value.add_(value.grad, alpha=-rate)
         return factors
     gradients = {OUTPUT: moved}
-    for name, table in touched.tables.items():
-        touched.add_to(name, gradients.setdefault(table, torch.zeros_like(tables[table])), 1.0)
+    for table in named.tables.values():
+        gradients.setdefault(table, torch.zeros_like(tables[table]))
+    named.add_gradients(gradients, 1.0)
     gradients |= {f"body.{name}": value.grad for name, value in body.items() if value.grad is not None}
     norms = torch.stack([torch.linalg.vector_norm(value.flatten(1), dim=1) for value in gradients.values()])
     # As torch.nn.utils.clip_grad_norm_ scales what it clips.
-    factors = (settings.clip / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1)
+    whole = torch.linalg.vector_norm(norms, dim=0)
+    factors = torch.clamp(settings.clip / (whole + 1e-6), max=1)
     for name, gradient in gradients.items():
         value = body[name.removeprefix("body.")] if name.startswith("body.") else tables[name]
         value.sub_(gradient * (rate * factors).view(-1, *[1] * (gradient.dim() - 1)))

@@ -3,7 +3,7 @@
 What is done to a client's update before it is summed, to the sum, or to its mean has its one place here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -144,15 +144,24 @@ class TableSum:
                 and so counts as a holder of all.
 
         """
+        if ids is None:
+            self.sums.sums.add_(rows, alpha=weight)
+        else:
+            self.sums.sums.index_add_(0, torch.from_numpy(ids), rows, alpha=weight)
+        if tail is not None and change is not None:
+            self.sums.add(tail, change, weight)
+        self.hold(None if change is not None else ids, weight)
+
+    def hold(self, ids: np.ndarray | None, weight: float) -> None:
+        """Count a client of this weight that held these rows, or all."""
+        self._held[slice(None) if ids is None else ids] += weight
+
+    @property
+    def sums(self) -> TailSum:
+        """Of all changes so far; to be added to."""
         if self._sums is None:
             self._sums = TailSum(self.table, torch.zeros(self.table.shape), self.precision)
-        if ids is None:
-            self._sums.sums.add_(rows, alpha=weight)
-        else:
-            self._sums.sums.index_add_(0, torch.from_numpy(ids), rows, alpha=weight)
-        if tail is not None and change is not None:
-            self._sums.add(tail, change, weight)
-        self._held[slice(None) if ids is None or change is not None else ids] += weight
+        return self._sums
 
     def mean(self, name: str, rule: RowAverage, shares: RowShares, weight: float) -> RowChanges:
         """See ``UpdateSum.mean``; the sum is of no use afterwards.
@@ -219,6 +228,39 @@ class UpdateSum:
         self._weight += weight
         self._loss += update.loss * update.weight
         self._predictions += update.weight
+
+    def add_cohort(
+        self,
+        body: Mapping[str, torch.Tensor],
+        tables: Mapping[str, torch.Tensor],
+        inputs: Sequence[Mapping[str, np.ndarray]],
+        weights: Sequence[int],
+        loss: float,
+    ) -> None:
+        """Add the sum of several clients' updates, each times its weight, who held all output rows.
+
+        Args:
+            body: of their changes, by name.
+            tables: of their changes of rows, (n, w) by table.
+            inputs: ids by input table of the rows that each held.
+            weights: their numbers of predictions, which are what they weigh.
+            loss: the sum over all predictions, nats.
+
+        """
+        if self.uniform:
+            raise ValueError("clients that are added together weigh as many as their predictions")
+        for name, change in body.items():
+            self._body.setdefault(name, torch.zeros_like(change)).add_(change)
+        for name, changes in tables.items():
+            self._sums[name].sums.sums.add_(changes)
+        for weight, ids in zip(weights, inputs, strict=True):
+            for name, held in ids.items():
+                self._sums[name].hold(held, weight)
+        total = sum(weights)
+        self._sums[OUTPUT].hold(None, total)
+        self._weight += total
+        self._loss += loss
+        self._predictions += total
 
     def mean(self, rule: RowAverage, shares: RowShares) -> PseudoGradient:
         """The mean of at least one update, in the memory of the sum, which is of no use afterwards.

@@ -20,15 +20,15 @@ def pack_sequences(batch: Batch, stacked: bool, trim: bool = False) -> Batch:
     """The batch with columns of p positions instead of (s, T).
 
     Args:
-        batch: of sequences (``tasks.sequences``): ``inputs``, ``predicted`` and perhaps ``read``, each (s, T).
+        batch: of sequences (``tasks.sequences``): ``inputs``, ``predicted`` and perhaps ``read``, (s, T).
         stacked: see ``Model.pack``.
         trim: leave out positions at the end of all sequences.
 
     Returns:
-        With columns ``inputs`` (p,) int64; ``sequences`` and ``positions`` (p,) int64, where each is; ``slots``
-        (s, T) int64, 1 + which of them is there, 0 where none is; and ``kept`` (q,), those with a prediction,
-        where there are others. Where all positions are read and nothing will be stacked, ``inputs`` (s, T)
-        alone.
+        With columns ``inputs`` (p,) int64; ``sequences`` and ``positions`` (p,) int64, where each is;
+        ``slots`` (s, T) int64, 1 + which of them is there, 0 where none is; and ``kept`` (q,), those with a
+        prediction, where there are others. Where all positions are read and nothing will be stacked,
+        ``inputs`` (s, T) alone.
 
     """
     inputs, predicted = batch.columns["inputs"], batch.columns["predicted"]

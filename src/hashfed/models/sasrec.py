@@ -120,13 +120,13 @@ class SASRec(Model):
         return True
 
     def pack(self, batch: Batch, stacked: bool = False) -> Batch:
-        """See ``packing``; with noise, columns ``dropout.0`` and so on of draws, in the order of their use."""
+        """See ``packing``; with noise, columns ``dropout.0`` and so on of draws, in order of their use."""
         packed = pack_sequences(batch, stacked, trim=True)
         if batch.noise is None or self.dropout == 0:
             return packed
         (sequences, length), columns = grid_shape(packed.columns), dict(packed.columns)
         vectors = (columns["inputs"].numel(), self.embedding)
-        shapes = [vectors]
+        shapes: list[tuple[int, ...]] = [vectors]
         for _ in range(self.blocks):
             shapes += [(sequences, self.heads, length, length), vectors, vectors]
         for number, shape in enumerate(shapes):

@@ -7,8 +7,8 @@ from typing import Any
 
 from hashfed.config import Config
 from hashfed.engines.budget import build_model
+from hashfed.engines.choose import make_simulation
 from hashfed.engines.client_round import draw_examples
-from hashfed.engines.local.simulator import Simulation
 from hashfed.reproduction.options import Options
 from hashfed.reproduction.plan import Planned, Run
 from hashfed.reproduction.results import FULL
@@ -62,7 +62,7 @@ def bytes_to_write(planned: Sequence[Planned], sizes: dict[int, int]) -> int:
 
 def _seconds_per_prediction(config: Config, data: FederatedData[Any]) -> float:
     """Of the second round of one client, which finds all memory in place."""
-    with Simulation(config, data) as simulation:
+    with make_simulation(config, data) as simulation:
         simulation.run_round()
         start = time.perf_counter()
         record = simulation.run_round()

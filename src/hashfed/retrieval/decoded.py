@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from hashfed.errors import HashfedError
-from hashfed.retrieval.evidence import mass_candidates
+from hashfed.retrieval.evidence import mass_candidates, with_prior
 from hashfed.retrieval.method import SmoothedSettings
 from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys
 
@@ -66,6 +66,10 @@ class DecodedIndex(Index):
         """Every row, with its estimated mass."""
         queries, counts = self.encoder.decode(keys, self.temperature)
         return mass_candidates(self.rows, queries, self.prior, self.strength, counts, self.table)
+
+    def candidates(self, mass: np.ndarray) -> Candidates:
+        """Every row, of a client whose vectors have this softmax mass (n,)."""
+        return Candidates.positive(with_prior(mass, self.prior, self.strength))
 
     def queries(self, keys: Keys) -> tuple[torch.Tensor, np.ndarray | None]:
         """The decoded vectors."""

@@ -118,22 +118,43 @@ def make_planes(
         return None
     if powers is not None and not (powers.rows is rows and torch.equal(powers.points, points)):
         powers = None
-    if not bool(points.abs().amax() <= LARGEST_POINT):
-        # Its logits would not be finite, nor what comes back for it, which moves every row.
-        raise ClientDivergedError(
-            "a client's queries are not finite, or absurdly large: the training diverged"
-        )
+    check_points(points)
     points = points.to(rows.device)
     certain = selection.log_weight == 0
     sure = selection.ids[certain]
     if len(sure) == len(rows):
         return None
-    moments = _tail_moments(rows, points, sure, gram, powers)
+    return planes_of_moments(
+        rows, points, selection, _tail_moments(rows, points, sure, gram, powers), precision
+    )
+
+
+def check_points(points: torch.Tensor) -> None:
+    """Refuse points (K, d), K ≥ 1, whose logits would not be finite, nor what comes back and moves every row.
+
+    Raises:
+        HashfedError: where one is not finite, or absurdly large.
+
+    """
+    if not bool(points.abs().amax() <= LARGEST_POINT):
+        raise ClientDivergedError(
+            "a client's queries are not finite, or absurdly large: the training diverged"
+        )
+
+
+def planes_of_moments(
+    rows: torch.Tensor,
+    points: torch.Tensor,
+    selection: Selection,
+    moments: "TailMoments",
+    precision: torch.dtype = torch.float32,
+) -> tuple[Planes, Tail]:
+    """``make_planes`` where the moments of the tail are known."""
     draw = _Draw.of(rows, points, selection, moments)
     return _planes(points, moments, draw, precision), _tail(points, selection, moments, draw)
 
 
-def _planes(points: torch.Tensor, moments: "_Moments", draw: "_Draw", precision: torch.dtype) -> Planes:
+def _planes(points: torch.Tensor, moments: "TailMoments", draw: "_Draw", precision: torch.dtype) -> Planes:
     total = draw.shares.sum(0)
     slopes = _rounded(moments.slopes, precision)
     mu = slopes.float()
@@ -147,7 +168,7 @@ def _planes(points: torch.Tensor, moments: "_Moments", draw: "_Draw", precision:
     )
 
 
-def _tail(points: torch.Tensor, selection: Selection, moments: "_Moments", draw: "_Draw") -> Tail:
+def _tail(points: torch.Tensor, selection: Selection, moments: "TailMoments", draw: "_Draw") -> Tail:
     drawn = selection.log_weight != 0
     factors = np.zeros(len(selection.ids), np.float32)
     factors[drawn] = 1 - np.exp(selection.log_weight[drawn])
@@ -172,27 +193,27 @@ def _rounded(value: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class _Moments:
+class TailMoments:
     """Of all rows but the certain ones.
 
     Attributes:
         log_sums: (K,) A.
         slopes: (K, d) μ.
         squares: (K, K) Σ π̂ π̂ᵀ, where it was asked for.
-        powers: that these were summed of; None where they were not kept.
+        powers: (K, n) that these were summed of; None where they were not kept.
 
     """
 
     log_sums: torch.Tensor
     slopes: torch.Tensor
     squares: torch.Tensor | None
-    powers: Powers | None
+    powers: torch.Tensor | None
 
     def shares(self, held: torch.Tensor, ids: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """π̂ (l, K), at most 1, of rows ``held`` (l, d), whose ``ids`` these are, none of them certain."""
-        if self.powers is None or self.powers.values.dtype == torch.float32:
+        if self.powers is None or self.powers.dtype == torch.float32:
             return torch.exp((held @ points.T - self.log_sums).clamp_max_(0))
-        return (self.powers.values[ids].float() * torch.exp(-self.log_sums)).clamp_max_(1)
+        return (self.powers[:, ids].T.float() * torch.exp(-self.log_sums)).clamp_max_(1)
 
 
 @dataclass(frozen=True)
@@ -211,7 +232,9 @@ class _Draw:
     shares: torch.Tensor
 
     @classmethod
-    def of(cls, rows: torch.Tensor, points: torch.Tensor, selection: Selection, moments: _Moments) -> "_Draw":
+    def of(
+        cls, rows: torch.Tensor, points: torch.Tensor, selection: Selection, moments: TailMoments
+    ) -> "_Draw":
         """Of the same exponentials as the sums, so that its error has mean zero in whatever precision."""
         drawn = selection.log_weight != 0
         ids = torch.from_numpy(selection.ids[drawn]).to(rows.device)
@@ -223,7 +246,7 @@ class _Draw:
 
 def _tail_moments(
     rows: torch.Tensor, points: torch.Tensor, certain: np.ndarray, gram: bool, powers: Powers | None
-) -> _Moments:
+) -> TailMoments:
     sums, moments, squares = _tail_sums(rows, points, certain, None, gram, powers)
     peaks = torch.zeros(len(points), device=rows.device)
     least, most = PLAIN_SQUARES if gram else PLAIN
@@ -233,7 +256,8 @@ def _tail_moments(
     scale = (1 / sums).float()
     if squares is not None:
         squares *= scale[:, None] * scale
-    return _Moments(sums.log().float() + peaks, moments * scale[:, None], squares, powers)
+    kept = None if powers is None else powers.values.T
+    return TailMoments(sums.log().float() + peaks, moments * scale[:, None], squares, kept)
 
 
 def _tail_sums(

@@ -10,9 +10,9 @@ import numpy as np
 
 from hashfed.config import Config
 from hashfed.engines.budget import build_model, device_budget
+from hashfed.engines.choose import make_simulation
 from hashfed.engines.device_memory import measure_device_memory
 from hashfed.engines.evaluation import NotEvaluatedError
-from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.rounds import RoundRecord
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
@@ -102,7 +102,7 @@ def load_data(config: Config) -> FederatedData[Any]:
 def train(
     config: Config,
     progress: Progress | None = None,
-    make_engine: MakeEngine = Simulation,
+    make_engine: MakeEngine = make_simulation,
     load: Callable[[Config], FederatedData[Any]] = load_data,
     measure_memory: bool = True,
 ) -> dict[str, Any]:

@@ -1,17 +1,15 @@
-"""The cohort as one batch gives the simulator's numbers but for rounding: for every task, method and estimator."""
+"""The cohort as one batch gives the simulator's numbers but for rounding."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from hashfed.config import Config
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.local.simulator import Simulation
-from hashfed.engines.rounds import RoundRecord
 from hashfed.engines.single_thread import single_thread
 from hashfed.retrieval import METHODS
 from hashfed.tasks.registry import make_task
@@ -105,13 +103,26 @@ def test_words_by_every_estimator(case: str, texts: Path) -> None:
     check_parity(small_config(texts, **groups), tolerance)
 
 
-@pytest.mark.parametrize("method", ["full", "query-centroids", "simhash-union"])
-@pytest.mark.parametrize("loss", ["softmax", "binary"])
-def test_labels(loss: str, method: str, labels: Path) -> None:
-    config = labels_config(
-        labels, data={"loss": loss}, retrieval={"method": method}, server={**PLAIN, "input_moments": "lazy"}
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("rows", ["cohort", "fedsubavg"])
+def test_words_of_one_step_on_all_rows(rows: str, tied: bool, texts: Path) -> None:
+    check_parity(
+        small_config(
+            texts,
+            retrieval={"method": "full"},
+            client={"batch_size": 100},
+            server={**PLAIN, "row_average": rows},
+            model={"tie_embeddings": tied},
+        )
     )
-    check_parity(config)
+
+
+@pytest.mark.parametrize("method", ["full", "query-centroids", "simhash-union"])
+@pytest.mark.parametrize("batch_size", [2, 100])
+@pytest.mark.parametrize("loss", ["softmax", "binary"])
+def test_labels(loss: str, batch_size: int, method: str, labels: Path) -> None:
+    groups = {"data": {"loss": loss}, "retrieval": {"method": method}, "client": {"batch_size": batch_size}}
+    check_parity(labels_config(labels, **groups, server=PLAIN))
 
 
 @pytest.mark.parametrize("method", ["full", "query-centroids", "exact"])

@@ -19,6 +19,9 @@ GPU_SHARE = 0.7
 """Of the GPU's free memory where nothing is set."""
 LOGIT_SHARE = 4
 """One part of so many of the memory is for logits."""
+LESS = 2
+"""A client whose batches have so many times fewer predictions than another's is not trained beside it, where
+its would be padded to as many."""
 LENGTH = 20
 """Positions of the examples on which a model's memory is tried."""
 
@@ -57,20 +60,19 @@ class Memory:
         here = member.here
         inputs = sum(len(ids) * model.tables[name] for name, ids in here.declared.inputs.items())
         rows = member.rows * model.dimension + inputs
-        share = min(1.0, here.config.client.batch_size / len(here.examples))
-        positions = here.examples.weight * share
-        return int(4 * (COPIES * (rows + self.body_floats) + positions * self.position_floats))
+        return int(4 * (COPIES * (rows + self.body_floats) + member.positions * self.position_floats))
 
     def chunks(self, members: Sequence[Member], model: Model) -> list[list[Member]]:
         """Clients that train together, alike beside each other: those with most steps first."""
-        ordered = sorted(members, key=lambda one: (one.steps, one.here.examples.weight), reverse=True)
+        ordered = sorted(members, key=lambda one: (one.steps, one.positions), reverse=True)
         room = self.bytes - 4 * self.most_logits
         found: list[list[Member]] = []
         largest = 0
         for member in ordered:
             needed = self.member_bytes(member, model)
             largest = max(largest, needed)
-            if found and (len(found[-1]) + 1) * largest <= room:
+            fits = found and (len(found[-1]) + 1) * largest <= room
+            if fits and found[-1][0].positions < LESS * member.positions:
                 found[-1].append(member)
             else:
                 found.append([member])

@@ -1,6 +1,6 @@
 """One client of a cohort that is played as a batch: what is known of it between the steps of a round."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -12,8 +12,12 @@ from hashfed.federated.client import LocalModel
 from hashfed.federated.messages import ClientKeys
 from hashfed.federated.stacked_client import batches_of
 from hashfed.models import OUTPUT, Batch, Parameters
+from hashfed.models.protocol import as_named
 from hashfed.retrieval import Selection
 from hashfed.retrieval.planes import Planes, Tail
+from hashfed.tasks.examples import BoundExamples
+
+CPU = torch.device("cpu")
 
 
 @dataclass
@@ -54,15 +58,37 @@ class Member:
         return client_side.drop_rows(here.model, local, here.declared.own, here.examples, here.agreed_budget)
 
     def batches(self, held: LocalModel) -> list[Batch]:
-        """Of its training, in order."""
+        """Of its training on rows that it holds, in order, packed to be stacked."""
+        return self._batches(held.bind(self.here.model, self.here.examples, CPU))
+
+    def batches_of_all(self) -> list[Batch]:
+        """The same, of positions in all rows."""
+        everything = as_named(self.here.model, dict.fromkeys(self.here.model.tables))
+        return self._batches(self.here.examples.bind(everything, CPU))
+
+    def _batches(self, bound: BoundExamples) -> list[Batch]:
         here = self.here
-        return batches_of(here.model, held, here.examples, here.config.client, here.order, here.noise)
+        return batches_of(here.model, bound, len(here.examples), here.config.client, here.order, here.noise)
+
+    @property
+    def shares_its_step(self) -> bool:
+        """Whether nothing of it is needed but its part of a sum (``federated.shared_step``)."""
+        config = self.here.config
+        clipped = config.client.clip is not None or config.server.clip is not None
+        weighs = config.server.weighting != "uniform" and config.compression.updates == "none"
+        return self.selection is None and self.steps == 1 and weighs and not clipped
 
     @cached_property
     def steps(self) -> int:
         """Of its training."""
         settings = self.here.config.client
         return settings.epochs * -(-len(self.here.examples) // settings.batch_size)
+
+    @cached_property
+    def positions(self) -> float:
+        """Predictions of one of its batches, about."""
+        examples = self.here.examples
+        return examples.weight * min(1.0, self.here.config.client.batch_size / len(examples))
 
     @property
     def rows(self) -> int:

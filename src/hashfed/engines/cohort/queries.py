@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 
 from hashfed.errors import ClientDivergedError
@@ -10,10 +9,15 @@ from hashfed.federated.client import HASH_BATCH
 from hashfed.models import Batch, Model, Parameters
 from hashfed.models.protocol import as_named
 from hashfed.models.stacked_batch import StackedBatch
-from hashfed.tasks.examples import Examples, neighbours
+from hashfed.models.stacked_queries import NamedRows, stacked_queries
+from hashfed.tasks.examples import Examples
 
 POSITIONS = 1 << 13
 """Predictions of one pass, but at least those of one piece."""
+
+
+Piece = tuple[int, int, Batch]
+"""Of which client, its number among the client's, and it."""
 
 
 def cohort_queries(model: Model, parameters: Parameters, clients: Sequence[Examples]) -> list[torch.Tensor]:
@@ -29,11 +33,9 @@ def cohort_queries(model: Model, parameters: Parameters, clients: Sequence[Examp
         for number, batch in enumerate(_pieces(model, examples))
     ]
     # Alike beside each other, so that little is padded.
-    pieces.sort(key=lambda piece: len(piece[2].targets))
+    pieces.sort(key=lambda piece: len(piece[2].targets), reverse=True)
     found: list[dict[int, torch.Tensor]] = [{} for _ in clients]
-    sizes = np.array([len(batch.targets) for _, _, batch in pieces])
-    for start, stop in neighbours(sizes, POSITIONS):
-        some = pieces[start:stop]
+    for some in _alike(pieces):
         queries = _queries(model, parameters, [batch for _, _, batch in some])
         for (client, number, batch), of in zip(some, queries, strict=True):
             found[client][number] = of[: len(batch.targets)]
@@ -41,6 +43,19 @@ def cohort_queries(model: Model, parameters: Parameters, clients: Sequence[Examp
     if not bool(torch.isfinite(torch.stack([queries.sum() for queries in joined]).sum())):
         raise ClientDivergedError("a client's queries are not finite: the training diverged")
     return joined
+
+
+def _alike(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Neighbours with at most ``POSITIONS`` predictions when padded, and at least half the first one's."""
+    group: list[Piece] = []
+    for piece in pieces:
+        if group:
+            largest = len(group[0][2].targets)
+            if (len(group) + 1) * largest > POSITIONS or 2 * len(piece[2].targets) <= largest:
+                yield group
+                group = []
+        group.append(piece)
+    yield group
 
 
 def _pieces(model: Model, examples: Examples) -> Iterator[Batch]:
@@ -54,10 +69,5 @@ def _pieces(model: Model, examples: Examples) -> Iterator[Batch]:
 def _queries(model: Model, parameters: Parameters, batches: Sequence[Batch]) -> torch.Tensor:
     """(b, p, d)."""
     stacked = StackedBatch.of(batches).to(parameters.rows.device)
-    tables = as_named(model, parameters.tables)
-
-    def one(columns: dict[str, torch.Tensor]) -> torch.Tensor:
-        return model.queries(parameters.body, tables, Batch(columns, stacked.tables, batches[0].targets))
-
-    found: torch.Tensor = torch.func.vmap(one)(dict(stacked.columns))
-    return found
+    named = NamedRows.of(model, stacked, parameters.tables)
+    return stacked_queries(model, parameters.body, named, stacked)

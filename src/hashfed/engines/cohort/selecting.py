@@ -1,16 +1,26 @@
 """What the server sends each client of a cohort."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 
-from hashfed.engines.budget import asks_for_keys, sends_everything, sketcher
+from hashfed.engines.budget import (
+    asks_for_keys,
+    planes_plan,
+    sends_everything,
+    sends_planes,
+    sketcher,
+)
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.queries import cohort_queries
-from hashfed.engines.server_round import ServerRound
+from hashfed.engines.server_round import ServerRound, selection_stream
+from hashfed.federated import server as server_side
 from hashfed.federated.messages import ClientKeys
 from hashfed.models import Model, Parameters
+from hashfed.retrieval.decoded import DecodedIndex
+from hashfed.retrieval.planes import check_points, make_planes, planes_of_moments
+from hashfed.retrieval.stacked_powers import MOST_POWERS, StackedPowers, shares_of
 
 
 def ask(there: ServerRound, model: Model, sent: Parameters, members: Sequence[Member]) -> None:
@@ -30,9 +40,80 @@ def select(there: ServerRound, members: Sequence[Member]) -> None:
     """Step 4: the rows of all clients, and the planes of their tails."""
     if sends_everything(there.config):
         return
-    for member in members:
-        with member.here.report.timed("retrieve"):
-            declared = member.here.declared
-            selection, made = there.choose(member.here.client.name, declared, member.keys)
-            member.selection = selection
-            member.planes, member.tail = made or (None, None)
+    if not _select_together(there, members):
+        for member in members:
+            with member.here.report.timed("retrieve"):
+                _choose(there, member)
+
+
+def _choose(there: ServerRound, member: Member) -> None:
+    member.selection, made = there.choose(member.here.client.name, member.here.declared, member.keys)
+    member.planes, member.tail = made or (None, None)
+
+
+def _select_together(there: ServerRound, members: Sequence[Member]) -> bool:
+    """In one product for many clients, where the index scores all rows at points; false where it does not."""
+    index, config = there.index, there.config
+    if not isinstance(index, DecodedIndex):
+        return False
+    plan = planes_plan(config) if sends_planes(config) else None
+    found = [index.encoder.decode(member.keys.keys, index.temperature) for member in members]
+    if plan is not None:
+        # Planes are made of the same exponentials only where they are of these rows at these points.
+        merged = any(len(points) > plan.count for points, _ in found)
+        other = index.rows is not there.parameters.rows or index.temperature != 1
+        if merged or other or plan.sketcher is not None:
+            return False
+    sizes = [len(points) for points, _ in found]
+    for part in shares_of(sizes, len(index.rows), MOST_POWERS):
+        _select_part(there, index, members[part], found[part])
+    return True
+
+
+def _select_part(
+    there: ServerRound,
+    index: DecodedIndex,
+    members: Sequence[Member],
+    found: Sequence[tuple[Tensor, np.ndarray | None]],
+) -> None:
+    config, (size, dimension) = there.config, there.parameters.rows.shape
+    powers = StackedPowers.of(index.table, [points for points, _ in found])
+    if powers is None:
+        for member in members:
+            _choose(there, member)
+        return
+    for client, (member, (_, counts)) in enumerate(zip(members, found, strict=True)):
+        declared = member.here.declared
+        declared.check_own(size)
+        candidates = index.candidates(powers.mass(client, counts))
+        rng = selection_stream(config, there.round, member.here.client.name)
+        member.selection = server_side.cut_to_budget(
+            candidates, declared, size, dimension, config.selection, rng
+        )
+    if sends_planes(config):
+        _make_planes(there, members, powers)
+
+
+def _make_planes(there: ServerRound, members: Sequence[Member], powers: StackedPowers) -> None:
+    plan = planes_plan(there.config)
+    certain = [_certain(member) for member in members]
+    moments = powers.moments(certain, plan.gram)
+    for client, (member, sure) in enumerate(zip(members, certain, strict=True)):
+        selection, points = member.selection, powers.points[powers.parts[client]]
+        assert selection is not None
+        if len(sure) == len(there.parameters.rows) or len(points) == 0:
+            continue
+        if moments is None:
+            made = make_planes(there.parameters.rows, points, selection, plan.precision, plan.gram)
+        else:
+            check_points(points)
+            made = planes_of_moments(
+                there.parameters.rows, points, selection, moments[client], plan.precision
+            )
+        member.planes, member.tail = made or (None, None)
+
+
+def _certain(member: Member) -> np.ndarray:
+    selection = member.selection
+    assert selection is not None
+    return np.asarray(selection.ids[selection.log_weight == 0])

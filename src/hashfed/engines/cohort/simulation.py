@@ -13,7 +13,7 @@ from hashfed.engines.cohort.chunks import Memory
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.selecting import ask, select
 from hashfed.engines.cohort.supported import check_supported
-from hashfed.engines.cohort.traffic import message_bytes
+from hashfed.engines.cohort.traffic import Traffic
 from hashfed.engines.cohort.training import ClientResult, train_members
 from hashfed.engines.evaluation import chunks, evaluate_chunk, finish_evaluation, held_out_examples
 from hashfed.engines.index_keeper import IndexKeeper, refreshed
@@ -21,11 +21,14 @@ from hashfed.engines.lack import lack_of_memory
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.rounds import RoundRecord, draw_cohort
 from hashfed.engines.server_round import ServerRound
+from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
+from hashfed.federated.client import LocalModel
 from hashfed.federated.compression import NUMBERS, expand
 from hashfed.federated.messages import ClientKeys
-from hashfed.models import Parameters
+from hashfed.federated.shared_step import add_shared_step
+from hashfed.models import Parameters, WorkSpace
 from hashfed.stopping import Interrupted
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.metrics import add_sums
@@ -60,6 +63,7 @@ class CohortSimulation:
         }
         self._keeper = IndexKeeper.of(config, self.state, data.label_counts)
         self._memory: Memory | None = None
+        self._space, self._traffic = WorkSpace(), Traffic()
 
     def __enter__(self) -> "CohortSimulation":
         return self
@@ -99,14 +103,45 @@ class CohortSimulation:
             for client in cohort
         ]
         end = RoundEnd(config, state)
-        with lack_of_memory():
+        with lack_of_memory(), single_thread():
             ask(there, self.model, sent, members)
             select(there, members)
-            for result in self._results(members, sent):
+            together = [member for member in members if member.shares_its_step]
+            if together:
+                self._add_together(end, there, together, sent)
+            for result in self._results([one for one in members if one not in together], sent):
                 self._add(end, there, result)
         record = end.finish()
         order = {client.name: place for place, client in enumerate(cohort)}
         return replace(record, reports=sorted(record.reports, key=lambda one: order[one.client]))
+
+    def _add_together(
+        self, end: RoundEnd, there: ServerRound, members: Sequence[Member], sent: Parameters
+    ) -> None:
+        """Clients whose updates' sum is one gradient."""
+        sums = {name: torch.zeros_like(table) for name, table in sent.tables.items()}
+        batches = [batch for member in members for batch in member.batches_of_all()]
+        body, loss = add_shared_step(
+            self.model,
+            sent,
+            batches,
+            self.config.client.learning_rate,
+            self.task.loss.gradients,
+            sums,
+            self._space,
+        )
+        for member in members:
+            self._tell(there, member, member.local(sent), 0)
+        try:
+            end.add_cohort(
+                [member.here.report for member in members],
+                {name: value.cpu() for name, value in body.items()},
+                {name: value.cpu() for name, value in sums.items()},
+                [member.here.declared.inputs for member in members],
+                loss,
+            )
+        except HashfedError as error:
+            raise type(error)(f"round {there.round}: {error}") from None
 
     def _results(self, members: Sequence[Member], sent: Parameters) -> Iterator[ClientResult]:
         if self._memory is None:
@@ -117,23 +152,27 @@ class CohortSimulation:
             yield from train_members(chunk, sent, self.task.loss.stacked, self._memory.most_logits)
 
     def _add(self, end: RoundEnd, there: ServerRound, result: ClientResult) -> None:
-        member, here, local = result.member, result.member.here, result.held
+        member, here = result.member, result.member.here
         update = expand(here.compress(result.update)).cpu()
-        planes = None if local.planes is None else len(local.planes.offsets)
-        inputs = {name: len(rows) for name, rows in local.input_rows.items()}
-        here.tell(there.encoder, member.rows, len(local.rows), planes, result.bounded, inputs)
-        here.report.bytes |= message_bytes(there, member, member.rows, local)
+        self._tell(there, member, result.held, result.bounded)
         try:
             accepted = end.accept(update, member.tail)
         except HashfedError as error:
             raise type(error)(f"round {there.round}: client {here.client.name}: {error}") from None
         end.add(here.report, accepted, member.tail, None if here.lost is None else here.lost.cpu())
 
+    def _tell(self, there: ServerRound, member: Member, held: LocalModel, bounded: int) -> None:
+        """What a client's round cost, into its report."""
+        planes = None if held.planes is None else len(held.planes.offsets)
+        inputs = {name: len(rows) for name, rows in held.input_rows.items()}
+        member.here.tell(there.encoder, member.rows, len(held.rows), planes, bounded, inputs)
+        member.here.report.bytes |= self._traffic.of(there, member, held)
+
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
         """Metrics of the current model on the held-out clients; see ``Simulation``."""
         parameters = self.state.parameters.to(self.config.device)
         examples, found = self._held_out[everything], []
-        with lack_of_memory():
+        with lack_of_memory(), single_thread():
             for chunk in range(chunks(examples)):
                 if stoppable and self._stop():
                     raise Interrupted

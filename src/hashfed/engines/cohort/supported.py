@@ -8,7 +8,7 @@ from hashfed.models import Model
 
 
 def problem(config: Config, model: Model) -> str | None:
-    """Why these settings cannot be played as a batch, as ``field = value: what is allowed``; None if they can."""
+    """Why these settings cannot be played as a batch, as ``field = value: what is allowed``; else None."""
     if not model.stackable:
         return (
             f"engine = cohort: model.name = {config.model.name} cannot be mapped over clients "

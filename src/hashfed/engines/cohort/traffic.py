@@ -1,17 +1,45 @@
 """The bytes that a client's messages would have, as they are over a network."""
 
-from hashfed.config import Config
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from hashfed.engines.budget import sends_counts, sends_everything
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.server_round import ServerRound
 from hashfed.federated import wire
 from hashfed.federated.client import LocalModel
 from hashfed.federated.protocols import Outline
 from hashfed.federated.protocols.outline import floats
-from hashfed.engines.budget import sends_counts, sends_everything
+
+
+@dataclass
+class Traffic:
+    """Remembers what messages of these sizes take: many clients have as many rows and keys."""
+
+    _known: dict[Hashable, dict[str, int]] = field(default_factory=dict)
+
+    def of(self, there: ServerRound, member: Member, held: LocalModel) -> dict[str, int]:
+        """Bytes by kind of message, in the order of the round: ``wire.size`` of the real messages."""
+        declared, keys = member.here.declared, {**member.keys.keys, **member.keys.sketch}
+        sizes = (
+            len(str(there.round)),
+            len(declared.own),
+            declared.budget,
+            tuple((name, len(ids)) for name, ids in sorted(declared.inputs.items())),
+            member.rows,
+            len(held.rows),
+            len(str(member.here.examples.weight)),
+            held.log_weight is None,
+            0 if held.planes is None else len(held.planes.offsets),
+            tuple((name, value.dtype, value.shape) for name, value in sorted(keys.items())),
+        )
+        if sizes not in self._known:
+            self._known[sizes] = message_bytes(there, member, member.rows, held)
+        return self._known[sizes]
 
 
 def message_bytes(there: ServerRound, member: Member, received: int, held: LocalModel) -> dict[str, int]:
-    """By kind of message, in the order of the round: those of ``wire.size`` on the real messages."""
+    """The same, counted anew."""
     config, declared = there.config, member.here.declared
     size, width = there.parameters.rows.shape
     outline = Outline(
@@ -19,7 +47,7 @@ def message_bytes(there: ServerRound, member: Member, received: int, held: Local
         size=size,
         width=width,
         body={name: floats(*value.shape) for name, value in there.parameters.body.items()},
-        inputs={name: tuple(table.shape) for name, table in there.parameters.inputs.items()},
+        inputs={name: (len(table), table.shape[1]) for name, table in there.parameters.inputs.items()},
         everything=sends_everything(config),
         own=len(declared.own),
         touched={name: len(ids) for name, ids in declared.inputs.items()},

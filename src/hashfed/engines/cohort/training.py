@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import torch
 
@@ -61,8 +60,7 @@ def train_members(
 def _steps(batches: Sequence[Sequence[Batch]]) -> list[StackedBatch]:
     """Those of all clients that have as many; the first have most."""
     return [
-        StackedBatch.of([of[step] for of in takewhile(lambda of: len(of) > step, batches)])
-        for step in range(len(batches[0]))
+        StackedBatch.of([of[step] for of in batches if len(of) > step]) for step in range(len(batches[0]))
     ]
 
 

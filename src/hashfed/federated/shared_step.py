@@ -1,0 +1,70 @@
+"""Clients of one step on all rows: none leaves the server's model, so the sum of their updates is a gradient.
+
+Of clients c with n_c predictions, of which each makes one step from the same parameters, the sum of updates
+weighted by predictions is −rate · Σ_c n_c · gradient_c: the gradient of the sum over all predictions, whoever
+made them. No client's copy of the model is made (FedSGD of McMahan et al. 2017, with the server's optimizer).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from hashfed.models import Batch, Model, Parameters, WorkSpace
+from hashfed.models.batch import Targets
+from hashfed.models.losses import Loss
+from hashfed.models.protocol import OUTPUT
+from hashfed.models.stacked_batch import StackedBatch
+from hashfed.models.stacked_queries import NamedRows, stacked_queries
+
+
+def add_shared_step(
+    model: Model,
+    parameters: Parameters,
+    batches: Sequence[Batch],
+    rate: float,
+    loss: Loss,
+    sums: Mapping[str, torch.Tensor],
+    space: WorkSpace,
+) -> tuple[dict[str, torch.Tensor], float]:
+    """Add what one step of each client changes, times its predictions, to tables of sums.
+
+    Args:
+        model: its functions; ``stackable``.
+        parameters: of the server, as they travel.
+        batches: one of each client, of positions in all rows, packed to be stacked.
+        rate: of the clients' learning.
+        loss: of the output layer.
+        sums: (n, w) by table.
+        space: memory to work in.
+
+    Returns:
+        The same sums for the body, and that of the loss over all predictions, nats.
+
+    """
+    stacked = StackedBatch.of(batches).to(parameters.rows.device)
+    named = NamedRows.of(model, stacked, parameters.tables)
+    body = {name: value.detach().requires_grad_() for name, value in parameters.body.items()}
+    for rows in named.rows.values():
+        rows.requires_grad_()
+    padded = stacked_queries(model, body, named, stacked)
+    queries = torch.cat([padded[place, : len(one.targets)] for place, one in enumerate(batches)])
+    output = loss(queries.detach(), parameters.rows, None, _joined(batches, queries.device), space)
+    # The loss is the mean over all predictions; wanted is the sum.
+    queries.backward(output.queries * len(queries))
+    with torch.no_grad():
+        output.add_to(sums[OUTPUT], -rate * len(queries))
+        named.add_gradients(sums, -rate)
+        zero = {name: torch.zeros_like(value) for name, value in parameters.body.items()}
+        moved = {
+            name: zero[name] if value.grad is None else value.grad.mul_(-rate) for name, value in body.items()
+        }
+    return moved, float(output.loss) * len(queries)
+
+
+def _joined(batches: Sequence[Batch], device: torch.device) -> Targets:
+    """The targets of all, whose rows are those of the whole table."""
+    rows = torch.cat([one.targets.rows for one in batches]).to(device)
+    if all(one.targets.counts is None for one in batches):
+        return Targets(rows)
+    counts = [one.targets.owners.bincount(minlength=len(one.targets)) for one in batches]
+    return Targets(rows, torch.cat(counts).to(device))

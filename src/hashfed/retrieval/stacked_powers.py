@@ -1,0 +1,93 @@
+"""The exponentials of all rows at the points of many clients: one product for what would be one for each.
+
+As ``evidence.softmax_mass`` and ``planes`` for a client, whose few points make a product that reads all rows
+and does little with them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hashfed.retrieval.evidence import PLAIN
+from hashfed.retrieval.planes import PLAIN_SQUARES, TailMoments
+
+MOST_POWERS = 1 << 25
+"""Held at a time (128 MiB) on a CPU."""
+
+
+@dataclass(frozen=True)
+class StackedPowers:
+    """exp(points · rows) of several clients.
+
+    Attributes:
+        table: (n, d), the rows in the precision of the pass.
+        parts: of ``points``, those of each client.
+        points: (K, d) float32 of all clients.
+        values: (K, n), in that precision.
+        sums: (K,) float64, over the rows.
+
+    """
+
+    table: torch.Tensor
+    parts: list[slice]
+    points: torch.Tensor
+    values: torch.Tensor
+    sums: torch.Tensor
+
+    @classmethod
+    def of(cls, table: torch.Tensor, points: Sequence[torch.Tensor]) -> "StackedPowers | None":
+        """Of the points (K_c, d) of each client; None where an exponential may have overflowed."""
+        ends = np.cumsum([len(of) for of in points])
+        every = torch.cat(list(points)).to(table.device)
+        values = (every.to(table.dtype) @ table.T).exp_()
+        sums = values.sum(1, dtype=torch.float32).double()
+        if not bool(((sums > PLAIN[0]) & (sums < PLAIN[1])).all()):
+            return None
+        parts = [slice(end - len(of), end) for end, of in zip(ends.tolist(), points, strict=True)]
+        return cls(table, parts, every, values, sums)
+
+    def mass(self, client: int, counts: np.ndarray | None) -> np.ndarray:
+        """Σ_k counts_k softmax(rows · point_k) of one client, (n,) float64 (``evidence.softmax_mass``)."""
+        part = self.parts[client]
+        share = torch.ones(part.stop - part.start) if counts is None else torch.from_numpy(counts)
+        share = (share.to(self.sums.device) / self.sums[part]).to(self.values.dtype)
+        return np.asarray((share @ self.values[part]).float().cpu().numpy(), np.float64)
+
+    def moments(self, certain: Sequence[np.ndarray], gram: bool) -> "list[TailMoments] | None":
+        """Of each client's rows but its ``certain`` ones; ``values`` are of no use afterwards.
+
+        Returns:
+            None where a sum is too small or large to be exact.
+
+        """
+        for part, ids in zip(self.parts, certain, strict=True):
+            if len(ids):
+                self.values[part].index_fill_(1, torch.from_numpy(ids).to(self.values.device), 0)
+        sums = self.values.sum(1, dtype=torch.float32).double()
+        least, most = PLAIN_SQUARES if gram else PLAIN
+        if not bool(((sums > least) & (sums < most)).all()):
+            return None
+        scale = (1 / sums).float()
+        slopes = (self.values @ self.table).float() * scale[:, None]
+        logs = sums.log().float()
+        found = []
+        for part in self.parts:
+            squares = None
+            if gram:
+                powers = self.values[part]
+                squares = (powers @ powers.T).float() * (scale[part, None] * scale[part])
+            found.append(TailMoments(logs[part], slopes[part], squares, self.values[part]))
+        return found
+
+
+def shares_of(sizes: Sequence[int], rows: int, most: int) -> list[slice]:
+    """Parts of neighbouring clients, of ``sizes`` points each, of at most ``most`` exponentials together."""
+    found, start, held = [], 0, 0
+    for place, size in enumerate(sizes):
+        if place > start and (held + size) * rows > most:
+            found.append(slice(start, place))
+            start, held = place, 0
+        held += size
+    return [*found, slice(start, len(sizes))]
