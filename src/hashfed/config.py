@@ -94,10 +94,10 @@ class Config(Settings):
     device: Literal["cpu", "cuda"] = "cpu"
     """Where clients train and models are evaluated; cuda: on the GPU, by one process (not over a network)."""
     engine: Literal["auto", "clients", "cohort"] = "auto"
-    """Who simulates a round. clients: one after another, in as many processes as workers; cohort: all clients of a round as one
-    batch, in one process: the same numbers but for rounding, faster on a GPU, and on a CPU where clients make
-    a step each; auto: cohort on a GPU where the other settings allow it, else clients. Over a network, where
-    nodes train, it has no effect."""
+    """Who simulates a round. clients: one after another, in as many processes as workers; cohort: all clients
+    of a round as one batch, in one process: the same numbers but for rounding, faster on a GPU, and on a CPU
+    where clients make a step each; auto: cohort on a GPU where the other settings allow it, else clients.
+    Over a network, where nodes train, it has no effect."""
     device_memory: int | None = Field(None, ge=2**20)
     """Bytes that clients of one batch may take (engine cohort); what does not fit is cut into chunks. none:
     70% of what is free on a GPU, 1 GiB on a CPU."""

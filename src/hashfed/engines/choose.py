@@ -16,8 +16,8 @@ def make_simulation(
 ) -> Simulation | CohortSimulation:
     """As ``config.engine`` says; arguments and errors are those of ``Simulation``.
 
-    ``auto``: all clients as one batch on a GPU, where the settings allow it; one after another on a CPU, which
-    has processes for it.
+    ``auto``: all clients as one batch on a GPU, where the settings allow it; one after another on a CPU,
+    where several processes do so.
     """
     batched = config.engine == "cohort"
     if config.engine == "auto":
