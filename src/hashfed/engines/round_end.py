@@ -1,18 +1,15 @@
 """The end of a round, the same in every engine (paper, section 3.2, step 6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-import torch
 
 from hashfed.config import Config
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.rounds import RoundRecord
 from hashfed.engines.state import ServerState
 from hashfed.federated.error_feedback import Residual
-from hashfed.federated.messages import LARGEST_CHANGE, Update, check_change, check_loss
-from hashfed.federated.sums import UpdateSum, accept_update
+from hashfed.federated.messages import Update
+from hashfed.federated.sums import SummedUpdates, UpdateSum, accept_update
 from hashfed.retrieval.planes import Tail
 
 
@@ -69,25 +66,9 @@ class RoundEnd:
         if residual is not None:
             self._residuals[report.client] = residual
 
-    def add_cohort(
-        self,
-        reports: Sequence[ClientReport],
-        body: Mapping[str, torch.Tensor],
-        tables: Mapping[str, torch.Tensor],
-        inputs: Sequence[Mapping[str, np.ndarray]],
-        loss: float,
-    ) -> None:
-        """Add the sum of several clients' updates; see ``UpdateSum``.
-
-        Raises:
-            HashfedError: where their loss or a mean change is not finite.
-
-        """
-        weights = [report.predictions for report in reports]
-        check_loss(loss / sum(weights))
-        for name, value in (*body.items(), *tables.items()):
-            check_change(name, value, LARGEST_CHANGE * sum(weights))
-        self._sum.add_cohort(body, tables, inputs, weights, loss)
+    def add_cohort(self, reports: Sequence[ClientReport], summed: SummedUpdates) -> None:
+        """Add what several clients changed, which is neither clipped nor compressed."""
+        self._sum.add_cohort(summed)
         self._reports.extend(reports)
 
     def finish(self) -> RoundRecord:

@@ -85,6 +85,14 @@ class ServerState:
             used={} if config.compression.error_feedback else None,
         )
 
+    def to(self, device: str) -> "ServerState":
+        """With parameters and moments on a device, in place; the notes about rounds stay here."""
+        self.parameters = self.parameters.to(device)
+        for moments in (self.optimizer.first, self.optimizer.second):
+            for name, value in moments.items():
+                moments[name] = value.to(device)
+        return self
+
     def share_memory(self, mapped: Collection[str] = ()) -> SharedBlock:
         """Move to shared memory, in place, what workers read and is not ``mapped``.
 
@@ -163,7 +171,7 @@ class ServerState:
         tables = {
             name: table
             if moves_all_rows(settings, name)
-            else table[torch.from_numpy(gradient.tables[name].ids)]
+            else table[torch.from_numpy(gradient.tables[name].ids).to(table.device)]
             for name, table in self.parameters.tables.items()
         }
         return Parameters(tables, self.parameters.body).named()

@@ -312,20 +312,22 @@ def check_loss(loss: float) -> None:
         )
 
 
-def check_change(name: str, value: torch.Tensor, largest: float = LARGEST_CHANGE) -> None:
+def check_change(name: str, value: torch.Tensor) -> None:
     """Refuse a change that would ruin the model, or the moments of its optimizer.
 
     Raises:
-        ClientDivergedError: where a number is NaN, or its magnitude above ``largest``.
+        ClientDivergedError: where a number is NaN, or its magnitude above ``LARGEST_CHANGE``.
 
     """
-    if value.numel() == 0:
-        return
-    least, most = (bound.item() for bound in torch.aminmax(value))  # NaN where any number is
-    if not -largest <= least <= most <= largest:
-        found = "is not finite"
-        if math.isfinite(least) and math.isfinite(most):
-            found = f"is {most if most > -least else least:g}, not within ±{largest:g}"
+    if value.numel() > 0:
+        least, most = (bound.item() for bound in torch.aminmax(value))  # NaN where any number is
+        check_largest(name, most if most > -least else least)
+
+
+def check_largest(name: str, value: float) -> None:
+    """The same of a change whose largest number, NaN where any is, is known."""
+    if not abs(value) <= LARGEST_CHANGE:
+        found = f"is {value:g}, not within ±{LARGEST_CHANGE:g}" if math.isfinite(value) else "is not finite"
         raise ClientDivergedError(
             f"returned a change of {name} that {found}; "
             "the training diverged: lower client.learning_rate or server.learning_rate, "

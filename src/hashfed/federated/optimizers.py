@@ -96,12 +96,13 @@ def _move_all_rows(
 ) -> None:
     """Every row (n, d) moves by its moments, in place, a chunk at a time; those without change see zero."""
     first, second = state.first[f"tables.{table}"], state.second.get(f"tables.{table}")
-    ends = np.searchsorted(held.ids, np.arange(0, len(rows) + CHUNK, CHUNK))
-    for chunk, start in enumerate(range(0, len(rows), CHUNK)):
-        part = slice(start, start + CHUNK)
+    step = _chunk(rows)
+    ends = np.searchsorted(held.ids, np.arange(0, len(rows) + step, step))
+    for chunk, start in enumerate(range(0, len(rows), step)):
+        part = slice(start, start + step)
         changes = held.rows[ends[chunk] : ends[chunk + 1]]
         if len(changes) < len(rows[part]):
-            places = torch.from_numpy(held.ids[ends[chunk] : ends[chunk + 1]] - start)
+            places = torch.from_numpy(held.ids[ends[chunk] : ends[chunk + 1]] - start).to(rows.device)
             changes = torch.zeros_like(rows[part]).index_copy_(0, places, changes)
         _move(
             rows[part],
@@ -118,19 +119,24 @@ def _move_held_rows(
 ) -> None:
     """Only rows that a client held move, in place, a chunk at a time; their moments make up for the wait."""
     first, second = state.first.get(f"tables.{table}"), state.second.get(f"tables.{table}")
-    for start in range(0, len(held.ids), CHUNK):
-        ids = held.ids[start : start + CHUNK]
-        index = torch.from_numpy(ids)
+    for start in range(0, len(held.ids), _chunk(rows)):
+        ids = held.ids[start : start + _chunk(rows)]
+        index = torch.from_numpy(ids).to(rows.device)
         part = rows[index]
         part_first = None if first is None else first[index]
         part_second = None if second is None else second[index]
         _decay(part_first, part_second, state.steps - state.touched[table][ids], settings)
-        _move(part, held.rows[start : start + CHUNK], part_first, part_second, state.steps, settings)
+        _move(part, held.rows[start : start + len(ids)], part_first, part_second, state.steps, settings)
         rows[index] = part
         if first is not None and part_first is not None:
             first[index] = part_first
         if second is not None and part_second is not None:
             second[index] = part_second
+
+
+def _chunk(rows: torch.Tensor) -> int:
+    """Rows moved at a time; all on a GPU, which has no such cache."""
+    return max(1, len(rows)) if rows.is_cuda else CHUNK
 
 
 def learning_rate(settings: ServerSettings, steps: int) -> float:
@@ -154,9 +160,9 @@ def _decay(
     """Make up for the ``gap`` − 1 steps in which these rows (k, d) saw a zero pseudo-gradient."""
     missed = torch.from_numpy(gap.astype(np.float64) - 1)[:, None]
     if first is not None:
-        first.mul_((settings.beta1**missed).float())
+        first.mul_((settings.beta1**missed).float().to(first.device))
     if second is not None and settings.optimizer == "fedadam":
-        second.mul_((settings.beta2**missed).float())
+        second.mul_((settings.beta2**missed).float().to(second.device))
 
 
 def _move(

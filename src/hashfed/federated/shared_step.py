@@ -7,8 +7,11 @@ made them. No client's copy of the model is made (FedSGD of McMahan et al. 2017,
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 
+from hashfed.federated.messages import check_change, check_loss
+from hashfed.federated.sums import SummedUpdates
 from hashfed.models import Batch, Model, Parameters, WorkSpace
 from hashfed.models.batch import Targets
 from hashfed.models.losses import Loss
@@ -17,16 +20,16 @@ from hashfed.models.stacked_batch import StackedBatch
 from hashfed.models.stacked_queries import NamedRows, stacked_queries
 
 
-def add_shared_step(
+def shared_step(
     model: Model,
     parameters: Parameters,
     batches: Sequence[Batch],
     rate: float,
     loss: Loss,
-    sums: Mapping[str, torch.Tensor],
+    inputs: Sequence[Mapping[str, np.ndarray]],
     space: WorkSpace,
-) -> tuple[dict[str, torch.Tensor], float]:
-    """Add what one step of each client changes, times its predictions, to tables of sums.
+) -> SummedUpdates:
+    """What one step of each client changes, times its predictions, summed.
 
     Args:
         model: its functions; ``stackable``.
@@ -34,11 +37,11 @@ def add_shared_step(
         batches: one of each client, of positions in all rows, packed to be stacked.
         rate: of the clients' learning.
         loss: of the output layer.
-        sums: (n, w) by table.
+        inputs: ids by input table, of the rows that each client's data touch.
         space: memory to work in.
 
-    Returns:
-        The same sums for the body, and that of the loss over all predictions, nats.
+    Raises:
+        HashfedError: where loss or changes are not finite.
 
     """
     stacked = StackedBatch.of(batches).to(parameters.rows.device)
@@ -52,13 +55,25 @@ def add_shared_step(
     # The loss is the mean over all predictions; wanted is the sum.
     queries.backward(output.queries * len(queries))
     with torch.no_grad():
+        sums = {name: torch.zeros_like(table) for name, table in parameters.tables.items()}
         output.add_to(sums[OUTPUT], -rate * len(queries))
         named.add_gradients(sums, -rate)
-        zero = {name: torch.zeros_like(value) for name, value in parameters.body.items()}
         moved = {
-            name: zero[name] if value.grad is None else value.grad.mul_(-rate) for name, value in body.items()
+            name: torch.zeros_like(value) if value.grad is None else value.grad.mul_(-rate)
+            for name, value in body.items()
         }
-    return moved, float(output.loss) * len(queries)
+    check_loss(float(output.loss))
+    for name, value in (*sums.items(), *moved.items()):
+        check_change(name, value / len(queries))
+    predictions = [len(one.targets) for one in batches]
+    return SummedUpdates(
+        moved,
+        {name: (None, table) for name, table in sums.items()},
+        [{OUTPUT: None, **touched} for touched in inputs],
+        [(None, None)] * len(batches),
+        predictions,
+        float(output.loss) * len(queries),
+    )
 
 
 def _joined(batches: Sequence[Batch], device: torch.device) -> Targets:

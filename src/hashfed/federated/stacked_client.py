@@ -42,21 +42,29 @@ class StackedModel:
 
     @classmethod
     def of(cls, held: Sequence[LocalModel], device: torch.device) -> "StackedModel":
-        """A copy of what each client holds."""
+        """What each client holds; not to be changed: what all share is there once."""
         tables = {name: pad_rows([one.tables[name] for one in held]) for name in held[0].tables}
         rows, weights = tables[OUTPUT], None
         if any(one.log_weight is not None or len(one.rows) < rows.shape[1] for one in held):
             weights = torch.zeros(rows.shape[:2], device=device)
             for place, one in zip(weights, held, strict=True):
                 place[: len(one.rows)] = 1 if one.log_weight is None else one.log_weight.exp()
-        body = {name: value.expand(len(held), *value.shape).clone() for name, value in held[0].body.items()}
+        body = {name: value.expand(len(held), *value.shape) for name, value in held[0].body.items()}
         return cls(tables, weights, stack_planes([one.planes for one in held], device), body)
+
+    def clone(self) -> "StackedModel":
+        """With tables and body of its own."""
+        tables, body = (
+            {name: value.clone(memory_format=torch.contiguous_format) for name, value in values.items()}
+            for values in (self.tables, self.body)
+        )
+        return StackedModel(tables, self.weights, self.planes, body)
 
 
 def pad_rows(tables: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(C, m, w) of (m, w); a copy."""
-    if all(table.data_ptr() == tables[0].data_ptr() for table in tables):
-        return tables[0].expand(len(tables), *tables[0].shape).clone()
+    """(C, m, w) of (m, w); of one table for all, it is there once."""
+    if all(table is tables[0] for table in tables):
+        return tables[0].expand(len(tables), *tables[0].shape)
     most = max(len(table) for table in tables)
     stacked = tables[0].new_zeros(len(tables), most, tables[0].shape[1])
     for place, table in zip(stacked, tables, strict=True):

@@ -3,7 +3,7 @@
 What is done to a client's update before it is summed, to the sum, or to its mean has its one place here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -147,7 +147,8 @@ class TableSum:
         if ids is None:
             self.sums.sums.add_(rows, alpha=weight)
         else:
-            self.sums.sums.index_add_(0, torch.from_numpy(ids), rows, alpha=weight)
+            places = torch.from_numpy(ids).to(rows.device)
+            self.sums.sums.index_add_(0, places, rows, alpha=weight)
         if tail is not None and change is not None:
             self.sums.add(tail, change, weight)
         self.hold(None if change is not None else ids, weight)
@@ -160,7 +161,7 @@ class TableSum:
     def sums(self) -> TailSum:
         """Of all changes so far; to be added to."""
         if self._sums is None:
-            self._sums = TailSum(self.table, torch.zeros(self.table.shape), self.precision)
+            self._sums = TailSum(self.table, torch.zeros_like(self.table), self.precision)
         return self._sums
 
     def mean(self, name: str, rule: RowAverage, shares: RowShares, weight: float) -> RowChanges:
@@ -186,8 +187,30 @@ class TableSum:
         else:
             divisor = weight * shares.of(name, ids)
         mean = _move_to_front(self._sums.sums, ids)
-        mean.div_(torch.from_numpy(divisor.astype(np.float32))[:, None])
+        mean.div_(torch.from_numpy(divisor.astype(np.float32)).to(mean.device)[:, None])
         return RowChanges(ids, mean)
+
+
+@dataclass(frozen=True)
+class SummedUpdates:
+    """What several clients changed, each times its weight.
+
+    Attributes:
+        body: sums by name.
+        tables: by table, ids (k,) int64 and changes (k, w), a row perhaps several times; or None and (n, w).
+        held: of each client by table, ids of the rows that it held; None for all.
+        tails: of each client, that it was sent planes of, and its change of them, G; None where it has none.
+        predictions: of each client.
+        loss: the sum over all predictions, nats.
+
+    """
+
+    body: dict[str, torch.Tensor]
+    tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]]
+    held: list[dict[str, np.ndarray | None]]
+    tails: list[tuple[Tail | None, torch.Tensor | None]]
+    predictions: list[int]
+    loss: float
 
 
 @dataclass
@@ -229,38 +252,26 @@ class UpdateSum:
         self._loss += update.loss * update.weight
         self._predictions += update.weight
 
-    def add_cohort(
-        self,
-        body: Mapping[str, torch.Tensor],
-        tables: Mapping[str, torch.Tensor],
-        inputs: Sequence[Mapping[str, np.ndarray]],
-        weights: Sequence[int],
-        loss: float,
-    ) -> None:
-        """Add the sum of several clients' updates, each times its weight, who held all output rows.
-
-        Args:
-            body: of their changes, by name.
-            tables: of their changes of rows, (n, w) by table.
-            inputs: ids by input table of the rows that each held.
-            weights: their numbers of predictions, which are what they weigh.
-            loss: the sum over all predictions, nats.
-
-        """
-        if self.uniform:
-            raise ValueError("clients that are added together weigh as many as their predictions")
-        for name, change in body.items():
+    def add_cohort(self, summed: "SummedUpdates") -> None:
+        """Add what several clients changed."""
+        for name, change in summed.body.items():
             self._body.setdefault(name, torch.zeros_like(change)).add_(change)
-        for name, changes in tables.items():
-            self._sums[name].sums.sums.add_(changes)
-        for weight, ids in zip(weights, inputs, strict=True):
-            for name, held in ids.items():
-                self._sums[name].hold(held, weight)
-        total = sum(weights)
-        self._sums[OUTPUT].hold(None, total)
-        self._weight += total
-        self._loss += loss
-        self._predictions += total
+        for name, (ids, changes) in summed.tables.items():
+            sums = self._sums[name].sums.sums
+            if ids is None:
+                sums.add_(changes)
+            else:
+                sums.index_add_(0, ids, changes)
+        for client, predictions in enumerate(summed.predictions):
+            weight = 1.0 if self.uniform else float(predictions)
+            tail, moved = summed.tails[client]
+            if tail is not None and moved is not None:
+                self._sums[OUTPUT].sums.add(tail, moved, weight)
+            for name, held in summed.held[client].items():
+                self._sums[name].hold(None if moved is not None and name == OUTPUT else held, weight)
+            self._weight += weight
+        self._loss += summed.loss
+        self._predictions += sum(summed.predictions)
 
     def mean(self, rule: RowAverage, shares: RowShares) -> PseudoGradient:
         """The mean of at least one update, in the memory of the sum, which is of no use afterwards.
@@ -286,5 +297,5 @@ def _move_to_front(rows: torch.Tensor, ids: np.ndarray) -> torch.Tensor:
     if len(ids) < len(rows):
         for start in range(0, len(ids), CHUNK):
             part = ids[start : start + CHUNK]
-            rows[start : start + len(part)] = rows[torch.from_numpy(part)]
+            rows[start : start + len(part)] = rows[torch.from_numpy(part).to(rows.device)]
     return rows[: len(ids)]

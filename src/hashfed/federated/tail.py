@@ -12,6 +12,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import LARGEST_CHANGE
+from hashfed.retrieval.evidence import CHUNK_LOGITS
 from hashfed.retrieval.planes import Tail, add_product
 
 MOST_POINTS = 1 << 10
@@ -69,8 +70,9 @@ def spread(
     """
     most = max(len(tail.points) for tail, _ in changes)
     width = len(changes) * most
-    points, log_sums = torch.zeros(width, rows.shape[1]), torch.zeros(width)
-    moves = torch.zeros(width, rows.shape[1])
+    device = rows.device
+    points, log_sums = torch.zeros(width, rows.shape[1], device=device), torch.zeros(width, device=device)
+    moves = torch.zeros(width, rows.shape[1], device=device)
     for client, (tail, change) in enumerate(changes):
         part = slice(client * most, client * most + len(tail.points))
         points[part], log_sums[part], moves[part] = tail.points, tail.log_sums, change
@@ -78,8 +80,9 @@ def spread(
     # A is exact in less precision too, but where it is as large as no trained model's.
     moves *= torch.exp((rounded.float() - log_sums).clamp_(-0.5, 0.5))[:, None]
     turned, moves, log_sums = points.T.contiguous().to(precision), moves.to(precision), rounded
-    step = max(FEWEST_ROWS, TILE_LOGITS // width)
-    listed = _Listed.of(changes, len(rows), step)
+    # A GPU has no such cache: few large products keep it busy.
+    step = max(FEWEST_ROWS, (CHUNK_LOGITS if rows.is_cuda else TILE_LOGITS) // width)
+    listed = _Listed.of(changes, len(rows), step, device)
     for tile, start in enumerate(range(0, len(rows), step)):
         block = rows[start : start + step].to(precision)
         # No row of the tail has a π̂ above 1: what rounding makes of it must not move a row far.
@@ -106,14 +109,16 @@ class _Listed:
     ends: np.ndarray
 
     @classmethod
-    def of(cls, changes: list[tuple[Tail, torch.Tensor]], size: int, step: int) -> "_Listed":
+    def of(
+        cls, changes: list[tuple[Tail, torch.Tensor]], size: int, step: int, device: torch.device
+    ) -> "_Listed":
         rows = np.concatenate([tail.ids for tail, _ in changes])
         clients = np.repeat(np.arange(len(changes)), [len(tail.ids) for tail, _ in changes])
         order = np.argsort(rows, kind="stable")
         return cls(
-            torch.from_numpy(rows[order] % step),
-            torch.from_numpy(clients[order]),
-            torch.cat([tail.factors for tail, _ in changes])[torch.from_numpy(order)][:, None],
+            torch.from_numpy(rows[order] % step).to(device),
+            torch.from_numpy(clients[order]).to(device),
+            torch.cat([tail.factors for tail, _ in changes])[torch.from_numpy(order)][:, None].to(device),
             np.searchsorted(rows[order], np.arange(0, size + step, step)),
         )
 
@@ -131,7 +136,16 @@ def check_tail_change(tail: Tail, change: torch.Tensor) -> None:
         HashfedError: with the bound.
 
     """
-    most = float((tail.reach * change.abs().amax(1)).sum())
+    check_reach(float(tail_reach(tail, change)))
+
+
+def tail_reach(tail: Tail, change: torch.Tensor) -> torch.Tensor:
+    """() by how much ``change``, G (K, d), may move a number of a row of the tail, at most."""
+    return (tail.reach * change.abs().amax(1)).sum()
+
+
+def check_reach(most: float) -> None:
+    """See ``check_tail_change``."""
     if not most <= LARGEST_CHANGE:
         raise HashfedError(
             f"returned a change of the tail that may move a row by {most:g}, more than {LARGEST_CHANGE:g}; "

@@ -53,7 +53,7 @@ class RotatedCodes:
         The scale makes the decoded vector's product with the original equal the original's square, so
         that an inner product is not shrunk by the quantization. A zero vector has scale 0.
         """
-        turned = vectors @ rotation(self.dimension, self.seed)
+        turned = vectors @ rotation(self.dimension, self.seed).to(vectors.device)
         unit = turned / turned.square().mean(1, keepdim=True).sqrt().clamp(min=1e-30)
         half = 1 << (self.bits - 1)
         levels = (unit / STEPS[self.bits]).floor().clamp(-half, half - 1)
@@ -61,7 +61,7 @@ class RotatedCodes:
         product = (decoded * turned).sum(1)
         square = turned.square().sum(1)
         scales = torch.where(product > 0, square / product.clamp(min=1e-30), 0.0)
-        return self._pack((levels + half).to(torch.uint8).numpy()), scales.numpy()
+        return self._pack((levels + half).to(torch.uint8).cpu().numpy()), scales.cpu().numpy()
 
     def decode(self, codes: np.ndarray, scales: np.ndarray) -> torch.Tensor:
         """The approximate vectors (count, d) float32."""

@@ -5,6 +5,7 @@ Every row is scored by its softmax mass on the decoded vectors.
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -67,9 +68,11 @@ class DecodedIndex(Index):
         queries, counts = self.encoder.decode(keys, self.temperature)
         return mass_candidates(self.rows, queries, self.prior, self.strength, counts, self.table)
 
-    def candidates(self, mass: np.ndarray) -> Candidates:
-        """Every row, of a client whose vectors have this softmax mass (n,)."""
-        return Candidates.positive(with_prior(mass, self.prior, self.strength))
+    @cached_property
+    def prior_mass(self) -> torch.Tensor:
+        """What the prior adds to every client's mass, (n,) float64, where the rows are."""
+        zero = np.zeros(len(self.rows))
+        return torch.from_numpy(with_prior(zero, self.prior, self.strength)).to(self.rows.device)
 
     def queries(self, keys: Keys) -> tuple[torch.Tensor, np.ndarray | None]:
         """The decoded vectors."""

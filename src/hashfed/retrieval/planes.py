@@ -82,6 +82,11 @@ class Tail:
     gram: torch.Tensor | None = None
     drawn: torch.Tensor | None = None
 
+    def cpu(self) -> "Tail":
+        """The same in the memory of the CPU."""
+        on_cpu = {name: getattr(self, name).cpu() for name in ("points", "log_sums", "reach")}
+        return replace(self, **on_cpu)
+
 
 def tail_points(queries: torch.Tensor, counts: np.ndarray | None, most: int, seed: int) -> torch.Tensor:
     """At most ``most`` points (K, d) for ``queries`` (c, d), of which each stands for ``counts`` (c,)."""
@@ -175,7 +180,7 @@ def _tail(points: torch.Tensor, selection: Selection, moments: "TailMoments", dr
     reach = torch.ones(len(points), device=points.device)
     if len(draw.rows):
         reach = torch.maximum(reach, draw.shares.amax(0))
-    tail = Tail(points.cpu(), moments.log_sums.cpu(), selection.ids, torch.from_numpy(factors), reach.cpu())
+    tail = Tail(points, moments.log_sums, selection.ids, torch.from_numpy(factors), reach)
     if moments.squares is None:
         return tail
     plain, place = draw.plain.cpu(), torch.from_numpy(drawn)

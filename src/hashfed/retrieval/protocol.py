@@ -8,7 +8,7 @@ The encoder travels to clients and the keys come back, so both are made of plain
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -83,6 +83,10 @@ class Encoder(ABC):
     @abstractmethod
     def encode(self, queries: torch.Tensor) -> Keys:
         """Keys for queries (count, d), float32."""
+
+    def encode_many(self, clients: Sequence[torch.Tensor]) -> list[Keys]:
+        """Keys of several clients, each with its queries (count, d), on whatever device; here on the CPU."""
+        return [self.encode(queries.cpu()) for queries in clients]
 
     def numbers(self) -> dict[str, int]:
         """The parameters to send to a client that are integers."""

@@ -10,6 +10,7 @@ table and has nothing to rebuild. It learns averages of queries, not queries; a 
 that query, so clients with few queries tell more.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -20,6 +21,7 @@ from pydantic import Field
 from hashfed.errors import HashfedError
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.hashing.kmeans import ITERATIONS, kmeans
+from hashfed.hashing.stacked_kmeans import alike, kmeans_many
 from hashfed.retrieval.decoded import DecodableEncoder, DecodedIndex, DecodedSettings, check_codes
 from hashfed.retrieval.encoder_shape import EncoderShape
 from hashfed.retrieval.protocol import Encoder, Keys
@@ -54,6 +56,22 @@ class QueryCentroidsEncoder(DecodableEncoder):
         centroids, sizes = kmeans(queries, self.centroids, self.codes.seed)
         codes, scales = self.codes.encode(centroids)
         return {"codes": codes, "scales": scales, "counts": sizes.astype(np.int32)}
+
+    def encode_many(self, clients: Sequence[torch.Tensor]) -> list[Keys]:
+        """See ``Encoder``: those with about as many queries are clustered at once, where the queries are."""
+        found: dict[int, Keys] = {}
+        order = sorted(range(len(clients)), key=lambda client: len(clients[client]), reverse=True)
+        for group in alike([len(clients[client]) for client in order]):
+            some = order[group]
+            centroids, sizes = kmeans_many(
+                [clients[client] for client in some], self.centroids, self.codes.seed
+            )
+            codes, scales = self.codes.encode(torch.cat(centroids))
+            ends = np.cumsum([len(of) for of in sizes])[:-1]
+            parts = np.split(codes, ends), np.split(scales, ends), sizes
+            for client, code, scale, counts in zip(some, *parts, strict=True):
+                found[client] = {"codes": code, "scales": scale, "counts": counts.astype(np.int32)}
+        return [found[client] for client in range(len(clients))]
 
     def decode(self, keys: Keys, scale: float = 1.0) -> tuple[torch.Tensor, np.ndarray]:
         """The centroids, and how many queries each holds."""

@@ -13,9 +13,6 @@ import torch
 from hashfed.retrieval.evidence import PLAIN
 from hashfed.retrieval.planes import PLAIN_SQUARES, TailMoments
 
-MOST_POWERS = 1 << 25
-"""Held at a time (128 MiB) on a CPU."""
-
 
 @dataclass(frozen=True)
 class StackedPowers:
@@ -48,12 +45,15 @@ class StackedPowers:
         parts = [slice(end - len(of), end) for end, of in zip(ends.tolist(), points, strict=True)]
         return cls(table, parts, every, values, sums)
 
-    def mass(self, client: int, counts: np.ndarray | None) -> np.ndarray:
-        """Σ_k counts_k softmax(rows · point_k) of one client, (n,) float64 (``evidence.softmax_mass``)."""
-        part = self.parts[client]
-        share = torch.ones(part.stop - part.start) if counts is None else torch.from_numpy(counts)
-        share = (share.to(self.sums.device) / self.sums[part]).to(self.values.dtype)
-        return np.asarray((share @ self.values[part]).float().cpu().numpy(), np.float64)
+    def masses(self, clients: slice, counts: Sequence[np.ndarray | None]) -> torch.Tensor:
+        """Σ_k counts_k softmax(rows · point_k) of each, (C, n) float64 (``evidence.softmax_mass``)."""
+        parts, device = self.parts[clients], self.values.device
+        mass = torch.empty(len(parts), self.values.shape[1], dtype=torch.float64, device=device)
+        for row, part, of in zip(mass, parts, counts, strict=True):
+            share = torch.ones(part.stop - part.start) if of is None else torch.from_numpy(of)
+            weights = (share.to(device) / self.sums[part]).to(self.values.dtype)
+            row.copy_(weights @ self.values[part])
+        return mass
 
     def moments(self, certain: Sequence[np.ndarray], gram: bool) -> "list[TailMoments] | None":
         """Of each client's rows but its ``certain`` ones; ``values`` are of no use afterwards.

@@ -6,6 +6,7 @@ import torch
 
 from hashfed.errors import ClientDivergedError
 from hashfed.federated.client import HASH_BATCH
+from hashfed.hashing.stacked_kmeans import alike
 from hashfed.models import Batch, Model, Parameters
 from hashfed.models.protocol import as_named
 from hashfed.models.stacked_batch import StackedBatch
@@ -14,10 +15,6 @@ from hashfed.tasks.examples import Examples
 
 POSITIONS = 1 << 13
 """Predictions of one pass, but at least those of one piece."""
-
-
-Piece = tuple[int, int, Batch]
-"""Of which client, its number among the client's, and it."""
 
 
 def cohort_queries(model: Model, parameters: Parameters, clients: Sequence[Examples]) -> list[torch.Tensor]:
@@ -35,7 +32,8 @@ def cohort_queries(model: Model, parameters: Parameters, clients: Sequence[Examp
     # Alike beside each other, so that little is padded.
     pieces.sort(key=lambda piece: len(piece[2].targets), reverse=True)
     found: list[dict[int, torch.Tensor]] = [{} for _ in clients]
-    for some in _alike(pieces):
+    for group in alike([len(piece[2].targets) for piece in pieces], POSITIONS):
+        some = pieces[group]
         queries = _queries(model, parameters, [batch for _, _, batch in some])
         for (client, number, batch), of in zip(some, queries, strict=True):
             found[client][number] = of[: len(batch.targets)]
@@ -43,19 +41,6 @@ def cohort_queries(model: Model, parameters: Parameters, clients: Sequence[Examp
     if not bool(torch.isfinite(torch.stack([queries.sum() for queries in joined]).sum())):
         raise ClientDivergedError("a client's queries are not finite: the training diverged")
     return joined
-
-
-def _alike(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-    """Neighbours with at most ``POSITIONS`` predictions when padded, and at least half the first one's."""
-    group: list[Piece] = []
-    for piece in pieces:
-        if group:
-            largest = len(group[0][2].targets)
-            if (len(group) + 1) * largest > POSITIONS or 2 * len(piece[2].targets) <= largest:
-                yield group
-                group = []
-        group.append(piece)
-    yield group
 
 
 def _pieces(model: Model, examples: Examples) -> Iterator[Batch]:

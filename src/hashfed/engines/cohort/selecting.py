@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from hashfed.engines.budget import (
     asks_for_keys,
@@ -18,9 +18,16 @@ from hashfed.engines.server_round import ServerRound, selection_stream
 from hashfed.federated import server as server_side
 from hashfed.federated.messages import ClientKeys
 from hashfed.models import Model, Parameters
+from hashfed.retrieval import Candidates, Selection
 from hashfed.retrieval.decoded import DecodedIndex
 from hashfed.retrieval.planes import check_points, make_planes, planes_of_moments
-from hashfed.retrieval.stacked_powers import MOST_POWERS, StackedPowers, shares_of
+from hashfed.retrieval.stacked_powers import StackedPowers, shares_of
+from hashfed.retrieval.stacked_sample import sample_many
+
+CPU_SCORES, GPU_SCORES = 1 << 18, 1 << 25
+"""Scores of clients that are drawn at a time: as many as stay in a cache, or keep a GPU busy (256 MiB)."""
+CPU_POWERS, GPU_POWERS = 1 << 25, 1 << 28
+"""Exponentials held at a time (128 MiB, 1 GiB)."""
 
 
 def ask(there: ServerRound, model: Model, sent: Parameters, members: Sequence[Member]) -> None:
@@ -29,11 +36,10 @@ def ask(there: ServerRound, model: Model, sent: Parameters, members: Sequence[Me
         return
     sketch = sketcher(there.config)
     queries = cohort_queries(model, sent, [member.here.examples for member in members])
-    for member, of in zip(members, queries, strict=True):
-        with member.here.report.timed("hash"):
-            here = of.cpu()
-            sketched = {} if sketch is None else dict(sketch.encode(here))
-            member.keys = ClientKeys(there.round, dict(there.encoder.encode(here)), sketched)
+    keys = there.encoder.encode_many(queries)
+    sketches = [{} for _ in members] if sketch is None else sketch.encode_many(queries)
+    for member, of, sketched in zip(members, keys, sketches, strict=True):
+        member.keys = ClientKeys(there.round, dict(of), dict(sketched))
 
 
 def select(there: ServerRound, members: Sequence[Member]) -> None:
@@ -65,7 +71,8 @@ def _select_together(there: ServerRound, members: Sequence[Member]) -> bool:
         if merged or other or plan.sketcher is not None:
             return False
     sizes = [len(points) for points, _ in found]
-    for part in shares_of(sizes, len(index.rows), MOST_POWERS):
+    most = CPU_POWERS if index.rows.device.type == "cpu" else GPU_POWERS
+    for part in shares_of(sizes, len(index.rows), most):
         _select_part(there, index, members[part], found[part])
     return True
 
@@ -74,24 +81,44 @@ def _select_part(
     there: ServerRound,
     index: DecodedIndex,
     members: Sequence[Member],
-    found: Sequence[tuple[Tensor, np.ndarray | None]],
+    found: Sequence[tuple[torch.Tensor, np.ndarray | None]],
 ) -> None:
-    config, (size, dimension) = there.config, there.parameters.rows.shape
+    config, size = there.config, len(there.parameters.rows)
     powers = StackedPowers.of(index.table, [points for points, _ in found])
     if powers is None:
         for member in members:
             _choose(there, member)
         return
-    for client, (member, (_, counts)) in enumerate(zip(members, found, strict=True)):
-        declared = member.here.declared
-        declared.check_own(size)
-        candidates = index.candidates(powers.mass(client, counts))
-        rng = selection_stream(config, there.round, member.here.client.name)
-        member.selection = server_side.cut_to_budget(
-            candidates, declared, size, dimension, config.selection, rng
-        )
+    most = CPU_SCORES if index.rows.device.type == "cpu" else GPU_SCORES
+    step = max(1, most // size)
+    for start in range(0, len(members), step):
+        part = slice(start, start + step)
+        some = members[part]
+        scores = powers.masses(part, [counts for _, counts in found[part]]).add_(index.prior_mass)
+        for member, selection in zip(some, _selections(there, some, scores), strict=True):
+            member.selection = selection
     if sends_planes(config):
         _make_planes(there, members, powers)
+
+
+def _selections(there: ServerRound, members: Sequence[Member], scores: torch.Tensor) -> list[Selection]:
+    config, (size, dimension) = there.config, there.parameters.rows.shape
+    settings, declared = config.selection, [member.here.declared for member in members]
+    rngs = [selection_stream(config, there.round, member.here.client.name) for member in members]
+    if settings.sampling == "top":
+        every = (Candidates.positive(of.cpu().numpy()) for of in scores)
+        return [
+            server_side.cut_to_budget(candidates, of, size, dimension, settings, rng)
+            for candidates, of, rng in zip(every, declared, rngs, strict=True)
+        ]
+    return sample_many(
+        [of.own.astype(np.int64) for of in declared],
+        scores,
+        [server_side.client_budget(of, size, dimension, settings) for of in declared],
+        settings.tail,
+        settings.correction != "none",
+        rngs,
+    )
 
 
 def _make_planes(there: ServerRound, members: Sequence[Member], powers: StackedPowers) -> None:

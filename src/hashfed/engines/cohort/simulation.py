@@ -1,6 +1,6 @@
 """Federated rounds whose clients are played as one batch (paper, section 3.2)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.selecting import ask, select
 from hashfed.engines.cohort.supported import check_supported
 from hashfed.engines.cohort.traffic import Traffic
-from hashfed.engines.cohort.training import ClientResult, train_members
+from hashfed.engines.cohort.training import TrainedMembers, train_members
 from hashfed.engines.evaluation import chunks, evaluate_chunk, finish_evaluation, held_out_examples
 from hashfed.engines.index_keeper import IndexKeeper, refreshed
 from hashfed.engines.lack import lack_of_memory
@@ -25,12 +25,13 @@ from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.client import LocalModel
-from hashfed.federated.compression import NUMBERS, expand
+from hashfed.federated.compression import NUMBERS, expand, map_changes
 from hashfed.federated.messages import ClientKeys
-from hashfed.federated.shared_step import add_shared_step
+from hashfed.federated.shared_step import shared_step
 from hashfed.models import Parameters, WorkSpace
+from hashfed.retrieval.decoded import DecodedSettings
 from hashfed.stopping import Interrupted
-from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import add_sums
 from hashfed.tasks.registry import make_task
 
@@ -53,7 +54,7 @@ class CohortSimulation:
         self.config, self.data, self._stop = config, data, stop
         self.model, self.task = build_model(config), make_task(config.data)
         check_supported(config, self.model, len(data.train))
-        self.state = ServerState.fresh(self.model, data.sizes, config)
+        self.state = ServerState.fresh(self.model, data.sizes, config).to(config.device)
         self._held_out = {
             everything: held_out_examples(data.held_out, most, config.seed)
             for everything, most in (
@@ -62,6 +63,8 @@ class CohortSimulation:
             )
         }
         self._keeper = IndexKeeper.of(config, self.state, data.label_counts)
+        if not isinstance(config.retrieval, DecodedSettings):
+            self._keeper.rows = self._keeper.rows.cpu()  # that index is made of NumPy's arrays
         self._memory: Memory | None = None
         self._space, self._traffic = WorkSpace(), Traffic()
 
@@ -83,83 +86,85 @@ class CohortSimulation:
         config, state, number = self.config, self.state, self.state.round + 1
         if refreshed(number, config.retrieval.rebuilt_every) == number:
             state.refresh()
-        parameters = state.parameters.to(config.device)
-        index = self._keeper.at(number)
-        there = ServerRound.of(config, parameters, index, number, self.data.label_counts)
-        sent = as_sent(config, parameters)
         cohort = [self.data.train[place] for place in draw_cohort(config, number, len(self.data.train))]
-        members = [
-            Member(
-                ClientRound(
-                    config,
-                    self.model,
-                    client,
-                    number,
-                    self.data.sizes,
-                    (state.residuals or {}).get(client.name),
-                ),
-                ClientKeys(number, {}),
-            )
-            for client in cohort
-        ]
-        end = RoundEnd(config, state)
+        order = {client.name: place for place, client in enumerate(cohort)}
         with lack_of_memory(), single_thread():
+            there, end = self._server(number), RoundEnd(config, state)
+            sent, members = as_sent(config, state.parameters), [self._member(of, number) for of in cohort]
             ask(there, self.model, sent, members)
             select(there, members)
-            together = [member for member in members if member.shares_its_step]
-            if together:
-                self._add_together(end, there, together, sent)
-            for result in self._results([one for one in members if one not in together], sent):
-                self._add(end, there, result)
-        record = end.finish()
-        order = {client.name: place for place, client in enumerate(cohort)}
+            try:
+                self._train(end, there, members, sent)
+            except HashfedError as error:
+                raise type(error)(f"round {number}: {error}") from None
+            record = end.finish()
         return replace(record, reports=sorted(record.reports, key=lambda one: order[one.client]))
 
-    def _add_together(
+    def _server(self, number: int) -> ServerRound:
+        rows = self.state.parameters.rows if self.state.indexed is None else self.state.indexed
+        if self._keeper.rows is not rows:
+            self._keeper.rows.copy_(rows)  # to the CPU, where the index is
+        index = self._keeper.at(number)
+        return ServerRound.of(self.config, self.state.parameters, index, number, self.data.label_counts)
+
+    def _member(self, client: Client, number: int) -> Member:
+        residual = (self.state.residuals or {}).get(client.name)
+        here = ClientRound(self.config, self.model, client, number, self.data.sizes, residual)
+        return Member(here, ClientKeys(number, {}))
+
+    def _train(self, end: RoundEnd, there: ServerRound, members: Sequence[Member], sent: Parameters) -> None:
+        together = [member for member in members if member.shares_its_step]
+        if together:
+            self._add_shared_step(end, there, together, sent)
+        if self._memory is None:
+            self._memory = Memory.of(self.config, self.model)
+        others = [member for member in members if not member.shares_its_step]
+        for chunk in self._memory.chunks(others, self.model):
+            if self._stop():
+                raise Interrupted
+            trained = train_members(chunk, sent, self.task.loss.stacked, self._memory.most_logits)
+            for member, held, bounded in zip(chunk, trained.held, trained.bounded, strict=True):
+                self._tell(there, member, held, bounded)
+            if self._one_by_one:
+                self._add_updates(end, trained)
+            else:
+                end.add_cohort([member.here.report for member in chunk], trained.summed())
+
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether something is done to each client's update before they are summed."""
+        return self.config.server.clip is not None or self.config.compression.updates != "none"
+
+    def _add_shared_step(
         self, end: RoundEnd, there: ServerRound, members: Sequence[Member], sent: Parameters
     ) -> None:
         """Clients whose updates' sum is one gradient."""
-        sums = {name: torch.zeros_like(table) for name, table in sent.tables.items()}
         batches = [batch for member in members for batch in member.batches_of_all()]
-        body, loss = add_shared_step(
+        summed = shared_step(
             self.model,
             sent,
             batches,
             self.config.client.learning_rate,
             self.task.loss.gradients,
-            sums,
+            [member.here.declared.inputs for member in members],
             self._space,
         )
         for member in members:
             self._tell(there, member, member.local(sent), 0)
-        try:
-            end.add_cohort(
-                [member.here.report for member in members],
-                {name: value.cpu() for name, value in body.items()},
-                {name: value.cpu() for name, value in sums.items()},
-                [member.here.declared.inputs for member in members],
-                loss,
-            )
-        except HashfedError as error:
-            raise type(error)(f"round {there.round}: {error}") from None
+        end.add_cohort([member.here.report for member in members], summed)
 
-    def _results(self, members: Sequence[Member], sent: Parameters) -> Iterator[ClientResult]:
-        if self._memory is None:
-            self._memory = Memory.of(self.config, self.model)
-        for chunk in self._memory.chunks(members, self.model):
-            if self._stop():
-                raise Interrupted
-            yield from train_members(chunk, sent, self.task.loss.stacked, self._memory.most_logits)
-
-    def _add(self, end: RoundEnd, there: ServerRound, result: ClientResult) -> None:
-        member, here = result.member, result.member.here
-        update = expand(here.compress(result.update)).cpu()
-        self._tell(there, member, result.held, result.bounded)
-        try:
-            accepted = end.accept(update, member.tail)
-        except HashfedError as error:
-            raise type(error)(f"round {there.round}: client {here.client.name}: {error}") from None
-        end.add(here.report, accepted, member.tail, None if here.lost is None else here.lost.cpu())
+    def _add_updates(self, end: RoundEnd, trained: TrainedMembers) -> None:
+        device = self.state.parameters.rows.device
+        for member, update in zip(trained.members, trained.updates(), strict=True):
+            here = member.here
+            try:
+                accepted = end.accept(
+                    expand(here.compress(update)).cpu(), None if member.tail is None else member.tail.cpu()
+                )
+            except HashfedError as error:
+                raise type(error)(f"client {here.client.name}: {error}") from None
+            accepted = map_changes(accepted, lambda name, value: value.to(device))
+            end.add(here.report, accepted, member.tail, None if here.lost is None else here.lost.cpu())
 
     def _tell(self, there: ServerRound, member: Member, held: LocalModel, bounded: int) -> None:
         """What a client's round cost, into its report."""
@@ -170,7 +175,7 @@ class CohortSimulation:
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:
         """Metrics of the current model on the held-out clients; see ``Simulation``."""
-        parameters = self.state.parameters.to(self.config.device)
+        parameters = self.state.parameters
         examples, found = self._held_out[everything], []
         with lack_of_memory(), single_thread():
             for chunk in range(chunks(examples)):

@@ -8,33 +8,67 @@ import torch
 from hashfed.engines.cohort.member import Member
 from hashfed.federated.client import LocalModel
 from hashfed.federated.messages import Update
+from hashfed.federated.stacked_changes import check_changes, sum_changes, to_changes
 from hashfed.federated.stacked_client import StackedModel, Trained, train_stacked
+from hashfed.federated.sums import SummedUpdates
 from hashfed.models import OUTPUT, Batch, Parameters
 from hashfed.models.stacked_batch import StackedBatch
 from hashfed.models.stacked_losses import StackedLoss
 
 
 @dataclass(frozen=True)
-class ClientResult:
-    """Of one client.
+class TrainedMembers:
+    """Of clients that trained as one batch.
 
     Attributes:
-        member: the client.
-        held: what it trained on, before.
-        update: of it.
-        bounded: predictions at which the partition function was bounded.
+        members: the clients.
+        held: what each trained on, before.
+        before: the same, stacked.
+        after: what they have afterwards.
+        trained: what else the training gave.
+        losses: of each, the sum over its predictions of all epochs, nats.
+        bounded: of each, predictions at which the partition function was bounded.
 
     """
 
-    member: Member
-    held: LocalModel
-    update: Update
-    bounded: int
+    members: Sequence[Member]
+    held: list[LocalModel]
+    before: StackedModel
+    after: StackedModel
+    trained: Trained
+    losses: list[float]
+    bounded: list[int]
+
+    def updates(self) -> Iterator[Update]:
+        """Of each client, in the memory of the stack, which is of no use afterwards."""
+        to_changes(self.before, self.after)
+        for place, (member, local) in enumerate(zip(self.members, self.held, strict=True)):
+            yield _update(member, local, self.after, self.trained, place, self.losses[place])
+
+    def summed(self) -> SummedUpdates:
+        """The sum of the updates.
+
+        Raises:
+            HashfedError: where one is of no use.
+
+        """
+        to_changes(self.before, self.after)
+        config = self.members[0].here.config
+        predictions = [member.here.examples.weight for member in self.members]
+        tails = [member.tail for member in self.members]
+        names = [member.here.client.name for member in self.members]
+        epochs = config.client.epochs
+        means = [loss / (weight * epochs) for loss, weight in zip(self.losses, predictions, strict=True)]
+        check_changes(names, self.after, self.trained, tails, means)
+        uniform = config.server.weighting == "uniform"
+        losses = [loss / epochs for loss in self.losses]
+        return sum_changes(self.held, self.after, self.trained, tails, predictions, uniform, losses)
 
 
+@torch.no_grad()
 def train_members(
     members: Sequence[Member], sent: Parameters, loss: StackedLoss, most_logits: int
-) -> Iterator[ClientResult]:
+) -> TrainedMembers:
     """Step 5 for all of them: the first have most steps.
 
     Args:
@@ -47,14 +81,16 @@ def train_members(
     held = [member.holds(sent) for member in members]
     steps = _steps([member.batches(local) for member, local in zip(members, held, strict=True)])
     steps = [step.to(sent.rows.device) for step in steps]
-    model, trained = _trained(members, held, steps, loss, most_logits, shifted=False)
-    if bool(trained.unsafe):
-        model, trained = _trained(members, held, steps, loss, most_logits, shifted=True)
-    losses, bounded = trained.losses.tolist(), trained.bounded.tolist()
-    with torch.no_grad():
-        for place, (member, local) in enumerate(zip(members, held, strict=True)):
-            update = _update(member, local, model, trained, place, losses[place])
-            yield ClientResult(member, local, update, int(bounded[place]))
+    here = members[0].here
+    before = StackedModel.of(held, sent.rows.device)
+    for shifted in (False, True):
+        after = before.clone()
+        with torch.enable_grad():
+            trained = train_stacked(here.model, after, steps, here.config.client, loss, most_logits, shifted)
+        if not bool(trained.unsafe):
+            break
+    bounded = [int(count) for count in trained.bounded.tolist()]
+    return TrainedMembers(members, held, before, after, trained, trained.losses.tolist(), bounded)
 
 
 def _steps(batches: Sequence[Sequence[Batch]]) -> list[StackedBatch]:
@@ -64,31 +100,12 @@ def _steps(batches: Sequence[Sequence[Batch]]) -> list[StackedBatch]:
     ]
 
 
-def _trained(
-    members: Sequence[Member],
-    held: Sequence[LocalModel],
-    steps: Sequence[StackedBatch],
-    loss: StackedLoss,
-    most_logits: int,
-    shifted: bool,
-) -> tuple[StackedModel, Trained]:
-    here = members[0].here
-    model = StackedModel.of(held, held[0].rows.device)
-    trained = train_stacked(here.model, model, steps, here.config.client, loss, most_logits, shifted)
-    return model, trained
-
-
 def _update(
-    member: Member, local: LocalModel, model: StackedModel, trained: Trained, place: int, loss: float
+    member: Member, local: LocalModel, changes: StackedModel, trained: Trained, place: int, loss: float
 ) -> Update:
     """What one client sends, in the memory of the stack."""
     weight, epochs = member.here.examples.weight, member.here.config.client.epochs
-    moved = {
-        name: model.tables[name][place, : len(before)].sub_(before) for name, before in local.tables.items()
-    }
-    if local.log_weight is not None:
-        # As in ``client.train``: what a row stands for is moved by it in the mean over draws.
-        moved[OUTPUT].mul_(torch.exp(local.log_weight)[:, None])
+    moved = {name: changes.tables[name][place, : len(rows)] for name, rows in local.tables.items()}
     tail = None
     if local.planes is not None and trained.tails is not None:
         tail = trained.tails[place, : len(local.planes.offsets)]
@@ -96,7 +113,7 @@ def _update(
         round=member.here.round,
         weight=weight,
         loss=loss / (weight * epochs),
-        body={name: model.body[name][place].sub_(before) for name, before in local.body.items()},
+        body={name: value[place] for name, value in changes.body.items()},
         ids=None if local.ids is None else local.ids.astype("int32"),
         rows=moved[OUTPUT],
         tail=tail,

@@ -143,7 +143,8 @@ class Workbench:
         here = ClientRound(self.config, self.model, client, task.round, sizes, task.residual)
         played = play_round(self.server, here)
         residual = None if played.residual is None else played.residual.cpu()
-        return replace(played, update=played.update.cpu(), residual=residual)
+        tail = None if played.tail is None else played.tail.cpu()
+        return replace(played, update=played.update.cpu(), tail=tail, residual=residual)
 
     def evaluate(self, task: EvaluateChunk) -> Sums:
         """Sums of one chunk."""

@@ -1,0 +1,116 @@
+"""What several clients' training changed, from their stacks to one sum: no client's update by itself."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from hashfed.errors import HashfedError
+from hashfed.federated.client import LocalModel
+from hashfed.federated.messages import check_largest, check_loss
+from hashfed.federated.stacked_client import StackedModel, Trained
+from hashfed.federated.sums import SummedUpdates
+from hashfed.federated.tail import check_reach, tail_reach
+from hashfed.models.protocol import OUTPUT
+from hashfed.retrieval.planes import Tail
+
+
+def to_changes(before: StackedModel, after: StackedModel) -> None:
+    """Turn ``after`` into what changed, in place."""
+    for name, table in after.tables.items():
+        table.sub_(before.tables[name])
+        if name == OUTPUT and after.weights is not None:
+            # As in ``client.train``: what a row stands for is moved by it in the mean over draws. Rows that
+            # are not there have no weight.
+            table.mul_(after.weights[:, :, None])
+    for name, value in after.body.items():
+        value.sub_(before.body[name])
+
+
+def check_changes(
+    names: Sequence[str],
+    changes: StackedModel,
+    trained: Trained,
+    tails: Sequence[Tail | None],
+    losses: Sequence[float],
+) -> None:
+    """Refuse what ``sums.accept_update`` would: one look at numbers for all clients.
+
+    Raises:
+        HashfedError: that names the client.
+
+    """
+    named = {
+        "rows" if name == OUTPUT else f"input_rows.{name}": table for name, table in changes.tables.items()
+    }
+    named |= {f"body.{name}": value for name, value in changes.body.items()}
+    if trained.tails is not None:
+        named["tail"] = trained.tails
+    largest = {name: value.flatten(1).abs().amax(1) for name, value in named.items() if value.numel()}
+    reached = [
+        torch.zeros((), device=changes.tables[OUTPUT].device)
+        if tail is None or trained.tails is None
+        else tail_reach(tail, trained.tails[client, : len(tail.points)])
+        for client, tail in enumerate(tails)
+    ]
+    found = torch.stack([*largest.values(), torch.stack(reached)]).T.tolist()
+    for client, (values, loss) in enumerate(zip(found, losses, strict=True)):
+        try:
+            for name, value in zip(largest, values, strict=False):
+                check_largest(name, value)
+            check_loss(loss)
+            check_reach(values[-1])
+        except HashfedError as error:
+            raise type(error)(f"client {names[client]}: {error}") from None
+
+
+def sum_changes(
+    held: Sequence[LocalModel],
+    changes: StackedModel,
+    trained: Trained,
+    tails: Sequence[Tail | None],
+    predictions: Sequence[int],
+    uniform: bool,
+    losses: Sequence[float],
+) -> SummedUpdates:
+    """The sum of what they changed.
+
+    Args:
+        held: by each client.
+        changes: of all.
+        trained: their tails' changes.
+        tails: that each was sent planes of.
+        predictions: of each, per epoch.
+        uniform: whether each weighs 1, or as many as its predictions.
+        losses: of each, the sum over its predictions of one epoch.
+
+    """
+    device = changes.tables[OUTPUT].device
+    weights = torch.tensor([1.0 if uniform else float(count) for count in predictions], device=device)
+    body = {name: torch.tensordot(weights, value, 1) for name, value in changes.body.items()}
+    tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]] = {}
+    for name, table in changes.tables.items():
+        ids = [one.ids if name == OUTPUT else one.inputs[name] for one in held]
+        if any(of is None for of in ids):
+            tables[name] = None, torch.tensordot(weights, table, 1)
+            continue
+        padded = np.zeros(table.shape[:2], np.int64)
+        for place, of in zip(padded, ids, strict=True):
+            assert of is not None
+            place[: len(of)] = of
+        moved = table.mul_(weights[:, None, None]).flatten(0, 1)
+        tables[name] = torch.from_numpy(padded).flatten().to(device), moved
+    of_tails = list[tuple[Tail | None, torch.Tensor | None]]()
+    for client, (one, tail) in enumerate(zip(held, tails, strict=True)):
+        change = None
+        if one.planes is not None and trained.tails is not None:
+            change = trained.tails[client, : len(one.planes.offsets)]
+        of_tails.append((tail, change))
+    return SummedUpdates(
+        body,
+        tables,
+        [{OUTPUT: one.ids, **one.inputs} for one in held],
+        of_tails,
+        list(predictions),
+        sum(losses),
+    )
