@@ -98,6 +98,9 @@ class Config(Settings):
     of a round as one batch, in one process: the same numbers but for rounding, faster on a GPU, and on a CPU
     where clients make a step each; auto: cohort on a GPU where the other settings allow it, else clients.
     Over a network, where nodes train, it has no effect."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Arithmetic of a batch of clients on a GPU (engine cohort). tf32: products of numbers with 10 bits after
+    the point; bfloat16: with 7 in the layers below the output, else as tf32."""
     device_memory: int | None = Field(None, ge=2**20)
     """Bytes that clients of one batch may take (engine cohort); what does not fit is cut into chunks. none:
     70% of what is free on a GPU, 1 GiB on a CPU."""
@@ -136,6 +139,20 @@ class Config(Settings):
     def _check_workers(self) -> "Config":
         if self.device == "cuda" and self.workers is not None and self.workers > 1:
             raise ValueError(f"workers = {self.workers}: must be 1 (or none) with device cuda")
+        return self
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> "Config":
+        if self.engine == "cohort" and self.workers is not None and self.workers > 1:
+            raise ValueError(f"workers = {self.workers}: must be 1 (or none) with engine cohort")
+        if self.precision != "float32" and (self.device != "cuda" or self.engine == "clients"):
+            raise ValueError(
+                f"precision = {self.precision}: must be float32 without device cuda and engine cohort"
+            )
+        if self.device_memory is not None and self.engine == "clients":
+            raise ValueError(
+                f"device_memory = {self.device_memory}: has no effect with engine clients; must be none"
+            )
         return self
 
     @model_validator(mode="after")

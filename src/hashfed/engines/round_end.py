@@ -87,4 +87,4 @@ class RoundEnd:
             names = {report.client for report in self._reports} - set(self._residuals)
             state.used |= dict.fromkeys(sorted(names), state.round)
         clipped = None if config.server.clip is None else self._clipped
-        return RoundRecord(state.round, gradient.loss, self._reports, clipped)
+        return RoundRecord(state.round, gradient.loss, self._reports, clipped=clipped)

@@ -18,6 +18,8 @@ class RoundRecord:
         failed: clients of the cohort whose update is missing, with the reason (over a network).
         wire_bytes: what really travelled ``down`` and ``up`` (over a network).
         seconds: where the time went, beyond what the reports say (over a network).
+        padding: share of the predictions computed in training that are none, where clients with fewer are
+            padded to those with more (engine cohort); None elsewhere.
         clipped: how many updates were longer than ``server.clip``; None without it.
 
     """
@@ -25,6 +27,7 @@ class RoundRecord:
     round: int
     loss: float
     reports: list[ClientReport]
+    padding: float | None = None
     clipped: int | None = None
     failed: dict[str, str] = field(default_factory=dict)
     wire_bytes: dict[str, int] = field(default_factory=dict)

@@ -6,6 +6,7 @@ of the stack and nothing is computed for the others.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,6 +132,7 @@ def train_stacked(
     settings: ClientSettings,
     loss: StackedLoss,
     most_logits: int,
+    precision: str = "float32",
     shifted: bool = False,
 ) -> Trained:
     """SGD on bodies and rows of all clients, in place.
@@ -142,6 +144,7 @@ def train_stacked(
         settings: of the training.
         loss: of the output layer.
         most_logits: held at a time.
+        precision: of the layers below the output, where it is bfloat16.
         shifted: whether logits are shifted by the largest of each query.
 
     """
@@ -157,7 +160,8 @@ def train_stacked(
         body = {name: value[active].detach().requires_grad_() for name, value in held.body.items()}
         for leaf in named.rows.values():
             leaf.requires_grad_()
-        queries = stacked_queries(model, body, named, step)
+        with _body_precision(precision, rows.device):
+            queries = stacked_queries(model, body, named, step).float()
         moved, scale = rows[active], -settings.learning_rate
         if settings.clip is not None:
             moved, scale = torch.zeros_like(moved), 1.0
@@ -180,6 +184,12 @@ def train_stacked(
             bounded[active] += output.bounded
             unsafe |= output.unsafe
     return Trained(losses, tails, bounded, unsafe)
+
+
+def _body_precision(precision: str, device: torch.device) -> torch.autocast | nullcontext[None]:
+    if precision == "bfloat16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
 def _descend(

@@ -191,11 +191,11 @@ def _softmax(queries: torch.Tensor, held: StackedRows, targets: StackedTargets) 
             2, highest.index[:, :, None], (power * inverse)[:, :, None]
         )
         tail = torch.bmm(moved.transpose(1, 2), queries)
-    summed = torch.zeros_like(present).scatter_add_(1, targets.owners, targets.shares * found)
+    summed = _add_at(torch.zeros_like(present), targets.owners, targets.shares * found)
     loss = torch.where(present > 0, least.log() + shift.squeeze(2) - summed, 0.0)
     # A target's power less Z is, over Z, the probability less one.
     pulled = -targets.shares * total.gather(1, targets.owners)
-    powers.view(len(powers), -1).scatter_add_(1, flat, pulled)
+    _add_at(powers, flat, pulled)
     by_queries = torch.bmm(powers, weighted_rows)
     if extra is not None:
         by_queries += extra
@@ -224,7 +224,7 @@ def _binary(queries: torch.Tensor, held: StackedRows, targets: StackedTargets) -
         weighted_rows = rows * weights[:, :, None]
     loss = (negative * present).sum(1) - found.sum(1)
     chances = logits.sigmoid_()
-    chances.view(len(chances), -1).scatter_add_(1, flat, -there)
+    _add_at(chances, flat, -there)
     inverse = (present / counts[:, None])[:, :, None]
     by_queries = torch.bmm(chances, weighted_rows) * inverse
     held.moved.baddbmm_(chances.transpose(1, 2), queries * inverse, alpha=held.scale)
@@ -232,6 +232,17 @@ def _binary(queries: torch.Tensor, held: StackedRows, targets: StackedTargets) -
     return StackedGradients(
         loss / counts, by_queries, None, nothing, torch.zeros_like(nothing[0], dtype=torch.bool)
     )
+
+
+def _add_at(values: torch.Tensor, places: torch.Tensor, changes: torch.Tensor) -> torch.Tensor:
+    """Add changes (C, q) at ``places`` (C, q) of each client's values (C, …), in place; returns these.
+
+    As one sum over one dimension, for which torch has an algorithm whose sums have one order on a GPU.
+    """
+    each = values[0].numel()
+    first = torch.arange(len(values), device=values.device)[:, None] * each
+    values.view(-1).index_add_(0, (places + first).flatten(), changes.flatten())
+    return values
 
 
 @dataclass(frozen=True)

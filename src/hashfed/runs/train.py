@@ -253,6 +253,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "parameters": float(np.mean([report.parameters for report in reports])),
         "flops": sum(report.flops for report in reports),
         "bytes": total,
+        **({} if record.padding is None else {"padding": record.padding}),
         **({} if record.clipped is None else {"clipped": record.clipped}),
         **({} if not bounded else {"bounded": sum(bounded)}),
         **network,

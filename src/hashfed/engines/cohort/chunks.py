@@ -1,7 +1,7 @@
 """How many clients train as one batch: as many as a share of the memory holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -49,6 +49,10 @@ class Memory:
         kept = trial_floats(model, shapes, task, positions, TRIED, LENGTH, backward=True)
         body = sum(torch.Size(shape).numel() for shape in shapes.values())
         return cls(_bytes(config), -(-kept // positions), body)
+
+    def halved(self) -> "Memory":
+        """With half as much."""
+        return replace(self, bytes=self.bytes // 2)
 
     @property
     def most_logits(self) -> int:

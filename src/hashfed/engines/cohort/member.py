@@ -20,7 +20,7 @@ from hashfed.tasks.examples import BoundExamples
 CPU = torch.device("cpu")
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """A client in a round.
 

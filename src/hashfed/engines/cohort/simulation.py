@@ -1,5 +1,6 @@
 """Federated rounds whose clients are played as one batch (paper, section 3.2)."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import torch
 
 from hashfed.config import Config
+from hashfed.display import brief
 from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound
+from hashfed.engines.cohort.arithmetic import arithmetic
 from hashfed.engines.cohort.chunks import Memory
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.selecting import ask, select
@@ -23,7 +26,7 @@ from hashfed.engines.rounds import RoundRecord, draw_cohort
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
-from hashfed.errors import HashfedError
+from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.federated.client import LocalModel
 from hashfed.federated.compression import NUMBERS, expand, map_changes
 from hashfed.federated.messages import ClientKeys
@@ -65,7 +68,7 @@ class CohortSimulation:
         self._keeper = IndexKeeper.of(config, self.state, data.label_counts)
         if not isinstance(config.retrieval, DecodedSettings):
             self._keeper.rows = self._keeper.rows.cpu()  # that index is made of NumPy's arrays
-        self._memory: Memory | None = None
+        self._memory, self._halved = Memory.of(config, self.model), False
         self._space, self._traffic = WorkSpace(), Traffic()
 
     def __enter__(self) -> "CohortSimulation":
@@ -88,17 +91,18 @@ class CohortSimulation:
             state.refresh()
         cohort = [self.data.train[place] for place in draw_cohort(config, number, len(self.data.train))]
         order = {client.name: place for place, client in enumerate(cohort)}
-        with lack_of_memory(), single_thread():
+        with lack_of_memory(), single_thread(), arithmetic(config):
             there, end = self._server(number), RoundEnd(config, state)
             sent, members = as_sent(config, state.parameters), [self._member(of, number) for of in cohort]
             ask(there, self.model, sent, members)
             select(there, members)
             try:
-                self._train(end, there, members, sent)
+                padding = self._train(end, there, members, sent)
             except HashfedError as error:
                 raise type(error)(f"round {number}: {error}") from None
             record = end.finish()
-        return replace(record, reports=sorted(record.reports, key=lambda one: order[one.client]))
+        reports = sorted(record.reports, key=lambda one: order[one.client])
+        return replace(record, reports=reports, padding=padding)
 
     def _server(self, number: int) -> ServerRound:
         rows = self.state.parameters.rows if self.state.indexed is None else self.state.indexed
@@ -112,23 +116,44 @@ class CohortSimulation:
         here = ClientRound(self.config, self.model, client, number, self.data.sizes, residual)
         return Member(here, ClientKeys(number, {}))
 
-    def _train(self, end: RoundEnd, there: ServerRound, members: Sequence[Member], sent: Parameters) -> None:
+    def _train(self, end: RoundEnd, there: ServerRound, members: Sequence[Member], sent: Parameters) -> float:
+        """All clients' training, summed; the share of it that was padding."""
         together = [member for member in members if member.shares_its_step]
         if together:
             self._add_shared_step(end, there, together, sent)
-        if self._memory is None:
-            self._memory = Memory.of(self.config, self.model)
-        others = [member for member in members if not member.shares_its_step]
-        for chunk in self._memory.chunks(others, self.model):
+        waiting = [member for member in members if not member.shares_its_step]
+        computed, padded = 0, 0
+        while waiting:
             if self._stop():
                 raise Interrupted
-            trained = train_members(chunk, sent, self.task.loss.stacked, self._memory.most_logits)
+            chunk = self._memory.chunks(waiting, self.model)[0]
+            trained = self._trained(chunk, sent)
+            if trained is None:
+                continue
+            waiting = [member for member in waiting if member not in chunk]
+            computed, padded = computed + trained.predictions, padded + trained.padded
             for member, held, bounded in zip(chunk, trained.held, trained.bounded, strict=True):
                 self._tell(there, member, held, bounded)
             if self._one_by_one:
                 self._add_updates(end, trained)
             else:
                 end.add_cohort([member.here.report for member in chunk], trained.summed())
+        return 1 - computed / padded if padded else 0.0
+
+    def _trained(self, chunk: Sequence[Member], sent: Parameters) -> TrainedMembers | None:
+        """None where memory ran out the first time: then clients train in smaller batches from here on."""
+        try:
+            return train_members(chunk, sent, self.task.loss.stacked, self._memory.most_logits)
+        except torch.OutOfMemoryError as error:
+            if self._halved or len(chunk) == 1:
+                raise
+            self._halved, self._memory = True, self._memory.halved()
+            told = (
+                f"memory ran out with {len(chunk)} clients as one batch ({brief(str(error))}): now half of it"
+            )
+            warnings.warn(told, HashfedWarning, stacklevel=2)
+            torch.cuda.empty_cache()
+            return None
 
     @property
     def _one_by_one(self) -> bool:

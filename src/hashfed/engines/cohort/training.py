@@ -28,6 +28,8 @@ class TrainedMembers:
         trained: what else the training gave.
         losses: of each, the sum over its predictions of all epochs, nats.
         bounded: of each, predictions at which the partition function was bounded.
+        predictions: that were computed in training.
+        padded: the same, with those that are none.
 
     """
 
@@ -38,6 +40,8 @@ class TrainedMembers:
     trained: Trained
     losses: list[float]
     bounded: list[int]
+    predictions: int
+    padded: int
 
     def updates(self) -> Iterator[Update]:
         """Of each client, in the memory of the stack, which is of no use afterwards."""
@@ -80,17 +84,29 @@ def train_members(
     """
     held = [member.holds(sent) for member in members]
     steps = _steps([member.batches(local) for member, local in zip(members, held, strict=True)])
+    predictions = sum(int(step.targets.counts.sum()) for step in steps)
+    padded = sum(step.targets.present.numel() for step in steps)
     steps = [step.to(sent.rows.device) for step in steps]
     here = members[0].here
     before = StackedModel.of(held, sent.rows.device)
     for shifted in (False, True):
         after = before.clone()
         with torch.enable_grad():
-            trained = train_stacked(here.model, after, steps, here.config.client, loss, most_logits, shifted)
+            trained = train_stacked(
+                here.model,
+                after,
+                steps,
+                here.config.client,
+                loss,
+                most_logits,
+                here.config.precision,
+                shifted,
+            )
         if not bool(trained.unsafe):
             break
     bounded = [int(count) for count in trained.bounded.tolist()]
-    return TrainedMembers(members, held, before, after, trained, trained.losses.tolist(), bounded)
+    losses = trained.losses.tolist()
+    return TrainedMembers(members, held, before, after, trained, losses, bounded, predictions, padded)
 
 
 def _steps(batches: Sequence[Sequence[Batch]]) -> list[StackedBatch]:

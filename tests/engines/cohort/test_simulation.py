@@ -1,0 +1,251 @@
+"""A cohort as one batch: chunks, orders, resuming, what is refused, and what it does not do within a step."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hashfed import train
+from hashfed.config import Config, make_config
+from hashfed.engines.choose import make_simulation
+from hashfed.engines.cohort import simulation as engine
+from hashfed.engines.cohort import training
+from hashfed.engines.cohort.simulation import CohortSimulation
+from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.rounds import draw_cohort
+from hashfed.engines.single_thread import single_thread
+from hashfed.errors import HashfedError, HashfedWarning
+from hashfed.federated.client import LocalModel
+from hashfed.federated.stacked_client import StackedModel, train_stacked
+from hashfed.models import losses as model_losses
+from hashfed.models.stacked_batch import StackedTargets
+from hashfed.models.stacked_losses import StackedRows
+from hashfed.stopping import Interrupted
+from small import small_config, small_data
+
+COHORT = {"engine": "cohort"}
+
+
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    with single_thread():
+        yield
+
+
+def parameters(config: Config, texts: Path, rounds: int = 3) -> dict[str, torch.Tensor]:
+    with CohortSimulation(config, small_data(texts)) as simulation:
+        for _ in range(rounds):
+            simulation.run_round()
+        return simulation.state.parameters.named()
+
+
+def assert_near(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    for name, value in one.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_small_chunks_give_the_same(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fits: one client at a time, and some predictions of a client at a time."""
+    groups: dict[str, Any] = {"retrieval": {"method": "frequency"}, "server": {"optimizer": "fedavg"}}
+    whole = parameters(small_config(texts, **groups), texts)
+    sizes = []
+    real = training.train_members
+
+    def noted(members: Any, *others: Any) -> Any:
+        sizes.append(len(members))
+        return real(members, *others)
+
+    monkeypatch.setattr(engine, "train_members", noted)
+    assert_near(whole, parameters(small_config(texts, device_memory=2**20, **groups), texts))
+    assert max(sizes) > 1
+    sizes.clear()
+    monkeypatch.setattr("hashfed.engines.cohort.chunks.Memory.most_logits", 40)
+    monkeypatch.setattr("hashfed.engines.cohort.chunks.LESS", 1)
+    assert_near(whole, parameters(small_config(texts, **groups), texts))
+    assert sizes.count(1) > 5
+
+
+@pytest.mark.parametrize("loss", ["softmax", "binary"])
+def test_pieces_of_predictions_add_up(loss: str) -> None:
+    torch.manual_seed(0)
+    queries, rows = torch.randn(3, 5, 4), torch.randn(3, 6, 4)
+    targets = StackedTargets(
+        torch.randint(6, (3, 7)),
+        torch.tensor([0, 0, 1, 2, 3, 4, 4]).expand(3, -1),
+        torch.tensor([0.5, 0.5, 1, 1, 1, 0.5, 0.5]).expand(3, -1),
+        torch.tensor([[1.0] * 5, [1.0] * 5, [1.0] * 5]),
+        torch.tensor([5.0, 5, 5]),
+    )
+    found = []
+    for most in (10**6, 60, 7):
+        moved = rows.clone()
+        held = StackedRows(rows, None, None, moved, -0.1, most, shifted=False)
+        output = model_losses.LOSSES[loss].stacked(queries, held, targets)
+        found.append((output.loss, output.queries, moved))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_large_logits_are_shifted(texts: Path) -> None:
+    """Exponentials that overflow: noticed after the chunk, which is played again; as the simulator does."""
+    config = small_config(texts, retrieval={"method": "full"}, server={"optimizer": "fedavg"})
+    data, losses = small_data(texts), []
+    for make in (Simulation, CohortSimulation):
+        with make(config, data) as simulation:
+            simulation.state.parameters.rows.mul_(60)
+            losses.append(simulation.run_round().loss)
+    assert losses[0] > 20
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_it_is_resumed_to_the_same_bits(texts: Path, tmp_path: Path) -> None:
+    groups: dict[str, Any] = {**COHORT, "compression": {"updates": "int8", "error_feedback": True}}
+    for name, rounds in (("long", 4), ("short", 2), ("short", 4)):
+        config = small_config(texts, output=str(tmp_path / name), rounds=rounds, **groups)
+        train(config, measure_memory=False)
+    one, other = ((tmp_path / name / "metrics.jsonl").read_bytes() for name in ("long", "short"))
+    assert one == other
+    states = [file for name in ("long", "short") for file in (tmp_path / name).rglob("round-*.safetensors")]
+    assert [state.name for state in states] == ["round-000004.safetensors"] * 2
+    assert states[0].read_bytes() == states[1].read_bytes()
+    line = json.loads((tmp_path / "long" / "metrics.jsonl").read_text().splitlines()[0])
+    assert 0 <= line["padding"] < 1
+
+
+def test_clients_in_another_order_change_rounding_alone(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(texts, retrieval={"method": "random"}, server={"optimizer": "fedavg"})
+    straight = parameters(config, texts)
+    monkeypatch.setattr(engine, "draw_cohort", lambda *args: draw_cohort(*args)[::-1])
+    assert_near(straight, parameters(config, texts))
+
+
+def test_memory_that_runs_out_is_halved_once(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config(texts, retrieval={"method": "random"}, server={"optimizer": "fedavg"})
+    expected, real, asked = parameters(config, texts), training.train_members, []
+
+    def small_memory(members: Any, *others: Any) -> Any:
+        asked.append(len(members))
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return real(members, *others)
+
+    monkeypatch.setattr(engine, "train_members", small_memory)
+    with pytest.warns(HashfedWarning, match=r"memory ran out with \d clients .*20.00 GiB"):
+        found = parameters(config, texts)
+    assert_near(expected, found)
+
+    def no_memory(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(engine, "train_members", no_memory)
+    with pytest.warns(HashfedWarning), pytest.raises(HashfedError, match="the GPU's memory ran out"):
+        parameters(config, texts)
+
+
+def test_a_stop_leaves_the_state(texts: Path) -> None:
+    with CohortSimulation(small_config(texts), small_data(texts), stop=lambda: True) as simulation:
+        before = simulation.state.parameters.clone().named()
+        with pytest.raises(Interrupted):
+            simulation.run_round()
+        assert simulation.state.round == 0
+        assert all(torch.equal(before[name], of) for name, of in simulation.state.parameters.named().items())
+
+
+def test_an_update_that_is_not_finite_is_named(texts: Path) -> None:
+    config = small_config(texts, client={"learning_rate": 1e30}, retrieval={"method": "random"})
+    data = small_data(texts)
+    with CohortSimulation(config, data) as simulation:
+        with pytest.raises(HashfedError, match=r"round 1: client c\d+: .*the training diverged"):
+            simulation.run_round()
+        assert simulation.state.round == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"memory_map": True}, "engine = cohort: memory_map = true"),
+        (
+            {"selection": {"delivery": "pre-generated"}, "retrieval": {"method": "simhash-union"}},
+            "engine = cohort: selection.delivery = pre-generated",
+        ),
+        ({"cohort": 99}, "cohort = 99: must be at most the number of training clients"),
+    ],
+)
+def test_what_it_cannot_play_is_named(settings: dict[str, Any], problem: str, texts: Path) -> None:
+    with pytest.raises(HashfedError, match=problem):
+        make_simulation(small_config(texts, **COHORT, **settings), small_data(texts))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"engine": "cohort", "workers": 2}, "workers = 2: must be 1 .or none. with engine cohort"),
+        ({"precision": "tf32"}, "precision = tf32: must be float32"),
+        ({"device": "cuda", "engine": "clients", "precision": "bfloat16"}, "precision = bfloat16"),
+        ({"engine": "clients", "device_memory": 2**30}, "device_memory = 1073741824: has no effect"),
+        ({"device_memory": 5}, "device_memory = 5"),
+    ],
+)
+def test_settings_without_an_effect_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(HashfedError, match=problem):
+        make_config(settings)
+
+
+def test_auto_is_one_client_after_another_on_a_cpu(texts: Path) -> None:
+    with make_simulation(small_config(texts), small_data(texts)) as simulation:
+        assert isinstance(simulation, Simulation)
+    with make_simulation(small_config(texts, **COHORT), small_data(texts)) as simulation:
+        assert isinstance(simulation, CohortSimulation)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Fails where the host would wait for a device, or shapes depend on numbers."""
+
+    FORBIDDEN = ("_local_scalar_dense", "nonzero", "unique", "masked_select", "item", "equal.default")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.__name__ if hasattr(func, "__name__") else str(func)
+        assert not any(part in name for part in self.FORBIDDEN), name
+        if name.startswith("index.") or name.startswith("index_put"):
+            indices = [one for one in args[1] if one is not None]
+            assert all(one.dtype != torch.bool for one in indices), name
+        return func(*args, **(kwargs or {}))
+
+
+def forbidding() -> NoWaiting:
+    return NoWaiting()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("method", ["full", "query-centroids", "random"])
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_nothing_is_waited_for_within_training(
+    method: str, clip: float | None, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+
+    def watched(model: Any, held: Any, batches: Any, *others: Any) -> Any:
+        steps.append(len(batches))
+        with forbidding():
+            return train_stacked(model, held, batches, *others)
+
+    monkeypatch.setattr(training, "train_stacked", watched)
+    parameters(small_config(texts, retrieval={"method": method}, client={"clip": clip}), texts, rounds=1)
+    assert sum(steps) > 1
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), forbidding():
+        torch.ones(1).item()
+
+
+def test_local_models_share_what_all_have(texts: Path) -> None:
+    """Of the full table there is one, before clients train."""
+    rows = torch.randn(7, 3)
+    held = [LocalModel(None, rows, None, {"bias": torch.zeros(3)}) for _ in range(4)]
+    stacked = StackedModel.of(held, rows.device)
+    assert stacked.tables["output"].data_ptr() == rows.data_ptr()
+    own = stacked.clone()
+    own.tables["output"][0] += 1
+    assert torch.equal(own.tables["output"][1], rows)
