@@ -35,15 +35,15 @@ class OutputLoss:
 
     Attributes:
         gradients: itself.
-        stacked: the same for several clients at once.
         probabilities: of each row to be a target, from logits (..., n) over all rows.
+        stacked: the same for several clients at once; None where there is no such function.
         planes_problem: why it takes no planes of the tail; None where it takes them.
 
     """
 
     gradients: Loss
-    stacked: StackedLoss
     probabilities: Callable[[torch.Tensor], torch.Tensor]
+    stacked: StackedLoss | None = None
     planes_problem: str | None = None
 
 
@@ -52,11 +52,11 @@ def _softmax(logits: torch.Tensor) -> torch.Tensor:
 
 
 LOSSES: dict[str, OutputLoss] = {
-    "softmax": OutputLoss(output_gradients, stacked_softmax, _softmax),
+    "softmax": OutputLoss(output_gradients, _softmax, stacked_softmax),
     "binary": OutputLoss(
         binary_gradients,
-        stacked_binary,
         torch.sigmoid,
+        stacked_binary,
         planes_problem="is of the partition function of a softmax, and a binary loss has none",
     ),
 }

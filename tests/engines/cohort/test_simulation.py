@@ -21,9 +21,6 @@ from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.federated.client import LocalModel
 from hashfed.federated.stacked_client import StackedModel, train_stacked
-from hashfed.models import losses as model_losses
-from hashfed.models.stacked_batch import StackedTargets
-from hashfed.models.stacked_losses import StackedRows
 from hashfed.stopping import Interrupted
 from small import small_config, small_data
 
@@ -67,28 +64,6 @@ def test_small_chunks_give_the_same(texts: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("hashfed.engines.cohort.chunks.LESS", 1)
     assert_near(whole, parameters(small_config(texts, **groups), texts))
     assert sizes.count(1) > 5
-
-
-@pytest.mark.parametrize("loss", ["softmax", "binary"])
-def test_pieces_of_predictions_add_up(loss: str) -> None:
-    torch.manual_seed(0)
-    queries, rows = torch.randn(3, 5, 4), torch.randn(3, 6, 4)
-    targets = StackedTargets(
-        torch.randint(6, (3, 7)),
-        torch.tensor([0, 0, 1, 2, 3, 4, 4]).expand(3, -1),
-        torch.tensor([0.5, 0.5, 1, 1, 1, 0.5, 0.5]).expand(3, -1),
-        torch.tensor([[1.0] * 5, [1.0] * 5, [1.0] * 5]),
-        torch.tensor([5.0, 5, 5]),
-    )
-    found = []
-    for most in (10**6, 60, 7):
-        moved = rows.clone()
-        held = StackedRows(rows, None, None, moved, -0.1, most, shifted=False)
-        output = model_losses.LOSSES[loss].stacked(queries, held, targets)
-        found.append((output.loss, output.queries, moved))
-    for others in found[1:]:
-        for one, other in zip(found[0], others, strict=True):
-            torch.testing.assert_close(one, other)
 
 
 def test_large_logits_are_shifted(texts: Path) -> None:

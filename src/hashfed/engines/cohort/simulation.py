@@ -57,6 +57,9 @@ class CohortSimulation:
         self.config, self.data, self._stop = config, data, stop
         self.model, self.task = build_model(config), make_task(config.data)
         check_supported(config, self.model, len(data.train))
+        loss = self.task.loss.stacked
+        assert loss is not None, "what is supported has one"
+        self._loss = loss
         self.state = ServerState.fresh(self.model, data.sizes, config).to(config.device)
         self._held_out = {
             everything: held_out_examples(data.held_out, most, config.seed)
@@ -143,7 +146,7 @@ class CohortSimulation:
     def _trained(self, chunk: Sequence[Member], sent: Parameters) -> TrainedMembers | None:
         """None where memory ran out the first time: then clients train in smaller batches from here on."""
         try:
-            return train_members(chunk, sent, self.task.loss.stacked, self._memory.most_logits)
+            return train_members(chunk, sent, self._loss, self._memory.most_logits)
         except torch.OutOfMemoryError as error:
             if self._halved or len(chunk) == 1:
                 raise

@@ -14,6 +14,10 @@ def problem(config: Config, model: Model) -> str | None:
             f"engine = cohort: model.name = {config.model.name} cannot be mapped over clients "
             "(Model.stackable); must be clients"
         )
+    if config.data.build().loss.stacked is None:
+        return (
+            f"engine = cohort: the loss of data.task = {config.data.task} is of one client; must be clients"
+        )
     if config.selection.delivery == "pre-generated":
         return (
             "engine = cohort: selection.delivery = pre-generated makes slices that are fetched one by one; "
