@@ -28,14 +28,17 @@ def check_parameters(named: Mapping[str, torch.Tensor]) -> None:
         DivergedError: where one is NaN or its magnitude above ``LARGEST_PARAMETER``.
 
     """
-    for name, value in named.items():
-        for part in value.flatten().split(CHUNK) if value.numel() else ():
-            least, most = (bound.item() for bound in torch.aminmax(part))  # NaN where any number is
-            if not -LARGEST_PARAMETER <= least <= most <= LARGEST_PARAMETER:
-                found = "not finite"
-                if math.isfinite(least) and math.isfinite(most):
-                    found = f"{most if most > -least else least:g}, not within ±{LARGEST_PARAMETER:g}"
-                raise DivergedError(f"a parameter of {name} is {found}")
+    parts = [
+        (name, part) for name, value in named.items() for part in value.flatten().split(CHUNK) if len(part)
+    ]
+    # All at once, so that a device is waited for once. A bound is NaN where any number is.
+    bounds = torch.stack([torch.stack(torch.aminmax(part)) for _, part in parts]).tolist() if parts else []
+    for (name, _), (least, most) in zip(parts, bounds, strict=True):
+        if not -LARGEST_PARAMETER <= least <= most <= LARGEST_PARAMETER:
+            found = "not finite"
+            if math.isfinite(least) and math.isfinite(most):
+                found = f"{most if most > -least else least:g}, not within ±{LARGEST_PARAMETER:g}"
+            raise DivergedError(f"a parameter of {name} is {found}")
 
 
 def check_metrics(metrics: Mapping[str, float]) -> None:
