@@ -1,8 +1,8 @@
 """How many operators a round takes as one batch, and with one client after another; prints JSON.
 
 A GPU waits for operators that are shorter than their launch, and for a host that looks at a number. Both can
-be counted on a CPU, and do not depend on the sizes of tables. ``seconds_of_launches``: so many at 5 microseconds
-each, about what a launch from Python takes; nothing was timed for it.
+be counted on a CPU, and do not depend on the sizes of tables. ``seconds_of_launches``: so many at 5
+microseconds each, about what a launch from Python takes; nothing was timed for it.
 
     python -m benchmarks.cohort_operators --cohort 64
 """
