@@ -176,7 +176,7 @@ def test_on_a_gpu_every_run_is_of_the_cohort_engine(
     for device, expected in (("cuda", "CohortSimulation"), ("cpu", "Simulation")):
         planned = foreseen(replace(options, device=device), sizes(data))
         assert {item.job.config.device for item in planned} == {device}
-        assert {choose.make_simulation(item.job.config, data(40)) for item in planned} == {expected}
+        assert {str(choose.make_simulation(item.job.config, data(40))) for item in planned} == {expected}
 
 
 def test_the_device_of_the_command_line_is_that_of_the_plan() -> None:

@@ -2,11 +2,11 @@
 
 import gc
 import math
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from hashfed.bench.plain_pytorch import train_plainly
@@ -21,10 +21,13 @@ from hashfed.federated.divergence import DivergedError
 from hashfed.hardware import exceeds_memory
 from hashfed.randomness import stream
 from hashfed.stopping import Interrupted
+from hashfed.tasks.examples import Examples
 from hashfed.tasks.registry import make_task
 
 MOST_ROUNDS = 20
 """Repetitions, of rounds or of clients of the plain loop."""
+WARMING = 2
+"""Clients of the round that warms up a CPU: memory and kernels, which one of all would not do better."""
 GRACE = 0.1
 """Of the time limit, after which a round is dropped that takes longer than was expected."""
 ROW_COPIES = 6
@@ -93,22 +96,20 @@ def within_memory(measure: Callable[[], Outcome]) -> Outcome:
     return found
 
 
-def rounds_of_cohort(work: Work, config: Config, limit: TimeLimit, expected: float, least: int) -> Outcome:
-    """Rounds of ``CohortSimulation``, the first of which is not timed.
+def rounds_of_cohort(work: Work, config: Config, limit: TimeLimit, expected: float) -> Outcome:
+    """Rounds of ``CohortSimulation``, after one that is not timed; on a CPU that is one of few clients.
 
     Args:
         work: its data.
         config: of the run.
-        limit: of all cells; this one takes its share, or what ``least`` rounds need.
+        limit: of all cells; this one takes its share, or what one round needs.
         expected: seconds of a round.
-        least: rounds that are timed.
 
     """
     if exceeds_memory(4 * ROW_COPIES * work.rows * work.model.dimension):
         return LeftOut(OUT_OF_MEMORY)
-    needed = (1 + least) * expected
-    if needed > limit.most:
-        return would_take(needed)
+    if expected > limit.most:
+        return would_take(expected)
     start, share, ran_out = limit.spent, limit.share, False
 
     def late() -> bool:
@@ -124,10 +125,14 @@ def rounds_of_cohort(work: Work, config: Config, limit: TimeLimit, expected: flo
         return synchronized(config.device, limit.clock) - before
 
     try:
+        if config.device == "cpu":
+            few = config.model_copy(update={"cohort": min(WARMING, config.cohort)})
+            with CohortSimulation(few, work.data, late) as simulation:
+                play(simulation)
         with CohortSimulation(config, work.data, late) as simulation:
-            last = play(simulation)
+            last = expected if config.device == "cpu" else play(simulation)
             while len(seconds) < MOST_ROUNDS and last <= limit.left:
-                if len(seconds) >= least and limit.spent - start + last > share:
+                if seconds and limit.spent - start + last > share:
                     break
                 last = play(simulation)
                 seconds.append(last)
@@ -136,7 +141,7 @@ def rounds_of_cohort(work: Work, config: Config, limit: TimeLimit, expected: flo
         if not ran_out:
             raise
     if not seconds:
-        return would_take((1 + least) * max(expected, limit.spent - start))
+        return would_take(max(expected, limit.spent - start))
     return Measured(
         len(seconds),
         Spread.of([count / each for count, each in zip(steps, seconds, strict=True)]),
@@ -144,25 +149,29 @@ def rounds_of_cohort(work: Work, config: Config, limit: TimeLimit, expected: flo
     )
 
 
-def clients_of_loop(work: Work, config: Config, limit: TimeLimit, expected: float, least: int) -> Outcome:
-    """Clients of the plain loop one after another, all rows; see ``rounds_of_cohort``."""
-    needed = (1 + least) * expected
-    if needed > limit.most:
-        return would_take(needed)
+def clients_of_loop(work: Work, config: Config, limit: TimeLimit, expected: float) -> Outcome:
+    """Clients of the plain loop one after another, all rows, after a step that is not timed.
+
+    Arguments are those of ``rounds_of_cohort``; seconds of a client.
+    """
+    if expected > limit.most:
+        return would_take(expected)
     start, share = limit.spent, limit.share
     parameters, loss = work.parameters.to(config.device), make_task(config.data).loss
     drawn = work.drawn(config, 1)
-    speeds, seconds = list[float](), list[float]()
-    while len(speeds) < MOST_ROUNDS:
-        if seconds and statistics.median(seconds) > limit.left:
-            break
-        if len(speeds) >= least and limit.spent - start + seconds[-1] > share:
-            break
-        examples = drawn[len(seconds) % len(drawn)]
-        rng = stream(config.seed, "plain", len(seconds))
+
+    def play(examples: Examples) -> float:
+        rng = stream(config.seed, "plain")
         before = synchronized(config.device, limit.clock)
         train_plainly(work.model, parameters, examples, config.client, rng, loss)
-        seconds.append(synchronized(config.device, limit.clock) - before)
-        if len(seconds) > 1:  # the first warms up
-            speeds.append(steps_of(config, [examples]) / seconds[-1])
-    return Measured(len(speeds), Spread.of(speeds)) if speeds else would_take((1 + least) * seconds[0])
+        return synchronized(config.device, limit.clock) - before
+
+    play(drawn[0].take(np.arange(min(config.client.batch_size, len(drawn[0])))))
+    speeds, last = list[float](), expected
+    while len(speeds) < MOST_ROUNDS and last <= limit.left:
+        if speeds and limit.spent - start + last > share:
+            break
+        examples = drawn[len(speeds) % len(drawn)]
+        last = play(examples)
+        speeds.append(steps_of(config, [examples]) / last)
+    return Measured(len(speeds), Spread.of(speeds)) if speeds else would_take(expected)

@@ -17,6 +17,7 @@ from hashfed.bench.cells import (
     clients_of_loop,
     rounds_of_cohort,
     within_memory,
+    would_take,
 )
 from hashfed.bench.products import REPETITIONS, Products
 from hashfed.bench.timing import Clock, TimeLimit
@@ -47,7 +48,6 @@ class Plan:
         cohorts: clients of a round.
         device: cpu or cuda.
         seconds: for all of it.
-        rounds: that are timed of each cell at least.
         quick: whether models of many rows are left out.
 
     """
@@ -57,7 +57,6 @@ class Plan:
     cohorts: Sequence[int]
     device: str
     seconds: float
-    rounds: int
     quick: bool
 
     @property
@@ -161,61 +160,69 @@ class _Turns:
     tell: Callable[[str], None]
     found: list[dict[str, Any]] = field(default_factory=list)
     _seconds: dict[tuple[str, int, str], float] = field(default_factory=dict)
-    """Of a round over its clients, by whose they are, rows and budget."""
+    """Of a round over its clients, by whose they are, rows and budget: as measured last, or as expected."""
 
     def plain(self, work: Work) -> None:
         """The plain loop on the clients of the largest cohort that there is."""
-        if (reason := self._unwanted(work, 1.0)) is not None:
-            self._note(PLAIN, work, 1.0, 1, LeftOut(reason))
-        else:
-            config = work.config(1.0, min(max(self.plan.cohorts), len(work.data.train)), self.plan.device)
-            self.tell(f"{work.clients}, {work.rows:,} rows: {PLAIN}")
-            floor = self._floor(work, config, 1)
-            steps = steps_of(config, work.drawn(config, 1)) / config.cohort
-            found = self._within(
-                floor, steps, lambda expected: clients_of_loop(work, config, *self._terms(expected))
-            )
-            self._note(PLAIN, work, 1.0, 1, found)
+        self._note(PLAIN, work, 1.0, 1, self._plain(work))
         self.limit.cells -= 1
+
+    def _plain(self, work: Work) -> Outcome:
+        if (reason := self._unwanted(work, 1.0)) is not None:
+            return LeftOut(reason)
+        self.tell(f"{work.clients}, {work.rows:,} rows: {PLAIN}")
+        config = work.config(1.0, min(max(self.plan.cohorts), len(work.data.train)), self.plan.device)
+        floor = self._floor(work, config, 1)
+        if isinstance(floor, LeftOut):
+            return floor
+        steps = steps_of(config, work.drawn(config, 1)) / config.cohort
+        expected = OVER_PRODUCTS * steps / floor.steps_per_second.median
+        return within_memory(lambda: clients_of_loop(work, config, self.limit, expected))
 
     def cohort(self, work: Work, cohort: int, budget: Budget) -> None:
         """A cell of the engine, and the bare products of the same work."""
-        self._cohort(work, cohort, budget)
-        self.limit.cells -= 1
-
-    def _cohort(self, work: Work, cohort: int, budget: Budget) -> None:
-        label = budget_label(budget)
-        reason = self._unwanted(work, budget)
+        reason, about = self._unwanted(work, budget), dict[str, int]()
         if reason is None and cohort > len(work.data.train):
             reason = f"there are {len(work.data.train):,} training clients"
+        found: Outcome
+        floor: Outcome
         if reason is not None:
-            for what in (ENGINE, PRODUCTS):
-                self._note(what, work, budget, cohort, LeftOut(reason))
-            return
-        self.tell(f"{work.clients}, {work.rows:,} rows, {label}: cohort {cohort}")
-        config = work.config(budget, cohort, self.plan.device)
-        drawn = work.drawn(config, 1)
-        about = {"steps": steps_of(config, drawn), "predictions": predictions_of(config, drawn)}
-        floor = self._floor(work, config, cohort)
-        known = self._seconds.get((work.clients, work.rows, label))
-
-        def measure(expected: float) -> Outcome:
-            expected = expected if known is None else known * cohort
-            return rounds_of_cohort(work, config, *self._terms(expected))
-
-        found = self._within(floor, about["steps"], measure)
-        if isinstance(found, Measured) and found.rounds_per_second is not None:
-            seconds = 1 / found.rounds_per_second.median
-            self._seconds[work.clients, work.rows, label] = seconds / cohort
+            found = floor = LeftOut(reason)
+        else:
+            self.tell(f"{work.clients}, {work.rows:,} rows, {budget_label(budget)}: cohort {cohort}")
+            config = work.config(budget, cohort, self.plan.device)
+            drawn = work.drawn(config, 1)
+            about = {"steps": steps_of(config, drawn), "predictions": predictions_of(config, drawn)}
+            found, floor = self._cohort(work, config, budget, about["steps"])
         self._note(ENGINE, work, budget, cohort, found, **about)
         self._note(PRODUCTS, work, budget, cohort, floor, **about)
+        self.limit.cells -= 1
+
+    def _cohort(self, work: Work, config: Config, budget: Budget, steps: int) -> tuple[Outcome, Outcome]:
+        """Of the engine, and of the products."""
+        key, cohort = (work.clients, work.rows, budget_label(budget)), config.cohort
+        floor: Outcome | None = None
+        if key not in self._seconds:
+            floor = self._floor(work, config, cohort)
+            if isinstance(floor, LeftOut):
+                return floor, floor
+            self._seconds[key] = OVER_PRODUCTS * steps / floor.steps_per_second.median / cohort
+        expected = self._seconds[key] * cohort
+        if expected > self.limit.most:
+            found = would_take(expected)
+            return found, floor or found
+        floor = floor or self._floor(work, config, cohort)
+        found_rounds = within_memory(lambda: rounds_of_cohort(work, config, self.limit, expected))
+        if isinstance(found_rounds, Measured) and found_rounds.rounds_per_second is not None:
+            self._seconds[key] = 1 / found_rounds.rounds_per_second.median / cohort
+        return found_rounds, floor
 
     def _unwanted(self, work: Work, budget: Budget) -> str | None:
         """Why it is not even tried."""
         if self.plan.quick and work.rows > QUICK_ROWS:
             return "--quick"
         if budget == 1 and work.rows > FULL_ROWS:
-            return f"all of more than {FULL_ROWS:,} rows"
+            return f"all rows are trained up to {FULL_ROWS:,}"
         if self.limit.left == 0:
             return "no time was left"
         return None
@@ -231,16 +238,6 @@ class _Turns:
             return Measured(REPETITIONS, speed)
 
         return within_memory(measure)
-
-    def _within(self, floor: Outcome, steps: float, measure: Callable[[float], Outcome]) -> Outcome:
-        """What is measured, of ``steps`` whose products are known."""
-        if isinstance(floor, LeftOut):
-            return floor
-        expected = OVER_PRODUCTS * steps / floor.steps_per_second.median
-        return within_memory(lambda: measure(expected))
-
-    def _terms(self, expected: float) -> tuple[TimeLimit, float, int]:
-        return self.limit, expected, self.plan.rounds
 
     def _note(
         self, what: str, work: Work, budget: Budget, cohort: int, outcome: Outcome, **about: int

@@ -50,8 +50,11 @@ def _lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     plain = {_whose(cell): cell for cell in cells if cell["what"] == PLAIN}
     products = {_which(cell): cell for cell in cells if cell["what"] == PRODUCTS}
     for whose, loop in plain.items():
-        yield _line(f"{loop['clients']}, {PLAIN}", loop, None, None)
         mine = [cell for cell in cells if cell["what"] == ENGINE and _whose(cell) == whose]
+        if loop.get("left_out") and {cell.get("left_out") for cell in mine} == {loop["left_out"]}:
+            yield _line(loop["clients"], {**loop, "budget": "any", "cohort": "any"}, None, None)
+            continue
+        yield _line(f"{loop['clients']}, {PLAIN}", loop, None, None)
         budgets = list(dict.fromkeys(cell["budget"] for cell in mine))
         for cell in sorted(mine, key=lambda one: budgets.index(one["budget"])):
             yield _line(cell["clients"], cell, loop, products[_which(cell)])
@@ -71,7 +74,7 @@ def _line(
     budget = "full" if cell["budget"] == "1" else cell["budget"]
     bare, slowest = _median(floor), _median(loop)
     products = "" if bare is None else _number(bare)
-    start = name, f"{cell['rows']:,}", budget, f"{cell['cohort']:,}"
+    start = name, f"{cell['rows']:,}", budget, f"{cell['cohort']}"
     if "left_out" in cell:
         return *start, "", "", "", "", "", products, "", f"left out: {cell['left_out']}"
     speed, rounds = cell["steps_per_second"], cell.get("rounds_per_second")

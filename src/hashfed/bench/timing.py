@@ -75,7 +75,7 @@ class TimeLimit:
         return max(self.share, MOST_SHARE * self.left)
 
 
-MOST_SHARE = 0.25
+MOST_SHARE = 0.4
 """Of the time left, for one cell."""
 
 

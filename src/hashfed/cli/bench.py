@@ -28,8 +28,6 @@ VOCABULARIES, COHORTS = (10_000, 80_000, 1_000_000), (16, 64, 256)
 BUDGETS: tuple[Budget, ...] = (1.0, 0.1, OwnAnd(0.01))
 SECONDS, QUICK_SECONDS = 200.0, 42.0
 """Of 4 minutes and of 1: reading the program, and a last round that takes longer, come on top."""
-ROUNDS, QUICK_ROUNDS = 2, 1
-"""That are timed at least."""
 DECIDED = (
     "rounds",
     "cohort",
@@ -122,7 +120,6 @@ def read_plan(arguments: argparse.Namespace) -> Plan:
         cohorts=arguments.cohorts,
         device=device,
         seconds=QUICK_SECONDS if arguments.quick else SECONDS,
-        rounds=QUICK_ROUNDS if arguments.quick else ROUNDS,
         quick=arguments.quick,
     )
     plan.check()
