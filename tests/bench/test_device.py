@@ -1,11 +1,12 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from itertools import count
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -191,3 +192,38 @@ def test_products_are_of_all_clients_though_only_some_fit(monkeypatch: pytest.Mo
     for rows, clients, expected in ((8, 6, 6 / (3 + 6)), (4, 2, 2 / 2)):
         speed = products.steps_per_second([(4, 5)], rows, 5, 3, clients)
         assert (speed.minimum, speed.median, speed.maximum) == pytest.approx((expected,) * 3)
+
+
+@dataclass
+class Played:
+    """In place of a simulation: notes the size of each round's cohort."""
+
+    config: Config
+    data: Any
+    stop: Any
+    state: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(round=0))
+
+    rounds: ClassVar[list[int]] = []
+
+    def __enter__(self) -> "Played":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def run_round(self) -> None:
+        self.state.round += 1
+        self.rounds.append(self.config.cohort)
+
+
+@pytest.mark.parametrize(("where", "rounds"), [("cpu", [2, 5, 5]), ("cuda", [5, 5, 5])])
+def test_rounds_that_warm_up_are_not_timed(
+    where: str, rounds: list[int], work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "MOST_ROUNDS", 2)
+    monkeypatch.setattr(cells, "CohortSimulation", Played)
+    monkeypatch.setattr(cells, "synchronized", lambda device, clock: clock())
+    monkeypatch.setattr(Played, "rounds", [])
+    found = cells.rounds_of_cohort(work, work.config(0.5, 5, where), TimeLimit(1000, ticking(), 1), 0.1)
+    assert Played.rounds == rounds
+    assert isinstance(found, cells.Measured)
+    assert found.repetitions == 2
