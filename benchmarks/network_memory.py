@@ -23,7 +23,7 @@ from flwr.proto.message_pb2 import Message as MessageProto
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
-from benchmarks.synthetic import synthetic_text
+from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.device_memory import resident_peak

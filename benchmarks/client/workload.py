@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch
 
 from benchmarks.client.floor import matrix_product_seconds
-from benchmarks.client.plain_pytorch import train_plainly
-from benchmarks.synthetic import synthetic_text
+from hashfed.bench.plain_pytorch import train_plainly
+from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost.budgets import Budget, budget_settings
 from hashfed.engines.budget import build_model, device_budget

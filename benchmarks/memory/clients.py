@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.synthetic import synthetic_text
+from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost.budgets import Budget, budget_label, budget_settings
 from hashfed.engines.budget import build_model

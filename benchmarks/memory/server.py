@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.synthetic import synthetic_text
+from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import make_config
 from hashfed.engines.allocator import keep_memory
 from hashfed.engines.device_memory import resident_peak, run_fresh

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from benchmarks.synthetic import synthetic_text
+from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound, draw_examples

@@ -2,7 +2,9 @@
 
 import math
 import os
+import platform
 import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +79,15 @@ def free_memory(root: Path = Path("/")) -> str:
         return "more than is free"
     free, limited_by = min(limits)
     return f"{show_bytes(free)} are free ({limited_by})"
+
+
+def processor() -> str:
+    """What the machine's processor is called."""
+    if sys.platform.startswith("linux"):
+        for line in _lines(Path("/proc/cpuinfo")):
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
 
 
 def show_bytes(count: float) -> str:

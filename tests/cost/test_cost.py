@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.synthetic import synthetic_text
+from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import Config, make_config
 from hashfed.cost import run
 from hashfed.cost.budgets import Budget, OwnAnd

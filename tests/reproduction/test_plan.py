@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from hashfed.cli.main import build_parser
+from hashfed.cli.reproduce import read_options
+from hashfed.config import Config
 from hashfed.cost.budgets import OwnAnd
 from hashfed.cost.search import Search
 from hashfed.cost.variants import at_budget
 from hashfed.cost.workload import busiest_and_median
+from hashfed.engines import choose
 from hashfed.errors import HashfedError
 from hashfed.models import ModelSettings, TransformerSettings
-from hashfed.reproduction import gather
+from hashfed.reproduction import estimate, gather
 from hashfed.reproduction.methods import METHODS
 from hashfed.reproduction.options import Options
 from hashfed.reproduction.plan import Planned, Run, Sizes, Trial, foreseen, strands
@@ -161,3 +165,41 @@ def test_damaged_results_are_named(options: Options, tmp_path: Path) -> None:
     (tmp_path / item.job.folder / "summary.json").write_text("{")
     with pytest.raises(HashfedError, match=r"summary\.json: damaged"):
         gather.outcome(tmp_path, item)
+
+
+def test_on_a_gpu_every_run_is_of_the_cohort_engine(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CohortSimulation", "Simulation"):
+        monkeypatch.setattr(choose, name, lambda config, data, stop, name=name: name)
+    data = LoadedData(options).get
+    for device, expected in (("cuda", "CohortSimulation"), ("cpu", "Simulation")):
+        planned = foreseen(replace(options, device=device), sizes(data))
+        assert {item.job.config.device for item in planned} == {device}
+        assert {str(choose.make_simulation(item.job.config, data(40))) for item in planned} == {expected}
+
+
+def test_the_device_of_the_command_line_is_that_of_the_plan() -> None:
+    parsed = build_parser().parse_args(["reproduce", "figure1", "--scale", "smoke", "--device", "cuda"])
+    asked = read_options(parsed)
+    assert {name: asked.config(20, name, 1.0, 2).device for name in METHODS} == dict.fromkeys(METHODS, "cuda")
+
+
+def test_on_a_gpu_the_estimate_is_of_a_whole_cohort(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = list[Config]()
+
+    def seconds(config: Config, data: FederatedData[Vocabulary]) -> float:
+        measured.append(config)
+        return 1e-3
+
+    monkeypatch.setattr(estimate, "_seconds_per_prediction", seconds)
+    data = LoadedData(options).get
+    for device in ("cpu", "cuda"):
+        asked = replace(options, device=device, vocabularies=(20,))
+        estimate.seconds_by_run(asked, foreseen(asked, sizes(data)), data)
+    assert [(config.device, config.cohort) for config in measured] == [
+        ("cpu", 1),
+        ("cuda", options.scale.cohort),
+    ]

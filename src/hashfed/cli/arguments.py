@@ -68,10 +68,12 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{brief(text)}: {error.strerror or error}") from None
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """One option ``--group.field`` for each field of ``Config``, by group."""
+def add_settings(parser: argparse.ArgumentParser, besides: Collection[str] = ()) -> None:
+    """One option ``--group.field`` for each field of ``Config``, by group, but those in ``besides``."""
     group = parser.add_argument_group("settings of the run")
     for name, field in Config.model_fields.items():
+        if name in besides:
+            continue
         inner, union = field.annotation, ByName.of(field)
         if isinstance(inner, type) and issubclass(inner, Settings):
             if union is None:

@@ -26,6 +26,7 @@ class Command:
         add: adds its arguments to a parser.
         settings: whether it takes a configuration: a YAML file, and an option for each setting.
         usage: of its own options, where it takes settings.
+        besides: settings that it decides itself, and has no option for.
 
     """
 
@@ -36,6 +37,7 @@ class Command:
     add: Callable[[Parser], None] = _nothing
     settings: bool = False
     usage: str = ""
+    besides: tuple[str, ...] = ()
 
     def add_to(self, commands: "argparse._SubParsersAction[Any]") -> None:
         """Add its parser."""
@@ -52,5 +54,5 @@ class Command:
             parser.add_argument("config", nargs="?", type=path, metavar="CONFIG", help=text)
         self.add(parser)
         if self.settings:
-            add_settings(parser)
+            add_settings(parser, self.besides)
         parser.set_defaults(run=self.run)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from hashfed import __version__
 from hashfed.cli.arguments import Parser
+from hashfed.cli.bench import BENCH
 from hashfed.cli.buckets import BUCKETS
 from hashfed.cli.certificates import CERTIFICATES
 from hashfed.cli.command import Command
@@ -38,12 +39,16 @@ COMMANDS: tuple[Command, ...] = (
     DESCRIBE,
     PREPARE,
     CHECK,
+    BENCH,
 )
 """A new command adds its file, and itself here; the first word of a name is its group's, where it has two."""
 GROUPS = {
     "reproduce": "the paper's figure and tables, and what is now possible",
     "data": "look at a data set, or prepare a large one",
+    "bench": "how many clients this machine trains in a second",
 }
+FORMER_BENCHMARKS = ("client", "index", "memory", "simulation")
+"""Commands of the group ``bench`` until they became modules of a checkout."""
 
 
 def build_parser() -> Parser:
@@ -62,9 +67,6 @@ def build_parser() -> Parser:
             made = commands.add_parser(group, help=GROUPS[group], allow_abbrev=False)
             groups[group] = made.add_subparsers(title="commands", metavar="COMMAND", required=True)
         command.add_to(groups[group] if own else commands)
-    former = commands.add_parser("bench", add_help=False)
-    former.add_argument("words", nargs=argparse.REMAINDER)
-    former.set_defaults(run=_bench)
     return parser
 
 
@@ -87,6 +89,8 @@ def _run(arguments: Sequence[str], make_parser: Callable[[], Parser]) -> int:
         # Left before what came is told, so that a second signal does not end this half-way.
         with raised():
             parser = make_parser()
+            if make_parser is build_parser:
+                _check_former(arguments)
             parsed, unknown = parser.parse_known_args(arguments)
             if unknown:
                 _refuse(parser, arguments, unknown)
@@ -104,10 +108,17 @@ def _run(arguments: Sequence[str], make_parser: Callable[[], Parser]) -> int:
         return signal_code(stop)
 
 
-def _bench(arguments: argparse.Namespace) -> None:
-    names = ("client", "index", "memory", "simulation")
-    name = next((word for word in arguments.words[:1] if word in names), "NAME")
-    raise HashfedError(f"bench: now python -m benchmarks.{name}, in a checkout of hashfed's sources")
+def _check_former(arguments: Sequence[str]) -> None:
+    """Refuse the benchmarks that are no commands any more, and what may have been meant as one.
+
+    Raises:
+        HashfedError: saying what they are now.
+
+    """
+    group, word = list(arguments[:1]), "".join(arguments[1:2])
+    if group == ["bench"] and word not in (BENCH.name.split()[-1], "-h", "--help"):
+        name = word if word in FORMER_BENCHMARKS else "NAME"
+        raise HashfedError(f"bench: now python -m benchmarks.{name}, in a checkout of hashfed's sources")
 
 
 def _refuse(parser: Parser, arguments: Sequence[str], unknown: list[str]) -> None:

@@ -16,12 +16,16 @@ _BYTES = re.compile(r"(?:allocate|mmap) (\d+) bytes")
 _SIZED = re.compile(r"allocate ([\d.]+ [KMGTPE]?i?B)\b")
 
 
+class LackOfMemoryError(HashfedError):
+    """Memory ran out; less work at a time, or a smaller model, may do."""
+
+
 @contextmanager
 def lack_of_memory() -> Iterator[None]:
     """Turn the errors of a block that mean that memory ran out into a mistake that can be mended.
 
     Raises:
-        HashfedError: with the bytes that were asked for, where they were told, and those that are free.
+        LackOfMemoryError: with the bytes that were asked for, where they were told, and those that are free.
 
     """
     try:
@@ -29,7 +33,7 @@ def lack_of_memory() -> Iterator[None]:
     except (MemoryError, RuntimeError, OSError) as error:
         if not ran_out(error):
             raise
-        raise HashfedError(describe(error)) from None
+        raise LackOfMemoryError(describe(error)) from None
 
 
 def ran_out(error: BaseException) -> bool:

@@ -2,7 +2,6 @@
 
 import platform
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +13,7 @@ import torch
 from hashfed import __version__
 from hashfed.config import Config
 from hashfed.errors import HashfedError
+from hashfed.hardware import processor
 from hashfed.reproduction import gather, worker
 from hashfed.reproduction.choices import open_choices
 from hashfed.reproduction.estimate import bytes_to_write, seconds_by_run
@@ -238,7 +238,7 @@ def environment(device: str) -> dict[str, str]:
     """Versions, and the machine."""
     # Table 1 alone trains nothing, and can be had without the device.
     on_gpu = device == "cuda" and torch.cuda.is_available()
-    name = torch.cuda.get_device_name() if on_gpu else _processor()
+    name = torch.cuda.get_device_name() if on_gpu else processor()
     return {
         "hashfed": __version__,
         "python": platform.python_version(),
@@ -246,11 +246,3 @@ def environment(device: str) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": name,
     }
-
-
-def _processor() -> str:
-    if sys.platform.startswith("linux"):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"

@@ -1,6 +1,6 @@
 import numpy as np
 
-from benchmarks.synthetic import synthetic_text
+from hashfed.bench.synthetic import synthetic_text
 from hashfed.tasks.next_word.vocabulary import SPECIAL
 
 
