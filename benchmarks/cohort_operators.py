@@ -17,7 +17,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.synthetic import synthetic_text
+from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import make_config
 from hashfed.engines.cohort import simulation
 from hashfed.engines.cohort.simulation import CohortSimulation

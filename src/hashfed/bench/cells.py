@@ -13,6 +13,7 @@ from hashfed.bench.plain_pytorch import train_plainly
 from hashfed.bench.timing import Spread, TimeLimit, synchronized
 from hashfed.bench.work import Work, steps_of
 from hashfed.config import Config
+from hashfed.engines.cohort.arithmetic import arithmetic
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.lack import LackOfMemoryError, lack_of_memory
 from hashfed.engines.single_thread import single_thread
@@ -43,12 +44,14 @@ class Measured:
         repetitions: that were timed, after one that was not.
         steps_per_second: client-steps.
         rounds_per_second: None where there are no rounds.
+        padding: share of the predictions that were computed and are none, in the last round; None likewise.
 
     """
 
     repetitions: int
     steps_per_second: Spread
     rounds_per_second: Spread | None = None
+    padding: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """By name."""
@@ -57,6 +60,7 @@ class Measured:
             "repetitions": self.repetitions,
             "steps_per_second": self.steps_per_second.to_json(),
             **({} if rounds is None else {"rounds_per_second": rounds.to_json()}),
+            **({} if self.padding is None else {"padding": self.padding}),
         }
 
 
@@ -79,11 +83,11 @@ def would_take(seconds: float) -> LeftOut:
     return LeftOut(f"would take {math.ceil(seconds)} s")
 
 
-def within_memory(measure: Callable[[], Outcome]) -> Outcome:
-    """What ``measure`` finds, unless memory runs out or the training diverges."""
+def within_memory(config: Config, measure: Callable[[], Outcome]) -> Outcome:
+    """What ``measure`` finds in the configured precision, unless memory runs out or training diverges."""
     found: Outcome
     try:
-        with lack_of_memory(), single_thread():
+        with lack_of_memory(), single_thread(), arithmetic(config):
             found = measure()
     except LackOfMemoryError:
         found = LeftOut(OUT_OF_MEMORY)
@@ -117,11 +121,12 @@ def rounds_of_cohort(work: Work, config: Config, limit: TimeLimit, expected: flo
         ran_out = limit.spent > (1 + GRACE) * limit.seconds
         return ran_out
 
-    steps, seconds = list[int](), list[float]()
+    steps, seconds, padding = list[int](), list[float](), 0.0
 
     def play(simulation: CohortSimulation) -> float:
+        nonlocal padding
         before = synchronized(config.device, limit.clock)
-        simulation.run_round()
+        padding = simulation.run_round().padding or 0.0
         return synchronized(config.device, limit.clock) - before
 
     try:
@@ -146,6 +151,7 @@ def rounds_of_cohort(work: Work, config: Config, limit: TimeLimit, expected: flo
         len(seconds),
         Spread.of([count / each for count, each in zip(steps, seconds, strict=True)]),
         Spread.of([1 / each for each in seconds]),
+        padding,
     )
 
 

@@ -177,7 +177,7 @@ class _Turns:
             return floor
         steps = steps_of(config, work.drawn(config, 1)) / config.cohort
         expected = OVER_PRODUCTS * steps / floor.steps_per_second.median
-        return within_memory(lambda: clients_of_loop(work, config, self.limit, expected))
+        return within_memory(config, lambda: clients_of_loop(work, config, self.limit, expected))
 
     def cohort(self, work: Work, cohort: int, budget: Budget) -> None:
         """A cell of the engine, and the bare products of the same work."""
@@ -212,7 +212,7 @@ class _Turns:
             found = would_take(expected)
             return found, floor or found
         floor = floor or self._floor(work, config, cohort)
-        found_rounds = within_memory(lambda: rounds_of_cohort(work, config, self.limit, expected))
+        found_rounds = within_memory(config, lambda: rounds_of_cohort(work, config, self.limit, expected))
         if isinstance(found_rounds, Measured) and found_rounds.rounds_per_second is not None:
             self._seconds[key] = 1 / found_rounds.rounds_per_second.median / cohort
         return found_rounds, floor
@@ -237,7 +237,7 @@ class _Turns:
             speed = self.products.steps_per_second(work.layers(), rows, dimension, positions, clients)
             return Measured(REPETITIONS, speed)
 
-        return within_memory(measure)
+        return within_memory(config, measure)
 
     def _note(
         self, what: str, work: Work, budget: Budget, cohort: int, outcome: Outcome, **about: int

@@ -16,6 +16,7 @@ HEADER = (
     "(least – most)",
     "rounds/s",
     "rounds",
+    "padding",
     "× plain",
     "products",
     "of products",
@@ -76,7 +77,7 @@ def _line(
     products = "" if bare is None else _number(bare)
     start = name, f"{cell['rows']:,}", budget, f"{cell['cohort']}"
     if "left_out" in cell:
-        return *start, "", "", "", "", "", products, "", f"left out: {cell['left_out']}"
+        return *start, "", "", "", "", "", "", products, "", f"left out: {cell['left_out']}"
     speed, rounds = cell["steps_per_second"], cell.get("rounds_per_second")
     return (
         *start,
@@ -84,6 +85,7 @@ def _line(
         f"({_number(speed['minimum'])} – {_number(speed['maximum'])})",
         "" if rounds is None else f"{rounds['median']:.3g}",
         f"{cell['repetitions']}",
+        f"{cell['padding']:.0%}" if "padding" in cell else "",
         "" if slowest is None else f"{speed['median'] / slowest:.2f}",
         products,
         "" if bare is None else f"{speed['median'] / bare:.0%}",
