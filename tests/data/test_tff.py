@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hashfed.config import make_config
 from hashfed.data import ClientTexts, Part, read_texts
 from hashfed.errors import HashfedError
 from hashfed.tasks.next_word.task import NextWordSettings
-from split_texts import Splits, examples, load, write_json_lines
+from split_texts import Splits, examples, load, load_prepared, write_json_lines
 from tff_files import compress, example, feature, field, pack, text, write_hdf5, write_sqlite
 
 SPLITS: Splits = {
@@ -152,6 +153,23 @@ def test_only_the_examples_of_chosen_clients_are_read(tmp_path: Path) -> None:
     assert read_texts(str(path), part=part) == found
     with pytest.raises(HashfedError, match=r"no tf\.train\.Example"):
         read_texts(str(path))
+
+
+@pytest.mark.parametrize("clients", [1, 2, 4])
+def test_a_client_without_a_text_takes_nobody_s_place(clients: int, tmp_path: Path) -> None:
+    """In memory and prepared, though its name is among the first that would be chosen."""
+    names = sorted((f"c{number}" for number in range(6)), key=lambda name: sha256(name.encode()).digest())
+    texts = {name: ["a b", "b a"] for name in names} | {names[0]: [], names[1]: [], names[3]: []}
+    splits: Splits = {"train": texts, "heldout": {"h": ["a"]}, "test": {"y": ["a b"], "z": []}}
+    data = {"vocabulary": 2, "tokenizer": "spaces", "clients": clients, "held_out_clients": 1}
+    due = examples(load(write_json_lines(tmp_path / "so.jsonl", splits), "test", **data))
+    assert len(due[2]) == min(clients, 3)  # type: ignore[arg-type]
+    sources = {"sqlite": write_sqlite(tmp_path / "so.sqlite", splits)}
+    if importlib.util.find_spec("h5py") is not None:
+        sources["hdf5"] = write_hdf5(tmp_path / "h5", splits)
+    for name, source in sources.items():
+        assert examples(load(source, "test", **data)) == due, name
+        assert examples(load_prepared(source, tmp_path / name, "test", **data)) == due, name
 
 
 def test_a_split_without_a_client_is_told_apart_from_the_split_by_name(tmp_path: Path) -> None:

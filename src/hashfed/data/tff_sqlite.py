@@ -37,7 +37,14 @@ Pair = tuple[str, str]
 
 @dataclass
 class _Promised:
-    """What ``client_metadata`` says of a client in a split, and what was found."""
+    """What ``client_metadata`` says of a client in a split, and what was found.
+
+    Attributes:
+        examples: how many it should have.
+        taken: the texts; those of ids that are one name (``_key``) in one.
+        found: how many it has.
+
+    """
 
     examples: int
     taken: Taken
@@ -61,19 +68,18 @@ def read_sqlite(path: Path, part: Part, name: Path | None = None) -> list[Client
         _check_columns(database, where)
         counts = _counts(database, where)
         wanted = needed({_key(*pair) for pair in counts}, part)
-        promised = {
-            pair: _Promised(count, Taken(part)) for pair, count in counts.items() if _key(*pair) in wanted
-        }
+        clients = {key: Taken(part) for pair in counts if (key := _key(*pair)) in wanted}
+        promised: dict[Key, dict[Pair, _Promised]] = {key: {} for key in clients}
+        for pair, count in counts.items():
+            key = _key(*pair)
+            if key in clients:
+                promised[key][pair] = _Promised(count, clients[key])
         if _is_indexed(database):
-            for pair, client in promised.items():
-                _read_client(database, pair, client, where)
+            for pairs in promised.values():
+                _read_client(database, pairs, where)
         else:
-            _scan(database, promised, where)
-    return [
-        ClientTexts(key[1], client.taken.texts, key[0])
-        for (split, id), client in promised.items()
-        if (key := _key(split, id))
-    ]
+            _scan(database, {pair: one for pairs in promised.values() for pair, one in pairs.items()}, where)
+    return [ClientTexts(name, taken.texts, group) for (group, name), taken in clients.items()]
 
 
 def stream_sqlite(path: Path, name: Path | None = None) -> Iterator[ClientTexts]:
@@ -147,6 +153,7 @@ def _counts(database: sqlite3.Connection, where: Path) -> dict[Pair, int]:
 
 
 def _key(split: str, id: str) -> Key:
+    """What ids have in common that are one name in Unicode's NFC, and the several names of one split."""
     return SPLITS.get(split), unicodedata.normalize("NFC", id)
 
 
@@ -160,16 +167,21 @@ def _is_indexed(database: sqlite3.Connection) -> bool:
     return False
 
 
-def _read_client(database: sqlite3.Connection, pair: Pair, client: _Promised, where: Path) -> None:
+def _read_client(database: sqlite3.Connection, pairs: dict[Pair, _Promised], where: Path) -> None:
+    """The examples of one client, who may have several ids, in the order of the file."""
+    each = " OR ".join(["(split_name = ? AND client_id = ?)"] * len(pairs))
     rows = database.execute(
-        "SELECT serialized_example_proto FROM examples WHERE split_name = ? AND client_id = ? ORDER BY rowid",
-        pair,
+        f"SELECT split_name, client_id, serialized_example_proto FROM examples WHERE {each} ORDER BY rowid",
+        [name for pair in pairs for name in pair],
     )
-    for (example,) in rows:
-        _add(client, example, pair, where)
-        if client.taken.full:
-            return
-    _check_count(client.found, client.examples, pair, where)
+    for split, id, example in rows:
+        client = pairs.get((split, id))
+        if client is not None:
+            _add(client, example, (split, id), where)
+            if client.taken.full:
+                return
+    for pair, client in pairs.items():
+        _check_count(client.found, client.examples, pair, where)
 
 
 def _scan(database: sqlite3.Connection, promised: dict[Pair, _Promised], where: Path) -> None:

@@ -34,11 +34,12 @@ from hashfed.tasks.next_word.prepared.manifest import (
     Manifest,
 )
 from hashfed.tasks.next_word.prepared.new_folder import made
-from hashfed.tasks.next_word.prepared.source_clients import Pieces, SourceClients, Tell
+from hashfed.tasks.next_word.prepared.source_clients import Pieces, SourceClients
 from hashfed.tasks.next_word.prepared.word_totals import WordTotals
 from hashfed.tasks.next_word.sentences import cut_text
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
+from hashfed.tasks.reading import Tell, tell_nobody
 
 FLUSH = 1 << 20
 """Words held before they are written, or moved at a time."""
@@ -51,7 +52,7 @@ def prepare(
     settings: TextSettings,
     folder: Path,
     vocabulary: Vocabulary | None = None,
-    tell: Tell = lambda name, texts: None,
+    tell: Tell = tell_nobody,
     wait: bool = False,
 ) -> Manifest:
     """Write the folder; its examples are those of ``clients.build_federated_text``, bit for bit.
@@ -145,6 +146,8 @@ def _most_frequent(known: SourceClients, pieces: Pieces, folder: Path, tell: Tel
     for number, words in known.kept(pieces, "count words", tell):
         if known.counted[number]:
             totals.add(words)
+    if not any(known.counted):  # which is why there is no word
+        check_sides(len(known.keys), (), known.keys, SIDES[0], known.stated)
     return Vocabulary.ranked(totals, known.settings.vocabulary)
 
 

@@ -12,11 +12,10 @@ from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, Role
 from hashfed.tasks.next_word.prepared.manifest import SIDES, Side
 from hashfed.tasks.next_word.sentences import Kept
 from hashfed.tasks.next_word.settings import TextSettings
+from hashfed.tasks.reading import Tell
 
 Pieces = Callable[[], Iterable[ClientTexts]]
 """Reads the source from its beginning: clients' texts in pieces, any number of one client."""
-Tell = Callable[[str, int], None]
-"""``tell(pass, texts)``: how many more texts were read in which pass."""
 
 
 class SourceClients:
