@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -253,6 +254,18 @@ def test_a_damaged_sqlite_file_is_one_line(
     line = refused(path, capsys)
     assert str(path) in line
     assert problem.replace(".N/A.", "(N/A)") in line
+
+
+def test_a_database_that_is_being_written_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_sqlite(tmp_path / "so.sqlite", SPLITS)
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        assert refused(path, capsys) == f"{path}: in use, another process writes it (database is locked)"
+        database.rollback()
+    assert len(load(path).train) == 3
 
 
 def test_files_that_are_something_else_are_one_line(
