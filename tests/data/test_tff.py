@@ -15,7 +15,8 @@ import pytest
 
 from hashfed.cli.main import main
 from hashfed.config import make_config
-from hashfed.data import ClientTexts, Part, read_texts
+from hashfed.data import ClientTexts, Part, read_texts, stream_texts
+from hashfed.data.left_out import LeftOut
 from hashfed.errors import HashfedError
 from hashfed.tasks.next_word.task import NextWordSettings
 from split_texts import Splits, examples, load, load_prepared, write_json_lines
@@ -254,6 +255,49 @@ def test_a_damaged_sqlite_file_is_one_line(
     line = refused(path, capsys)
     assert str(path) in line
     assert problem.replace(".N/A.", "(N/A)") in line
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (
+            "DELETE FROM examples WHERE client_id = '22'",
+            "client 22 (train) has 0 examples, but 2 by client_m",
+        ),
+        (
+            "INSERT INTO examples SELECT * FROM examples WHERE client_id = '9'",
+            "9 (test) has 4 examples, but 2 by",
+        ),
+        (
+            "UPDATE examples SET serialized_example_proto = x'00' WHERE rowid = 7",
+            "example 4 of client 1 (train) no tf.train.Example",
+        ),
+    ],
+)
+def test_a_damaged_sqlite_file_that_is_read_in_one_pass_is_one_line(
+    statement: str, problem: str, tmp_path: Path
+) -> None:
+    path = changed(tmp_path / "so.sqlite", statement)
+    with pytest.raises(HashfedError) as found:
+        list(stream_texts(str(path), "data.source", None, LeftOut()))
+    assert str(found.value).startswith(f"{path}: ")
+    assert problem in str(found.value)
+
+
+def test_examples_of_clients_that_the_file_does_not_list_are_passed_over(tmp_path: Path) -> None:
+    """Between those of a client, and before it."""
+    path = write_sqlite(tmp_path / "so.sqlite", {"train": {"1": ["a", "b"], "2": ["c"]}})
+    expected = list(stream_texts(str(path), "data.source", None, LeftOut()))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE examples SET rowid = 10 * rowid")
+        for row in (1, 15, 25, 35):
+            for number, pair in enumerate([("train", "3"), ("test", "1")]):
+                database.execute(
+                    "INSERT INTO examples (rowid, split_name, client_id, serialized_example_proto) "
+                    "VALUES (?, ?, ?, ?)",
+                    (row + number, *pair, b"\xff"),
+                )
+    assert list(stream_texts(str(path), "data.source", None, LeftOut())) == expected
 
 
 def test_a_database_that_is_being_written_is_not_called_damaged(

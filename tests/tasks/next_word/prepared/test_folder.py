@@ -269,6 +269,20 @@ def test_words_beyond_memory_are_counted_in_files(tmp_path: Path) -> None:
     assert found == sorted(found)
 
 
+def test_numbers_of_words_become_ids_when_all_are_counted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    texts = [["".join(rng.choice(list("aé\U0001f600b"), 3)) for _ in range(5)] for _ in range(100)]
+    totals, numbers = WordTotals(tmp_path, 7), list[int]()
+    for place, words in enumerate(texts):
+        numbers += totals.add(words, place % 3 > 0)
+    assert dict(totals) == Counter(word for place, words in enumerate(texts) if place % 3 for word in words)
+    ids = {word: 2 + rank for rank, word in enumerate(sorted({words[0] for words in texts[:9]}))}
+    found = totals.ids(ids, 1, np.dtype("<u2"))
+    assert found[numbers].tolist() == [ids.get(word, 1) for words in texts for word in words]
+    assert found.dtype == np.uint16
+    assert len(found) == max(numbers) + 1
+
+
 def test_a_large_source_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "LARGE", 10)
     monkeypatch.setenv("HASHFED_CACHE", str(tmp_path / "cache"))
