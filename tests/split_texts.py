@@ -7,6 +7,7 @@ from pathlib import Path
 from hashfed.config import make_config
 from hashfed.runs import load_data
 from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
 Clients = Mapping[str, Sequence[str]]
@@ -28,7 +29,22 @@ def write_json_lines(path: Path, splits: Splits) -> Path:
 
 def load(source: Path, held_out: str = "test", **data: object) -> FederatedData[Vocabulary]:
     """Nine words, unless it is said otherwise."""
-    tree = {"vocabulary": 9, "sentence_length": 6, "source": str(source), **data}
+    return _load(_tree(source, data), held_out)
+
+
+def load_prepared(
+    source: Path, folder: Path, held_out: str = "test", **data: object
+) -> FederatedData[Vocabulary]:
+    """The same from a folder that is prepared of the source."""
+    NextWordSettings.of(make_config({"data": _tree(source, data)}).data).build().prepare(folder)
+    return _load({"source": str(folder)}, held_out)
+
+
+def _tree(source: Path, data: Mapping[str, object]) -> dict[str, object]:
+    return {"vocabulary": 9, "sentence_length": 6, "source": str(source), **data}
+
+
+def _load(tree: Mapping[str, object], held_out: str) -> FederatedData[Vocabulary]:
     return load_data(make_config({"data": tree, "evaluation": {"clients": held_out}}))
 
 

@@ -24,6 +24,7 @@ from hashfed.tasks.label_sets import LabelSets
 from hashfed.tasks.metrics import Metrics, Sums
 from hashfed.tasks.presentation import Measure, Presentation
 from hashfed.tasks.prompt import Prompt
+from hashfed.tasks.reading import Tell, tell_nobody
 from hashfed.tasks.settings import TaskSettings
 
 
@@ -78,7 +79,7 @@ class ToyLabels:
     presentation: ClassVar[Presentation] = PRESENTATION
     loss: ClassVar[OutputLoss] = LOSSES["softmax"]
 
-    def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Names]:
+    def load(self, held_out: Literal["validation", "test"], tell: Tell = tell_nobody) -> FederatedData[Names]:
         clients = [Client(f"c{one}", self._drawn(one)) for one in range(8)]
         names = Names(map(str, range(self.settings.labels)))
         return FederatedData(names, tuple(clients[:6]), tuple(clients[6:]), np.ones(len(names), np.int64))

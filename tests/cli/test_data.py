@@ -1,11 +1,16 @@
 """What commands tell about the files that they read."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from hashfed.cli.main import main
+from hashfed.cli.reading import reading_shown
+from hashfed.runs import reading
+from hashfed.tasks.next_word.prepared import cache
 from small import small_config
 
 
@@ -80,3 +85,59 @@ def test_what_is_no_text_ends_with_one_line(
     assert out == ""
     assert err.startswith(f"hashfed: {expected}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["data describe", "train"])
+def test_how_far_a_large_source_is_prepared_is_shown_once(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cache, "LARGE", 10)
+    monkeypatch.setattr(reading, "EVERY", 100)
+    monkeypatch.setenv("HASHFED_CACHE", str(folder.parent / "cache"))
+    count = sum(path.read_text().count("\n") for path in folder.rglob("*") if path.is_file())
+
+    def said() -> list[str]:
+        return [line for line in capsys.readouterr().err.splitlines() if not line.startswith("run folder: ")]
+
+    assert main(command(name)) == 0
+    first, *lines = said()
+    assert first.startswith("hashfed: data.source = texts: ")
+    assert "prepared once, in " in first
+    prefix = "hashfed: preparing the data (write): "
+    passed = [line.removeprefix(prefix) for line in lines]  # in one pass, all lines are of it
+    assert all(line.startswith(prefix) for line in lines)
+    assert passed[-1] == f"all {count} texts"
+    assert len(passed) == count // 100 + 1
+    assert main(command(name)) == 0
+    assert said() == []
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_each_pass_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with reading_shown() as tell:
+        for name, texts in (("count words", 7), ("count words", 5), ("write", 12)):
+            tell(name, texts)
+        shown = terminal.getvalue()
+        assert "count words: 12.0 texts" in shown
+        assert shown.rpartition("\r")[2].startswith("write: 0")
+
+
+def test_of_a_pass_that_fails_it_is_not_said_that_all_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "EVERY", 10)
+    said: list[str] = []
+
+    def fail() -> None:
+        with reading.told_in_lines(said.append) as tell:
+            for texts in (9, 0, 25, 1):
+                tell("write", texts)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert said == ["preparing the data (write): 34 texts"]

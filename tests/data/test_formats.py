@@ -22,11 +22,10 @@ from hashfed.data.client_texts import ClientTexts, Key
 from hashfed.data.left_out import LeftOut
 from hashfed.data.pieces import MOST_TEXTS
 from hashfed.errors import HashfedError
-from hashfed.runs import load_data
 from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import OOV
-from split_texts import Splits, examples, load, write_json_lines
-from tff_files import write_sqlite
+from split_texts import Splits, examples, load, load_prepared, write_json_lines
+from tff_files import write_hdf5, write_sqlite
 
 SPLITS: Splits = {
     "train": {
@@ -99,17 +98,7 @@ def test_every_format_gives_the_texts_and_examples_of_json_lines(name: str, tmp_
         data = {**some, "tokenizer": "spaces"}
         expected = examples(load(lines, held_out, **data))
         assert examples(load(source, held_out, **data)) == expected
-        prepared = tmp_path / f"prepared-{number}"
-        tree = {"vocabulary": 9, "sentence_length": 6, "source": str(source), **data}
-        settings(**tree).build().prepare(prepared)
-        assert (
-            examples(
-                load_data(
-                    make_config({"data": {"source": str(prepared)}, "evaluation": {"clients": held_out}})
-                )
-            )
-            == expected
-        )
+        assert examples(load_prepared(source, tmp_path / f"prepared-{number}", held_out, **data)) == expected
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -193,7 +182,65 @@ def test_a_stream_of_every_format_joins_to_what_is_read_whole(tmp_path: Path) ->
         assert joined == texts_of(source), name
 
 
+COMPOSED, APART = "zo\u00eb", "zoe\u0308"
+ONE_NAME: Splits = {
+    "train": {APART: ["a b", "c d", "e f"], COMPOSED: ["b c", "d e"], "x": ["a"]},
+    "heldout": {"y": ["a"]},
+    "test": {"z": ["b"]},
+}
+NAMES: Splits = {{"heldout": "validation"}.get(split, split): ONE_NAME[split] for split in ONE_NAME}
+BY_CLIENT = ["a b", "c d", "e f", "b c", "d e"]
+BY_ROW = ["a b", "b c", "c d", "d e", "e f"]
+TWO_IDS: dict[str, tuple[str, list[str], Writer]] = {
+    "sqlite": ("sqlite3", BY_ROW, lambda folder: write_sqlite(folder / "a.sqlite", ONE_NAME)),
+    "sqlite without an index": (
+        "sqlite3",
+        BY_ROW,
+        lambda folder: write_sqlite(folder / "a.sqlite", ONE_NAME, indexed=False),
+    ),
+    "hdf5": ("h5py", BY_CLIENT, lambda folder: write_hdf5(folder, ONE_NAME)),
+    "fedjax": ("msgpack", BY_CLIENT, lambda folder: files.write_fedjax(folder, NAMES)),
+    "pfl": ("h5py", BY_CLIENT, lambda folder: files.write_pfl(folder / "a.hdf5", NAMES, list("abcdef"))),
+    "leaf": ("ijson", BY_CLIENT, lambda folder: files.write_leaf(folder, NAMES)),
+    "flute hdf5": ("h5py", BY_CLIENT, lambda folder: files.write_flute_hdf5(folder, NAMES)),
+    "datasets": ("pyarrow", BY_ROW, lambda folder: files.write_datasets(folder, NAMES)),
+    "parquet": ("pyarrow", BY_ROW, lambda folder: files.write_parquet(folder, NAMES)),
+    "csv": ("csv", BY_ROW, lambda folder: files.write_csv(folder / "a.csv", NAMES)),
+}
+
+
+@pytest.mark.parametrize("name", TWO_IDS)
+def test_two_ids_that_are_one_name_are_one_client_in_the_order_of_the_file(name: str, tmp_path: Path) -> None:
+    """In memory and prepared, whatever the format: as lines of JSON Lines would be."""
+    package, due, write = TWO_IDS[name]
+    pytest.importorskip(package)
+    (tmp_path / "source").mkdir()
+    source = write(tmp_path / "source")
+    lines = write_json_lines(tmp_path / "a.jsonl", {**NAMES, "train": {COMPOSED: due, "x": ["a"]}})
+    assert texts_of(source) == texts_of(lines)
+    cases: tuple[dict[str, object], ...] = (
+        {},
+        {"sentences_per_client": 3},
+        {"clients": 1, "tokens_per_client": 7},
+    )
+    for number, some in enumerate(cases):
+        data = {"tokenizer": "spaces", "vocabulary": 3, **some}
+        expected = examples(load(lines, "test", **data))
+        assert examples(load(source, "test", **data)) == expected
+        assert examples(load_prepared(source, tmp_path / f"prepared-{number}", "test", **data)) == expected
+
+
 # pfl-research
+
+
+def test_a_word_of_pfl_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = files.write_pfl(tmp_path / "so.hdf5", SPLITS, WORDS)
+    with h5py.File(path, "a") as file:
+        file.create_dataset(b'/metadata/vocabulary/"\xffz"', data=77, dtype="int32")
+    with pytest.raises(HashfedError) as caught:
+        read_texts(str(path))
+    assert str(caught.value) == f"{path}: its vocabulary: the word b'\"\\xffz\"' is not UTF-8"
 
 
 def test_what_pfl_did_not_know_is_out_of_every_vocabulary(tmp_path: Path) -> None:

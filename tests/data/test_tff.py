@@ -6,6 +6,8 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ import pytest
 
 from hashfed.cli.main import main
 from hashfed.config import make_config
-from hashfed.data import ClientTexts, Part, read_texts
+from hashfed.data import ClientTexts, Part, read_texts, stream_texts
+from hashfed.data.left_out import LeftOut
 from hashfed.errors import HashfedError
 from hashfed.tasks.next_word.task import NextWordSettings
-from split_texts import Splits, examples, load, write_json_lines
+from split_texts import Splits, examples, load, load_prepared, write_json_lines
 from tff_files import compress, example, feature, field, pack, text, write_hdf5, write_sqlite
 
 SPLITS: Splits = {
@@ -154,6 +157,23 @@ def test_only_the_examples_of_chosen_clients_are_read(tmp_path: Path) -> None:
         read_texts(str(path))
 
 
+@pytest.mark.parametrize("clients", [1, 2, 4])
+def test_a_client_without_a_text_takes_nobody_s_place(clients: int, tmp_path: Path) -> None:
+    """In memory and prepared, though its name is among the first that would be chosen."""
+    names = sorted((f"c{number}" for number in range(6)), key=lambda name: sha256(name.encode()).digest())
+    texts = {name: ["a b", "b a"] for name in names} | {names[0]: [], names[1]: [], names[3]: []}
+    splits: Splits = {"train": texts, "heldout": {"h": ["a"]}, "test": {"y": ["a b"], "z": []}}
+    data = {"vocabulary": 2, "tokenizer": "spaces", "clients": clients, "held_out_clients": 1}
+    due = examples(load(write_json_lines(tmp_path / "so.jsonl", splits), "test", **data))
+    assert len(due[2]) == min(clients, 3)  # type: ignore[arg-type]
+    sources = {"sqlite": write_sqlite(tmp_path / "so.sqlite", splits)}
+    if importlib.util.find_spec("h5py") is not None:
+        sources["hdf5"] = write_hdf5(tmp_path / "h5", splits)
+    for name, source in sources.items():
+        assert examples(load(source, "test", **data)) == due, name
+        assert examples(load_prepared(source, tmp_path / name, "test", **data)) == due, name
+
+
 def test_a_split_without_a_client_is_told_apart_from_the_split_by_name(tmp_path: Path) -> None:
     path = write_sqlite(tmp_path / "so.sqlite", {"train": {"1": ["a b"]}})
     with pytest.raises(HashfedError, match=r"of 1 clients none is a test client .as the source states.$"):
@@ -235,6 +255,61 @@ def test_a_damaged_sqlite_file_is_one_line(
     line = refused(path, capsys)
     assert str(path) in line
     assert problem.replace(".N/A.", "(N/A)") in line
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (
+            "DELETE FROM examples WHERE client_id = '22'",
+            "client 22 (train) has 0 examples, but 2 by client_m",
+        ),
+        (
+            "INSERT INTO examples SELECT * FROM examples WHERE client_id = '9'",
+            "9 (test) has 4 examples, but 2 by",
+        ),
+        (
+            "UPDATE examples SET serialized_example_proto = x'00' WHERE rowid = 7",
+            "example 4 of client 1 (train) no tf.train.Example",
+        ),
+    ],
+)
+def test_a_damaged_sqlite_file_that_is_read_in_one_pass_is_one_line(
+    statement: str, problem: str, tmp_path: Path
+) -> None:
+    path = changed(tmp_path / "so.sqlite", statement)
+    with pytest.raises(HashfedError) as found:
+        list(stream_texts(str(path), "data.source", None, LeftOut()))
+    assert str(found.value).startswith(f"{path}: ")
+    assert problem in str(found.value)
+
+
+def test_examples_of_clients_that_the_file_does_not_list_are_passed_over(tmp_path: Path) -> None:
+    """Between those of a client, and before it."""
+    path = write_sqlite(tmp_path / "so.sqlite", {"train": {"1": ["a", "b"], "2": ["c"]}})
+    expected = list(stream_texts(str(path), "data.source", None, LeftOut()))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE examples SET rowid = 10 * rowid")
+        for row in (1, 15, 25, 35):
+            for number, pair in enumerate([("train", "3"), ("test", "1")]):
+                database.execute(
+                    "INSERT INTO examples (rowid, split_name, client_id, serialized_example_proto) "
+                    "VALUES (?, ?, ?, ?)",
+                    (row + number, *pair, b"\xff"),
+                )
+    assert list(stream_texts(str(path), "data.source", None, LeftOut())) == expected
+
+
+def test_a_database_that_is_being_written_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_sqlite(tmp_path / "so.sqlite", SPLITS)
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        assert refused(path, capsys) == f"{path}: in use, another process writes it (database is locked)"
+        database.rollback()
+    assert len(load(path).train) == 3
 
 
 def test_files_that_are_something_else_are_one_line(

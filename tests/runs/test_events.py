@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from flwr.app import Message
@@ -22,10 +23,11 @@ from hashfed.runs.events import Events, scalars, texts
 from hashfed.runs.flower_server import LoggedProgress
 from hashfed.runs.train import train
 from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.next_word.prepared import cache
 from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import LoopbackGrid, partitions
-from small import prepare
+from small import prepare, small_config
 
 LINE: dict[str, Any] = {
     "round": 3,
@@ -91,6 +93,25 @@ def test_progress_of_lines_of_a_network(line: dict[str, Any], monkeypatch: pytes
         progress.round(line)
         progress.finish()
     assert said[1].startswith("round 3 of 4: 2 clients, 2 failed, training loss nan")
+
+
+def test_the_log_of_a_network_says_how_far_a_large_source_is_prepared(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def only_load(config: Config, progress: object, engine: object, load: Callable[[Config], object]) -> None:
+        load(config)
+
+    monkeypatch.setattr(cache, "LARGE", 10)
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(flower_server, "config_of", lambda _: small_config(texts))
+    monkeypatch.setattr(flower_server, "train", only_load)
+    monkeypatch.setattr(flower_server, "say", said.append)
+    flower_server.main(MagicMock(), MagicMock())
+    assert "prepared once, in " in said[0]
+    kinds = [line.partition(": ")[0] for line in said[1:-1]]
+    assert kinds == ["preparing the data (count words)", "preparing the data (write)"]
 
 
 def test_a_network_run_with_a_client_that_fails(

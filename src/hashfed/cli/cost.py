@@ -10,6 +10,7 @@ from hashfed.cli.arguments import Parser, overrides, path
 from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.command import Command
 from hashfed.cli.outputs import check_output
+from hashfed.cli.reading import load_shown
 from hashfed.cli.sizes import read_bytes
 from hashfed.config import load_config
 from hashfed.cost.run import BUDGETS, bill
@@ -17,7 +18,6 @@ from hashfed.cost.search import Limits
 from hashfed.engines.device_memory import PROBES
 from hashfed.files import write_atomically
 from hashfed.report.cost_table import print_cost
-from hashfed.runs import load_data
 
 
 def add_cost(parser: Parser) -> None:
@@ -58,8 +58,8 @@ def cost(arguments: argparse.Namespace) -> None:
     limits = Limits(_limit("max-memory", arguments.max_memory), _limit("max-bytes", arguments.max_bytes))
     if arguments.json is not None:
         check_output(arguments.json, "--json")  # better now than after the measurements
+    data = load_shown(config)
     with tqdm(disable=None, bar_format="{desc}") as bar:
-        data = load_data(config)
         tell = bar.set_description_str
         result = bill(config, data, arguments.budgets, limits, arguments.measure, tell, arguments.flower)
         bar.set_description_str("")

@@ -4,8 +4,8 @@ import argparse
 
 from hashfed.cli.arguments import overrides
 from hashfed.cli.command import Command
+from hashfed.cli.reading import load_shown
 from hashfed.config import load_config
-from hashfed.runs import load_data
 from hashfed.runs.train import describe
 from hashfed.tasks.registry import make_task
 
@@ -14,7 +14,7 @@ def describe_data(arguments: argparse.Namespace) -> None:
     """``hashfed data describe``."""
     config = load_config(arguments.config, overrides(arguments))
     task = make_task(config.data)
-    data = load_data(config)
+    data = load_shown(config)
     facts, shown = describe(config, data), task.presentation
     floors = facts.pop("floors")
     facts.pop("sha256")

@@ -3,19 +3,14 @@
 import argparse
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from hashfed.cli.arguments import Parser, add_group, overrides, path
 from hashfed.cli.command import Command
+from hashfed.cli.reading import reading_shown
 from hashfed.config import load_config
 from hashfed.hardware import show_bytes
 from hashfed.tasks.next_word.prepared.check import check_folder
-from hashfed.tasks.next_word.prepared.source_clients import Tell
 from hashfed.tasks.next_word.task import NextWordSettings
 
 
@@ -35,7 +30,7 @@ def prepare_data(arguments: argparse.Namespace) -> None:
     task = NextWordSettings.of(config.data).build()
     folder: Path = arguments.folder
     start = time.perf_counter()
-    with _bars() as tell:
+    with reading_shown() as tell:
         manifest = task.prepare(folder, tell)
     seconds = time.perf_counter() - start
     size = sum(file.stat().st_size for file in folder.iterdir())
@@ -55,25 +50,6 @@ def check_data(arguments: argparse.Namespace) -> None:
     """``hashfed data check``."""
     count = check_folder(arguments.folder)
     print(f"{arguments.folder}: {count} files are as they were written")
-
-
-@contextmanager
-def _bars() -> Iterator[Tell]:
-    """A line for each pass, with how many texts were read; silent where the output is not a terminal."""
-    bars: dict[str, tqdm[Any]] = {}
-
-    def tell(name: str, texts: int) -> None:
-        if name not in bars:
-            for bar in bars.values():
-                bar.close()
-            bars[name] = tqdm(desc=name, unit=" texts", unit_scale=True, disable=None, dynamic_ncols=True)
-        bars[name].update(texts)
-
-    try:
-        yield tell
-    finally:
-        for bar in bars.values():
-            bar.close()
 
 
 PREPARE = Command(

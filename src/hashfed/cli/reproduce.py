@@ -16,6 +16,7 @@ from tqdm import tqdm
 from hashfed.cli.arguments import Parser, add_group, overrides, path, whole
 from hashfed.cli.budgets import budget, check_budgets
 from hashfed.cli.command import Command
+from hashfed.cli.reading import load_shown
 from hashfed.cli.streams import say
 from hashfed.config import load_config
 from hashfed.errors import HashfedError
@@ -114,7 +115,7 @@ def reproduce(arguments: argparse.Namespace) -> None:
     root: Path = arguments.output or Path("runs") / f"reproduction-{arguments.scale}"
     jobs = _jobs(arguments.jobs, options.device)
     require_reproduction_report()
-    data, notes = LoadedData(options), tuple[str, ...]()
+    data, notes = LoadedData(options, load_shown), tuple[str, ...]()
     if options.needs_runs():
         kept, told = fitting_vocabularies(data.get, options.vocabularies)
         options = replace(options, vocabularies=kept)

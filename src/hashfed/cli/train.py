@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from hashfed.cli.arguments import overrides
 from hashfed.cli.command import Command
+from hashfed.cli.reading import load_shown
 from hashfed.cli.streams import say
 from hashfed.config import load_config
 from hashfed.engines.allocator import keep_memory
@@ -56,7 +57,7 @@ def train(arguments: argparse.Namespace) -> None:
     folder = config.folder()
     say(f"run folder: {folder}")
     keep_memory()
-    train_run(config, ProgressBar(make_task(config.data).presentation.main))
+    train_run(config, ProgressBar(make_task(config.data).presentation.main), load=load_shown)
     run = RunFolder(folder)
     print_table([run], sys.stdout)
     if importlib.util.find_spec("plotly") and importlib.util.find_spec("jinja2"):

@@ -50,7 +50,7 @@ def _words(h5py: Any, file: SplitFile, content: Any) -> Mapping[int, str | None]
     with reading(file):
         group = content.get(VOCABULARY)
         fits = isinstance(group, h5py.Group)
-        ids: list[tuple[str, Any]] = []
+        ids: list[tuple[str | bytes, Any]] = []
         if fits:  # a word with a slash lies in a group of its own
             group.visititems(
                 lambda name, item: ids.append((name, item[()])) if isinstance(item, h5py.Dataset) else None
@@ -59,8 +59,10 @@ def _words(h5py: Any, file: SplitFile, content: Any) -> Mapping[int, str | None]
     if not fits:
         raise HashfedError(f"{file.label}: has no group /{VOCABULARY}, as pfl-research's")
     for name, value in ids:
-        word, id = name.removeprefix('"').removesuffix('"'), _id(value)
         where = f"{file.label}: its vocabulary"
+        if isinstance(name, bytes):  # as h5py has what is not UTF-8
+            raise HashfedError(f"{where}: the word {shown(name)} is not UTF-8")
+        word, id = name.removeprefix('"').removesuffix('"'), _id(value)
         if id is None or not word or control_problem(word) is not None or len(word.split()) != 1:
             raise HashfedError(f"{where}: the word {shown(word)} with the id {shown(value)} is none")
         if id in found:

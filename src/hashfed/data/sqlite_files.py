@@ -17,7 +17,7 @@ def opened(path: Path, name: Path | str) -> Iterator[sqlite3.Connection]:
     """The file's content, within a block that only reads it.
 
     Raises:
-        HashfedError: beginning with ``name``, where the file is none or damaged.
+        HashfedError: beginning with ``name``, where the file is none, damaged, or locked by another process.
 
     """
     try:
@@ -26,6 +26,8 @@ def opened(path: Path, name: Path | str) -> Iterator[sqlite3.Connection]:
             yield database
     except DAMAGED as error:
         problem = printable(brief(" ".join(str(error).split())))
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:  # lower byte: the kind
+            raise HashfedError(f"{name}: in use, another process writes it ({problem})") from None
         raise HashfedError(f"{name}: not an SQLite file, or damaged ({problem})") from None
 
 

@@ -1,5 +1,6 @@
 """Tables with a row for each text: its client, the text, and maybe what the client is for."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -117,7 +118,7 @@ def _name(value: object, where: str) -> str:
     problem = control_problem(name)
     if problem is not None:
         raise HashfedError(f"{where}: client = {shown(value)}: {problem}")
-    return name
+    return unicodedata.normalize("NFC", name)  # so that rows of one name stay in their order
 
 
 def _texts(value: object, where: str) -> list[str]:

@@ -1,7 +1,8 @@
 """The older files of TensorFlow Federated: HDF5, a file for each split, ``/examples/<client>/tokens``."""
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
@@ -37,10 +38,14 @@ def read_hdf5(files: Sequence[SplitFile], part: Part, where: str) -> Iterator[Cl
     """
     h5py = hdf5_files.library(where)
     files = [file for file in files if _may_serve(file.group, part)]
-    ids = {file: _ids(h5py, file) for file in files}
-    wanted = needed({_key(file, id) for file in files for id in ids[file]}, part)
-    for file in files:
-        with opened(h5py, file) as content:
+    with ExitStack() as open_files:
+        contents = {file: open_files.enter_context(opened(h5py, file)) for file in files}
+        ids = {file: _ids(h5py, file, content) for file, content in contents.items()}
+        if part.is_bounded:
+            wanted = _chosen(h5py, contents, ids, part)
+        else:
+            wanted = needed({_key(file, id) for file in files for id in ids[file]}, part)
+        for file, content in contents.items():
             for id in ids[file]:
                 if _key(file, id) in wanted:
                     yield ClientTexts(id, _texts(h5py, file, content, id, part), file.group)
@@ -54,9 +59,28 @@ def _key(file: SplitFile, id: str) -> Key:
     return file.group, unicodedata.normalize("NFC", id)
 
 
-def _ids(h5py: ModuleType, file: SplitFile) -> list[str]:
-    with opened(h5py, file) as content:
-        ids = hdf5_files.names(h5py, file, content, EXAMPLES)
+def _chosen(
+    h5py: ModuleType, contents: Mapping[SplitFile, Any], ids: Mapping[SplitFile, Sequence[str]], part: Part
+) -> frozenset[Key]:
+    """The clients of a number that is asked for: none without a text takes the place of one with some.
+
+    Only of those who are chosen it is looked up whether they have any.
+    """
+    left: dict[Key, list[tuple[SplitFile, str]]] = {}
+    for file, names in ids.items():
+        for id in names:
+            left.setdefault(_key(file, id), []).append((file, id))
+    seen = set[Key]()
+    while not (wanted := needed(left, part)) <= seen:
+        for key in wanted - seen:
+            if not any(len(_tokens(h5py, file, contents[file], id)) for file, id in left[key]):
+                del left[key]
+        seen |= wanted
+    return wanted
+
+
+def _ids(h5py: ModuleType, file: SplitFile, content: Any) -> list[str]:
+    ids = hdf5_files.names(h5py, file, content, EXAMPLES)
     if ids is None:
         raise HashfedError(
             f"{file.label}: has no group /{EXAMPLES}; needs /{EXAMPLES}/<client>/{TOKENS}, as TFF's"
@@ -65,8 +89,9 @@ def _ids(h5py: ModuleType, file: SplitFile) -> list[str]:
 
 
 def _texts(h5py: ModuleType, file: SplitFile, content: Any, id: str, part: Part) -> list[str]:
-    where, taken = f"{file.label}: client {printable(brief(id))}", Taken(part)
-    for number, value in enumerate(_values(h5py, file, content, id, where), start=1):
+    where, taken = _said(file, id), Taken(part)
+    tokens = _tokens(h5py, file, content, id)
+    for number, value in enumerate(hdf5_files.values(file, tokens), start=1):
         try:
             text = value.decode()
         except UnicodeDecodeError as error:
@@ -80,10 +105,16 @@ def _texts(h5py: ModuleType, file: SplitFile, content: Any, id: str, part: Part)
     return taken.texts
 
 
-def _values(h5py: ModuleType, file: SplitFile, content: Any, id: str, where: str) -> Iterator[bytes]:
+def _tokens(h5py: ModuleType, file: SplitFile, content: Any, id: str) -> Any:
+    """The data set with a client's texts."""
+    where = _said(file, id)
     tokens, kind = hdf5_files.data_set(h5py, file, content, f"{EXAMPLES}/{id}", TOKENS, where)
     with reading(file):
         is_text = h5py.check_string_dtype(tokens.dtype) is not None and tokens.ndim == 1
     if not is_text:
         raise HashfedError(f"{where}: {TOKENS} is {kind}; needs a row of texts")
-    yield from hdf5_files.values(file, tokens)
+    return tokens
+
+
+def _said(file: SplitFile, id: str) -> str:
+    return f"{file.label}: client {printable(brief(id))}"

@@ -37,7 +37,14 @@ Pair = tuple[str, str]
 
 @dataclass
 class _Promised:
-    """What ``client_metadata`` says of a client in a split, and what was found."""
+    """What ``client_metadata`` says of a client in a split, and what was found.
+
+    Attributes:
+        examples: how many it should have.
+        taken: the texts; those of ids that are one name (``_key``) in one.
+        found: how many it has.
+
+    """
 
     examples: int
     taken: Taken
@@ -59,21 +66,20 @@ def read_sqlite(path: Path, part: Part, name: Path | None = None) -> list[Client
     where = name or path
     with opened(path, where) as database:
         _check_columns(database, where)
-        counts = _counts(database, where)
+        counts = dict(_counts(database, where))
         wanted = needed({_key(*pair) for pair in counts}, part)
-        promised = {
-            pair: _Promised(count, Taken(part)) for pair, count in counts.items() if _key(*pair) in wanted
-        }
+        clients = {key: Taken(part) for pair in counts if (key := _key(*pair)) in wanted}
+        promised: dict[Key, dict[Pair, _Promised]] = {key: {} for key in clients}
+        for pair, count in counts.items():
+            key = _key(*pair)
+            if key in clients:
+                promised[key][pair] = _Promised(count, clients[key])
         if _is_indexed(database):
-            for pair, client in promised.items():
-                _read_client(database, pair, client, where)
+            for pairs in promised.values():
+                _read_client(database, pairs, where)
         else:
-            _scan(database, promised, where)
-    return [
-        ClientTexts(key[1], client.taken.texts, key[0])
-        for (split, id), client in promised.items()
-        if (key := _key(split, id))
-    ]
+            _scan(database, {pair: one for pairs in promised.values() for pair, one in pairs.items()}, where)
+    return [ClientTexts(name, taken.texts, group) for (group, name), taken in clients.items()]
 
 
 def stream_sqlite(path: Path, name: Path | None = None) -> Iterator[ClientTexts]:
@@ -88,19 +94,32 @@ def stream_sqlite(path: Path, name: Path | None = None) -> Iterator[ClientTexts]
     where = name or path
     with opened(path, where) as database:
         _check_columns(database, where)
-        counts = _counts(database, where)
-        left = dict(counts)
+        left: dict[str, dict[str, int]] = {}  # by split and id: no pair of the two in memory for each client
+        for (split, id), count in _counts(database, where):
+            left.setdefault(split, {})[id] = count
 
         def examples() -> Iterator[tuple[Key, str]]:
+            of: Pair | None = None
             for split, id, example in _rows(database):
-                pair = split, id
-                if pair in left:
-                    left[pair] -= 1
-                    yield _key(split, id), _text(example, counts[pair] - left[pair], pair, where)
+                if of != (split, id):  # most rows are of the same client as the row before
+                    of, ids = None, left.get(split, {})
+                    if id not in ids:
+                        continue
+                    of, key = (split, id), _key(split, id)
+                ids[id] -= 1
+                try:
+                    text = _text(example)
+                except ExampleError as error:
+                    number = _promised_examples(database, (split, id)) - ids[id]
+                    raise _damaged(error, number, (split, id), where) from None
+                yield key, text
 
         yield from gather(examples())
-        for pair, missing in left.items():
-            _check_count(counts[pair] - missing, counts[pair], pair, where)
+        for split, ids in left.items():
+            for id, missing in ids.items():
+                if missing:
+                    promised = _promised_examples(database, (split, id))
+                    _check_count(promised - missing, promised, (split, id), where)
 
 
 def _check_columns(database: sqlite3.Connection, where: Path) -> None:
@@ -115,7 +134,7 @@ def _check_columns(database: sqlite3.Connection, where: Path) -> None:
             raise HashfedError(f"{where}: its table {table} has no column {missing[0]}")
 
 
-def _counts(database: sqlite3.Connection, where: Path) -> dict[Pair, int]:
+def _counts(database: sqlite3.Connection, where: Path) -> Iterator[tuple[Pair, int]]:
     """The number of examples of each client that has some."""
     splits = [row[0] for row in database.execute("SELECT DISTINCT split_name FROM client_metadata")]
     for split in splits:
@@ -128,7 +147,7 @@ def _counts(database: sqlite3.Connection, where: Path) -> dict[Pair, int]:
         other = next(split for split in splits if split != NO_SPLIT)
         raise HashfedError(f"{where}: has clients of the split {other} and others of none ({NO_SPLIT})")
     query = "SELECT split_name, client_id, num_examples FROM client_metadata"
-    counts: dict[Pair, int] = {}
+    seen: dict[str, set[str]] = {split: set() for split in splits}
     for split, id, count in database.execute(query):
         if not isinstance(id, str):
             raise HashfedError(f"{where}: client_metadata has the client_id {shown(id)}; needs text")
@@ -139,14 +158,24 @@ def _counts(database: sqlite3.Connection, where: Path) -> dict[Pair, int]:
             raise HashfedError(
                 f"{where}: client_metadata: num_examples of client {printable(brief(id))} is {shown(count)}"
             )
-        if (split, id) in counts:
+        if id in seen[split]:
             raise HashfedError(f"{where}: client_metadata has client {printable(brief(id))} of {split} twice")
         if count:
-            counts[sys.intern(split), id] = count
-    return counts
+            seen[split].add(id)
+            yield (sys.intern(split), id), count
+
+
+def _promised_examples(database: sqlite3.Connection, pair: Pair) -> int:
+    """What ``_counts`` gave for one of its pairs."""
+    query = "SELECT max(num_examples) FROM client_metadata WHERE split_name = ? AND client_id = ?"
+    (count,) = database.execute(query, pair).fetchone()
+    if not isinstance(count, int):
+        raise sqlite3.DatabaseError("client_metadata has an index without some of its rows")
+    return count
 
 
 def _key(split: str, id: str) -> Key:
+    """What ids have in common that are one name in Unicode's NFC, and the several names of one split."""
     return SPLITS.get(split), unicodedata.normalize("NFC", id)
 
 
@@ -160,16 +189,21 @@ def _is_indexed(database: sqlite3.Connection) -> bool:
     return False
 
 
-def _read_client(database: sqlite3.Connection, pair: Pair, client: _Promised, where: Path) -> None:
+def _read_client(database: sqlite3.Connection, pairs: dict[Pair, _Promised], where: Path) -> None:
+    """The examples of one client, who may have several ids, in the order of the file."""
+    each = " OR ".join(["(split_name = ? AND client_id = ?)"] * len(pairs))
     rows = database.execute(
-        "SELECT serialized_example_proto FROM examples WHERE split_name = ? AND client_id = ? ORDER BY rowid",
-        pair,
+        f"SELECT split_name, client_id, serialized_example_proto FROM examples WHERE {each} ORDER BY rowid",
+        [name for pair in pairs for name in pair],
     )
-    for (example,) in rows:
-        _add(client, example, pair, where)
-        if client.taken.full:
-            return
-    _check_count(client.found, client.examples, pair, where)
+    for split, id, example in rows:
+        client = pairs.get((split, id))
+        if client is not None:
+            _add(client, example, (split, id), where)
+            if client.taken.full:
+                return
+    for pair, client in pairs.items():
+        _check_count(client.found, client.examples, pair, where)
 
 
 def _scan(database: sqlite3.Connection, promised: dict[Pair, _Promised], where: Path) -> None:
@@ -191,22 +225,27 @@ def _rows(database: sqlite3.Connection) -> Iterator[tuple[str, str, bytes]]:
 
 def _add(client: _Promised, example: object, pair: Pair, where: Path) -> None:
     client.found += 1
-    client.taken.add(_text(example, client.found, pair, where))
-
-
-def _text(example: object, number: int, pair: Pair, where: Path) -> str:
-    """The words of a client's example of this number."""
-    problem: str | None
     try:
-        if not isinstance(example, bytes):
-            raise ExampleError(f"is {shown(example)}, not bytes")
-        text = text_feature(example, TOKENS)
-        problem = control_problem(text) if "\0" in text else None
+        text = _text(example)
     except ExampleError as error:
-        problem = str(error)
+        raise _damaged(error, client.found, pair, where) from None
+    client.taken.add(text)
+
+
+def _text(example: object) -> str:
+    """The words of an example."""
+    if not isinstance(example, bytes):
+        raise ExampleError(f"is {shown(example)}, not bytes")
+    text = text_feature(example, TOKENS)
+    problem = control_problem(text) if "\0" in text else None
     if problem is not None:
-        raise HashfedError(f"{where}: example {number} of client {_said(pair)} {problem}")
+        raise ExampleError(problem)
     return text
+
+
+def _damaged(error: ExampleError, number: int, pair: Pair, where: Path) -> HashfedError:
+    """Said of a client's example of this number."""
+    return HashfedError(f"{where}: example {number} of client {_said(pair)} {error}")
 
 
 def _check_count(found: int, promised: int, pair: Pair, where: Path) -> None:

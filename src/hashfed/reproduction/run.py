@@ -74,14 +74,14 @@ class Watcher(Protocol):
 
 
 class LoadedData:
-    """Data with so many words, each read once."""
+    """Data with so many words, each read once by ``load``."""
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self, options: Options, load: Callable[[Config], FederatedData[Any]] = load_data) -> None:
+        self._options, self._load_data = options, load
         self.get = cache(self._load)
 
     def _load(self, vocabulary: int) -> FederatedData[Any]:
-        return load_data(self._options.config(vocabulary, FULL, 1.0, 1))
+        return self._load_data(self._options.config(vocabulary, FULL, 1.0, 1))
 
 
 def fitting_vocabularies(

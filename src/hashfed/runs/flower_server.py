@@ -24,7 +24,8 @@ from hashfed.engines.lack import lack_of_memory
 from hashfed.engines.network.rounds import without_effect
 from hashfed.engines.rounds import RoundRecord
 from hashfed.errors import HashfedError, warnings_told
-from hashfed.runs.train import train
+from hashfed.runs.reading import told_in_lines
+from hashfed.runs.train import load_data, train
 from hashfed.stopping import Interrupted
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.presentation import Measure
@@ -133,8 +134,12 @@ def main(grid: Grid, context: Context) -> None:
                 say(line)
             return StoppableRounds(grid, config, data, stop)
 
+        def load(config: Config) -> FederatedData[Any]:
+            with told_in_lines(say) as tell:
+                return load_data(config, tell)
+
         with warnings_told(say), lack_of_memory():
-            train(config, LoggedProgress(make_task(config.data).presentation.main), engine)
+            train(config, LoggedProgress(make_task(config.data).presentation.main), engine, load)
         say(f"finished: {config.folder().resolve()}")
     except Interrupted:
         say("stopped; what was finished is saved")

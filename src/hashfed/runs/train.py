@@ -26,6 +26,7 @@ from hashfed.runs.saving import Saving
 from hashfed.stopping import Interrupted, handled
 from hashfed.tasks.facts import facts
 from hashfed.tasks.federated_data import FederatedData
+from hashfed.tasks.reading import Tell, tell_nobody
 from hashfed.tasks.registry import make_task
 
 
@@ -89,14 +90,18 @@ MakeEngine = Callable[[Config, FederatedData[Any], Callable[[], bool]], Engine]
 """From the configuration, the data, and a function that tells whether to stop."""
 
 
-def load_data(config: Config) -> FederatedData[Any]:
+def load_data(config: Config, tell: Tell = tell_nobody) -> FederatedData[Any]:
     """The clients that the configuration names.
+
+    Args:
+        config: of a run.
+        tell: told how far a large source is read, which is prepared when it is met first.
 
     Raises:
         HashfedError: where the source cannot be read, or has fewer rows than asked for.
 
     """
-    return make_task(config.data).load(config.evaluation.clients)
+    return make_task(config.data).load(config.evaluation.clients, tell)
 
 
 def train(

@@ -70,6 +70,19 @@ class HasAllExamples(Protocol):
         ...
 
 
+@runtime_checkable
+class HasNeighbours(Protocol):
+    """Clients whose examples are joined in less time than one by one."""
+
+    def neighbours(self, most: int) -> "Iterator[HasNeighbours]":
+        """All in order, in groups as those of ``blocks``; the last one is done with when another is due."""
+        ...
+
+    def joined(self) -> Examples:
+        """The examples of all, in order."""
+        ...
+
+
 def all_examples(clients: Sequence[Client]) -> Examples | StoredExamples:
     """The examples of clients, at least one, one client after the other."""
     if isinstance(clients, HasAllExamples):
@@ -80,6 +93,10 @@ def all_examples(clients: Sequence[Client]) -> Examples | StoredExamples:
 
 def blocks(clients: Sequence[Client], most: int = BLOCK) -> Iterator[Examples]:
     """The same in blocks of about ``most`` positions, for work whose memory grows with them."""
+    if isinstance(clients, HasNeighbours):
+        for group in clients.neighbours(most):
+            yield group.joined()
+        return
     some: list[Examples] = []
     total = 0
     for client in clients:

@@ -12,6 +12,7 @@ from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.presentation import Presentation
 from hashfed.tasks.prompt import Prompt
+from hashfed.tasks.reading import Tell, tell_nobody
 
 
 class Task(Protocol):
@@ -32,8 +33,10 @@ class Task(Protocol):
         """What is trained on."""
         ...
 
-    def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Any]:
+    def load(self, held_out: Literal["validation", "test"], tell: Tell = tell_nobody) -> FederatedData[Any]:
         """The clients that the settings name; those of ``held_out`` are evaluated on.
+
+        ``tell`` is told how far a source is read that takes long; of others nothing.
 
         Raises:
             HashfedError: where the source cannot be read, or has fewer rows than asked for.

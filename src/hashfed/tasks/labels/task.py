@@ -25,6 +25,7 @@ from hashfed.tasks.labels.xc_format import LARGEST, read_label_file
 from hashfed.tasks.metrics import Metrics
 from hashfed.tasks.presentation import Presentation
 from hashfed.tasks.prompt import Prompt
+from hashfed.tasks.reading import Tell, tell_nobody
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class Labels:
         """See ``Task``."""
         return LOSSES[self.settings.loss]
 
-    def load(self, held_out: Literal["validation", "test"]) -> FederatedData[LabelNames]:
+    def load(
+        self, held_out: Literal["validation", "test"], tell: Tell = tell_nobody
+    ) -> FederatedData[LabelNames]:
         """See ``Task``; one held-out client has all that is evaluated on."""
         settings = self.settings
         data = read_label_data(settings, settings.source, "data.source", held_out)

@@ -26,6 +26,7 @@ from hashfed.tasks.next_item.readers.reading import read_histories
 from hashfed.tasks.next_item.settings import ItemSettings
 from hashfed.tasks.presentation import Presentation
 from hashfed.tasks.prompt import Prompt
+from hashfed.tasks.reading import Tell, tell_nobody
 from hashfed.tasks.sequences import Sequences
 
 
@@ -46,7 +47,9 @@ class NextItem:
         """Of these metrics."""
         return presentation(self.settings.ranks)
 
-    def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Catalogue]:
+    def load(
+        self, held_out: Literal["validation", "test"], tell: Tell = tell_nobody
+    ) -> FederatedData[Catalogue]:
         """The users that the settings name."""
         return build_data(self._read(self.settings.source, "data.source"), self.settings, held_out)
 

@@ -1,6 +1,7 @@
 """What a table of counts achieves on the held-out clients: the floors every model must beat."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,8 @@ DISCOUNT = 0.75
 """Absolute discounting of the bigram counts."""
 SMOOTHING = 0.1
 """Added to every unigram count."""
+PAIRS = 1 << 18
+"""Pairs that are moved, or whose chances are worked out, at a time."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,10 @@ class _Bigrams:
         size, pairs = data.size, int(data.label_counts.sum())
         codes = np.empty(0, np.uint32 if size**2 <= np.iinfo(np.uint32).max + 1 else np.int64)
         counts = np.empty(0, np.uint32 if pairs <= np.iinfo(np.uint32).max else np.int64)
-        for examples in blocks(data.train):
-            first, second = _pairs(examples)
-            more, often = np.unique((first * size + second).astype(codes.dtype), return_counts=True)
-            codes, counts = _added(codes, counts, more, often.astype(counts.dtype))
+        # Of a block no more than its codes is held when they are added.
+        for block in map(partial(_codes, size=size, dtype=codes.dtype), blocks(data.train)):
+            more, often = np.unique(block, return_counts=True)
+            _add(codes, counts, more, often.astype(counts.dtype))
         total, types = np.zeros(size), np.zeros(size, np.int64)
         best, most = np.full(size, otherwise), np.zeros(size, np.int64)
         for start in range(0, len(codes), BLOCK):
@@ -123,6 +126,13 @@ class _Bigrams:
 
     def probability(self, previous: np.ndarray, following: np.ndarray, unigram: np.ndarray) -> np.ndarray:
         """Of each pair of held-out neighbours."""
+        found = np.empty(len(previous))
+        for start in range(0, len(found), PAIRS):
+            some = slice(start, start + PAIRS)
+            found[some] = self._probability(previous[some], following[some], unigram)
+        return found
+
+    def _probability(self, previous: np.ndarray, following: np.ndarray, unigram: np.ndarray) -> np.ndarray:
         asked = (previous * self.size + following).astype(self.codes.dtype)
         at = np.minimum(np.searchsorted(self.codes, asked), len(self.codes) - 1)
         seen = np.where(self.codes[at] == asked, self.counts[at], 0)
@@ -134,15 +144,31 @@ class _Bigrams:
         return np.asarray(found)
 
 
-def _added(
-    codes: np.ndarray, counts: np.ndarray, more: np.ndarray, times: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Codes, ascending, and how often each occurs, with those of others; without sorting all again."""
+def _codes(examples: Examples, size: int, dtype: np.dtype) -> np.ndarray:
+    first, second = _pairs(examples)
+    first *= size
+    first += second
+    return first.astype(dtype)
+
+
+def _add(codes: np.ndarray, counts: np.ndarray, more: np.ndarray, times: np.ndarray) -> None:
+    """Put codes, and how often each occurs, into those that are there, ascending too, which grow in place.
+
+    Neither are all sorted again, nor are there ever two tables.
+    """
+    there = len(codes)
     at = np.searchsorted(codes, more)
     new = np.ones(len(more), bool)
-    new[at < len(codes)] = codes[at[at < len(codes)]] != more[at < len(codes)]
+    new[at < there] = codes[at[at < there]] != more[at < there]
     counts[at[~new]] += times[~new]
-    return np.insert(codes, at[new], more[new]), np.insert(counts, at[new], times[new])
+    at = at[new]
+    for values, others in ((codes, more), (counts, times)):
+        values.resize(there + len(at), refcheck=False)
+        # From the end, so that none is written over before it has moved: by as many as come before it.
+        for start in range((there - 1) // PAIRS * PAIRS, -1, -PAIRS):
+            moved = np.arange(start, min(start + PAIRS, there))
+            values[moved + np.searchsorted(at, moved, "right")] = values[moved]
+        values[at + np.arange(len(at))] = others[new]
 
 
 def _pairs(examples: Examples) -> tuple[np.ndarray, np.ndarray]:

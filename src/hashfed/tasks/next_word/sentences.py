@@ -1,11 +1,14 @@
 """Sentences as arrays of ids, in the form of the Stack Overflow task."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from hashfed.tasks.next_word.vocabulary import BOS, EOS, PAD, Vocabulary
 from hashfed.tasks.sequences import Sequences
+
+Word = TypeVar("Word")
 
 
 class Kept:
@@ -60,7 +63,7 @@ class Kept:
                 return
 
 
-def cut_text(words: Sequence[str], length: int, split: bool) -> list[Sequence[str]]:
+def cut_text(words: Sequence[Word], length: int, split: bool) -> list[Sequence[Word]]:
     """A text as sentences of at most ``length`` words: its beginning only, or all of it in pieces."""
     if not split:
         return [words[:length]] if words else []

@@ -25,7 +25,6 @@ from hashfed.tasks.next_word.prepared.cache import cached, in_folder, needs_prep
 from hashfed.tasks.next_word.prepared.load import PreparedClient, load_prepared, read_prepared
 from hashfed.tasks.next_word.prepared.manifest import Manifest, is_prepared
 from hashfed.tasks.next_word.prepared.pieces import SourcePieces
-from hashfed.tasks.next_word.prepared.source_clients import Tell
 from hashfed.tasks.next_word.presentation import PRESENTATION
 from hashfed.tasks.next_word.sentences import encode_sentences, most_own_rows, most_predictions
 from hashfed.tasks.next_word.settings import TextSettings
@@ -33,6 +32,7 @@ from hashfed.tasks.next_word.vocabulary import OOV, SPECIAL, Vocabulary
 from hashfed.tasks.next_word.word_counts import read_word_counts
 from hashfed.tasks.presentation import Presentation
 from hashfed.tasks.prompt import Prompt
+from hashfed.tasks.reading import Tell, tell_nobody
 from hashfed.tasks.sequences import Sequences
 from hashfed.tasks.settings import TaskSettings
 
@@ -46,7 +46,9 @@ class NextWord:
     presentation: ClassVar[Presentation] = PRESENTATION
     loss: ClassVar[OutputLoss] = LOSSES["softmax"]
 
-    def load(self, held_out: Literal["validation", "test"]) -> FederatedData[Vocabulary]:
+    def load(
+        self, held_out: Literal["validation", "test"], tell: Tell = tell_nobody
+    ) -> FederatedData[Vocabulary]:
         """The clients that the settings name."""
         data = self.settings
         if is_prepared(data.source):
@@ -54,11 +56,12 @@ class NextWord:
         vocabulary = self.given_vocabulary()
         part = data.part(vocabulary is None, held_out)
         if needs_preparation(data, part):
-            return load_prepared(in_folder(data, cached(SourcePieces(data), data, vocabulary)), held_out)
+            folder = cached(SourcePieces(data), data, vocabulary, tell)
+            return load_prepared(in_folder(data, folder), held_out)
         texts = read_texts(data.source, "data.source", part, data.format, data.columns)
         return build_federated_text(texts, data, held_out, vocabulary)
 
-    def prepare(self, folder: Path, tell: Tell = lambda name, texts: None) -> Manifest:
+    def prepare(self, folder: Path, tell: Tell = tell_nobody) -> Manifest:
         """Make a folder of what ``load`` gives, for sources of any size.
 
         Raises:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hashfed.engines.evaluation import held_out_examples
+from hashfed.tasks.federated_data import blocks
 from hashfed.tasks.next_word.clients import build_federated_text
 from hashfed.tasks.next_word.prepared import all_sentences
 from hashfed.tasks.next_word.prepared.load import load_prepared
@@ -41,6 +42,19 @@ def test_neighbours_are_those_that_are_taken_one_by_one(tmp_path: Path) -> None:
             np.testing.assert_array_equal(
                 found.block(start, stop).index, found.take(np.arange(start, stop)).index
             )
+
+
+@pytest.mark.parametrize("most", [1, 13, 40, 10**6])
+def test_blocks_are_those_of_the_texts_in_memory(most: int, tmp_path: Path) -> None:
+    """Sums over blocks are of real numbers, so they must be of the same examples."""
+    clients = texts(60)
+    prepared(clients, data_settings(), tmp_path / "folder")
+    found = load_prepared(folder_settings(tmp_path / "folder"), "test")
+    expected = build_federated_text(clients, data_settings())
+    for some, others in ((found.train, expected.train), (found.held_out, expected.held_out)):
+        for one, other in zip(blocks(some, most), blocks(others, most), strict=True):
+            for name, values in other.columns().items():
+                np.testing.assert_array_equal(one.columns()[name], values)
 
 
 def test_what_goes_to_workers_does_not_grow_with_the_sentences(tmp_path: Path) -> None:

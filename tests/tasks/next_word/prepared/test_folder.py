@@ -24,6 +24,7 @@ from hashfed.tasks.next_word.clients import build_federated_text
 from hashfed.tasks.next_word.prepared import cache
 from hashfed.tasks.next_word.prepared.build import prepare
 from hashfed.tasks.next_word.prepared.check import check_folder
+from hashfed.tasks.next_word.prepared.columns import checksum
 from hashfed.tasks.next_word.prepared.load import load_prepared
 from hashfed.tasks.next_word.prepared.manifest import NAME
 from hashfed.tasks.next_word.prepared.new_folder import ThereError, made
@@ -107,6 +108,8 @@ DAMAGES: list[tuple[str, Callable[[bytes], bytes], str]] = [
     ("tokens.npy", lambda data: b"", "tokens.npy: damaged"),
     ("tokens.npy", lambda data: data.replace(b"<u2", b"<u1"), "tokens.npy: damaged"),
     ("client-ends.npy", lambda data: b"PK" + data[2:], "client-ends.npy: damaged"),
+    ("names.npy", lambda data: b"PK\3\4" + data[4:], "names.npy: damaged"),
+    ("names.npy", lambda data: data.replace(b"}", b" "), "names.npy: damaged"),
     ("vocabulary.json", lambda data: data.replace(b"a", b"q"), "vocabulary.json: damaged (another checksum"),
     (NAME, lambda data: data[:40], f"{NAME} is damaged"),
     (
@@ -132,6 +135,24 @@ def test_damages_are_said_in_one_line(
         load_prepared(data, "test")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that cannot be read")
+def test_a_disk_that_cannot_be_read_is_not_called_damaged_data(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    prepared(texts(), data_settings(), folder)
+    data = folder_settings(folder)
+    (folder / "tokens.npy").unlink()
+    with pytest.raises(HashfedError, match=r"tokens\.npy: cannot be read \(No such file or directory\)$"):
+        load_prepared(data, "test")
+    unreadable = tmp_path / "unreadable"
+    unreadable.symlink_to("/proc/self/mem")
+    with pytest.raises(HashfedError, match=r"unreadable: cannot be read \(Input/output error\)$"):
+        checksum(unreadable)
+    (folder / NAME).unlink()
+    (folder / NAME).symlink_to(unreadable)
+    with pytest.raises(HashfedError, match=rf"folder: {NAME} cannot be read \(Input/output error\)$"):
+        load_prepared(data, "test")
 
 
 def test_checksums_tell_what_opening_does_not_look_at(tmp_path: Path) -> None:
@@ -221,6 +242,7 @@ def test_the_lock_is_on_a_file_that_is_open_for_writing(
     monkeypatch.setattr(fcntl, "flock", without)
     with pytest.raises(HashfedError, match=r"\.other\.lock: cannot be locked \(Function not implemented\)$"):
         prepared(texts(), data_settings(), tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_link_to_nothing_is_refused_before_the_work(tmp_path: Path) -> None:
@@ -247,6 +269,20 @@ def test_words_beyond_memory_are_counted_in_files(tmp_path: Path) -> None:
     assert found == sorted(found)
 
 
+def test_numbers_of_words_become_ids_when_all_are_counted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    texts = [["".join(rng.choice(list("aé\U0001f600b"), 3)) for _ in range(5)] for _ in range(100)]
+    totals, numbers = WordTotals(tmp_path, 7), list[int]()
+    for place, words in enumerate(texts):
+        numbers += totals.add(words, place % 3 > 0)
+    assert dict(totals) == Counter(word for place, words in enumerate(texts) if place % 3 for word in words)
+    ids = {word: 2 + rank for rank, word in enumerate(sorted({words[0] for words in texts[:9]}))}
+    found = totals.ids(ids, 1, np.dtype("<u2"))
+    assert found[numbers].tolist() == [ids.get(word, 1) for words in texts for word in words]
+    assert found.dtype == np.uint16
+    assert len(found) == max(numbers) + 1
+
+
 def test_a_large_source_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "LARGE", 10)
     monkeypatch.setenv("HASHFED_CACHE", str(tmp_path / "cache"))
@@ -269,6 +305,22 @@ def test_a_large_source_is_prepared_once(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.warns(HashfedWarning, match="prepared once, in "):
         NextWord(data).load("test")
     assert len(list((tmp_path / "cache" / "prepared").iterdir())) == 3
+
+
+def test_what_is_left_of_a_folder_in_the_cache_is_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not read, nor is the source called damaged."""
+    monkeypatch.setattr(cache, "LARGE", 10)
+    monkeypatch.setenv("HASHFED_CACHE", str(tmp_path))
+    data = NextWordSettings(source=str(write_texts(tmp_path / "texts.jsonl")), vocabulary=40)
+    folder = tmp_path / "prepared" / cache.key(data)
+    folder.mkdir(parents=True)
+    with (
+        pytest.warns(HashfedWarning, match="prepared once"),
+        pytest.raises(HashfedError, match=rf"{folder}: is there without its {NAME}; delete it$"),
+    ):
+        NextWord(data).load("test")
 
 
 def test_without_a_cache_it_is_said_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +376,35 @@ def test_who_waits_for_another_process_takes_what_that_made(tmp_path: Path) -> N
     other.join()
     assert len(refused) == 1
     assert [path.name for path in folder.iterdir()] == ["x"]
+
+
+def test_who_waits_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = fcntl.flock
+
+    def held(handle: int, how: int) -> None:
+        if how & fcntl.LOCK_NB:
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", held)
+    folder = tmp_path / "folder"
+    with (
+        pytest.warns(HashfedWarning, match=rf"^{folder}: another process is making it; this one waits$"),
+        made(folder, wait=True),
+    ):
+        pass
+    assert folder.is_dir()
+
+
+def test_without_a_client_to_train_it_is_not_the_vocabulary_that_is_too_large(tmp_path: Path) -> None:
+    clients, data = texts(groups=("test",)), data_settings()
+    with pytest.raises(HashfedError) as expected:
+        build_federated_text(clients, data)
+    with pytest.raises(HashfedError) as found:
+        prepared(clients, data, tmp_path / "folder")
+    assert str(found.value) == str(expected.value)
+    assert "of 30 clients none is a training client" in str(found.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

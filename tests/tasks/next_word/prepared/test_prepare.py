@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from hashfed.tasks.next_word.clients import build_federated_text
 from hashfed.tasks.next_word.floors import measure_floors
 from hashfed.tasks.next_word.prepared import build, word_totals
 from hashfed.tasks.next_word.prepared.build import prepare
-from hashfed.tasks.next_word.prepared.columns import ColumnWriter, map_column
+from hashfed.tasks.next_word.prepared.columns import ColumnWriter, map_column, release
 from hashfed.tasks.next_word.prepared.layout import Role
 from hashfed.tasks.next_word.prepared.load import load_prepared
 from hashfed.tasks.next_word.prepared.manifest import NAME, SIDES
@@ -148,12 +149,33 @@ def test_memory_does_not_grow_with_texts_in_no_order(tmp_path: Path, monkeypatch
         with ColumnWriter(tmp_path / f"raw-{name}.npy", np.dtype("<i8")) as column:
             column.append(values)
     tracemalloc.start()
-    build._write_in_order_of_names(known, tmp_path)
+    places = build._write_names(known, tmp_path)
+    build._write_in_order_of_names(places, known.settings.sentence_length, tmp_path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 * count
     order = np.argsort([f"c{number}" for number in columns["runs"]], kind="stable")
     np.testing.assert_array_equal(map_column(tmp_path / "tokens.npy"), columns["tokens"][order])
+
+
+@pytest.mark.parametrize("count", [0, 1, 300_000])
+def test_a_column_whose_memory_was_given_back_is_read_again(count: int, tmp_path: Path) -> None:
+    def resident() -> int:
+        """Pages of the column that are in memory."""
+        text = Path("/proc/self/smaps").read_text().partition(str(path))[2]
+        return int(re.search(r"\nRss: +(\d+) kB", text)[1]) if text else 0  # type: ignore[index]
+
+    path, values = tmp_path / "column.npy", np.arange(count)
+    with ColumnWriter(path, np.dtype("<i8")) as writer:
+        writer.append(values)
+    column = map_column(path)
+    for _ in range(2):
+        np.testing.assert_array_equal(column, values)
+        before = resident()
+        release(column[: count // 2])  # all of it, though only a part is named
+        assert resident() == 0
+        assert before > 0 or not count
+    np.testing.assert_array_equal(column, values)
 
 
 def test_large_vocabularies_have_wider_ids(tmp_path: Path) -> None:

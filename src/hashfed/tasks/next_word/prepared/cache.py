@@ -20,6 +20,7 @@ from hashfed.tasks.next_word.prepared.new_folder import ThereError
 from hashfed.tasks.next_word.prepared.source_clients import Pieces
 from hashfed.tasks.next_word.settings import TextSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
+from hashfed.tasks.reading import Tell, tell_nobody
 
 LARGE = 1 << 28
 """Bytes of a source, as it lies on disk, above which it is not read into memory."""
@@ -74,8 +75,10 @@ def key(settings: TextSettings) -> str:
     return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def cached(pieces: Pieces, settings: TextSettings, vocabulary: Vocabulary | None) -> Path:
-    """The prepared folder of a source, which is made where it is not there yet.
+def cached(
+    pieces: Pieces, settings: TextSettings, vocabulary: Vocabulary | None, tell: Tell = tell_nobody
+) -> Path:
+    """The prepared folder of a source, which is made where it is not there yet; ``tell`` is told how far.
 
     Raises:
         HashfedError: as ``prepare``, and where there is no cache.
@@ -92,8 +95,13 @@ def cached(pieces: Pieces, settings: TextSettings, vocabulary: Vocabulary | None
         except HashfedError as error:
             raise HashfedError(f"{error}; {REMEDY}") from None
         warnings.warn(told, HashfedWarning, stacklevel=2)
-        with suppress(ThereError):  # made by another process meanwhile
-            prepare(pieces, settings, folder, vocabulary, wait=True)
+        try:
+            prepare(pieces, settings, folder, vocabulary, tell, wait=True)
+        except ThereError:
+            if not is_prepared(str(folder)):  # else made by another process meanwhile
+                raise HashfedError(
+                    f"{printable(str(folder))}: is there without its {NAME}; delete it"
+                ) from None
     return folder
 
 

@@ -6,7 +6,9 @@ process of a simulation, and each device, a library of 150 MB for what is eight 
 """
 
 import hashlib
+import mmap
 import os
+import tokenize
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -63,23 +65,42 @@ def map_column(path: Path) -> np.ndarray:
     """The numbers of a file, (k,), read where they are touched and not before.
 
     Raises:
-        HashfedError: where the file is missing, cut off or of another format.
+        HashfedError: where the file cannot be read, is cut off or of another format.
 
     """
     try:
-        # An empty file cannot be mapped; this format has none, but one may be cut off.
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise HashfedError(f"{path}: damaged or missing ({' '.join(str(error).split())})") from None
-    if not isinstance(found, np.ndarray) or found.ndim != 1:
+        # Not np.load, to which a file that begins as a ZIP archive is one.
+        found = npy.open_memmap(path, mode="r")
+    except OSError as error:
+        raise HashfedError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, OverflowError, tokenize.TokenError) as error:  # NumPy's, of headers
+        raise HashfedError(f"{path}: damaged ({' '.join(str(error).split())})") from None
+    if found.ndim != 1:
         raise HashfedError(f"{path}: damaged (no column of numbers)")
     return found.view(np.ndarray)  # numpy's own class for mapped arrays makes each slice ten times slower
 
 
+def release(column: np.ndarray) -> None:
+    """Give back the memory of the pages of a mapped column; they are read again where they are touched."""
+    base: object = column
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):  # an empty column is not mapped
+        base.madvise(mmap.MADV_DONTNEED)
+
+
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        HashfedError: where it cannot be read, as on a disk that is damaged.
+
+    """
     found = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(BUFFER):
-            found.update(part)
+    try:
+        with path.open("rb") as file:
+            while part := file.read(BUFFER):
+                found.update(part)
+    except OSError as error:
+        raise HashfedError(f"{path}: cannot be read ({error.strerror or error})") from None
     return found.hexdigest()

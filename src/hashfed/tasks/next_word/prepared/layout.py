@@ -21,7 +21,7 @@ import numpy as np
 
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.next_word.prepared.all_sentences import AllSentences
-from hashfed.tasks.next_word.prepared.columns import SUFFIX, map_column
+from hashfed.tasks.next_word.prepared.columns import SUFFIX, map_column, release
 from hashfed.tasks.next_word.prepared.sentences import MappedSentences
 
 
@@ -84,6 +84,11 @@ class Store:
         """One by its name."""
         return map_column(self.folder / f"{name}{SUFFIX}")
 
+    def release(self) -> None:
+        """Give back the memory of the words and sentences that were read."""
+        release(self.tokens)
+        release(self.sentence_ends)
+
     def __len__(self) -> int:
         """Number of clients."""
         return len(self.client_ends)
@@ -144,6 +149,16 @@ class MappedClients(Sequence[Client]):
         """See ``HasAllExamples``."""
         counts = self.sentences()
         return AllSentences(self.store, self.store.client_ends[self.numbers] - counts, np.cumsum(counts))
+
+    def neighbours(self, most: int) -> Iterator["MappedClients"]:
+        """See ``HasNeighbours``; memory does not fill with the pages of those before."""
+        ends, start = np.cumsum(self.sentences()) * self.store.length, 0
+        while start < len(ends):
+            before = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, before + most)) + 1
+            yield self[start:stop]
+            self.store.release()
+            start = stop
 
     def joined(self) -> MappedSentences:
         """Their sentences, to be read at once: their numbers are held unless the clients are neighbours."""

@@ -107,7 +107,9 @@ def read_manifest(folder: Path, setting: str = "data.source") -> Manifest:
     try:
         text = path.read_text(encoding="utf-8")
         tree = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise HashfedError(f"{where}: {NAME} cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
         raise HashfedError(f"{where}: {NAME} is damaged ({brief(str(error))})") from None
     if isinstance(tree, dict) and tree.get("version") != VERSION:
         raise HashfedError(

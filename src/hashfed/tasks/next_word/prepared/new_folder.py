@@ -3,11 +3,13 @@
 import fcntl
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hashfed.errors import HashfedError
+from hashfed.display import printable
+from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.files import writing
 
 
@@ -74,17 +76,31 @@ def _lock(path: Path, folder: Path, wait: bool) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _take(handle, folder, wait)
+        except HashfedError:
+            os.close(handle)
+            raise
         except OSError as error:
             os.close(handle)
-            if isinstance(error, BlockingIOError):
-                raise HashfedError(f"{folder}: another process is making it") from None
+            with suppress(OSError):
+                path.unlink()
             raise HashfedError(f"{path}: cannot be locked ({error.strerror or error})") from None
         # Whoever had it has deleted it: then this is a lock on nothing.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         os.close(handle)
+
+
+def _take(handle: int, folder: Path, wait: bool) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = f"{printable(str(folder))}: another process is making it"
+        if not wait:
+            raise HashfedError(said) from None
+        warnings.warn(f"{said}; this one waits", HashfedWarning, stacklevel=2)
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _sync(folder: Path) -> None:

@@ -101,8 +101,7 @@ class MappedSentences:
         ids[:, 0] = BOS
         short = np.flatnonzero(words < length)
         ids[short, words[short] + 1] = EOS
-        rows = np.repeat(np.arange(len(words)), words)
-        ids[rows, spans(words, words) + 1] = self._tokens(words)
+        ids[:, 1:][np.arange(length) < words[:, None]] = self._tokens(words)
         return Sequences(ids[:, :-1].copy(), ids[:, 1:].copy())
 
     def _words(self) -> np.ndarray:

@@ -3,8 +3,8 @@
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from hashfed.data.client_texts import ClientTexts, Key
-from hashfed.data.part import Chosen, check_stated, choose
+from hashfed.data.client_texts import ClientTexts, Group, Key
+from hashfed.data.part import Chosen, check_stated, choose, group
 from hashfed.data.streams import said
 from hashfed.data.tokenizer import TOKENIZERS
 from hashfed.errors import HashfedError
@@ -12,11 +12,10 @@ from hashfed.tasks.next_word.prepared.layout import HELD_OUT, TRAIN, Role
 from hashfed.tasks.next_word.prepared.manifest import SIDES, Side
 from hashfed.tasks.next_word.sentences import Kept
 from hashfed.tasks.next_word.settings import TextSettings
+from hashfed.tasks.reading import Tell
 
 Pieces = Callable[[], Iterable[ClientTexts]]
 """Reads the source from its beginning: clients' texts in pieces, any number of one client."""
-Tell = Callable[[str, int], None]
-"""``tell(pass, texts)``: how many more texts were read in which pass."""
 
 
 class SourceClients:
@@ -31,6 +30,7 @@ class SourceClients:
         """Whether its words make the vocabulary."""
         self._where = said(settings.source, "data.source")
         self._numbers: dict[Key, int] = {}
+        self._alone: dict[tuple[Group | None, Group], tuple[Role, bool]] = {}
         self._complete = False
 
     @property
@@ -79,9 +79,13 @@ class SourceClients:
                 raise HashfedError(f"{self._where}: changed while it was read")
             number = self._numbers[key] = len(self.keys)
             self.keys.append(key)
-            alone = [self._chosen([key], side) for side in SIDES]
-            self.roles.append(self._roles(key, alone))
-            self.counted.append(key in alone[0].vocabulary)
+            kind = key[0], group(key)  # nothing else decides where nobody is chosen among others
+            if kind not in self._alone:
+                alone = [self._chosen([key], side) for side in SIDES]
+                self._alone[kind] = self._roles(key, alone), key in alone[0].vocabulary
+            roles, counted = self._alone[kind]
+            self.roles.append(roles)
+            self.counted.append(counted)
         return number
 
     def _end(self) -> None:

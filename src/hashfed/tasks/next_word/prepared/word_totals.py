@@ -1,24 +1,28 @@
-"""How often each word occurs, however many different ones there are.
+"""Numbers for words, and how often each word occurs, however many different ones there are.
 
-Counts are held in memory up to a number of words; then they go to a file in order of the words, and all such
-files are merged at the end: what is held does not grow with the texts.
+Words are held in memory up to a number of them; then they go to a file in alphabetical order, and a word that
+comes again gets another number. All files are merged at the end: what is held hardly grows with the texts.
 """
 
 import heapq
 import itertools
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
+
+import numpy as np
 
 from hashfed.files import writing
 
 MOST = 1 << 19
-"""Different words held at a time (about 50 MB, and 40 more when they are sorted)."""
+"""Different words held at a time (about 80 MB)."""
+UNCOUNTED = 1 << 18
+"""Numbers of words held before they are counted."""
 
 
 class WordTotals:
-    """Counts words.
+    """Numbers words, from 0, and counts them.
 
     Args:
         folder: for the files; must exist.
@@ -28,37 +32,75 @@ class WordTotals:
 
     def __init__(self, folder: Path, most: int = MOST) -> None:
         self._folder, self._most = folder, most
-        self._counts: Counter[str] = Counter()
+        self._numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+        self._first = 0
+        """The lowest number of those held."""
+        self._counts = np.zeros(0, np.int64)
+        self._uncounted: list[int] = []
         self._files: list[Path] = []
 
-    def add(self, words: Sequence[str]) -> None:
-        """Count the words of a text."""
-        self._counts.update(words)
-        if len(self._counts) > self._most:
+    def add(self, words: Sequence[str], counted: bool = True) -> list[int]:
+        """The numbers of the words of a text, which are counted or not."""
+        numbers = list(map(self._numbers.__getitem__, words))
+        if counted:
+            self._uncounted += numbers
+            if len(self._uncounted) > UNCOUNTED:
+                self._count()
+        if len(self._numbers) > self._most:
             self._write()
+        return numbers
 
     def __iter__(self) -> Iterator[tuple[str, int]]:
-        """Every word with its count, in alphabetical order where there are files, else in any."""
-        if not self._files:
-            return iter(self._counts.items())
-        if self._counts:
-            self._write()
-        merged = heapq.merge(*map(_read, self._files), key=itemgetter(0))
+        """Every word that was counted with its count, in alphabetical order."""
+        self._write()
+        merged = heapq.merge(*map(_counted, self._files), key=itemgetter(0))
         return _joined(merged)
 
+    def ids(self, ids: Mapping[str, int], otherwise: int, dtype: np.dtype) -> np.ndarray:
+        """What each number stands for: the id of its word, or ``otherwise``; one for each number given."""
+        self._write()
+        found = np.full(self._first, otherwise, dtype)
+        for path in self._files:
+            for number, _, word in _read(path):
+                id = ids.get(word)
+                if id is not None:
+                    found[int(number)] = id
+        return found
+
+    def _count(self) -> None:
+        numbers = np.array(self._uncounted, np.int64) - self._first
+        self._uncounted.clear()
+        counts = np.bincount(numbers, minlength=len(self._numbers))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+
     def _write(self) -> None:
-        path = self._folder / f"words-{len(self._files)}.txt"
+        if not self._numbers:
+            return
+        self._count()
+        path, first = self._folder / f"words-{len(self._files)}.txt", self._first
+        counts, numbers = self._counts.tolist(), self._numbers
         with writing(path), path.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
-            file.writelines(f"{count} {word}\n" for word, count in sorted(self._counts.items()))
+            for word in sorted(numbers):
+                number = numbers[word]
+                file.write(f"{number} {counts[number - first]} {word}\n")
         self._files.append(path)
-        self._counts.clear()
+        self._first += len(numbers)
+        self._counts = np.zeros(0, np.int64)
+        self._numbers.clear()
 
 
-def _read(path: Path) -> Iterator[tuple[str, int]]:
+def _read(path: Path) -> Iterator[tuple[str, str, str]]:
     # Words hold no white space, and lines end at nothing else.
     with path.open(encoding="utf-8", errors="surrogatepass", newline="\n") as file:
         for line in file:
-            count, _, word = line.rstrip("\n").partition(" ")
+            number, count, word = line.rstrip("\n").split(" ", 2)
+            yield number, count, word
+
+
+def _counted(path: Path) -> Iterator[tuple[str, int]]:
+    for _, count, word in _read(path):
+        if count != "0":
             yield word, int(count)
 
 
