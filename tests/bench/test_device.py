@@ -19,6 +19,7 @@ from hashfed.bench.work import Work, random_work, steps_of
 from hashfed.config import Config
 from hashfed.cost.budgets import Budget, OwnAnd
 from hashfed.engines.cohort.simulation import CohortSimulation
+from hashfed.engines.rounds import RoundRecord
 from hashfed.models import TransformerSettings
 from hashfed.stopping import Interrupted
 from small import small_config, small_data
@@ -210,9 +211,10 @@ class Played:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def run_round(self) -> None:
+    def run_round(self) -> RoundRecord:
         self.state.round += 1
         self.rounds.append(self.config.cohort)
+        return RoundRecord(self.state.round, 1.0, [], padding=0.25)
 
 
 @pytest.mark.parametrize(("where", "rounds"), [("cpu", [2, 5, 5]), ("cuda", [5, 5, 5])])
@@ -226,4 +228,4 @@ def test_rounds_that_warm_up_are_not_timed(
     found = cells.rounds_of_cohort(work, work.config(0.5, 5, where), TimeLimit(1000, ticking(), 1), 0.1)
     assert Played.rounds == rounds
     assert isinstance(found, cells.Measured)
-    assert found.repetitions == 2
+    assert (found.repetitions, found.padding) == (2, 0.25)
