@@ -161,7 +161,7 @@ def train_stacked(
         for leaf in named.rows.values():
             leaf.requires_grad_()
         with _body_precision(precision, rows.device):
-            queries = stacked_queries(model, body, named, step).float()
+            queries = stacked_queries(model, body, named, step).to(rows.dtype)
         moved, scale = rows[active], -settings.learning_rate
         if settings.clip is not None:
             moved, scale = torch.zeros_like(moved), 1.0

@@ -79,6 +79,7 @@ class Bag(Model):
         """See ``Model``; an example without features has the bias alone."""
         features, values, starts = (batch.columns[name] for name in self.reads)
         rows = tables[batch.tables["features"]]
+        values = values.to(rows.dtype)
         if "owners" in batch.columns:
             weighted = functional.embedding(features, rows) * values[:, None]
             summed = weighted.new_zeros(len(starts), self.hidden)

@@ -52,20 +52,20 @@ class StackedBatch:
         """One of each client, packed to be stacked (``Model.pack``), on the CPU."""
         columns = {name: pad([one.columns[name] for one in batches]) for name in batches[0].columns}
         targets = [one.targets for one in batches]
-        counts = torch.tensor([len(one) for one in targets])
-        present = torch.arange(int(counts.max()))[None] < counts[:, None]
+        counts, dtype = torch.tensor([len(one) for one in targets]), torch.get_default_dtype()
+        present = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(dtype)
         if all(one.counts is None for one in targets):
             owners = torch.arange(present.shape[1]).expand(len(batches), -1)
-            shares = present.float()
+            shares = present
         else:
             owners = pad([one.owners for one in targets])
-            each = [torch.ones(len(one)) if one.counts is None else one.counts.float() for one in targets]
+            each = [torch.ones(len(one)) if one.counts is None else one.counts.to(dtype) for one in targets]
             shares = pad([(1 / count)[one.owners] for count, one in zip(each, targets, strict=True)])
         rows = pad([one.rows for one in targets])
         return cls(
             columns,
             batches[0].tables,
-            StackedTargets(rows, owners, shares, present.float(), counts.float()),
+            StackedTargets(rows, owners, shares, present, counts.to(dtype)),
         )
 
     def to(self, device: torch.device) -> "StackedBatch":
