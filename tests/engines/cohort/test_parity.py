@@ -98,6 +98,11 @@ CASES: dict[str, dict[str, Any]] = {
     "broadcast": {"selection": {"delivery": "broadcast"}, "retrieval": {"method": "frequency"}},
     "epochs": {"client": {"epochs": 3, "own_rows": "truncate"}, "selection": {"budget": 0.3}},
     "client clip": {"client": {"clip": 0.5}},
+    "client clip of unequal rows": {
+        "client": {"clip": 0.5},
+        "retrieval": {"method": "frequency"},
+        "selection": {"extra": 2},
+    },
     "server clip": {"server": {**PLAIN, "clip": 0.5}},
     "holders": {"server": {**PLAIN, "row_average": "holders", "weighting": "uniform"}},
     "fedsubavg": {"server": {**PLAIN, "row_average": "fedsubavg"}},

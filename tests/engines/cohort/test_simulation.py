@@ -224,3 +224,23 @@ def test_local_models_share_what_all_have(texts: Path) -> None:
     own = stacked.clone()
     own.tables["output"][0] += 1
     assert torch.equal(own.tables["output"][1], rows)
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_rows_that_are_none_stay_zero(
+    clip: float | None, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would drift, with no weight, to where an exponential is infinite."""
+    padded = []
+
+    def watched(model: Any, held: StackedModel, *others: Any) -> Any:
+        found = train_stacked(model, held, *others)
+        if held.weights is not None:
+            padded.append(held.tables["output"][held.weights == 0])
+        return found
+
+    monkeypatch.setattr(training, "train_stacked", watched)
+    groups: dict[str, Any] = {"selection": {"extra": 0}, "client": {"clip": clip, "learning_rate": 1.0}}
+    parameters(small_config(texts, **groups), texts, rounds=1)
+    assert sum(len(rows) for rows in padded) > 3
+    assert not any(rows.any() for rows in padded)
