@@ -166,7 +166,7 @@ def train_stacked(
         body = {name: value[active].detach().requires_grad_() for name, value in held.body.items()}
         for leaf in named.rows.values():
             leaf.requires_grad_()
-        with _body_precision(precision, rows.device):
+        with body_precision(precision, rows.device):
             queries = stacked_queries(model, body, named, step).float()
         moved, scale = rows[active], -settings.learning_rate
         if settings.clip is not None:
@@ -196,7 +196,8 @@ def train_stacked(
     return Trained(losses, tails, bounded, unsafe)
 
 
-def _body_precision(precision: str, device: torch.device) -> torch.autocast | nullcontext[None]:
+def body_precision(precision: str, device: torch.device) -> torch.autocast | nullcontext[None]:
+    """Within this block the layers below the output are computed in ``precision``, where it is bfloat16."""
     if precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()

@@ -15,6 +15,7 @@ from hashfed.engines.budget import (
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.queries import cohort_queries
 from hashfed.engines.server_round import ServerRound, selection_stream
+from hashfed.errors import ClientDivergedError
 from hashfed.federated import server as server_side
 from hashfed.federated.messages import ClientKeys
 from hashfed.models import Model, Parameters
@@ -31,11 +32,20 @@ CPU_POWERS, GPU_POWERS = 1 << 25, 1 << 28
 
 
 def ask(there: ServerRound, model: Model, sent: Parameters, members: Sequence[Member]) -> None:
-    """Step 3: the keys of all clients."""
+    """Step 3: the keys of all clients.
+
+    Raises:
+        HashfedError: that names a client with a query that is not finite.
+
+    """
     if not asks_for_keys(there.config):
         return
     sketch = sketcher(there.config)
     queries = cohort_queries(model, sent, [member.here.examples for member in members])
+    finite = torch.stack([of.sum() for of in queries]).isfinite().tolist()
+    if not all(finite):
+        name = members[finite.index(False)].here.client.name
+        raise ClientDivergedError(f"client {name}: its queries are not finite: the training diverged")
     keys = there.encoder.encode_many(queries)
     sketches = [{} for _ in members] if sketch is None else sketch.encode_many(queries)
     for member, of, sketched in zip(members, keys, sketches, strict=True):
