@@ -1,12 +1,13 @@
 """The losses of many clients at once are those of each by itself."""
 
+import numpy as np
 import pytest
 import torch
 
 from hashfed.models.batch import Batch, Targets
 from hashfed.models.losses import LOSSES
 from hashfed.models.output_layer import WorkSpace
-from hashfed.models.stacked_batch import StackedBatch
+from hashfed.models.stacked_batch import StackedBatch, StackedTargets
 from hashfed.models.stacked_losses import StackedGradients, StackedRows
 from hashfed.retrieval.planes import Planes
 
@@ -90,3 +91,40 @@ def test_what_overflows_is_told_and_shifted() -> None:
     assert not bool(shifted.unsafe)
     assert shifted.loss.tolist() == [30.0]
     assert shifted.queries.flatten().tolist() == [1.0]
+
+
+def targets_of(*predictions: int) -> StackedTargets:
+    """Of so many predictions of each client, each of which is to find its first row."""
+    zeros = (torch.zeros(count, dtype=torch.int64) for count in predictions)
+    return StackedBatch.of([Batch({}, {}, Targets(rows)) for rows in zeros]).targets
+
+
+@pytest.mark.parametrize("loss", ["softmax", "binary"])
+@pytest.mark.parametrize("most", [EVERYTHING, 2])
+def test_padding_is_any_number(loss: str, most: int) -> None:
+    """Of the second client there is one prediction; where there is none the model may give what overflows."""
+    function = LOSSES[loss].stacked
+    assert function is not None
+    rows = torch.ones(2, 2, 1)
+    for padding in (0.0, 500.0, torch.inf):
+        queries, moved = torch.tensor([[1.0, 2.0], [3.0, padding]])[:, :, None], rows.clone()
+        held = StackedRows(rows, None, None, moved, RATE, most, shifted=False)
+        found = function(queries, held, targets_of(2, 1))
+        assert not bool(found.unsafe)
+        assert found.queries[1, 1].item() == 0
+        if padding == 0:
+            expected, moved_to = found, moved
+        assert torch.equal(moved, moved_to)
+        assert torch.equal(found.loss, expected.loss)
+
+
+def test_rows_that_are_none_may_be_far_above_all_others() -> None:
+    """Logits of -200 are shifted by 200, and those of rows of zeros then are 200, whose exponential is not."""
+    queries, rows = torch.full((1, 1, 1), 20.0), torch.tensor([[[-10.0], [-10.0], [0.0]]])
+    weights, function = torch.tensor([[1.0, 1.0, 0.0]]), LOSSES["softmax"].stacked
+    assert function is not None
+    held = StackedRows(rows, weights, None, rows.clone(), RATE, EVERYTHING, shifted=True)
+    found = function(queries, held, targets_of(1))
+    assert found.loss.item() == pytest.approx(np.log(2), abs=1e-4)
+    assert found.queries.isfinite().all()
+    assert held.moved.isfinite().all()

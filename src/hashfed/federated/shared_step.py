@@ -11,7 +11,10 @@ import numpy as np
 import torch
 
 from hashfed.federated.messages import check_change, check_loss
+from hashfed.federated.stacked_changes import as_in_update
+from hashfed.federated.stacked_client import body_precision
 from hashfed.federated.sums import SummedUpdates
+from hashfed.hashing.stacked_kmeans import alike
 from hashfed.models import Batch, Model, Parameters, WorkSpace
 from hashfed.models.batch import Targets
 from hashfed.models.losses import Loss
@@ -28,6 +31,7 @@ def shared_step(
     loss: Loss,
     inputs: Sequence[Mapping[str, np.ndarray]],
     space: WorkSpace,
+    precision: str = "float32",
 ) -> SummedUpdates:
     """What one step of each client changes, times its predictions, summed.
 
@@ -39,36 +43,48 @@ def shared_step(
         loss: of the output layer.
         inputs: ids by input table, of the rows that each client's data touch.
         space: memory to work in.
+        precision: of the layers below the output, where it is bfloat16.
 
     Raises:
         HashfedError: where loss or changes are not finite.
 
     """
-    stacked = StackedBatch.of(batches).to(parameters.rows.device)
-    named = NamedRows.of(model, stacked, parameters.tables)
+    device = parameters.rows.device
     body = {name: value.detach().requires_grad_() for name, value in parameters.body.items()}
-    for rows in named.rows.values():
-        rows.requires_grad_()
-    padded = stacked_queries(model, body, named, stacked)
-    queries = torch.cat([padded[place, : len(one.targets)] for place, one in enumerate(batches)])
-    output = loss(queries.detach(), parameters.rows, None, _joined(batches, queries.device), space)
-    # The loss is the mean over all predictions; wanted is the sum.
-    queries.backward(output.queries * len(queries))
+    found, named = dict[int, torch.Tensor](), list[NamedRows]()
+    # Alike beside each other, so that little is padded.
+    order = sorted(range(len(batches)), key=lambda client: len(batches[client].targets), reverse=True)
+    for group in alike([len(batches[client].targets) for client in order]):
+        some = order[group]
+        stacked = StackedBatch.of([batches[client] for client in some]).to(device)
+        named.append(NamedRows.of(model, stacked, parameters.tables))
+        for rows in named[-1].rows.values():
+            rows.requires_grad_()
+        with body_precision(precision, device):
+            padded = stacked_queries(model, body, named[-1], stacked).to(parameters.rows.dtype)
+        found |= {client: of[: len(batches[client].targets)] for client, of in zip(some, padded, strict=True)}
+    queries = torch.cat([found[client] for client in range(len(batches))])
+    output = loss(queries.detach(), parameters.rows, None, _joined(batches, device), space)
+    # The loss is the mean over all predictions, and so is what moves: wanted is the sum.
+    queries.backward(output.queries)
     with torch.no_grad():
-        sums = {name: torch.zeros_like(table) for name, table in parameters.tables.items()}
-        output.add_to(sums[OUTPUT], -rate * len(queries))
-        named.add_gradients(sums, -rate)
+        tables = {name: torch.zeros_like(table) for name, table in parameters.tables.items()}
+        output.add_to(tables[OUTPUT], -rate)
+        for part in named:
+            part.add_gradients(tables, -rate)
         moved = {
             name: torch.zeros_like(value) if value.grad is None else value.grad.mul_(-rate)
             for name, value in body.items()
         }
-    check_loss(float(output.loss))
-    for name, value in (*sums.items(), *moved.items()):
-        check_change(name, value / len(queries))
+        check_loss(float(output.loss))
+        for name, value in as_in_update(tables, moved).items():
+            check_change(name, value)
+        for value in (*tables.values(), *moved.values()):
+            value.mul_(len(queries))
     predictions = [len(one.targets) for one in batches]
     return SummedUpdates(
         moved,
-        {name: (None, table) for name, table in sums.items()},
+        {name: (None, table) for name, table in tables.items()},
         [{OUTPUT: None, **touched} for touched in inputs],
         [(None, None)] * len(batches),
         predictions,

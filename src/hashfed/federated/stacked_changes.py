@@ -1,6 +1,6 @@
 """What several clients' training changed, from their stacks to one sum: no client's update by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,14 @@ def to_changes(before: StackedModel, after: StackedModel) -> None:
         value.sub_(before.body[name])
 
 
+def as_in_update(
+    tables: Mapping[str, torch.Tensor], body: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Changes by the names that they have in an update."""
+    rows = {"rows" if name == OUTPUT else f"input_rows.{name}": table for name, table in tables.items()}
+    return rows | {f"body.{name}": value for name, value in body.items()}
+
+
 def check_changes(
     names: Sequence[str],
     changes: StackedModel,
@@ -40,10 +48,7 @@ def check_changes(
         HashfedError: that names the client.
 
     """
-    named = {
-        "rows" if name == OUTPUT else f"input_rows.{name}": table for name, table in changes.tables.items()
-    }
-    named |= {f"body.{name}": value for name, value in changes.body.items()}
+    named = as_in_update(changes.tables, changes.body)
     if trained.tails is not None:
         named["tail"] = trained.tails
     largest = {name: value.flatten(1).abs().amax(1) for name, value in named.items() if value.numel()}

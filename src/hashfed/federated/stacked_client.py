@@ -33,6 +33,7 @@ class StackedModel:
         weights: (C, m) of the output table's rows, or None (``StackedRows``).
         planes: of the tails, or None (likewise).
         body: (C, …) by name.
+        padding: (k,) int64, which of the C · m rows of the output table are none; None where all are there.
 
     """
 
@@ -40,18 +41,23 @@ class StackedModel:
     weights: torch.Tensor | None
     planes: Planes | None
     body: dict[str, torch.Tensor]
+    padding: torch.Tensor | None = None
 
     @classmethod
     def of(cls, held: Sequence[LocalModel], device: torch.device) -> "StackedModel":
         """What each client holds; not to be changed: what all share is there once."""
         tables = {name: pad_rows([one.tables[name] for one in held]) for name in held[0].tables}
-        rows, weights = tables[OUTPUT], None
-        if any(one.log_weight is not None or len(one.rows) < rows.shape[1] for one in held):
+        rows, weights, padding = tables[OUTPUT], None, None
+        counts = torch.tensor([len(one.rows) for one in held])
+        if bool((counts < rows.shape[1]).any()):
+            none = torch.arange(rows.shape[1]) >= counts[:, None]
+            padding = none.flatten().nonzero().squeeze(1).to(device)
+        if padding is not None or any(one.log_weight is not None for one in held):
             weights = torch.zeros(rows.shape[:2], device=device)
             for place, one in zip(weights, held, strict=True):
                 place[: len(one.rows)] = 1 if one.log_weight is None else one.log_weight.exp()
         body = {name: value.expand(len(held), *value.shape) for name, value in held[0].body.items()}
-        return cls(tables, weights, stack_planes([one.planes for one in held], device), body)
+        return cls(tables, weights, stack_planes([one.planes for one in held], device), body, padding)
 
     def clone(self) -> "StackedModel":
         """With tables and body of its own."""
@@ -59,7 +65,7 @@ class StackedModel:
             {name: value.clone(memory_format=torch.contiguous_format) for name, value in values.items()}
             for values in (self.tables, self.body)
         )
-        return StackedModel(tables, self.weights, self.planes, body)
+        return StackedModel(tables, self.weights, self.planes, body, self.padding)
 
 
 def pad_rows(tables: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -160,7 +166,7 @@ def train_stacked(
         body = {name: value[active].detach().requires_grad_() for name, value in held.body.items()}
         for leaf in named.rows.values():
             leaf.requires_grad_()
-        with _body_precision(precision, rows.device):
+        with body_precision(precision, rows.device):
             queries = stacked_queries(model, body, named, step).to(rows.dtype)
         moved, scale = rows[active], -settings.learning_rate
         if settings.clip is not None:
@@ -177,7 +183,11 @@ def train_stacked(
         output = loss(queries.detach(), asked, step.targets)
         queries.backward(output.queries)
         with torch.no_grad():
+            if settings.clip is not None and held.padding is not None and asked.weights is not None:
+                moved.mul_(asked.weights[:, :, None] > 0)  # what moves no row is no part of a norm
             factors = _descend(tables, body, named, moved, settings)
+            if held.padding is not None:
+                rows.view(-1, rows.shape[2]).index_fill_(0, held.padding, 0.0)
             if tails is not None and output.tail is not None:
                 tails[active] -= output.tail * (settings.learning_rate * factors)[:, None, None]
             losses[active] += output.loss * step.targets.counts
@@ -186,7 +196,8 @@ def train_stacked(
     return Trained(losses, tails, bounded, unsafe)
 
 
-def _body_precision(precision: str, device: torch.device) -> torch.autocast | nullcontext[None]:
+def body_precision(precision: str, device: torch.device) -> torch.autocast | nullcontext[None]:
+    """Within this block the layers below the output are computed in ``precision``, where it is bfloat16."""
     if precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()

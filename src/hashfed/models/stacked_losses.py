@@ -1,7 +1,7 @@
 """Losses of the output layer for several clients at once: the sums of ``output_layer`` and ``binary_loss``.
 
 A client that holds fewer rows than another has rows of zeros at its end, whose weight is zero: they count for
-nothing, and whatever moves them is never read. There is no look at a number in between, which would make the
+nothing, but are moved as others are, and whoever moves rows puts them back. There is no look at a number in between, which would make the
 host wait for the device: where exponentials may have overflowed that is noted, and whoever asked begins anew
 with every logit shifted by the largest of its query.
 """
@@ -99,6 +99,8 @@ def _in_parts(
 ) -> StackedGradients:
     """Of as many clients at a time as have ``held.most_logits``, or of one, some predictions at a time."""
     count, predictions, _ = queries.shape
+    # What a model makes of padding is any number, whose exponential may be infinite; and that times 0 is NaN.
+    queries = queries.masked_fill(targets.present[:, :, None] == 0, 0.0)
     each = predictions * held.rows.shape[1]
     clients = max(1, held.most_logits // each)
     if clients >= count and each <= held.most_logits:
@@ -164,7 +166,8 @@ def _softmax(queries: torch.Tensor, held: StackedRows, targets: StackedTargets) 
     if held.shifted:
         seen = logits if weights is None else logits + weights.log()[:, None]
         shift = seen.amax(2, keepdim=True)
-        logits.sub_(shift)
+        # Nothing is above the largest but rows that are none, of any distance from it.
+        logits.sub_(shift).clamp_max_(0)
     powers, weighted_rows = logits.exp_(), rows
     if weights is None:
         total = powers.sum(2)

@@ -40,7 +40,7 @@ def softmax_mass(
     """Σ_q weight_q · softmax(rows · q), (n,) float64.
 
     Args:
-        rows: (n, d) float32.
+        rows: (n, d) float32, on whatever device.
         queries: (count, d) float32.
         weights: (count,), how many queries each stands for; None: one.
         keep: called with the exponentials of all queries, where they were held at one time.
@@ -51,11 +51,11 @@ def softmax_mass(
 
     """
     table = rows if table is None else table
-    mass = torch.zeros(len(rows))
+    mass = torch.zeros(len(rows), device=table.device)
     shares = torch.ones(len(queries)) if weights is None else torch.from_numpy(weights)
     step = max(1, min(CHUNK, CHUNK_LOGITS // len(rows)))
-    for part, share in zip(queries.split(step), shares.split(step), strict=True):
-        powers = torch.empty(len(rows), len(part), dtype=table.dtype)
+    for part, share in zip(queries.split(step), shares.to(table.device).split(step), strict=True):
+        powers = torch.empty(len(rows), len(part), dtype=table.dtype, device=table.device)
         sums = _exponentials(table, part, powers)
         if not bool(((sums > PLAIN[0]) & (sums < PLAIN[1])).all()):
             sums = _exponentials(table, part, powers, _peaks(table, part))
@@ -67,7 +67,7 @@ def softmax_mass(
             mass += torch.mv(powers, (share / sums).to(powers.dtype))
     if not bool(torch.isfinite(mass.sum())):
         raise ClientDivergedError("the softmax of a client's queries is not finite: the training diverged")
-    return np.asarray(mass.numpy(), np.float64)
+    return np.asarray(mass.cpu().numpy(), np.float64)
 
 
 def _exponentials(
@@ -79,9 +79,9 @@ def _exponentials(
         (count,) float64, over the rows.
 
     """
-    sums = torch.zeros(len(queries), dtype=torch.float64)
-    turned = queries.T.contiguous().to(rows.dtype)
-    step = _tile(len(queries))
+    sums = torch.zeros(len(queries), dtype=torch.float64, device=rows.device)
+    turned = queries.T.contiguous().to(rows.device, rows.dtype)
+    step = _tile(rows, len(queries))
     for tile, out in zip(rows.split(step), powers.split(step), strict=True):
         torch.mm(tile, turned, out=out)
         if shift is not None:
@@ -92,14 +92,17 @@ def _exponentials(
 
 def _peaks(rows: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
     """The largest logit of each of ``queries`` (count, d), (count,) float32."""
-    tiles = rows.split(_tile(len(queries)))
-    turned = queries.T.to(rows.dtype)
+    tiles = rows.split(_tile(rows, len(queries)))
+    turned = queries.T.to(rows.device, rows.dtype)
     return torch.stack([(tile @ turned).amax(0) for tile in tiles]).amax(0)
 
 
-def _tile(queries: int) -> int:
-    """Rows multiplied at a time with so many queries; fewer would make the matrix product slow."""
-    return max(256, TILE_LOGITS // max(1, queries))
+def _tile(rows: torch.Tensor, queries: int) -> int:
+    """Rows multiplied at a time with so many queries; fewer would make the matrix product slow.
+
+    All on a GPU, which has no such cache.
+    """
+    return len(rows) if rows.is_cuda else max(256, TILE_LOGITS // max(1, queries))
 
 
 def with_prior(evidence: np.ndarray, prior: np.ndarray, strength: float) -> np.ndarray:

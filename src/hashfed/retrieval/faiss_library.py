@@ -48,7 +48,7 @@ def single_threaded_faiss(method: str) -> Iterator[Any]:
 
 def training_vectors(rows: torch.Tensor) -> np.ndarray:
     """``rows`` (n, d) as the contiguous float32 array that FAISS reads."""
-    return np.ascontiguousarray(rows.numpy(), np.float32)
+    return np.ascontiguousarray(rows.cpu().numpy(), np.float32)
 
 
 def faiss_seed(seed: int, purpose: str) -> int:

@@ -131,6 +131,61 @@ def test_a_stop_leaves_the_state(texts: Path) -> None:
         assert all(torch.equal(before[name], of) for name, of in simulation.state.parameters.named().items())
 
 
+ONE_STEP: dict[str, Any] = {
+    "retrieval": {"method": "full"},
+    "client": {"batch_size": 100},
+    "server": {"optimizer": "fedavg", "learning_rate": 1.0},
+}
+
+
+def test_clients_that_share_a_step_are_stopped(texts: Path) -> None:
+    asked = iter([False, False, False, True])
+    data = small_data(texts)
+    with CohortSimulation(small_config(texts, **ONE_STEP), data, stop=lambda: next(asked)) as simulation:
+        simulation.run_round()
+        with pytest.raises(Interrupted):
+            simulation.run_round()
+        assert simulation.state.round == 1
+
+
+def test_a_client_that_diverges_in_a_shared_step_is_named(texts: Path) -> None:
+    config = small_config(texts, **{**ONE_STEP, "client": {"batch_size": 100, "learning_rate": 1e38}})
+    with CohortSimulation(config, small_data(texts)) as simulation:
+        before = {name: value.clone() for name, value in simulation.state.tensors().items()}
+        with pytest.raises(HashfedError, match=r"round 1: client c\d+: returned a change of .* not finite"):
+            simulation.run_round()
+        after = simulation.state.tensors()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_client_whose_queries_are_not_finite_is_named(texts: Path) -> None:
+    with CohortSimulation(small_config(texts), small_data(texts)) as simulation:
+        simulation.state.parameters.body["norm.bias"].fill_(torch.inf)
+        with pytest.raises(HashfedError, match=r"round 1: client c\d+: its queries are not finite"):
+            simulation.run_round()
+
+
+def test_clients_that_share_a_step_are_as_many_as_memory_holds(
+    texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, real, sizes = small_config(texts, **ONE_STEP), engine.shared_step, list[int]()
+    whole = parameters(config, texts)
+
+    def small_memory(*arguments: Any) -> Any:
+        sizes.append(len(arguments[2]))
+        if len(sizes) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return real(*arguments)
+
+    monkeypatch.setattr(engine, "shared_step", small_memory)
+    monkeypatch.setattr("hashfed.engines.cohort.chunks.CPU_BYTES", 1 << 18)
+    with pytest.warns(HashfedWarning, match=r"memory ran out with \d clients"):
+        found = parameters(config, texts)
+    assert_near(whole, found)
+    assert len(sizes) > 4
+    assert min(sizes) < 5
+
+
 def test_an_update_that_is_not_finite_is_named(texts: Path) -> None:
     config = small_config(texts, client={"learning_rate": 1e30}, retrieval={"method": "random"})
     data = small_data(texts)
@@ -224,3 +279,23 @@ def test_local_models_share_what_all_have(texts: Path) -> None:
     own = stacked.clone()
     own.tables["output"][0] += 1
     assert torch.equal(own.tables["output"][1], rows)
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_rows_that_are_none_stay_zero(
+    clip: float | None, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would drift, with no weight, to where an exponential is infinite."""
+    padded = []
+
+    def watched(model: Any, held: StackedModel, *others: Any) -> Any:
+        found = train_stacked(model, held, *others)
+        if held.weights is not None:
+            padded.append(held.tables["output"][held.weights == 0])
+        return found
+
+    monkeypatch.setattr(training, "train_stacked", watched)
+    groups: dict[str, Any] = {"selection": {"extra": 0}, "client": {"clip": clip, "learning_rate": 1.0}}
+    parameters(small_config(texts, **groups), texts, rounds=1)
+    assert sum(len(rows) for rows in padded) > 3
+    assert not any(rows.any() for rows in padded)

@@ -66,6 +66,16 @@ class Memory:
         rows = member.rows * model.dimension + inputs
         return int(4 * (COPIES * (rows + self.body_floats) + member.positions * self.position_floats))
 
+    def shared_chunk(self, members: Sequence[Member]) -> list[Member]:
+        """The first of the members, as many as share their step in this memory; at least one."""
+        found, room = [members[0]], self.bytes - 4 * self.most_logits
+        for member in members[1:]:
+            room -= int(4 * found[-1].positions * self.position_floats)
+            if 4 * member.positions * self.position_floats > room:
+                break
+            found.append(member)
+        return found
+
     def chunks(self, members: Sequence[Member], model: Model) -> list[list[Member]]:
         """Clients that train together, alike beside each other: those with most steps first."""
         ordered = sorted(members, key=lambda one: (one.steps, one.positions), reverse=True)

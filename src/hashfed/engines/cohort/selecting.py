@@ -1,6 +1,7 @@
 """What the server sends each client of a cohort."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from hashfed.engines.budget import (
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.queries import cohort_queries
 from hashfed.engines.server_round import ServerRound, selection_stream
+from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.federated import server as server_side
 from hashfed.federated.messages import ClientKeys
 from hashfed.models import Model, Parameters
@@ -31,11 +33,20 @@ CPU_POWERS, GPU_POWERS = 1 << 25, 1 << 28
 
 
 def ask(there: ServerRound, model: Model, sent: Parameters, members: Sequence[Member]) -> None:
-    """Step 3: the keys of all clients."""
+    """Step 3: the keys of all clients.
+
+    Raises:
+        HashfedError: that names a client with a query that is not finite.
+
+    """
     if not asks_for_keys(there.config):
         return
     sketch = sketcher(there.config)
     queries = cohort_queries(model, sent, [member.here.examples for member in members])
+    finite = torch.stack([of.sum() for of in queries]).isfinite().tolist()
+    if not all(finite):
+        name = members[finite.index(False)].here.client.name
+        raise ClientDivergedError(f"client {name}: its queries are not finite: the training diverged")
     keys = there.encoder.encode_many(queries)
     sketches = [{} for _ in members] if sketch is None else sketch.encode_many(queries)
     for member, of, sketched in zip(members, keys, sketches, strict=True):
@@ -47,14 +58,25 @@ def select(there: ServerRound, members: Sequence[Member]) -> None:
     if sends_everything(there.config):
         return
     if not _select_together(there, members):
-        for member in members:
-            with member.here.report.timed("retrieve"):
-                _choose(there, member)
+        _choose_each(there, members)
 
 
-def _choose(there: ServerRound, member: Member) -> None:
-    member.selection, made = there.choose(member.here.client.name, member.here.declared, member.keys)
-    member.planes, member.tail = made or (None, None)
+def _choose_each(there: ServerRound, members: Sequence[Member]) -> None:
+    """As the simulator does."""
+    for member in members:
+        here = member.here
+        with here.report.timed("retrieve"), _named(member):
+            member.selection, made = there.choose(here.client.name, here.declared, member.keys)
+        member.planes, member.tail = made or (None, None)
+
+
+@contextmanager
+def _named(member: Member) -> Iterator[None]:
+    """Errors of the block say whose they are."""
+    try:
+        yield
+    except HashfedError as error:
+        raise type(error)(f"client {member.here.client.name}: {error}") from None
 
 
 def _select_together(there: ServerRound, members: Sequence[Member]) -> bool:
@@ -62,18 +84,18 @@ def _select_together(there: ServerRound, members: Sequence[Member]) -> bool:
     index, config = there.index, there.config
     if not isinstance(index, DecodedIndex):
         return False
-    plan = planes_plan(config) if sends_planes(config) else None
     found = [index.encoder.decode(member.keys.keys, index.temperature) for member in members]
-    if plan is not None:
-        # Planes are made of the same exponentials only where they are of these rows at these points.
-        merged = any(len(points) > plan.count for points, _ in found)
-        other = index.rows is not there.parameters.rows or index.temperature != 1
-        if merged or other or plan.sketcher is not None:
-            return False
+    plan, scored = planes_plan(config), index.rows is there.parameters.rows and index.temperature == 1
+    # Planes are made of the same exponentials only where they are of these rows at these points.
+    merged = plan.sketcher is not None or any(len(points) > plan.count for points, _ in found)
+    shared = sends_planes(config) and scored and not merged
     sizes = [len(points) for points, _ in found]
     most = CPU_POWERS if index.rows.device.type == "cpu" else GPU_POWERS
     for part in shares_of(sizes, len(index.rows), most):
-        _select_part(there, index, members[part], found[part])
+        if sum(sizes[part]) * len(index.rows) > most:
+            _choose_each(there, members[part])  # it alone has too many points for one product
+        else:
+            _select_part(there, index, members[part], found[part], shared)
     return True
 
 
@@ -82,12 +104,13 @@ def _select_part(
     index: DecodedIndex,
     members: Sequence[Member],
     found: Sequence[tuple[torch.Tensor, np.ndarray | None]],
+    shared: bool,
 ) -> None:
+    """Of some clients, with their points and what each stands for; ``shared``: planes are made of these too."""
     config, size = there.config, len(there.parameters.rows)
     powers = StackedPowers.of(index.table, [points for points, _ in found])
     if powers is None:
-        for member in members:
-            _choose(there, member)
+        _choose_each(there, members)
         return
     most = CPU_SCORES if index.rows.device.type == "cpu" else GPU_SCORES
     step = max(1, most // size)
@@ -97,8 +120,11 @@ def _select_part(
         scores = powers.masses(part, [counts for _, counts in found[part]]).add_(index.prior_mass)
         for member, selection in zip(some, _selections(there, some, scores), strict=True):
             member.selection = selection
-    if sends_planes(config):
+    if shared:
         _make_planes(there, members, powers)
+    elif sends_planes(config):
+        del powers
+        _make_other_planes(there, members)
 
 
 def _selections(there: ServerRound, members: Sequence[Member], scores: torch.Tensor) -> list[Selection]:
@@ -130,13 +156,24 @@ def _make_planes(there: ServerRound, members: Sequence[Member], powers: StackedP
         assert selection is not None
         if len(sure) == len(there.parameters.rows) or len(points) == 0:
             continue
-        if moments is None:
-            made = make_planes(there.parameters.rows, points, selection, plan.precision, plan.gram)
-        else:
-            check_points(points)
-            made = planes_of_moments(
-                there.parameters.rows, points, selection, moments[client], plan.precision
-            )
+        rows = there.parameters.rows
+        with _named(member):
+            if moments is None:
+                made = make_planes(rows, points, selection, plan.precision, plan.gram)
+            else:
+                check_points(points)
+                made = planes_of_moments(rows, points, selection, moments[client], plan.precision)
+        member.planes, member.tail = made or (None, None)
+
+
+def _make_other_planes(there: ServerRound, members: Sequence[Member]) -> None:
+    """Of each client by itself: of other points than its rows were scored at, or of other rows."""
+    plan, parameters = planes_plan(there.config), there.parameters
+    for member in members:
+        assert member.selection is not None
+        assert there.index is not None
+        with _named(member):
+            made = server_side.planes_of(parameters, there.index, member.keys, member.selection, plan)
         member.planes, member.tail = made or (None, None)
 
 

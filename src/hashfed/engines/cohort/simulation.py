@@ -3,7 +3,8 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
@@ -31,12 +32,15 @@ from hashfed.federated.client import LocalModel
 from hashfed.federated.compression import NUMBERS, expand, map_changes
 from hashfed.federated.messages import ClientKeys
 from hashfed.federated.shared_step import shared_step
+from hashfed.federated.sums import SummedUpdates
 from hashfed.models import Parameters, WorkSpace
 from hashfed.retrieval.decoded import DecodedSettings
 from hashfed.stopping import Interrupted
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.metrics import add_sums
 from hashfed.tasks.registry import make_task
+
+Played = TypeVar("Played")
 
 
 class CohortSimulation:
@@ -97,9 +101,11 @@ class CohortSimulation:
         with lack_of_memory(), single_thread(), arithmetic(config):
             there, end = self._server(number), RoundEnd(config, state)
             sent, members = as_sent(config, state.parameters), [self._member(of, number) for of in cohort]
-            ask(there, self.model, sent, members)
-            select(there, members)
             try:
+                self._check_stop()
+                ask(there, self.model, sent, members)
+                self._check_stop()
+                select(there, members)
                 padding = self._train(end, there, members, sent)
             except HashfedError as error:
                 raise type(error)(f"round {number}: {error}") from None
@@ -122,15 +128,23 @@ class CohortSimulation:
     def _train(self, end: RoundEnd, there: ServerRound, members: Sequence[Member], sent: Parameters) -> float:
         """All clients' training, summed; the share of it that was padding."""
         together = [member for member in members if member.shares_its_step]
-        if together:
-            self._add_shared_step(end, there, together, sent)
         waiting = [member for member in members if not member.shares_its_step]
+        while together:
+            self._check_stop()
+            some = self._memory.shared_chunk(together)
+            summed = self._fitting(partial(self._shared_step, some, sent), len(some))
+            if summed is not None:
+                together = together[len(some) :]
+                for member in some:
+                    self._tell(there, member, member.local(sent), 0)
+                end.add_cohort([member.here.report for member in some], summed)
         computed, padded = 0, 0
         while waiting:
-            if self._stop():
-                raise Interrupted
+            self._check_stop()
             chunk = self._memory.chunks(waiting, self.model)[0]
-            trained = self._trained(chunk, sent)
+            trained = self._fitting(
+                partial(train_members, chunk, sent, self._loss, self._memory.most_logits), len(chunk)
+            )
             if trained is None:
                 continue
             waiting = [member for member in waiting if member not in chunk]
@@ -143,43 +157,61 @@ class CohortSimulation:
                 end.add_cohort([member.here.report for member in chunk], trained.summed())
         return 1 - computed / padded if padded else 0.0
 
-    def _trained(self, chunk: Sequence[Member], sent: Parameters) -> TrainedMembers | None:
+    def _check_stop(self) -> None:
+        if self._stop():
+            raise Interrupted
+
+    def _fitting(self, play: Callable[[], Played], clients: int) -> Played | None:
         """None where memory ran out the first time: then clients train in smaller batches from here on."""
         try:
-            return train_members(chunk, sent, self._loss, self._memory.most_logits)
+            return play()
         except torch.OutOfMemoryError as error:
-            if self._halved or len(chunk) == 1:
+            if self._halved:
                 raise
-            self._halved, self._memory = True, self._memory.halved()
-            told = (
-                f"memory ran out with {len(chunk)} clients as one batch ({brief(str(error))}): now half of it"
-            )
-            warnings.warn(told, HashfedWarning, stacklevel=2)
-            torch.cuda.empty_cache()
-            return None
+            reason = brief(str(error))
+        # Here, where the error no longer holds what could not be finished.
+        self._halved, self._memory = True, self._memory.halved()
+        torch.cuda.empty_cache()
+        told = f"memory ran out with {clients} clients as one batch ({reason}): now half of it"
+        warnings.warn(told, HashfedWarning, stacklevel=2)
+        return None
 
     @property
     def _one_by_one(self) -> bool:
         """Whether something is done to each client's update before they are summed."""
         return self.config.server.clip is not None or self.config.compression.updates != "none"
 
-    def _add_shared_step(
-        self, end: RoundEnd, there: ServerRound, members: Sequence[Member], sent: Parameters
-    ) -> None:
-        """Clients whose updates' sum is one gradient."""
+    def _shared_step(self, members: Sequence[Member], sent: Parameters) -> SummedUpdates:
+        """The sum of clients' updates that is one gradient.
+
+        Raises:
+            HashfedError: where it is of no use; that names a client whose part is of none by itself.
+
+        """
         batches = [batch for member in members for batch in member.batches_of_all()]
-        summed = shared_step(
-            self.model,
-            sent,
-            batches,
-            self.config.client.learning_rate,
-            self.task.loss.gradients,
-            [member.here.declared.inputs for member in members],
-            self._space,
-        )
-        for member in members:
-            self._tell(there, member, member.local(sent), 0)
-        end.add_cohort([member.here.report for member in members], summed)
+        inputs = [member.here.declared.inputs for member in members]
+
+        def step(part: slice) -> SummedUpdates:
+            return shared_step(
+                self.model,
+                sent,
+                batches[part],
+                self.config.client.learning_rate,
+                self.task.loss.gradients,
+                inputs[part],
+                self._space,
+                self.config.precision,
+            )
+
+        try:
+            return step(slice(None))
+        except HashfedError:
+            for client, member in enumerate(members):
+                try:
+                    step(slice(client, client + 1))
+                except HashfedError as error:
+                    raise type(error)(f"client {member.here.client.name}: {error}") from None
+            raise
 
     def _add_updates(self, end: RoundEnd, trained: TrainedMembers) -> None:
         device = self.state.parameters.rows.device
@@ -207,8 +239,8 @@ class CohortSimulation:
         examples, found = self._held_out[everything], []
         with lack_of_memory(), single_thread():
             for chunk in range(chunks(examples)):
-                if stoppable and self._stop():
-                    raise Interrupted
+                if stoppable:
+                    self._check_stop()
                 found.append(evaluate_chunk(self.model, parameters, self.task.metrics, examples, chunk))
         return finish_evaluation(self.task.metrics, add_sums(found), self.state.round, self.config)
 
