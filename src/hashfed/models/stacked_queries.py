@@ -1,9 +1,11 @@
 """A model's queries for several clients at once: its function of one client, mapped over them."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hashfed.models.batch import Batch, Targets
 from hashfed.models.protocol import Model
@@ -80,5 +82,11 @@ def stacked_queries(
         return model.queries(body, rows, Batch({**columns, **places}, of_column, NO_TARGETS))
 
     dimensions = ({name: 0 if its_own else None for name, its_own in apart.items()}, 0, 0)
-    found: torch.Tensor = torch.func.vmap(one, in_dims=dimensions)(dict(body), named.rows, others)
+    with _mappable(batch.targets.rows.device):
+        found: torch.Tensor = torch.func.vmap(one, in_dims=dimensions)(dict(body), named.rows, others)
     return found
+
+
+def _mappable(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU, attention of long sequences by plain products: torch cannot map its kernel for them."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
