@@ -62,7 +62,9 @@ class StackedPowers:
             None where a sum is too small or large to be exact.
 
         """
-        everything = [part for part, ids in zip(self.parts, certain, strict=True) if len(ids) == len(self.table)]
+        everything = [
+            part for part, ids in zip(self.parts, certain, strict=True) if len(ids) == len(self.table)
+        ]
         for part, ids in zip(self.parts, certain, strict=True):
             if len(ids) and part not in everything:
                 self.values[part].index_fill_(1, torch.from_numpy(ids).to(self.values.device), 0)

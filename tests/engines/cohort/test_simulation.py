@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from hashfed.config import Config, make_config
 from hashfed.engines.choose import make_simulation
 from hashfed.engines.cohort import simulation as engine
 from hashfed.engines.cohort import training
+from hashfed.engines.cohort.arithmetic import arithmetic
+from hashfed.engines.cohort.chunks import Memory
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.rounds import draw_cohort
@@ -165,6 +169,16 @@ def test_a_client_whose_queries_are_not_finite_is_named(texts: Path) -> None:
             simulation.run_round()
 
 
+@pytest.mark.parametrize("method", ["query-centroids", "frequency"])
+def test_a_mistake_in_the_settings_is_nobody_s(method: str, texts: Path) -> None:
+    config = small_config(texts, selection={"max_bytes": 1}, retrieval={"method": method})
+    with (
+        CohortSimulation(config, small_data(texts)) as simulation,
+        pytest.raises(HashfedError, match=r"^selection.max_bytes = 1: one row takes 32 bytes"),
+    ):
+        simulation.run_round()
+
+
 def test_clients_that_share_a_step_are_as_many_as_memory_holds(
     texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,3 +313,36 @@ def test_rows_that_are_none_stay_zero(
     parameters(small_config(texts, **groups), texts, rounds=1)
     assert sum(len(rows) for rows in padded) > 3
     assert not any(rows.any() for rows in padded)
+
+
+@dataclass
+class FakeMember:
+    """What ``Memory.chunks`` asks of a member."""
+
+    steps: int
+    positions: float
+    rows: int = 1
+    here: Any = field(default_factory=lambda: SimpleNamespace(declared=SimpleNamespace(inputs={})))
+
+
+def test_no_client_is_padded_to_twice_its_size_whoever_comes_first() -> None:
+    """Clients with most steps come first, and those after them may have larger batches or smaller ones."""
+    memory, model = Memory(1 << 20, 1, 1), SimpleNamespace(dimension=1, tables={})
+    members: list[Any] = [
+        FakeMember(steps, size) for steps, size in ((3, 10), (2, 1000), (2, 19), (1, 9), (1, 5))
+    ]
+    found = [[member.positions for member in chunk] for chunk in memory.chunks(members, model)]  # type: ignore[arg-type]
+    assert found == [[10], [1000], [19], [9, 5]]
+
+
+def test_arithmetic_is_left_as_it_was() -> None:
+    """Also that of whoever only wants to be warned."""
+    config = make_config({"device": "cuda", "precision": "tf32"})
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with arithmetic(config):
+            assert torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

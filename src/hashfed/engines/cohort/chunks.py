@@ -81,16 +81,17 @@ class Memory:
         ordered = sorted(members, key=lambda one: (one.steps, one.positions), reverse=True)
         room = self.bytes - 4 * self.most_logits
         found: list[list[Member]] = []
-        largest = 0
+        largest, least, most = 0, 0.0, 0.0
         for member in ordered:
             needed = self.member_bytes(member, model)
-            largest = max(largest, needed)
-            fits = found and (len(found[-1]) + 1) * largest <= room
-            if fits and found[-1][0].positions < LESS * member.positions:
+            if found:
+                largest = max(largest, needed)
+                least, most = min(least, member.positions), max(most, member.positions)
+            if found and (len(found[-1]) + 1) * largest <= room and most < LESS * least:
                 found[-1].append(member)
             else:
                 found.append([member])
-                largest = needed
+                largest, least, most = needed, member.positions, member.positions
         return found
 
 

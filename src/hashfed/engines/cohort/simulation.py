@@ -27,7 +27,7 @@ from hashfed.engines.rounds import RoundRecord, draw_cohort
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
-from hashfed.errors import HashfedError, HashfedWarning
+from hashfed.errors import ClientDivergedError, HashfedError, HashfedWarning
 from hashfed.federated.client import LocalModel
 from hashfed.federated.compression import NUMBERS, expand, map_changes
 from hashfed.federated.messages import ClientKeys
@@ -89,7 +89,7 @@ class CohortSimulation:
 
         Raises:
             Interrupted: on a stop; the state is as before.
-            HashfedError: where a client's update is not finite; the state is as before.
+            HashfedError: where a client's queries or update are not finite; the state is as before.
             DivergedError: where the server's step left no usable model; nor is the state one.
 
         """
@@ -101,11 +101,14 @@ class CohortSimulation:
         with lack_of_memory(), single_thread(), arithmetic(config):
             there, end = self._server(number), RoundEnd(config, state)
             sent, members = as_sent(config, state.parameters), [self._member(of, number) for of in cohort]
+            self._check_stop()
             try:
-                self._check_stop()
                 ask(there, self.model, sent, members)
                 self._check_stop()
                 select(there, members)
+            except ClientDivergedError as error:  # not a mistake in the settings, which is of no round
+                raise ClientDivergedError(f"round {number}: {error}") from None
+            try:
                 padding = self._train(end, there, members, sent)
             except HashfedError as error:
                 raise type(error)(f"round {number}: {error}") from None
