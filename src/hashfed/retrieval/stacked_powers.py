@@ -56,7 +56,7 @@ class StackedPowers:
         return mass
 
     def moments(self, certain: Sequence[np.ndarray], gram: bool) -> "list[TailMoments] | None":
-        """Of each client's rows but its ``certain`` ones, if any are left; ``values`` are of no use afterwards.
+        """Of each client's rows but its ``certain`` ones, if any are left; ``values`` are used up.
 
         Returns:
             None where a sum is too small or large to be exact.

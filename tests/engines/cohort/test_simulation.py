@@ -24,6 +24,7 @@ from hashfed.engines.rounds import draw_cohort
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.federated.client import LocalModel
+from hashfed.federated.shared_step import shared_step
 from hashfed.federated.stacked_client import StackedModel, train_stacked
 from hashfed.stopping import Interrupted
 from small import small_config, small_data
@@ -182,7 +183,7 @@ def test_a_mistake_in_the_settings_is_nobody_s(method: str, texts: Path) -> None
 def test_clients_that_share_a_step_are_as_many_as_memory_holds(
     texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, real, sizes = small_config(texts, **ONE_STEP), engine.shared_step, list[int]()
+    config, real, sizes = small_config(texts, **ONE_STEP), shared_step, list[int]()
     whole = parameters(config, texts)
 
     def small_memory(*arguments: Any) -> Any:
@@ -331,7 +332,7 @@ def test_no_client_is_padded_to_twice_its_size_whoever_comes_first() -> None:
     members: list[Any] = [
         FakeMember(steps, size) for steps, size in ((3, 10), (2, 1000), (2, 19), (1, 9), (1, 5))
     ]
-    found = [[member.positions for member in chunk] for chunk in memory.chunks(members, model)]  # type: ignore[arg-type]
+    found = [[member.positions for member in chunk] for chunk in memory.chunks(members, model)]
     assert found == [[10], [1000], [19], [9, 5]]
 
 

@@ -106,7 +106,7 @@ def _select_part(
     found: Sequence[tuple[torch.Tensor, np.ndarray | None]],
     shared: bool,
 ) -> None:
-    """Of some clients, with their points and what each stands for; ``shared``: planes are made of these too."""
+    """Of some clients, with their points and what each stands for; ``shared``: so are planes."""
     config, size = there.config, len(there.parameters.rows)
     powers = StackedPowers.of(index.table, [points for points, _ in found])
     if powers is None:
