@@ -62,7 +62,7 @@ def test_small_chunks_give_the_same(texts: Path, monkeypatch: pytest.MonkeyPatch
         return real(members, *others)
 
     monkeypatch.setattr(engine, "train_members", noted)
-    assert_near(whole, parameters(small_config(texts, device_memory=2**20, **groups), texts))
+    assert_near(whole, parameters(small_config(texts, device_memory=2**20, **COHORT, **groups), texts))
     assert max(sizes) > 1
     sizes.clear()
     monkeypatch.setattr("hashfed.engines.cohort.chunks.Memory.most_logits", 40)
@@ -233,6 +233,7 @@ def test_what_it_cannot_play_is_named(settings: dict[str, Any], problem: str, te
         ({"precision": "tf32"}, "precision = tf32: must be float32"),
         ({"device": "cuda", "engine": "clients", "precision": "bfloat16"}, "precision = bfloat16"),
         ({"engine": "clients", "device_memory": 2**30}, "device_memory = 1073741824: has no effect"),
+        ({"device_memory": 2**30}, "device_memory = 1073741824: has no effect"),
         ({"device_memory": 5}, "device_memory = 5"),
     ],
 )
@@ -246,6 +247,20 @@ def test_auto_is_one_client_after_another_on_a_cpu(texts: Path) -> None:
         assert isinstance(simulation, Simulation)
     with make_simulation(small_config(texts, **COHORT), small_data(texts)) as simulation:
         assert isinstance(simulation, CohortSimulation)
+
+
+@pytest.mark.parametrize("setting", [{"precision": "tf32"}, {"device_memory": 2**30}])
+def test_settings_of_a_batch_are_not_passed_over(setting: dict[str, Any], texts: Path) -> None:
+    config = small_config(texts, device="cuda", memory_map=True, **setting)
+    with pytest.raises(HashfedError, match=r"is of engine cohort, .*memory_map = true"):
+        make_simulation(config, small_data(texts))
+
+
+def test_padding_of_a_shared_step_is_told(texts: Path) -> None:
+    with CohortSimulation(small_config(texts, **ONE_STEP), small_data(texts)) as simulation:
+        padding = simulation.run_round().padding
+    assert padding is not None
+    assert 0 < padding < 0.5
 
 
 class NoWaiting(TorchDispatchMode):

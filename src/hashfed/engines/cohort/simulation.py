@@ -132,16 +132,19 @@ class CohortSimulation:
         """All clients' training, summed; the share of it that was padding."""
         together = [member for member in members if member.shares_its_step]
         waiting = [member for member in members if not member.shares_its_step]
+        computed, padded = 0, 0
         while together:
             self._check_stop()
             some = self._memory.shared_chunk(together)
-            summed = self._fitting(partial(self._shared_step, some, sent), len(some))
-            if summed is not None:
-                together = together[len(some) :]
-                for member in some:
-                    self._tell(there, member, member.local(sent), 0)
-                end.add_cohort([member.here.report for member in some], summed)
-        computed, padded = 0, 0
+            made = self._fitting(partial(self._shared_step, some, sent), len(some))
+            if made is None:
+                continue
+            summed, queries = made
+            together = together[len(some) :]
+            computed, padded = computed + sum(summed.predictions), padded + queries
+            for member in some:
+                self._tell(there, member, member.local(sent), 0)
+            end.add_cohort([member.here.report for member in some], summed)
         while waiting:
             self._check_stop()
             chunk = self._memory.chunks(waiting, self.model)[0]
@@ -184,8 +187,8 @@ class CohortSimulation:
         """Whether something is done to each client's update before they are summed."""
         return self.config.server.clip is not None or self.config.compression.updates != "none"
 
-    def _shared_step(self, members: Sequence[Member], sent: Parameters) -> SummedUpdates:
-        """The sum of clients' updates that is one gradient.
+    def _shared_step(self, members: Sequence[Member], sent: Parameters) -> tuple[SummedUpdates, int]:
+        """See ``shared_step``.
 
         Raises:
             HashfedError: where it is of no use; that names a client whose part is of none by itself.
@@ -194,7 +197,7 @@ class CohortSimulation:
         batches = [batch for member in members for batch in member.batches_of_all()]
         inputs = [member.here.declared.inputs for member in members]
 
-        def step(part: slice) -> SummedUpdates:
+        def step(part: slice) -> tuple[SummedUpdates, int]:
             return shared_step(
                 self.model,
                 sent,
