@@ -205,9 +205,12 @@ def test_an_update_that_is_not_finite_is_named(texts: Path) -> None:
     config = small_config(texts, client={"learning_rate": 1e30}, retrieval={"method": "random"})
     data = small_data(texts)
     with CohortSimulation(config, data) as simulation:
+        before = {name: value.clone() for name, value in simulation.state.tensors().items()}
         with pytest.raises(HashfedError, match=r"round 1: client c\d+: .*the training diverged"):
             simulation.run_round()
         assert simulation.state.round == 0
+        after = simulation.state.tensors()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.parametrize(
@@ -362,3 +365,37 @@ def test_arithmetic_is_left_as_it_was() -> None:
         assert torch.is_deterministic_algorithms_warn_only_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_layers_below_the_output_may_be_bfloat16(batch_size: int, texts: Path) -> None:
+    """Of whoever trains on a model of its own, and of clients that share a step."""
+    config = small_config(texts, **{**ONE_STEP, "client": {"batch_size": batch_size}})
+    exact = parameters(config, texts, rounds=1)
+    rounded = parameters(config.model_copy(update={"precision": "bfloat16"}), texts, rounds=1)
+    assert not torch.equal(exact["body.norm.weight"], rounded["body.norm.weight"])
+    for name, value in exact.items():
+        torch.testing.assert_close(rounded[name], value, rtol=0, atol=2e-2, msg=name)
+
+
+def test_one_client_that_is_too_much_is_cut_into_pieces(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the memory is half of the logits at a time."""
+    real, asked = training.train_members, list[int]()
+
+    def small_memory(members: Any, sent: Any, loss: Any, most_logits: int) -> Any:
+        asked.append(most_logits)
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return real(members, sent, loss, most_logits)
+
+    monkeypatch.setattr(engine, "train_members", small_memory)
+    with pytest.warns(HashfedWarning, match="memory ran out with 1 client as one batch"):
+        parameters(small_config(texts, cohort=1), texts, rounds=1)
+    assert asked[1] == asked[0] // 2
+
+
+def test_what_is_remembered_of_messages_is_bounded(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashfed.engines.cohort.traffic.MOST_KNOWN", 2)
+    with CohortSimulation(small_config(texts, selection={"extra": 0}), small_data(texts)) as simulation:
+        simulation.run_round()
+        assert 0 < len(simulation._traffic._known) <= 2

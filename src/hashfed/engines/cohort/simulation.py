@@ -178,7 +178,8 @@ class CohortSimulation:
         # Here, where the error no longer holds what could not be finished.
         self._halved, self._memory = True, self._memory.halved()
         torch.cuda.empty_cache()
-        told = f"memory ran out with {clients} clients as one batch ({reason}): now half of it"
+        many = f"{clients} clients" if clients > 1 else "1 client"
+        told = f"memory ran out with {many} as one batch ({reason}): now half of the memory is used"
         warnings.warn(told, HashfedWarning, stacklevel=2)
         return None
 

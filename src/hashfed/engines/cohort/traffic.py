@@ -11,6 +11,9 @@ from hashfed.federated.client import LocalModel
 from hashfed.federated.protocols import Outline
 from hashfed.federated.protocols.outline import floats
 
+MOST_KNOWN = 1 << 12
+"""Messages remembered; of clients' own rows there is no end."""
+
 
 @dataclass
 class Traffic:
@@ -34,6 +37,8 @@ class Traffic:
             tuple((name, value.dtype, value.shape) for name, value in sorted(keys.items())),
         )
         if sizes not in self._known:
+            if len(self._known) == MOST_KNOWN:
+                self._known.clear()
             self._known[sizes] = message_bytes(there, member, held)
         return self._known[sizes]
 
