@@ -22,6 +22,7 @@ from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.rounds import draw_cohort
 from hashfed.engines.single_thread import single_thread
+from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.federated.client import LocalModel
 from hashfed.federated.shared_step import shared_step
@@ -399,3 +400,12 @@ def test_what_is_remembered_of_messages_is_bounded(texts: Path, monkeypatch: pyt
     with CohortSimulation(small_config(texts, selection={"extra": 0}), small_data(texts)) as simulation:
         simulation.run_round()
         assert 0 < len(simulation._traffic._known) <= 2
+
+
+def test_a_model_that_a_gpu_cannot_hold_is_said_to_be(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def to(self: ServerState, device: str) -> ServerState:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(ServerState, "to", to)
+    with pytest.raises(HashfedError, match=r"^the GPU's memory ran out .20.00 GiB"):
+        CohortSimulation(small_config(texts), small_data(texts))

@@ -64,7 +64,8 @@ class CohortSimulation:
         loss = self.task.loss.stacked
         assert loss is not None, "what is supported has one"
         self._loss = loss
-        self.state = ServerState.fresh(self.model, data.sizes, config).to(config.device)
+        with lack_of_memory():
+            self.state = ServerState.fresh(self.model, data.sizes, config).to(config.device)
         self._held_out = {
             everything: held_out_examples(data.held_out, most, config.seed)
             for everything, most in (
