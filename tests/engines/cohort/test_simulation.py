@@ -345,14 +345,13 @@ class FakeMember:
     here: Any = field(default_factory=lambda: SimpleNamespace(declared=SimpleNamespace(inputs={})))
 
 
-def test_no_client_is_padded_to_twice_its_size_whoever_comes_first() -> None:
+def test_no_client_is_padded_to_many_times_its_size_whoever_comes_first() -> None:
     """Clients with most steps come first, and those after them may have larger batches or smaller ones."""
     memory, model = Memory(1 << 20, 1, 1), SimpleNamespace(dimension=1, tables={})
-    members: list[Any] = [
-        FakeMember(steps, size) for steps, size in ((3, 10), (2, 1000), (2, 19), (1, 9), (1, 5))
-    ]
+    sizes = ((3, 10), (2, 1000), (2, 18), (2, 10), (1, 30), (1, 9), (1, 5), (1, 4))
+    members: list[Any] = [FakeMember(steps, size) for steps, size in sizes]
     found = [[member.positions for member in chunk] for chunk in memory.chunks(members, model)]
-    assert found == [[10], [1000], [19], [9, 5]]
+    assert found == [[10], [1000], [18, 10, 30], [9, 5], [4]]
 
 
 def test_arithmetic_is_left_as_it_was() -> None:
