@@ -25,8 +25,8 @@ LESS = 2
 its would be padded to as many."""
 FAR = 4
 """Nor is any client trained beside another whose batches have so many times as many: those with most steps
-come first, and whoever follows may have larger batches. With ``LESS`` here too 64 clients of chitchat would be
-9 batches instead of 6, each with launches of its own, and 23% of padding instead of 29%."""
+come first, and whoever follows may have larger batches. With ``LESS`` here too 64 clients of chitchat would
+be 9 batches instead of 6, each with launches of its own, and 23% of padding instead of 29%."""
 LENGTH = 20
 """Positions of the examples on which a model's memory is tried."""
 
