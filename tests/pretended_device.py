@@ -1,4 +1,4 @@
-"""A GPU that is pretended: tensors that are said to be on it, and a mode that finds what a real one refuses."""
+"""A pretended GPU: tensors that are said to be there, and a mode that finds what a real one refuses."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,8 +8,6 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
-
-from hashfed.models import stacked_queries
 
 HOST, DEVICE = torch.device("cpu"), torch.device("cuda")
 READ_BY_NUMPY = (torch.Tensor.numpy, torch.Tensor.__array__)
@@ -40,8 +38,8 @@ def put(value: Any, device: torch.device) -> Any:
 class PretendedDevice(TorchFunctionMode):
     """Within it tensors can be moved to "cuda", where they and what is made of them stay.
 
-    It raises ``WrongDeviceError`` where tensors of both kinds meet and torch does not allow it, and where NumPy
-    is given one from there.
+    It raises ``WrongDeviceError`` where tensors of both sides meet and torch forbids it, and where NumPy
+    is given one of there.
     """
 
     def __init__(self) -> None:
@@ -126,7 +124,7 @@ def pretended_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
         return play
 
-    monkeypatch.setattr(stacked_queries.torch.func, "vmap", mapped)
+    monkeypatch.setattr(torch.func, "vmap", mapped)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1 << 30, 1 << 30))
     with mode:

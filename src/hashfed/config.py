@@ -149,9 +149,11 @@ class Config(Settings):
             raise ValueError(
                 f"precision = {self.precision}: must be float32 without device cuda and engine cohort"
             )
-        if self.device_memory is not None and self.engine == "clients":
+        alone = self.engine == "clients" or (self.engine == "auto" and self.device == "cpu")
+        if self.device_memory is not None and alone:
             raise ValueError(
-                f"device_memory = {self.device_memory}: has no effect with engine clients; must be none"
+                f"device_memory = {self.device_memory}: has no effect where clients train one after another "
+                f"(engine {self.engine}, device {self.device}); must be none"
             )
         return self
 

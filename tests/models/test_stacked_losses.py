@@ -119,7 +119,7 @@ def test_padding_is_any_number(loss: str, most: int) -> None:
 
 
 def test_rows_that_are_none_may_be_far_above_all_others() -> None:
-    """Logits of -200 are shifted by 200, and those of rows of zeros then are 200, whose exponential is not."""
+    """Logits of -200 are shifted by 200; those of rows of zeros then are 200, and overflow."""
     queries, rows = torch.full((1, 1, 1), 20.0), torch.tensor([[[-10.0], [-10.0], [0.0]]])
     weights, function = torch.tensor([[1.0, 1.0, 0.0]]), LOSSES["softmax"].stacked
     assert function is not None

@@ -8,6 +8,7 @@ from hashfed.engines.budget import build_model
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.cohort.supported import problem
 from hashfed.engines.local.simulator import Simulation
+from hashfed.errors import HashfedError
 from hashfed.tasks.federated_data import FederatedData
 
 
@@ -18,8 +19,17 @@ def make_simulation(
 
     ``auto``: all clients as one batch on a GPU, where the settings allow it; one after another on a CPU,
     where several processes do so.
+
+    Raises:
+        HashfedError: also where a setting of a batch was asked for, and others do not allow one.
+
     """
-    batched = config.engine == "cohort"
-    if config.engine == "auto":
-        batched = config.device == "cuda" and problem(config, build_model(config)) is None
-    return CohortSimulation(config, data, stop) if batched else Simulation(config, data, stop)
+    if config.engine == "cohort":
+        return CohortSimulation(config, data, stop)
+    if config.engine == "auto" and config.device == "cuda":
+        if (found := problem(config, build_model(config))) is None:
+            return CohortSimulation(config, data, stop)
+        for name, usual in (("precision", "float32"), ("device_memory", None)):
+            if (asked := getattr(config, name)) != usual:
+                raise HashfedError(f"{name} = {asked}: is of engine cohort, which is not to be had ({found})")
+    return Simulation(config, data, stop)

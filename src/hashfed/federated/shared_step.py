@@ -32,7 +32,7 @@ def shared_step(
     inputs: Sequence[Mapping[str, np.ndarray]],
     space: WorkSpace,
     precision: str = "float32",
-) -> SummedUpdates:
+) -> tuple[SummedUpdates, int]:
     """What one step of each client changes, times its predictions, summed.
 
     Args:
@@ -45,13 +45,16 @@ def shared_step(
         space: memory to work in.
         precision: of the layers below the output, where it is bfloat16.
 
+    Returns:
+        The sum, and how many queries were computed, padding among them.
+
     Raises:
         HashfedError: where loss or changes are not finite.
 
     """
     device = parameters.rows.device
     body = {name: value.detach().requires_grad_() for name, value in parameters.body.items()}
-    found, named = dict[int, torch.Tensor](), list[NamedRows]()
+    found, named, computed = dict[int, torch.Tensor](), list[NamedRows](), 0
     # Alike beside each other, so that little is padded.
     order = sorted(range(len(batches)), key=lambda client: len(batches[client].targets), reverse=True)
     for group in alike([len(batches[client].targets) for client in order]):
@@ -62,6 +65,7 @@ def shared_step(
             rows.requires_grad_()
         with body_precision(precision, device):
             padded = stacked_queries(model, body, named[-1], stacked).to(parameters.rows.dtype)
+        computed += padded[:, :, 0].numel()
         found |= {client: of[: len(batches[client].targets)] for client, of in zip(some, padded, strict=True)}
     queries = torch.cat([found[client] for client in range(len(batches))])
     output = loss(queries.detach(), parameters.rows, None, _joined(batches, device), space)
@@ -82,7 +86,7 @@ def shared_step(
         for value in (*tables.values(), *moved.values()):
             value.mul_(len(queries))
     predictions = [len(one.targets) for one in batches]
-    return SummedUpdates(
+    summed = SummedUpdates(
         moved,
         {name: (None, table) for name, table in tables.items()},
         [{OUTPUT: None, **touched} for touched in inputs],
@@ -90,6 +94,7 @@ def shared_step(
         predictions,
         float(output.loss) * len(queries),
     )
+    return summed, computed
 
 
 def _joined(batches: Sequence[Batch], device: torch.device) -> Targets:

@@ -10,7 +10,7 @@ from hashfed.federated.client import LocalModel
 from hashfed.federated.messages import check_largest, check_loss
 from hashfed.federated.stacked_client import StackedModel, Trained
 from hashfed.federated.sums import SummedUpdates
-from hashfed.federated.tail import check_reach, tail_reach
+from hashfed.federated.tail import check_reach
 from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval.planes import Tail
 
@@ -52,13 +52,7 @@ def check_changes(
     if trained.tails is not None:
         named["tail"] = trained.tails
     largest = {name: value.flatten(1).abs().amax(1) for name, value in named.items() if value.numel()}
-    reached = [
-        torch.zeros((), device=changes.tables[OUTPUT].device)
-        if tail is None or trained.tails is None
-        else tail_reach(tail, trained.tails[client, : len(tail.points)])
-        for client, tail in enumerate(tails)
-    ]
-    found = torch.stack([*largest.values(), torch.stack(reached)]).T.tolist()
+    found = torch.stack([*largest.values(), _reached(tails, changes, trained)]).T.tolist()
     for client, (values, loss) in enumerate(zip(found, losses, strict=True)):
         try:
             for name, value in zip(largest, values, strict=False):
@@ -67,6 +61,18 @@ def check_changes(
             check_reach(values[-1])
         except HashfedError as error:
             raise type(error)(f"client {names[client]}: {error}") from None
+
+
+def _reached(tails: Sequence[Tail | None], changes: StackedModel, trained: Trained) -> torch.Tensor:
+    """(C,) by how much each client's change of its tail may move a number of a row, at most."""
+    if trained.tails is None:
+        return changes.tables[OUTPUT].new_zeros(len(tails))
+    largest = trained.tails.abs().amax(2)
+    reach = torch.zeros_like(largest)
+    for place, tail in zip(reach, tails, strict=True):
+        if tail is not None:
+            place[: len(tail.reach)] = tail.reach
+    return (reach * largest).sum(1)
 
 
 def sum_changes(

@@ -136,16 +136,11 @@ def check_tail_change(tail: Tail, change: torch.Tensor) -> None:
         HashfedError: with the bound.
 
     """
-    check_reach(float(tail_reach(tail, change)))
-
-
-def tail_reach(tail: Tail, change: torch.Tensor) -> torch.Tensor:
-    """() by how much ``change``, G (K, d), may move a number of a row of the tail, at most."""
-    return (tail.reach * change.abs().amax(1)).sum()
+    check_reach(float((tail.reach * change.abs().amax(1)).sum()))
 
 
 def check_reach(most: float) -> None:
-    """See ``check_tail_change``."""
+    """See ``check_tail_change``; ``most``: by how much it may move a number of a row."""
     if not most <= LARGEST_CHANGE:
         raise HashfedError(
             f"returned a change of the tail that may move a row by {most:g}, more than {LARGEST_CHANGE:g}; "

@@ -1,9 +1,9 @@
 """Losses of the output layer for several clients at once: the sums of ``output_layer`` and ``binary_loss``.
 
 A client that holds fewer rows than another has rows of zeros at its end, whose weight is zero: they count for
-nothing, but are moved as others are, and whoever moves rows puts them back. There is no look at a number in between, which would make the
-host wait for the device: where exponentials may have overflowed that is noted, and whoever asked begins anew
-with every logit shifted by the largest of its query.
+nothing, but are moved as others are, and whoever moves rows puts them back. There is no look at a number in
+between, which would make the host wait for the device: where exponentials may have overflowed that is noted,
+and whoever asked begins anew with every logit shifted by the largest of its query.
 """
 
 from dataclasses import dataclass

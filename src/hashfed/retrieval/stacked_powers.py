@@ -56,21 +56,20 @@ class StackedPowers:
         return mass
 
     def moments(self, certain: Sequence[np.ndarray], gram: bool) -> "list[TailMoments] | None":
-        """Of each client's rows but its ``certain`` ones, if any are left; ``values`` are of no use afterwards.
+        """Of each client's rows but its ``certain`` ones, if any are left; ``values`` are used up.
 
         Returns:
             None where a sum is too small or large to be exact.
 
         """
-        everything = [
-            part for part, ids in zip(self.parts, certain, strict=True) if len(ids) == len(self.table)
-        ]
-        for part, ids in zip(self.parts, certain, strict=True):
-            if len(ids) and part not in everything:
-                self.values[part].index_fill_(1, torch.from_numpy(ids).to(self.values.device), 0)
+        sizes = [len(ids) for ids in certain]
+        every = torch.from_numpy(np.concatenate(certain)).to(self.values.device)
+        for part, ids in zip(self.parts, every.split(sizes), strict=True):
+            self.values[part].index_fill_(1, ids, 0)
         sums = self.values.sum(1, dtype=torch.float32).double()
-        for part in everything:
-            sums[part] = 1  # it has no tail, and no other's is to be summed anew for that
+        for part, size in zip(self.parts, sizes, strict=True):
+            if size == len(self.table):
+                sums[part] = 1  # it has no tail, and no other's is to be summed anew for that
         least, most = PLAIN_SQUARES if gram else PLAIN
         if not bool(((sums > least) & (sums < most)).all()):
             return None

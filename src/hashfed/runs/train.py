@@ -215,8 +215,9 @@ def _finish(engine: Engine, config: Config, folder: RunFolder, measure_memory: b
     size, cost = engine.data.size, device_cost(lines)
     # Own rows and others: as many as clients held in the mean, for it says no fraction of its own.
     held = device_budget(config, size) if config.selection.extra is None else cost["rows"]
+    # A client is measured in a process of its own, on the CPU.
     memory = (
-        measure_device_memory(config, engine.model, engine.data, engine.state.parameters)
+        measure_device_memory(config, engine.model, engine.data, engine.state.parameters.to("cpu"))
         if measure_memory
         else {"memory_baseline": 0, "memory_peak": 0}
     )

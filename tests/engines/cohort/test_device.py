@@ -1,5 +1,6 @@
 """Whatever is played on a GPU is there: no tensor of the CPU meets one of its."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from hashfed import train
 from hashfed.config import Config
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.single_thread import single_thread
+from hashfed.models import Parameters
 from hashfed.retrieval import METHODS
 from hashfed.tasks.registry import make_task
 from interactions import item_config, write_interactions
@@ -65,6 +68,22 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_every_estimator(case: str, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(small_config(texts, **CASES[case], **CUDA), monkeypatch)
+
+
+def test_a_run_is_saved_resumed_and_summed_up(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def measure(config: Config, model: Any, data: Any, parameters: Parameters) -> dict[str, int]:
+        measured.append({value.device.type for value in parameters.named().values()})
+        return {"memory_baseline": 0, "memory_peak": 1}
+
+    monkeypatch.setattr(sys.modules[train.__module__], "measure_device_memory", measure)
+    with pretended_device(monkeypatch):
+        for rounds in (1, 2):
+            train(small_config(texts, output=str(tmp_path / "run"), rounds=rounds, **CUDA))
+    assert measured == [{"cpu"}] * 2
 
 
 @pytest.mark.parametrize("loss", ["softmax", "binary"])

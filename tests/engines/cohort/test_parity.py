@@ -1,9 +1,11 @@
 """The cohort as one batch gives the simulator's numbers but for rounding."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from hashfed.engines.client_round import ClientReport
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.single_thread import single_thread
+from hashfed.errors import HashfedError
 from hashfed.retrieval import METHODS
 from hashfed.tasks.registry import make_task
 from interactions import item_config, write_interactions
@@ -50,14 +53,14 @@ EXACT, KEYED = 2e-5, 1e-2
 another row."""
 
 
-def check_parity(config: Config, tolerance: float | None = None) -> None:
+def check_parity(config: Config, tolerance: float | None = None, rounds: int = ROUNDS) -> None:
     """Reports are equal but for times; losses, parameters, metrics, and who held which rows are close."""
     data = make_task(config.data).load("test")
     exact = not asks_for_keys(config)
     if tolerance is None:
         tolerance = EXACT if exact else KEYED
     with Simulation(config, data) as one, CohortSimulation(config, data) as other:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             first, second = one.run_round(), other.run_round()
             assert second.loss == pytest.approx(first.loss, rel=tolerance)
             assert second.clipped == first.clipped
@@ -159,3 +162,80 @@ def test_labels(loss: str, batch_size: int, method: str, labels: Path) -> None:
 def test_items(dropout: float, method: str, items: Path) -> None:
     model = {"name": "sasrec", "embedding": 8, "blocks": 2, "dropout": dropout}
     check_parity(item_config(items, retrieval={"method": method}, model=model, server=PLAIN))
+
+
+CHOICES: dict[str, dict[str, list[Any]]] = {
+    "retrieval": {
+        "method": ["frequency", "frequency", "random", "full", "query-centroids", "query-codes"],
+        "refresh": [1, 2, 3],
+        "counts": ["public", "declared"],
+        "precision": ["float32", "bfloat16"],
+        "inverse_temperature": [1.0, 0.3],
+        "prior_strength": [1.0, 0.0],
+    },
+    "selection": {
+        "budget": [0.6, 0.05, 0.3, 1.0],
+        "extra": [None, 0, 1, 3, 0.2],
+        "max_rows": [None, 1, 12],
+        "planes": [32, 0],
+        "sampling": ["proportional", "top"],
+        "oversample": [1.0, 1.5],
+        "tail": [0.1, 0.0, 1.0],
+        "correction": ["auto", "tail", "none"],
+    },
+    "client": {
+        "batch_size": [2, 1, 100],
+        "epochs": [1, 3],
+        "examples": [6, 1],
+        "clip": [None, 0.5],
+        "own_rows": ["keep", "truncate"],
+    },
+    "server": {
+        "row_average": ["cohort", "holders", "fedsubavg"],
+        "weighting": ["predictions", "uniform"],
+        "clip": [None, 0.05],
+    },
+    "model": {"tie_embeddings": [True, False]},
+    "compression": {"rows": ["none", "none", "none", "float16"]},
+}
+FEW, MANY = 24, 600
+"""Random settings tried each time, and by name (``-m slow``)."""
+
+
+def random_config(seed: int, texts: Path) -> Config:
+    """Settings of which each is the usual one or, in a third of all cases, one of the others."""
+    rng = np.random.default_rng(seed)
+    while True:
+        tree: dict[str, Any] = {"cohort": int(rng.choice([5, 1, 9])), "server": dict(PLAIN)}
+        for group, settings in CHOICES.items():
+            for name, values in settings.items():
+                if name == "method" or rng.random() < 1 / 3:
+                    tree.setdefault(group, {})[name] = values[int(rng.integers(len(values)))]
+        method = tree["retrieval"].pop("method")
+        tree["retrieval"] = fitting(method, bits=3, tables=6, **tree["retrieval"])
+        selection = tree.get("selection", {})
+        if selection.get("extra") is not None:
+            selection.pop("budget", None)
+        with suppress(HashfedError):  # what does not go together is drawn anew
+            return small_config(texts, **tree)
+
+
+def check_random(seeds: range, texts: Path) -> None:
+    for seed in seeds:
+        config = random_config(seed, texts)
+        tolerance = 1e-2 if config.compression.rows != "none" else None
+        if getattr(config.retrieval, "precision", "float32") != "float32":
+            tolerance = 5e-2  # chances of 8 bits differ in the last
+        try:
+            check_parity(config, tolerance, rounds=2)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}:\n{config.to_yaml()}") from error
+
+
+def test_some_random_settings(texts: Path) -> None:
+    check_random(range(FEW), texts)
+
+
+@pytest.mark.slow
+def test_many_random_settings(texts: Path) -> None:
+    check_random(range(MANY), texts)

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +16,16 @@ from hashfed.config import Config, make_config
 from hashfed.engines.choose import make_simulation
 from hashfed.engines.cohort import simulation as engine
 from hashfed.engines.cohort import training
+from hashfed.engines.cohort.arithmetic import arithmetic
+from hashfed.engines.cohort.chunks import Memory
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.rounds import draw_cohort
 from hashfed.engines.single_thread import single_thread
+from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError, HashfedWarning
 from hashfed.federated.client import LocalModel
+from hashfed.federated.shared_step import shared_step
 from hashfed.federated.stacked_client import StackedModel, train_stacked
 from hashfed.stopping import Interrupted
 from small import small_config, small_data
@@ -57,7 +63,7 @@ def test_small_chunks_give_the_same(texts: Path, monkeypatch: pytest.MonkeyPatch
         return real(members, *others)
 
     monkeypatch.setattr(engine, "train_members", noted)
-    assert_near(whole, parameters(small_config(texts, device_memory=2**20, **groups), texts))
+    assert_near(whole, parameters(small_config(texts, device_memory=2**20, **COHORT, **groups), texts))
     assert max(sizes) > 1
     sizes.clear()
     monkeypatch.setattr("hashfed.engines.cohort.chunks.Memory.most_logits", 40)
@@ -165,10 +171,20 @@ def test_a_client_whose_queries_are_not_finite_is_named(texts: Path) -> None:
             simulation.run_round()
 
 
+@pytest.mark.parametrize("method", ["query-centroids", "frequency"])
+def test_a_mistake_in_the_settings_is_nobody_s(method: str, texts: Path) -> None:
+    config = small_config(texts, selection={"max_bytes": 1}, retrieval={"method": method})
+    with (
+        CohortSimulation(config, small_data(texts)) as simulation,
+        pytest.raises(HashfedError, match=r"^selection.max_bytes = 1: one row takes 32 bytes"),
+    ):
+        simulation.run_round()
+
+
 def test_clients_that_share_a_step_are_as_many_as_memory_holds(
     texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, real, sizes = small_config(texts, **ONE_STEP), engine.shared_step, list[int]()
+    config, real, sizes = small_config(texts, **ONE_STEP), shared_step, list[int]()
     whole = parameters(config, texts)
 
     def small_memory(*arguments: Any) -> Any:
@@ -190,9 +206,12 @@ def test_an_update_that_is_not_finite_is_named(texts: Path) -> None:
     config = small_config(texts, client={"learning_rate": 1e30}, retrieval={"method": "random"})
     data = small_data(texts)
     with CohortSimulation(config, data) as simulation:
+        before = {name: value.clone() for name, value in simulation.state.tensors().items()}
         with pytest.raises(HashfedError, match=r"round 1: client c\d+: .*the training diverged"):
             simulation.run_round()
         assert simulation.state.round == 0
+        after = simulation.state.tensors()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.parametrize(
@@ -218,6 +237,7 @@ def test_what_it_cannot_play_is_named(settings: dict[str, Any], problem: str, te
         ({"precision": "tf32"}, "precision = tf32: must be float32"),
         ({"device": "cuda", "engine": "clients", "precision": "bfloat16"}, "precision = bfloat16"),
         ({"engine": "clients", "device_memory": 2**30}, "device_memory = 1073741824: has no effect"),
+        ({"device_memory": 2**30}, "device_memory = 1073741824: has no effect"),
         ({"device_memory": 5}, "device_memory = 5"),
     ],
 )
@@ -231,6 +251,20 @@ def test_auto_is_one_client_after_another_on_a_cpu(texts: Path) -> None:
         assert isinstance(simulation, Simulation)
     with make_simulation(small_config(texts, **COHORT), small_data(texts)) as simulation:
         assert isinstance(simulation, CohortSimulation)
+
+
+@pytest.mark.parametrize("setting", [{"precision": "tf32"}, {"device_memory": 2**30}])
+def test_settings_of_a_batch_are_not_passed_over(setting: dict[str, Any], texts: Path) -> None:
+    config = small_config(texts, device="cuda", memory_map=True, **setting)
+    with pytest.raises(HashfedError, match=r"is of engine cohort, .*memory_map = true"):
+        make_simulation(config, small_data(texts))
+
+
+def test_padding_of_a_shared_step_is_told(texts: Path) -> None:
+    with CohortSimulation(small_config(texts, **ONE_STEP), small_data(texts)) as simulation:
+        padding = simulation.run_round().padding
+    assert padding is not None
+    assert 0 < padding < 0.5
 
 
 class NoWaiting(TorchDispatchMode):
@@ -299,3 +333,78 @@ def test_rows_that_are_none_stay_zero(
     parameters(small_config(texts, **groups), texts, rounds=1)
     assert sum(len(rows) for rows in padded) > 3
     assert not any(rows.any() for rows in padded)
+
+
+@dataclass
+class FakeMember:
+    """What ``Memory.chunks`` asks of a member."""
+
+    steps: int
+    positions: float
+    rows: int = 1
+    here: Any = field(default_factory=lambda: SimpleNamespace(declared=SimpleNamespace(inputs={})))
+
+
+def test_no_client_is_padded_to_many_times_its_size_whoever_comes_first() -> None:
+    """Clients with most steps come first, and those after them may have larger batches or smaller ones."""
+    memory, model = Memory(1 << 20, 1, 1), SimpleNamespace(dimension=1, tables={})
+    sizes = ((3, 10), (2, 1000), (2, 18), (2, 10), (1, 30), (1, 9), (1, 5), (1, 4))
+    members: list[Any] = [FakeMember(steps, size) for steps, size in sizes]
+    found = [[member.positions for member in chunk] for chunk in memory.chunks(members, model)]
+    assert found == [[10], [1000], [18, 10, 30], [9, 5], [4]]
+
+
+def test_arithmetic_is_left_as_it_was() -> None:
+    """Also that of whoever only wants to be warned."""
+    config = make_config({"device": "cuda", "precision": "tf32"})
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with arithmetic(config):
+            assert torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_layers_below_the_output_may_be_bfloat16(batch_size: int, texts: Path) -> None:
+    """Of whoever trains on a model of its own, and of clients that share a step."""
+    config = small_config(texts, **{**ONE_STEP, "client": {"batch_size": batch_size}})
+    exact = parameters(config, texts, rounds=1)
+    rounded = parameters(config.model_copy(update={"precision": "bfloat16"}), texts, rounds=1)
+    assert not torch.equal(exact["body.norm.weight"], rounded["body.norm.weight"])
+    for name, value in exact.items():
+        torch.testing.assert_close(rounded[name], value, rtol=0, atol=2e-2, msg=name)
+
+
+def test_one_client_that_is_too_much_is_cut_into_pieces(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the memory is half of the logits at a time."""
+    real, asked = training.train_members, list[int]()
+
+    def small_memory(members: Any, sent: Any, loss: Any, most_logits: int) -> Any:
+        asked.append(most_logits)
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return real(members, sent, loss, most_logits)
+
+    monkeypatch.setattr(engine, "train_members", small_memory)
+    with pytest.warns(HashfedWarning, match="memory ran out with 1 client as one batch"):
+        parameters(small_config(texts, cohort=1), texts, rounds=1)
+    assert asked[1] == asked[0] // 2
+
+
+def test_what_is_remembered_of_messages_is_bounded(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hashfed.engines.cohort.traffic.MOST_KNOWN", 2)
+    with CohortSimulation(small_config(texts, selection={"extra": 0}), small_data(texts)) as simulation:
+        simulation.run_round()
+        assert 0 < len(simulation._traffic._known) <= 2
+
+
+def test_a_model_that_a_gpu_cannot_hold_is_said_to_be(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def to(self: ServerState, device: str) -> ServerState:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(ServerState, "to", to)
+    with pytest.raises(HashfedError, match=r"^the GPU's memory ran out .20.00 GiB"):
+        CohortSimulation(small_config(texts), small_data(texts))

@@ -1,5 +1,6 @@
 """How many clients train as one batch: as many as a share of the memory holds."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,10 @@ LOGIT_SHARE = 4
 LESS = 2
 """A client whose batches have so many times fewer predictions than another's is not trained beside it, where
 its would be padded to as many."""
+FAR = 4
+"""Nor is any client trained beside another whose batches have so many times as many: those with most steps
+come first, and whoever follows may have larger batches. With ``LESS`` here too 64 clients of chitchat would
+be 9 batches instead of 6, each with launches of its own, and 23% of padding instead of 29%."""
 LENGTH = 20
 """Positions of the examples on which a model's memory is tried."""
 
@@ -68,29 +73,28 @@ class Memory:
 
     def shared_chunk(self, members: Sequence[Member]) -> list[Member]:
         """The first of the members, as many as share their step in this memory; at least one."""
-        found, room = [members[0]], self.bytes - 4 * self.most_logits
-        for member in members[1:]:
-            room -= int(4 * found[-1].positions * self.position_floats)
-            if 4 * member.positions * self.position_floats > room:
-                break
-            found.append(member)
-        return found
+        needed = [4 * member.positions * self.position_floats for member in members]
+        room = self.bytes - 4 * self.most_logits
+        count = sum(total <= room for total in itertools.accumulate(needed))
+        return list(members[: max(1, count)])
 
     def chunks(self, members: Sequence[Member], model: Model) -> list[list[Member]]:
         """Clients that train together, alike beside each other: those with most steps first."""
         ordered = sorted(members, key=lambda one: (one.steps, one.positions), reverse=True)
         room = self.bytes - 4 * self.most_logits
         found: list[list[Member]] = []
-        largest = 0
+        largest, least, most = 0, 0.0, 0.0
         for member in ordered:
             needed = self.member_bytes(member, model)
-            largest = max(largest, needed)
+            if found:
+                largest = max(largest, needed)
+                least, most = min(least, member.positions), max(most, member.positions)
             fits = found and (len(found[-1]) + 1) * largest <= room
-            if fits and found[-1][0].positions < LESS * member.positions:
+            if fits and found[-1][0].positions < LESS * member.positions and most < FAR * least:
                 found[-1].append(member)
             else:
                 found.append([member])
-                largest = needed
+                largest, least, most = needed, member.positions, member.positions
         return found
 
 

@@ -16,7 +16,7 @@ from hashfed.engines.budget import (
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.queries import cohort_queries
 from hashfed.engines.server_round import ServerRound, selection_stream
-from hashfed.errors import ClientDivergedError, HashfedError
+from hashfed.errors import ClientDivergedError
 from hashfed.federated import server as server_side
 from hashfed.federated.messages import ClientKeys
 from hashfed.models import Model, Parameters
@@ -72,11 +72,11 @@ def _choose_each(there: ServerRound, members: Sequence[Member]) -> None:
 
 @contextmanager
 def _named(member: Member) -> Iterator[None]:
-    """Errors of the block say whose they are."""
+    """Where the block finds that a client's numbers are of no use it says whose."""
     try:
         yield
-    except HashfedError as error:
-        raise type(error)(f"client {member.here.client.name}: {error}") from None
+    except ClientDivergedError as error:
+        raise ClientDivergedError(f"client {member.here.client.name}: {error}") from None
 
 
 def _select_together(there: ServerRound, members: Sequence[Member]) -> bool:
@@ -106,7 +106,7 @@ def _select_part(
     found: Sequence[tuple[torch.Tensor, np.ndarray | None]],
     shared: bool,
 ) -> None:
-    """Of some clients, with their points and what each stands for; ``shared``: planes are made of these too."""
+    """Of some clients, with their points and what each stands for; ``shared``: so are planes."""
     config, size = there.config, len(there.parameters.rows)
     powers = StackedPowers.of(index.table, [points for points, _ in found])
     if powers is None:

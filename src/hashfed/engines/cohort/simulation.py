@@ -27,7 +27,7 @@ from hashfed.engines.rounds import RoundRecord, draw_cohort
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
-from hashfed.errors import HashfedError, HashfedWarning
+from hashfed.errors import ClientDivergedError, HashfedError, HashfedWarning
 from hashfed.federated.client import LocalModel
 from hashfed.federated.compression import NUMBERS, expand, map_changes
 from hashfed.federated.messages import ClientKeys
@@ -64,7 +64,8 @@ class CohortSimulation:
         loss = self.task.loss.stacked
         assert loss is not None, "what is supported has one"
         self._loss = loss
-        self.state = ServerState.fresh(self.model, data.sizes, config).to(config.device)
+        with lack_of_memory():
+            self.state = ServerState.fresh(self.model, data.sizes, config).to(config.device)
         self._held_out = {
             everything: held_out_examples(data.held_out, most, config.seed)
             for everything, most in (
@@ -89,7 +90,7 @@ class CohortSimulation:
 
         Raises:
             Interrupted: on a stop; the state is as before.
-            HashfedError: where a client's update is not finite; the state is as before.
+            HashfedError: where a client's queries or update are not finite; the state is as before.
             DivergedError: where the server's step left no usable model; nor is the state one.
 
         """
@@ -101,11 +102,14 @@ class CohortSimulation:
         with lack_of_memory(), single_thread(), arithmetic(config):
             there, end = self._server(number), RoundEnd(config, state)
             sent, members = as_sent(config, state.parameters), [self._member(of, number) for of in cohort]
+            self._check_stop()
             try:
-                self._check_stop()
                 ask(there, self.model, sent, members)
                 self._check_stop()
                 select(there, members)
+            except ClientDivergedError as error:  # not a mistake in the settings, which is of no round
+                raise ClientDivergedError(f"round {number}: {error}") from None
+            try:
                 padding = self._train(end, there, members, sent)
             except HashfedError as error:
                 raise type(error)(f"round {number}: {error}") from None
@@ -129,16 +133,19 @@ class CohortSimulation:
         """All clients' training, summed; the share of it that was padding."""
         together = [member for member in members if member.shares_its_step]
         waiting = [member for member in members if not member.shares_its_step]
+        computed, padded = 0, 0
         while together:
             self._check_stop()
             some = self._memory.shared_chunk(together)
-            summed = self._fitting(partial(self._shared_step, some, sent), len(some))
-            if summed is not None:
-                together = together[len(some) :]
-                for member in some:
-                    self._tell(there, member, member.local(sent), 0)
-                end.add_cohort([member.here.report for member in some], summed)
-        computed, padded = 0, 0
+            made = self._fitting(partial(self._shared_step, some, sent), len(some))
+            if made is None:
+                continue
+            summed, queries = made
+            together = together[len(some) :]
+            computed, padded = computed + sum(summed.predictions), padded + queries
+            for member in some:
+                self._tell(there, member, member.local(sent), 0)
+            end.add_cohort([member.here.report for member in some], summed)
         while waiting:
             self._check_stop()
             chunk = self._memory.chunks(waiting, self.model)[0]
@@ -172,7 +179,8 @@ class CohortSimulation:
         # Here, where the error no longer holds what could not be finished.
         self._halved, self._memory = True, self._memory.halved()
         torch.cuda.empty_cache()
-        told = f"memory ran out with {clients} clients as one batch ({reason}): now half of it"
+        many = f"{clients} clients" if clients > 1 else "1 client"
+        told = f"memory ran out with {many} as one batch ({reason}): now half of the memory is used"
         warnings.warn(told, HashfedWarning, stacklevel=2)
         return None
 
@@ -181,8 +189,8 @@ class CohortSimulation:
         """Whether something is done to each client's update before they are summed."""
         return self.config.server.clip is not None or self.config.compression.updates != "none"
 
-    def _shared_step(self, members: Sequence[Member], sent: Parameters) -> SummedUpdates:
-        """The sum of clients' updates that is one gradient.
+    def _shared_step(self, members: Sequence[Member], sent: Parameters) -> tuple[SummedUpdates, int]:
+        """See ``shared_step``.
 
         Raises:
             HashfedError: where it is of no use; that names a client whose part is of none by itself.
@@ -191,7 +199,7 @@ class CohortSimulation:
         batches = [batch for member in members for batch in member.batches_of_all()]
         inputs = [member.here.declared.inputs for member in members]
 
-        def step(part: slice) -> SummedUpdates:
+        def step(part: slice) -> tuple[SummedUpdates, int]:
             return shared_step(
                 self.model,
                 sent,

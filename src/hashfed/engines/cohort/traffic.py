@@ -11,6 +11,9 @@ from hashfed.federated.client import LocalModel
 from hashfed.federated.protocols import Outline
 from hashfed.federated.protocols.outline import floats
 
+MOST_KNOWN = 1 << 12
+"""Messages remembered; of clients' own rows there is no end."""
+
 
 @dataclass
 class Traffic:
@@ -34,11 +37,13 @@ class Traffic:
             tuple((name, value.dtype, value.shape) for name, value in sorted(keys.items())),
         )
         if sizes not in self._known:
-            self._known[sizes] = message_bytes(there, member, member.rows, held)
+            if len(self._known) == MOST_KNOWN:
+                self._known.clear()
+            self._known[sizes] = message_bytes(there, member, held)
         return self._known[sizes]
 
 
-def message_bytes(there: ServerRound, member: Member, received: int, held: LocalModel) -> dict[str, int]:
+def message_bytes(there: ServerRound, member: Member, held: LocalModel) -> dict[str, int]:
     """The same, counted anew."""
     config, declared = there.config, member.here.declared
     size, width = there.parameters.rows.shape
@@ -52,7 +57,7 @@ def message_bytes(there: ServerRound, member: Member, received: int, held: Local
         own=len(declared.own),
         touched={name: len(ids) for name, ids in declared.inputs.items()},
         budget=declared.budget,
-        received=received,
+        received=member.rows,
         trained=len(held.rows),
         predictions=member.here.examples.weight,
         corrected=held.log_weight is not None,
