@@ -1,19 +1,24 @@
 """Small federated texts with words that follow each other, for tests that train."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from hashfed.config import Config, make_config
 from hashfed.data import read_texts
-from hashfed.retrieval import BY_METHOD
+from hashfed.retrieval import BY_METHOD, METHODS
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.clients import build_federated_text
 from hashfed.tasks.next_word.task import NextWordSettings
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
+NO_HNSWLIB = pytest.mark.skipif(importlib.util.find_spec("hnswlib") is None, reason="needs hashfed[hnswlib]")
+INSTALLED = [pytest.param(name, marks=NO_HNSWLIB if name == "hnswlib" else ()) for name in METHODS]
+"""Retrieval methods, for ``parametrize``; a library that builds nowhere by itself may be missing."""
 PATIENCE = 1800
 """Seconds, in place of none: a limit that only what hangs reaches, however busy the machine is."""
 WORDS = [f"w{rank}" for rank in range(60)]

@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import math
 from itertools import product
@@ -22,7 +21,7 @@ from hashfed.retrieval import (
     retrieval_settings,
     select,
 )
-from small import fitting
+from small import INSTALLED, fitting
 
 SIZE, DIMENSION, BITS, TABLES, SEED = 40, 6, 3, 5, 9
 SIMHASH = ["simhash-union", "simhash-collisions"]
@@ -36,8 +35,6 @@ SENT = {
     "probes": 0,
 }
 """Numbers of a SimHash encoder."""
-NO_HNSWLIB = pytest.mark.skipif(importlib.util.find_spec("hnswlib") is None, reason="needs hashfed[hnswlib]")
-INSTALLED = [pytest.param(name, marks=NO_HNSWLIB if name == "hnswlib" else ()) for name in METHODS]
 
 
 def rows() -> torch.Tensor:

@@ -111,7 +111,7 @@ def test_the_log_of_a_network_says_how_far_a_large_source_is_prepared(
     flower_server.main(MagicMock(), MagicMock())
     assert "prepared once, in " in said[0]
     kinds = [line.partition(": ")[0] for line in said[1:-1]]
-    assert kinds == ["preparing the data (count words)", "preparing the data (write)"]
+    assert kinds == ["preparing the data (write)"]
 
 
 def test_a_network_run_with_a_client_that_fails(

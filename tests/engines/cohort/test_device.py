@@ -13,11 +13,10 @@ from hashfed.config import Config
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.single_thread import single_thread
 from hashfed.models import Parameters
-from hashfed.retrieval import METHODS
 from hashfed.tasks.registry import make_task
 from interactions import item_config, write_interactions
 from pretended_device import WrongDeviceError, pretended_device
-from small import fitting, small_config
+from small import INSTALLED, fitting, small_config
 from small_labels import labels_config, write_data
 
 CUDA = {"device": "cuda"}
@@ -40,7 +39,7 @@ def check(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
         assert {value.device.type for value in named.values()} == {"cuda"}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", INSTALLED)
 def test_every_method(method: str, texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check(small_config(texts, retrieval=fitting(method, subspaces=4), **CUDA), monkeypatch)
 

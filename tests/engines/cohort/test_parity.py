@@ -16,10 +16,9 @@ from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
-from hashfed.retrieval import METHODS
 from hashfed.tasks.registry import make_task
 from interactions import item_config, write_interactions
-from small import fitting, small_config, write_texts
+from small import INSTALLED, fitting, small_config, write_texts
 from small_labels import labels_config, write_data
 
 ROUNDS = 5
@@ -84,7 +83,7 @@ def told(report: ClientReport) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", INSTALLED)
 def test_words_by_every_method(method: str, texts: Path) -> None:
     retrieval = fitting(method, subspaces=4)
     check_parity(small_config(texts, retrieval=retrieval, server=PLAIN))

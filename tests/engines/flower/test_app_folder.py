@@ -42,7 +42,8 @@ def values(name: str, field: FieldInfo) -> st.SearchStrategy[Any]:
         for key in ("ge", "gt", "le", "lt")
         if hasattr(item, key)
     }
-    low, high = limits.get("ge", limits.get("gt", 0)), limits.get("le", limits.get("lt", 1000))
+    low = limits.get("ge", limits.get("gt", 0))
+    high = limits.get("le", limits.get("lt", low + 1000))
     kinds = [word for word in words if word is not type(None)] or [field.annotation]
     if get_origin(field.annotation) is Literal:
         found: st.SearchStrategy[Any] = st.sampled_from(words)

@@ -13,9 +13,9 @@ import torch
 from hashfed.cli.descriptions import descriptions
 from hashfed.cli.main import main
 from hashfed.config import Config, FlowerSettings, make_config
+from hashfed.engines.choose import make_simulation
 from hashfed.engines.flower.client_app import app
 from hashfed.engines.flower.rounds import FlowerRounds
-from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.mapped import MAPPED
 from hashfed.engines.network.rounds import check_config, without_effect
 from hashfed.errors import HashfedError
@@ -102,11 +102,12 @@ VARIANTS: list[dict[str, object]] = [
     {"compression": {"updates": "int8", "error_feedback": True}, "retrieval": {"method": "frequency"}},
     {"flower": {"evaluation": "clients"}, "memory_map": True, "retrieval": {"method": "frequency"}},
     {"retrieval": {"method": "simhash-union"}, "selection": {"delivery": "pre-generated"}},
+    {"engine": "cohort"},
 ]
 
 
 def simulate(config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]) -> Engine:
-    return Simulation(config, data, stop)
+    return make_simulation(config, data, stop)
 
 
 def over_a_network(config: Config, data: FederatedData[Vocabulary], stop: Callable[[], bool]) -> Engine:
@@ -117,7 +118,7 @@ def over_a_network(config: Config, data: FederatedData[Vocabulary], stop: Callab
     ("make_engine", "without"),
     [
         (simulate, {f"flower.{name}" for name in FlowerSettings.model_fields}),
-        (over_a_network, {"workers"}),
+        (over_a_network, {"workers", "engine", "device_memory", "precision"}),
     ],
 )
 def test_an_engine_reads_all_settings_but_those_that_say_so(
@@ -143,11 +144,14 @@ def test_an_engine_reads_all_settings_but_those_that_say_so(
 def test_settings_without_effect_say_so() -> None:
     """In their descriptions, which the README's table and the help are made of, and when they are made."""
     assert "the simulator has no use for them" in (FlowerSettings.__doc__ or "")
-    description = " ".join(descriptions(Config)["workers"].split())
-    assert "Over a network, where nodes train, it has no effect." in description
+    for name in ("workers", "engine"):
+        description = " ".join(descriptions(Config)[name].split())
+        assert "Over a network, where nodes train, it has no effect." in description
     assert without_effect(Config()) == []
     (line,) = without_effect(make_config({"workers": 3}))
     assert line == "workers = 3: without effect over a network, where nodes train, not workers"
+    (line,) = without_effect(make_config({"engine": "cohort"}))
+    assert line == "engine = cohort: without effect over a network, where nodes train"
 
 
 def test_a_gpu_is_refused(texts: Path) -> None:

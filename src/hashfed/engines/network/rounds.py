@@ -86,9 +86,14 @@ def check_config(config: Config) -> None:
 
 def without_effect(config: Config) -> list[str]:
     """Lines about settings that were made and change nothing over a network."""
-    if config.workers is None:
-        return []
-    return [f"workers = {config.workers}: without effect over a network, where nodes train, not workers"]
+    found = []
+    if config.workers is not None:
+        found.append(
+            f"workers = {config.workers}: without effect over a network, where nodes train, not workers"
+        )
+    if config.engine != "auto":
+        found.append(f"engine = {config.engine}: without effect over a network, where nodes train")
+    return found
 
 
 class NetworkRounds:
