@@ -76,7 +76,7 @@ def epochs(
     while True:
         total = 0.0
         for index in torch.from_numpy(rng.permutation(len(examples))).split(batch):
-            some = replace(bound.batch(index), noise=noise)
+            some = replace(bound.batch(index), noise=(noise,))
             queries = model.queries(parameters.body, as_named(model, parameters.tables), model.pack(some))
             loss = cross_entropy(queries @ parameters.rows.T, some.targets.rows)
             optimizer.zero_grad()

@@ -29,7 +29,9 @@ def fresh(model: SASRec | Transformer = MODEL) -> Parameters:
 
 def batch_of(examples: Sequences | Histories, noise: torch.Generator | None = None) -> Batch:
     bound = examples.bind({OUTPUT: None, INPUT: None}, torch.device("cpu"))
-    return MODEL.pack(replace(bound.batch(torch.arange(len(examples))), noise=noise))
+    return MODEL.pack(
+        replace(bound.batch(torch.arange(len(examples))), noise=() if noise is None else (noise,))
+    )
 
 
 def sequences(*lines: list[int]) -> Sequences:

@@ -4,16 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from hashfed.models.batch import Batch, Targets
+from hashfed.models.batch import Targets
 from hashfed.models.losses import LOSSES
 from hashfed.models.output_layer import WorkSpace
-from hashfed.models.stacked_batch import StackedBatch, StackedTargets
+from hashfed.models.stacked_batch import StackedTargets
 from hashfed.models.stacked_losses import StackedGradients, StackedRows
 from hashfed.retrieval.planes import Planes
 
 D, RATE = 4, -0.1
 PREDICTIONS, ROWS = (5, 2, 1), (6, 9, 3)
 EVERYTHING = 10**6
+
+
+def stacked_targets(every: list[Targets]) -> StackedTargets:
+    """One client's after the other's."""
+    counts = [one.counts for one in every if one.counts is not None]
+    joined = Targets(torch.cat([one.rows for one in every]), torch.cat(counts) if counts else None)
+    return StackedTargets.split(joined, torch.tensor([len(one) for one in every]))
 
 
 def random_planes(count: int) -> Planes:
@@ -34,13 +41,13 @@ def stacked(
         if of is not None:
             for to, value in zip(planes.tensors(), of.tensors(), strict=True):
                 to[place, : len(value)] = value
-    batch = StackedBatch.of([Batch({}, {}, targets) for *_, targets, _ in case])
+    found = stacked_targets([targets for *_, targets, _ in case])
     moved = rows.clone()
     known = planes if any(of is not None for *_, of in case) else None
     function = LOSSES[loss].stacked
     assert function is not None
     return function(
-        queries, StackedRows(rows, weights, known, moved, RATE, most, shifted=False), batch.targets
+        queries, StackedRows(rows, weights, known, moved, RATE, most, shifted=False), found
     ), moved
 
 
@@ -80,7 +87,7 @@ def test_each_client_s_are_its_own(loss: str, planes: bool, several: bool, most:
 
 def test_what_overflows_is_told_and_shifted() -> None:
     queries, rows = torch.full((1, 1, 1), 30.0), torch.tensor([[[4.0], [3.0]]])
-    targets = StackedBatch.of([Batch({}, {}, Targets(torch.tensor([1])))]).targets
+    targets = stacked_targets([Targets(torch.tensor([1]))])
     function = LOSSES["softmax"].stacked
     assert function is not None
     plain, shifted = (
@@ -96,7 +103,7 @@ def test_what_overflows_is_told_and_shifted() -> None:
 def targets_of(*predictions: int) -> StackedTargets:
     """Of so many predictions of each client, each of which is to find its first row."""
     zeros = (torch.zeros(count, dtype=torch.int64) for count in predictions)
-    return StackedBatch.of([Batch({}, {}, Targets(rows)) for rows in zeros]).targets
+    return stacked_targets([Targets(rows) for rows in zeros])
 
 
 @pytest.mark.parametrize("loss", ["softmax", "binary"])

@@ -73,7 +73,7 @@ def _held(
             with live:
                 model.queries(body, tables, batch)
         return live.most_floats
-    batch = model.pack(replace(examples.batch(torch.arange(count)), noise=torch.Generator()))
+    batch = model.pack(replace(examples.batch(torch.arange(count)), noise=(torch.Generator(),)))
     parameters = [value.requires_grad_() for value in (*rows.values(), *body.values())]
     with _kept() as kept:
         queries = model.queries(body, tables, batch)

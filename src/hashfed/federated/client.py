@@ -218,7 +218,7 @@ def train(
         order = torch.from_numpy(rng.permutation(len(examples))).to(rows.device)
         for index in order.split(settings.batch_size):
             # Only the rows of the inputs take part in autograd; those of the output layer are moved in place.
-            packed = model.pack(replace(bound.batch(index), noise=noise))
+            packed = model.pack(replace(bound.batch(index), noise=() if noise is None else (noise,)))
             batch, touched = packed.touched(named)
             held = {table: part.rows for table, part in touched.items()}
             queries = model.queries(body, held, batch)

@@ -14,7 +14,6 @@ from hashfed.federated.messages import check_change, check_loss
 from hashfed.federated.stacked_changes import as_in_update
 from hashfed.federated.stacked_client import body_precision
 from hashfed.federated.sums import SummedUpdates
-from hashfed.hashing.stacked_kmeans import alike
 from hashfed.models import Batch, Model, Parameters, WorkSpace
 from hashfed.models.batch import Targets
 from hashfed.models.losses import Loss
@@ -27,6 +26,7 @@ def shared_step(
     model: Model,
     parameters: Parameters,
     batches: Sequence[Batch],
+    predictions: Sequence[int],
     rate: float,
     loss: Loss,
     inputs: Sequence[Mapping[str, np.ndarray]],
@@ -38,7 +38,9 @@ def shared_step(
     Args:
         model: its functions; ``stackable``.
         parameters: of the server, as they travel.
-        batches: one of each client, of positions in all rows, packed to be stacked.
+        batches: of some clients each, of positions in all rows, packed to be stacked; those of clients with
+            about as many predictions beside each other.
+        predictions: of each client.
         rate: of the clients' learning.
         loss: of the output layer.
         inputs: ids by input table, of the rows that each client's data touch.
@@ -54,21 +56,19 @@ def shared_step(
     """
     device = parameters.rows.device
     body = {name: value.detach().requires_grad_() for name, value in parameters.body.items()}
-    found, named, computed = dict[int, torch.Tensor](), list[NamedRows](), 0
-    # Alike beside each other, so that little is padded.
-    order = sorted(range(len(batches)), key=lambda client: len(batches[client].targets), reverse=True)
-    for group in alike([len(batches[client].targets) for client in order]):
-        some = order[group]
-        stacked = StackedBatch.of([batches[client] for client in some]).to(device)
+    named, found, targets, computed = list[NamedRows](), list[torch.Tensor](), list[Targets](), 0
+    for batch in batches:
+        stacked = StackedBatch.split(batch).to(device)
         named.append(NamedRows.of(model, stacked, parameters.tables))
         for rows in named[-1].rows.values():
             rows.requires_grad_()
         with body_precision(precision, device):
             padded = stacked_queries(model, body, named[-1], stacked).to(parameters.rows.dtype)
         computed += padded[:, :, 0].numel()
-        found |= {client: of[: len(batches[client].targets)] for client, of in zip(some, padded, strict=True)}
-    queries = torch.cat([found[client] for client in range(len(batches))])
-    output = loss(queries.detach(), parameters.rows, None, _joined(batches, device), space)
+        found.append(padded[stacked.targets.present > 0])
+        targets.append(batch.targets)
+    queries = torch.cat(found)
+    output = loss(queries.detach(), parameters.rows, None, _joined(targets, device), space)
     # The loss is the mean over all predictions, and so is what moves: wanted is the sum.
     queries.backward(output.queries)
     with torch.no_grad():
@@ -85,22 +85,19 @@ def shared_step(
             check_change(name, value)
         for value in (*tables.values(), *moved.values()):
             value.mul_(len(queries))
-    predictions = [len(one.targets) for one in batches]
     summed = SummedUpdates(
         moved,
         {name: (None, table) for name, table in tables.items()},
         [{OUTPUT: None, **touched} for touched in inputs],
-        [(None, None)] * len(batches),
-        predictions,
+        [(None, None)] * len(predictions),
+        list(predictions),
         float(output.loss) * len(queries),
     )
     return summed, computed
 
 
-def _joined(batches: Sequence[Batch], device: torch.device) -> Targets:
+def _joined(every: Sequence[Targets], device: torch.device) -> Targets:
     """The targets of all, whose rows are those of the whole table."""
-    rows = torch.cat([one.targets.rows for one in batches]).to(device)
-    if all(one.targets.counts is None for one in batches):
-        return Targets(rows)
-    counts = [one.targets.owners.bincount(minlength=len(one.targets)) for one in batches]
-    return Targets(rows, torch.cat(counts).to(device))
+    rows = torch.cat([one.rows for one in every]).to(device)
+    counts = [one.counts for one in every if one.counts is not None]
+    return Targets(rows, torch.cat(counts).to(device) if counts else None)

@@ -7,21 +7,18 @@ of the stack and nothing is computed for the others.
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from hashfed.federated.client import LocalModel
 from hashfed.federated.settings import ClientSettings
 from hashfed.models import Model
-from hashfed.models.batch import Batch
 from hashfed.models.protocol import OUTPUT
 from hashfed.models.stacked_batch import StackedBatch
 from hashfed.models.stacked_losses import StackedLoss, StackedRows
 from hashfed.models.stacked_queries import NamedRows, stacked_queries
 from hashfed.retrieval.planes import Planes
-from hashfed.tasks.examples import BoundExamples
 
 
 @dataclass
@@ -94,23 +91,6 @@ def stack_planes(planes: Sequence[Planes | None], device: torch.device) -> Plane
             offsets[part], slopes[part] = one.offsets, one.slopes.float()
             errors[part], error_slopes[part] = one.errors, one.error_slopes.float()
     return Planes(offsets, slopes, errors, error_slopes)
-
-
-def batches_of(
-    model: Model,
-    bound: BoundExamples,
-    count: int,
-    settings: ClientSettings,
-    rng: np.random.Generator,
-    noise: torch.Generator,
-) -> list[Batch]:
-    """All batches of a client's training on ``count`` examples, in order, packed to be stacked."""
-    found = list[Batch]()
-    for _ in range(settings.epochs):
-        order = torch.from_numpy(rng.permutation(count))
-        for index in order.split(settings.batch_size):
-            found.append(model.pack(replace(bound.batch(index), noise=noise), stacked=True))
-    return found
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from hashfed.models.batch import Batch
+from hashfed.models.batch import Batch, Layout
 from hashfed.models.protocol import INPUT, OUTPUT, Model, Parameters
 from hashfed.models.settings import ModelSettings
 
@@ -71,7 +71,14 @@ class Bag(Model):
             return batch
         features, starts = batch.columns["features"], batch.columns["starts"]
         ends = torch.cat([starts[1:], starts.new_tensor([len(features)])])
-        return replace(batch, columns={**batch.columns, "owners": torch.repeat_interleave(ends - starts)})
+        columns = {**batch.columns, "owners": torch.repeat_interleave(ends - starts)}
+        layout = Layout(
+            "owners",
+            frozenset({"features", "values", "owners"}),
+            frozenset({"starts"}),
+            item_predictions=False,
+        )
+        return replace(batch, columns=columns, layout=layout)
 
     def queries(
         self, body: Mapping[str, torch.Tensor], tables: Mapping[str, torch.Tensor], batch: Batch

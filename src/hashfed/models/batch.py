@@ -51,6 +51,26 @@ class Targets:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """What the columns of a packed batch are made of, so that it can be taken apart by client.
+
+    Attributes:
+        owners: the column (i,) that says of which example each item is: a position, or a feature; ascending.
+        of_items: columns with a first dimension i.
+        of_examples: columns with a first dimension s.
+        item_places: of these, columns of 1 + numbers of items; 0 where there is none.
+        item_predictions: whether each item has a prediction; else each example.
+
+    """
+
+    owners: str
+    of_items: frozenset[str]
+    of_examples: frozenset[str]
+    item_places: frozenset[str] = frozenset()
+    item_predictions: bool = True
+
+
+@dataclass(frozen=True)
 class Batch:
     """Examples that are worked on together.
 
@@ -58,14 +78,20 @@ class Batch:
         columns: what a model reads, by name.
         tables: which of them are positions in rows, by name the table that has these.
         targets: what its queries are to find.
-        noise: what a model with dropout draws from while it trains, on the CPU; None: it drops nothing.
+        noise: what a model with dropout draws from while it trains, on the CPU, for each client; none: it
+            drops nothing.
+        clients: (C,) int64, how many of the examples are each client's, where they are several clients', one
+            after the other; None: of one.
+        layout: of the columns, where they were packed for that.
 
     """
 
     columns: Mapping[str, torch.Tensor]
     tables: Mapping[str, str]
     targets: Targets
-    noise: torch.Generator | None = None
+    noise: tuple[torch.Generator, ...] = ()
+    clients: torch.Tensor | None = None
+    layout: Layout | None = None
 
     def touched(self, rows: Mapping[str, torch.Tensor]) -> tuple["Batch", dict[str, "TouchedRows"]]:
         """The batch over none but the rows that its columns name, so that a gradient is formed for no others.

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from hashfed.models.batch import Batch
+from hashfed.models.batch import Batch, Layout
 
 Columns = Mapping[str, torch.Tensor]
 
@@ -51,6 +51,9 @@ def pack_sequences(batch: Batch, stacked: bool, trim: bool = False) -> Batch:
             "positions": positions,
             "slots": slots,
         }
+        items = frozenset({"inputs", "sequences", "positions"})
+        slots_alone = frozenset({"slots"})
+        batch = replace(batch, layout=Layout("sequences", items, slots_alone, slots_alone))
     if read is not predicted:
         columns["kept"] = predicted.flatten()[packed].nonzero().squeeze(1)
     return replace(batch, columns=columns)

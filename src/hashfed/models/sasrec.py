@@ -8,7 +8,7 @@ Bengio 2010).
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -122,17 +122,30 @@ class SASRec(Model):
     def pack(self, batch: Batch, stacked: bool = False) -> Batch:
         """See ``packing``; with noise, columns ``dropout.0`` and so on of draws, in order of their use."""
         packed = pack_sequences(batch, stacked, trim=True)
-        if batch.noise is None or self.dropout == 0:
+        if not batch.noise or self.dropout == 0:
             return packed
-        (sequences, length), columns = grid_shape(packed.columns), dict(packed.columns)
-        vectors = (columns["inputs"].numel(), self.embedding)
+        draws = [self._draws(*sizes, noise) for sizes, noise in zip(_sizes(packed), batch.noise, strict=True)]
+        columns, device = dict(packed.columns), packed.columns["inputs"].device
+        for number, parts in enumerate(zip(*draws, strict=True)):
+            columns[f"dropout.{number}"] = _beside(parts).to(device)
+        layout = packed.layout
+        if layout is not None:
+            names = frozenset(f"dropout.{number}" for number in range(len(draws[0])))
+            attention = frozenset(f"dropout.{number}" for number in range(1, len(draws[0]), 3))
+            layout = replace(
+                layout,
+                of_items=layout.of_items | (names - attention),
+                of_examples=layout.of_examples | attention,
+            )
+        return replace(packed, columns=columns, noise=(), layout=layout)
+
+    def _draws(self, items: int, sequences: int, length: int, noise: torch.Generator) -> list[torch.Tensor]:
+        """Of one client's batch, in the order of their use."""
+        vectors = (items, self.embedding)
         shapes: list[tuple[int, ...]] = [vectors]
         for _ in range(self.blocks):
             shapes += [(sequences, self.heads, length, length), vectors, vectors]
-        for number, shape in enumerate(shapes):
-            drawn = draw_dropout(shape, self.dropout, batch.noise)
-            columns[f"dropout.{number}"] = drawn.to(columns["inputs"].device)
-        return replace(packed, columns=columns, noise=None)
+        return [draw_dropout(shape, self.dropout, noise) for shape in shapes]
 
     def queries(self, body: Body, tables: Mapping[str, torch.Tensor], batch: Batch) -> torch.Tensor:
         """Hidden vectors after the last norm (see ``Model.queries``), of sequences (``tasks.sequences``).
@@ -209,6 +222,30 @@ class SASRecSettings(ModelSettings):
     def step(self, size: str) -> int:
         """The width is divided among the heads."""
         return self.heads if size == self.width else 1
+
+
+def _sizes(packed: Batch) -> list[tuple[int, int, int]]:
+    """Positions, sequences and the longest one's length, of each client's part of a packed batch."""
+    columns, (sequences, length) = packed.columns, grid_shape(packed.columns)
+    if packed.clients is None:
+        return [(columns["inputs"].numel(), sequences, length)]
+    owners = torch.repeat_interleave(packed.clients)[columns["sequences"]]
+    items = torch.bincount(owners, minlength=len(packed.clients))
+    longest = torch.zeros_like(items).scatter_reduce_(0, owners, columns["positions"] + 1, "amax")
+    return list(zip(items.tolist(), packed.clients.tolist(), longest.tolist(), strict=True))
+
+
+def _beside(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Arrays one after the other, with zeros at the end of all dimensions but the first."""
+    if len(parts) == 1:
+        return parts[0]
+    most = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    joined = torch.zeros(sum(len(part) for part in parts), *most)
+    start = 0
+    for part in parts:
+        joined[(slice(start, start + len(part)), *(slice(size) for size in part.shape[1:]))] = part
+        start += len(part)
+    return joined
 
 
 def _linear(body: Body, name: str, x: torch.Tensor) -> torch.Tensor:

@@ -1,11 +1,13 @@
 """Batches of several clients as one, each padded with zeros to the largest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
-from hashfed.models.batch import Batch
+from hashfed.models.batch import Batch, Targets
+from hashfed.models.protocol import OUTPUT
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,52 @@ class StackedTargets:
     present: torch.Tensor
     counts: torch.Tensor
 
+    @classmethod
+    def split(cls, targets: Targets, predictions: torch.Tensor) -> "StackedTargets":
+        """Of clients that have so many ``predictions`` (C,), one client after the other."""
+        dtype, by_prediction = torch.get_default_dtype(), _Split.of(predictions)
+        clients = by_prediction.clients[targets.owners]
+        by_target = _Split.of(torch.bincount(clients, minlength=len(predictions)))
+        owners = targets.owners - by_prediction.first[clients]
+        each = torch.ones(len(targets.rows), dtype=dtype)
+        if targets.counts is not None:
+            each /= targets.counts[targets.owners]
+        present = torch.arange(by_prediction.most)[None] < predictions[:, None]
+        rows, owners, shares = (by_target.pad(value) for value in (targets.rows, owners, each))
+        return cls(rows, owners, shares, present.to(dtype), predictions.to(dtype))
+
     def part(self, clients: slice) -> "StackedTargets":
         """Those of some clients."""
         return StackedTargets(*(value[clients] for value in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class HeldRows:
+    """Which rows of a table C clients hold.
+
+    Attributes:
+        keys: of all, client after client, number of the client · ``size`` + id, ascending.
+        first: (C,) int64, where each client's begin.
+        size: n.
+
+    """
+
+    keys: torch.Tensor
+    first: torch.Tensor
+    size: int
+
+    @classmethod
+    def of(cls, ids: Sequence[np.ndarray], size: int) -> "HeldRows":
+        """Ids (m,) int64 ascending of each client."""
+        sizes = torch.tensor([len(of) for of in ids])
+        split = _Split.of(sizes)
+        return cls(split.clients * size + torch.from_numpy(np.concatenate(ids)), split.first, size)
+
+    def places(self, ids: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Of ids (c, k) of the first c clients, where ``present``, the places in their rows; else 0."""
+        clients = torch.arange(len(ids))[:, None]
+        found = torch.searchsorted(self.keys, clients * self.size + ids) - self.first[: len(ids), None]
+        return torch.where(present, found, 0)
 
 
 @dataclass(frozen=True)
@@ -40,33 +85,49 @@ class StackedBatch:
         columns: (C, …) by name, what a model reads.
         tables: which of them are positions in rows, by name the table that has these.
         targets: of their predictions.
+        present: by column of ``tables``, (C, …) bool, where there is something.
 
     """
 
     columns: Mapping[str, torch.Tensor]
     tables: Mapping[str, str]
     targets: StackedTargets
+    present: Mapping[str, torch.Tensor]
 
     @classmethod
-    def of(cls, batches: Sequence[Batch]) -> "StackedBatch":
-        """One of each client, packed to be stacked (``Model.pack``), on the CPU."""
-        columns = {name: pad([one.columns[name] for one in batches]) for name in batches[0].columns}
-        targets = [one.targets for one in batches]
-        counts, dtype = torch.tensor([len(one) for one in targets]), torch.get_default_dtype()
-        present = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(dtype)
-        if all(one.counts is None for one in targets):
-            owners = torch.arange(present.shape[1]).expand(len(batches), -1)
-            shares = present
-        else:
-            owners = pad([one.owners for one in targets])
-            each = [torch.ones(len(one)) if one.counts is None else one.counts.to(dtype) for one in targets]
-            shares = pad([(1 / count)[one.owners] for count, one in zip(each, targets, strict=True)])
-        rows = pad([one.rows for one in targets])
-        return cls(
-            columns,
-            batches[0].tables,
-            StackedTargets(rows, owners, shares, present, counts.to(dtype)),
-        )
+    def split(cls, batch: Batch) -> "StackedBatch":
+        """Of a batch of several clients (``Batch.clients``), packed to be stacked, on the CPU."""
+        layout, counts = batch.layout, batch.clients
+        if layout is None or counts is None:
+            raise ValueError("a batch that was not packed to be stacked")
+        by_example = _Split.of(counts)
+        owners = batch.columns[layout.owners]
+        by_item = _Split.of(torch.bincount(by_example.clients[owners], minlength=len(counts)))
+        columns = {}
+        for name, value in batch.columns.items():
+            split = by_item if name in layout.of_items else by_example
+            if name == layout.owners:
+                value = value - by_example.first[split.clients]
+            elif name in layout.item_places:
+                first = by_item.first[split.clients].view(-1, *[1] * (value.dim() - 1))
+                value = torch.where(value > 0, value - first, 0)
+            columns[name] = split.pad(value)
+        predictions = by_item.counts if layout.item_predictions else by_example.counts
+        present = {
+            name: (by_item if name in layout.of_items else by_example).present for name in batch.tables
+        }
+        return cls(columns, batch.tables, StackedTargets.split(batch.targets, predictions), present)
+
+    def among(self, held: Mapping[str, HeldRows]) -> "StackedBatch":
+        """With places in held rows instead of ids; ``held`` by the names that the batch has for tables."""
+        columns, targets = dict(self.columns), self.targets
+        for name, table in self.tables.items():
+            if table in held:
+                columns[name] = held[table].places(columns[name], self.present[name])
+        if OUTPUT in held:
+            there = targets.shares > 0
+            targets = replace(targets, rows=held[OUTPUT].places(targets.rows, there))
+        return replace(self, columns=columns, targets=targets)
 
     def to(self, device: torch.device) -> "StackedBatch":
         """On a device."""
@@ -74,13 +135,39 @@ class StackedBatch:
             return self
         columns = {name: value.to(device, non_blocking=True) for name, value in self.columns.items()}
         targets = (value.to(device, non_blocking=True) for value in vars(self.targets).values())
-        return StackedBatch(columns, self.tables, StackedTargets(*targets))
+        return replace(self, columns=columns, targets=StackedTargets(*targets))
 
 
-def pad(values: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Arrays of one number of dimensions as one (C, …), with zeros at the end of each dimension."""
-    shape = [max(sizes) for sizes in zip(*(value.shape for value in values), strict=True)]
-    stacked = torch.zeros(len(values), *shape, dtype=values[0].dtype)
-    for place, value in zip(stacked, values, strict=True):
-        place[tuple(slice(size) for size in value.shape)] = value
-    return stacked
+@dataclass(frozen=True)
+class _Split:
+    """Things of C clients, one client's after the other's.
+
+    Attributes:
+        counts: (C,) int64 of each.
+        first: (C,) int64, where each one's begin.
+        clients: (k,) int64, whose each is.
+
+    """
+
+    counts: torch.Tensor
+    first: torch.Tensor
+    clients: torch.Tensor
+
+    @classmethod
+    def of(cls, counts: torch.Tensor) -> "_Split":
+        return cls(counts, counts.cumsum(0) - counts, torch.repeat_interleave(counts))
+
+    @property
+    def most(self) -> int:
+        return int(self.counts.max())
+
+    @property
+    def present(self) -> torch.Tensor:
+        """(C, most) bool."""
+        return torch.arange(self.most)[None] < self.counts[:, None]
+
+    def pad(self, values: torch.Tensor) -> torch.Tensor:
+        """Values (k, …) as (C, most, …)."""
+        padded = values.new_zeros(len(self.counts), self.most, *values.shape[1:])
+        padded[self.clients, torch.arange(len(values)) - self.first[self.clients]] = values
+        return padded

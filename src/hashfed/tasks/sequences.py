@@ -48,7 +48,17 @@ class Sequences:
 
     def join(self, others: "Sequence[Sequences]") -> "Sequences":
         """See ``Examples``."""
-        return Sequences(**join_columns([self, *others]))
+        every = [self, *others]
+        if len({one.inputs.shape[1] for one in every}) == 1:
+            return Sequences(**join_columns(every))
+        length = max(one.inputs.shape[1] for one in every)
+        inputs, targets = (np.zeros((sum(map(len, every)), length), np.int32) for _ in range(2))
+        start = 0
+        for one in every:
+            part = slice(start, start + len(one)), slice(one.inputs.shape[1])
+            inputs[part], targets[part] = one.inputs, one.targets
+            start += len(one)
+        return Sequences(inputs, targets)
 
     @property
     def weights(self) -> np.ndarray:

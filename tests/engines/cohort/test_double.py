@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hashfed.config import Config
+from hashfed.engines.cohort.joined import JoinedExamples
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.selecting import ask, select
 from hashfed.engines.cohort.simulation import CohortSimulation
@@ -45,15 +46,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def played(config: Config) -> tuple[CohortSimulation, list[Member]]:
+def played(config: Config) -> tuple[CohortSimulation, list[Member], JoinedExamples]:
     """A cohort that has its rows, chosen with numbers of 32 bits."""
     data = make_task(config.data).load("test")
     simulation = CohortSimulation(config, data)
     there, state = simulation._server(1), simulation.state
-    members = [simulation._member(client, 1) for client in data.train[: config.cohort]]
-    ask(there, simulation.model, state.parameters, members)
+    clients = data.train[: config.cohort]
+    members = [simulation._member(client, 1, place) for place, client in enumerate(clients)]
+    joined = JoinedExamples(simulation.model, [member.here.examples for member in members])
+    ask(there, simulation.model, state.parameters, members, joined)
     select(there, members)
-    return simulation, members
+    return simulation, members, joined
 
 
 def widened(local: LocalModel) -> LocalModel:
@@ -85,7 +88,7 @@ def test_each_update_is_its_own(
     else:
         loss = "softmax" if task == "labels" else "binary"
         config = labels_config(folder, data={"loss": loss}, **groups)
-    simulation, members = played(config)
+    simulation, members, joined = played(config)
     parameters = simulation.state.parameters
     double()
     sent = Parameters(
@@ -97,7 +100,7 @@ def test_each_update_is_its_own(
     loss_of = simulation.task.loss
     assert loss_of.stacked is not None
     members = sorted(members, key=lambda one: one.steps, reverse=True)
-    together = train_members(members, sent, loss_of.stacked, 10**6)
+    together = train_members(members, joined, sent, loss_of.stacked, 10**6)
     updates = list(together.updates())
     for member, held, update in zip(members, together.held, updates, strict=True):
         here = member.here

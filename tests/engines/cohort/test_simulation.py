@@ -382,11 +382,11 @@ def test_one_client_that_is_too_much_is_cut_into_pieces(texts: Path, monkeypatch
     """Half of the memory is half of the logits at a time."""
     real, asked = training.train_members, list[int]()
 
-    def small_memory(members: Any, sent: Any, loss: Any, most_logits: int) -> Any:
+    def small_memory(members: Any, joined: Any, sent: Any, loss: Any, most_logits: int) -> Any:
         asked.append(most_logits)
         if len(asked) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
-        return real(members, sent, loss, most_logits)
+        return real(members, joined, sent, loss, most_logits)
 
     monkeypatch.setattr(engine, "train_members", small_memory)
     with pytest.warns(HashfedWarning, match="memory ran out with 1 client as one batch"):

@@ -7,17 +7,13 @@ import numpy as np
 import torch
 
 from hashfed.engines.client_round import ClientRound
+from hashfed.engines.cohort.joined import batched
 from hashfed.federated import client as client_side
 from hashfed.federated.client import LocalModel
 from hashfed.federated.messages import ClientKeys
-from hashfed.federated.stacked_client import batches_of
-from hashfed.models import OUTPUT, Batch, Parameters
-from hashfed.models.protocol import as_named
+from hashfed.models import OUTPUT, Parameters
 from hashfed.retrieval import Selection
 from hashfed.retrieval.planes import Planes, Tail
-from hashfed.tasks.examples import BoundExamples
-
-CPU = torch.device("cpu")
 
 
 @dataclass(eq=False)
@@ -30,6 +26,7 @@ class Member:
         selection: the rows that it is sent; None for all.
         planes: of its tail, if it was sent any.
         tail: what the server knows of that.
+        number: of the client among those whose examples were joined.
 
     """
 
@@ -38,6 +35,7 @@ class Member:
     selection: Selection | None = None
     planes: Planes | None = None
     tail: Tail | None = None
+    number: int = 0
 
     def local(self, sent: Parameters) -> LocalModel:
         """What it holds before it drops rows, of parameters as they travel."""
@@ -57,18 +55,10 @@ class Member:
         local = self.local(sent)
         return client_side.drop_rows(here.model, local, here.declared.own, here.examples, here.agreed_budget)
 
-    def batches(self, held: LocalModel) -> list[Batch]:
-        """Of its training on rows that it holds, in order, packed to be stacked."""
-        return self._batches(held.bind(self.here.model, self.here.examples, CPU))
-
-    def batches_of_all(self) -> list[Batch]:
-        """The same, of positions in all rows."""
-        everything = as_named(self.here.model, dict.fromkeys(self.here.model.tables))
-        return self._batches(self.here.examples.bind(everything, CPU))
-
-    def _batches(self, bound: BoundExamples) -> list[Batch]:
-        here = self.here
-        return batches_of(here.model, bound, len(here.examples), here.config.client, here.order, here.noise)
+    def orders(self) -> list[np.ndarray]:
+        """In what order it trains on its examples, of each batch."""
+        settings, rng, count = self.here.config.client, self.here.order, len(self.here.examples)
+        return batched([rng.permutation(count) for _ in range(settings.epochs)], settings.batch_size)
 
     @property
     def shares_its_step(self) -> bool:

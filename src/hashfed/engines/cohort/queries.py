@@ -1,14 +1,14 @@
 """The queries of all clients in passes over many of them: they share the body and the rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 
+from hashfed.engines.cohort.joined import JoinedExamples, stacked
 from hashfed.federated.client import HASH_BATCH
 from hashfed.hashing.stacked_kmeans import alike
-from hashfed.models import Batch, Model, Parameters
-from hashfed.models.protocol import as_named
-from hashfed.models.stacked_batch import StackedBatch
+from hashfed.models import Model, Parameters
 from hashfed.models.stacked_queries import NamedRows, stacked_queries
 from hashfed.tasks.examples import Examples
 
@@ -16,34 +16,31 @@ POSITIONS = 1 << 13
 """Predictions of one pass, but at least those of one piece."""
 
 
-def cohort_queries(model: Model, parameters: Parameters, clients: Sequence[Examples]) -> list[torch.Tensor]:
+@torch.no_grad()
+def cohort_queries(
+    model: Model, parameters: Parameters, clients: Sequence[Examples], joined: JoinedExamples
+) -> list[torch.Tensor]:
     """Queries (p, d) of each client, of parameters as they travel; where these diverged, not finite."""
     pieces = [
-        (client, number, batch)
+        (client, start, weights)
         for client, examples in enumerate(clients)
-        for number, batch in enumerate(_pieces(model, examples))
+        for start, weights in _pieces(examples.weights)
     ]
     # Alike beside each other, so that little is padded.
-    pieces.sort(key=lambda piece: len(piece[2].targets), reverse=True)
+    pieces.sort(key=lambda piece: piece[2].sum(), reverse=True)
+    sizes = [int(weights.sum()) for *_, weights in pieces]
     found: list[dict[int, torch.Tensor]] = [{} for _ in clients]
-    for group in alike([len(piece[2].targets) for piece in pieces], POSITIONS):
-        some = pieces[group]
-        queries = _queries(model, parameters, [batch for _, _, batch in some])
-        for (client, number, batch), of in zip(some, queries, strict=True):
-            found[client][number] = of[: len(batch.targets)]
-    return [torch.cat([parts[number] for number in sorted(parts)]) for parts in found]
+    for group in alike(sizes, POSITIONS):
+        parts = [(client, start + np.arange(len(weights))) for client, start, weights in pieces[group]]
+        batch = stacked(joined.batch(parts), {}, parameters.rows.device)
+        named = NamedRows.of(model, batch, parameters.tables)
+        queries = stacked_queries(model, parameters.body, named, batch)
+        for (client, start, _), size, of in zip(pieces[group], sizes[group], queries, strict=True):
+            found[client][start] = of[:size]
+    return [torch.cat([parts[start] for start in sorted(parts)]) for parts in found]
 
 
-def _pieces(model: Model, examples: Examples) -> Iterator[Batch]:
-    everything = as_named(model, dict.fromkeys(model.tables))
-    bound = examples.bind(everything, torch.device("cpu"))
-    for index in torch.arange(len(examples)).split(HASH_BATCH):
-        yield model.pack(bound.batch(index), stacked=True)
-
-
-@torch.no_grad()
-def _queries(model: Model, parameters: Parameters, batches: Sequence[Batch]) -> torch.Tensor:
-    """(b, p, d)."""
-    stacked = StackedBatch.of(batches).to(parameters.rows.device)
-    named = NamedRows.of(model, stacked, parameters.tables)
-    return stacked_queries(model, parameters.body, named, stacked)
+def _pieces(weights: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Where each piece of a client's examples begins, and how many predictions each of these has."""
+    starts = range(0, len(weights), HASH_BATCH)
+    return [(start, weights[start : start + HASH_BATCH]) for start in starts]

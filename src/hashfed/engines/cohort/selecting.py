@@ -13,6 +13,7 @@ from hashfed.engines.budget import (
     sends_planes,
     sketcher,
 )
+from hashfed.engines.cohort.joined import JoinedExamples
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.queries import cohort_queries
 from hashfed.engines.server_round import ServerRound, selection_stream
@@ -32,7 +33,13 @@ CPU_POWERS, GPU_POWERS = 1 << 25, 1 << 28
 """Exponentials held at a time (128 MiB, 1 GiB)."""
 
 
-def ask(there: ServerRound, model: Model, sent: Parameters, members: Sequence[Member]) -> None:
+def ask(
+    there: ServerRound,
+    model: Model,
+    sent: Parameters,
+    members: Sequence[Member],
+    joined: JoinedExamples,
+) -> None:
     """Step 3: the keys of all clients.
 
     Raises:
@@ -42,7 +49,7 @@ def ask(there: ServerRound, model: Model, sent: Parameters, members: Sequence[Me
     if not asks_for_keys(there.config):
         return
     sketch = sketcher(there.config)
-    queries = cohort_queries(model, sent, [member.here.examples for member in members])
+    queries = cohort_queries(model, sent, [member.here.examples for member in members], joined)
     finite = torch.stack([of.sum() for of in queries]).isfinite().tolist()
     if not all(finite):
         name = members[finite.index(False)].here.client.name

@@ -14,6 +14,7 @@ from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.cohort.arithmetic import arithmetic
 from hashfed.engines.cohort.chunks import Memory
+from hashfed.engines.cohort.joined import JoinedExamples
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.cohort.selecting import ask, select
 from hashfed.engines.cohort.supported import check_supported
@@ -33,6 +34,7 @@ from hashfed.federated.compression import NUMBERS, expand, map_changes
 from hashfed.federated.messages import ClientKeys
 from hashfed.federated.shared_step import shared_step
 from hashfed.federated.sums import SummedUpdates
+from hashfed.hashing.stacked_kmeans import alike
 from hashfed.models import Parameters, WorkSpace
 from hashfed.retrieval.decoded import DecodedSettings
 from hashfed.stopping import Interrupted
@@ -101,16 +103,18 @@ class CohortSimulation:
         order = {client.name: place for place, client in enumerate(cohort)}
         with lack_of_memory(), single_thread(), arithmetic(config):
             there, end = self._server(number), RoundEnd(config, state)
-            sent, members = as_sent(config, state.parameters), [self._member(of, number) for of in cohort]
+            sent = as_sent(config, state.parameters)
+            members = [self._member(of, number, place) for place, of in enumerate(cohort)]
+            joined = JoinedExamples(self.model, [member.here.examples for member in members])
             self._check_stop()
             try:
-                ask(there, self.model, sent, members)
+                ask(there, self.model, sent, members, joined)
                 self._check_stop()
                 select(there, members)
             except ClientDivergedError as error:  # not a mistake in the settings, which is of no round
                 raise ClientDivergedError(f"round {number}: {error}") from None
             try:
-                padding = self._train(end, there, members, sent)
+                padding = self._train(end, there, members, joined, sent)
             except HashfedError as error:
                 raise type(error)(f"round {number}: {error}") from None
             record = end.finish()
@@ -124,12 +128,19 @@ class CohortSimulation:
         index = self._keeper.at(number)
         return ServerRound.of(self.config, self.state.parameters, index, number, self.data.label_counts)
 
-    def _member(self, client: Client, number: int) -> Member:
+    def _member(self, client: Client, number: int, place: int) -> Member:
         residual = (self.state.residuals or {}).get(client.name)
         here = ClientRound(self.config, self.model, client, number, self.data.sizes, residual)
-        return Member(here, ClientKeys(number, {}))
+        return Member(here, ClientKeys(number, {}), number=place)
 
-    def _train(self, end: RoundEnd, there: ServerRound, members: Sequence[Member], sent: Parameters) -> float:
+    def _train(
+        self,
+        end: RoundEnd,
+        there: ServerRound,
+        members: Sequence[Member],
+        joined: JoinedExamples,
+        sent: Parameters,
+    ) -> float:
         """All clients' training, summed; the share of it that was padding."""
         together = [member for member in members if member.shares_its_step]
         waiting = [member for member in members if not member.shares_its_step]
@@ -137,7 +148,7 @@ class CohortSimulation:
         while together:
             self._check_stop()
             some = self._memory.shared_chunk(together)
-            made = self._fitting(partial(self._shared_step, some, sent), len(some))
+            made = self._fitting(partial(self._shared_step, some, joined, sent), len(some))
             if made is None:
                 continue
             summed, queries = made
@@ -150,7 +161,7 @@ class CohortSimulation:
             self._check_stop()
             chunk = self._memory.chunks(waiting, self.model)[0]
             trained = self._fitting(
-                partial(train_members, chunk, sent, self._loss, self._memory.most_logits), len(chunk)
+                partial(train_members, chunk, joined, sent, self._loss, self._memory.most_logits), len(chunk)
             )
             if trained is None:
                 continue
@@ -189,34 +200,46 @@ class CohortSimulation:
         """Whether something is done to each client's update before they are summed."""
         return self.config.server.clip is not None or self.config.compression.updates != "none"
 
-    def _shared_step(self, members: Sequence[Member], sent: Parameters) -> tuple[SummedUpdates, int]:
+    def _shared_step(
+        self, members: Sequence[Member], joined: JoinedExamples, sent: Parameters
+    ) -> tuple[SummedUpdates, int]:
         """See ``shared_step``.
 
         Raises:
             HashfedError: where it is of no use; that names a client whose part is of none by itself.
 
         """
-        batches = [batch for member in members for batch in member.batches_of_all()]
-        inputs = [member.here.declared.inputs for member in members]
+        # Those with about as many predictions are one batch, so that little is padded.
+        members = sorted(members, key=lambda one: one.here.examples.weight, reverse=True)
+        orders = {member.number: member.orders()[0] for member in members}
 
-        def step(part: slice) -> tuple[SummedUpdates, int]:
+        def step(some: Sequence[Member]) -> tuple[SummedUpdates, int]:
+            predictions = [member.here.examples.weight for member in some]
+            batches = [
+                joined.batch(
+                    [(member.number, orders[member.number]) for member in some[part]],
+                    [member.here.noise for member in some[part]],
+                )
+                for part in alike(predictions)
+            ]
             return shared_step(
                 self.model,
                 sent,
-                batches[part],
+                batches,
+                predictions,
                 self.config.client.learning_rate,
                 self.task.loss.gradients,
-                inputs[part],
+                [member.here.declared.inputs for member in some],
                 self._space,
                 self.config.precision,
             )
 
         try:
-            return step(slice(None))
+            return step(members)
         except HashfedError:
-            for client, member in enumerate(members):
+            for member in members:
                 try:
-                    step(slice(client, client + 1))
+                    step([member])
                 except HashfedError as error:
                     raise type(error)(f"client {member.here.client.name}: {error}") from None
             raise

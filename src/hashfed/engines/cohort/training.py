@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from hashfed.engines.cohort.joined import JoinedExamples, held_rows, stacked
 from hashfed.engines.cohort.member import Member
 from hashfed.federated.client import LocalModel
 from hashfed.federated.messages import Update
 from hashfed.federated.stacked_changes import check_changes, sum_changes, to_changes
 from hashfed.federated.stacked_client import StackedModel, Trained, train_stacked
 from hashfed.federated.sums import SummedUpdates
-from hashfed.models import OUTPUT, Batch, Parameters
+from hashfed.models import OUTPUT, Parameters
 from hashfed.models.stacked_batch import StackedBatch
 from hashfed.models.stacked_losses import StackedLoss
 
@@ -71,22 +73,27 @@ class TrainedMembers:
 
 @torch.no_grad()
 def train_members(
-    members: Sequence[Member], sent: Parameters, loss: StackedLoss, most_logits: int
+    members: Sequence[Member],
+    joined: JoinedExamples,
+    sent: Parameters,
+    loss: StackedLoss,
+    most_logits: int,
 ) -> TrainedMembers:
     """Step 5 for all of them: the first have most steps.
 
     Args:
         members: with what they were sent.
+        joined: their examples, among others'.
         sent: parameters as they travel.
         loss: of the output layer.
         most_logits: held at a time.
 
     """
     held = [member.holds(sent) for member in members]
-    steps = _steps([member.batches(local) for member, local in zip(members, held, strict=True)])
-    predictions = sum(int(step.targets.counts.sum()) for step in steps)
+    steps = _steps(members, held, joined, sent.rows.device)
+    epochs = members[0].here.config.client.epochs
+    predictions = epochs * sum(member.here.examples.weight for member in members)
     padded = sum(step.targets.present.numel() for step in steps)
-    steps = [step.to(sent.rows.device) for step in steps]
     here = members[0].here
     before = StackedModel.of(held, sent.rows.device)
     for shifted in (False, True):
@@ -109,11 +116,22 @@ def train_members(
     return TrainedMembers(members, held, before, after, trained, losses, bounded, predictions, padded)
 
 
-def _steps(batches: Sequence[Sequence[Batch]]) -> list[StackedBatch]:
+def _steps(
+    members: Sequence[Member], held: Sequence[LocalModel], joined: JoinedExamples, device: torch.device
+) -> list[StackedBatch]:
     """Those of all clients that have as many; the first have most."""
-    return [
-        StackedBatch.of([of[step] for of in batches if len(of) > step]) for step in range(len(batches[0]))
-    ]
+    model, sizes = members[0].here.model, members[0].here.sizes
+    ids: dict[str, list[np.ndarray | None]] = {OUTPUT: [one.ids for one in held]}
+    ids |= {name: [one.inputs[name] for one in held] for name in held[0].inputs}
+    rows = held_rows(model, ids, sizes)
+    orders = [member.orders() for member in members]
+    noise = [member.here.noise for member in members]
+    found = []
+    for step in range(len(orders[0])):
+        active = sum(len(of) > step for of in orders)
+        parts = [(member.number, of[step]) for member, of in zip(members[:active], orders, strict=False)]
+        found.append(stacked(joined.batch(parts, noise[:active]), rows, device))
+    return found
 
 
 def _update(
