@@ -110,9 +110,9 @@ class Model(Protocol):
 
         Args:
             batch: as examples make it.
-            stacked: whether each column will be padded with zeros, at the end of each dimension, to the
-                longest among several clients'; ``queries`` of what is left of ``stackable`` models must then
-                be those of each alone, and at the end of others of any value.
+            stacked: whether the batch will be taken apart by client (its ``layout`` says how), and each
+                client's columns padded with zeros, at the end of each dimension, to the longest; ``queries``
+                of a ``stackable`` model must then be those of each client alone, and behind them of any value.
 
         """
         return batch
