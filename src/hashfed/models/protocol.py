@@ -111,8 +111,8 @@ class Model(Protocol):
         Args:
             batch: as examples make it.
             stacked: whether the batch will be taken apart by client (its ``layout`` says how), and each
-                client's columns padded with zeros, at the end of each dimension, to the longest; ``queries``
-                of a ``stackable`` model must then be those of each client alone, and behind them of any value.
+                client's columns padded with zeros, at the end of each dimension, to the longest; queries
+                of a ``stackable`` model must then be those of each client alone, whatever is behind them.
 
         """
         return batch
