@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from hashfed.federated.client import LocalModel
 from hashfed.federated.settings import ClientSettings
@@ -50,9 +51,11 @@ class StackedModel:
             none = torch.arange(rows.shape[1]) >= counts[:, None]
             padding = none.flatten().nonzero().squeeze(1).to(device)
         if padding is not None or any(one.log_weight is not None for one in held):
-            weights = torch.zeros(rows.shape[:2], device=device)
-            for place, one in zip(weights, held, strict=True):
-                place[: len(one.rows)] = 1 if one.log_weight is None else one.log_weight.exp()
+            logs = [
+                one.rows.new_zeros(len(one.rows)) if one.log_weight is None else one.log_weight
+                for one in held
+            ]
+            weights = pad_sequence(logs, batch_first=True, padding_value=-torch.inf).exp_()
         body = {name: value.expand(len(held), *value.shape) for name, value in held[0].body.items()}
         return cls(tables, weights, stack_planes([one.planes for one in held], device), body, padding)
 
@@ -69,11 +72,7 @@ def pad_rows(tables: Sequence[torch.Tensor]) -> torch.Tensor:
     """(C, m, w) of (m, w); of one table for all, it is there once."""
     if all(table is tables[0] for table in tables):
         return tables[0].expand(len(tables), *tables[0].shape)
-    most = max(len(table) for table in tables)
-    stacked = tables[0].new_zeros(len(tables), most, tables[0].shape[1])
-    for place, table in zip(stacked, tables, strict=True):
-        place[: len(table)] = table
-    return stacked
+    return pad_sequence(list(tables), batch_first=True)
 
 
 def stack_planes(planes: Sequence[Planes | None], device: torch.device) -> Planes | None:
@@ -81,16 +80,15 @@ def stack_planes(planes: Sequence[Planes | None], device: torch.device) -> Plane
     there = [one for one in planes if one is not None]
     if not there:
         return None
-    most, width = max(len(one.offsets) for one in there), there[0].slopes.shape[1]
-    offsets = torch.full((len(planes), most), -torch.inf, device=device)
-    errors = torch.zeros(len(planes), most, device=device)
-    slopes, error_slopes = (torch.zeros(len(planes), most, width, device=device) for _ in range(2))
-    for client, one in enumerate(planes):
-        if one is not None:
-            part = client, slice(len(one.offsets))
-            offsets[part], slopes[part] = one.offsets, one.slopes.float()
-            errors[part], error_slopes[part] = one.errors, one.error_slopes.float()
-    return Planes(offsets, slopes, errors, error_slopes)
+    none = Planes(*(value[:0] for value in there[0].tensors()))
+    every = [none if one is None else one for one in planes]
+    offsets, *others = (
+        pad_sequence(list(values), batch_first=True, padding_value=fill).to(device, torch.get_default_dtype())
+        for values, fill in zip(
+            zip(*(one.tensors() for one in every), strict=True), (-torch.inf, 0.0, 0.0, 0.0), strict=True
+        )
+    )
+    return Planes(offsets, *others)
 
 
 @dataclass(frozen=True)

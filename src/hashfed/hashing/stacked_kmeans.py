@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from hashfed.hashing.kmeans import ITERATIONS
 from hashfed.randomness import stream
@@ -42,14 +43,12 @@ def kmeans_many(
 
     """
     counts, device = [len(of) for of in vectors], vectors[0].device
-    padded = torch.zeros(len(counts), max(counts), vectors[0].shape[1], device=device)
-    for place, of in zip(padded, vectors, strict=True):
-        place[: len(of)] = of
-    starts = torch.full((len(counts), min(clusters, max(counts))), -1)
-    for place, count in zip(starts, counts, strict=True):
+    padded = pad_sequence(list(vectors), batch_first=True)
+    begins = np.full((len(counts), min(clusters, max(counts))), -1)
+    for place, count in zip(begins, counts, strict=True):
         begin = _start(seed, count, min(clusters, count))
-        place[: len(begin)] = torch.from_numpy(begin)
-    starts = starts.to(device)
+        place[: len(begin)] = begin
+    starts = torch.from_numpy(begins).to(device)
     there = (torch.arange(max(counts))[None] < torch.tensor(counts)[:, None]).to(device, torch.float32)
     empty = torch.where(starts >= 0, 0.0, -torch.inf)
     width = padded.shape[2]
