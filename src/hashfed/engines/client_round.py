@@ -1,6 +1,5 @@
 """One client's round, step by step: every engine calls these, in whatever process the client lives."""
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -343,9 +342,7 @@ class ClientRound:
                 self.noise,
             )
             update = self.compress(update)
-        planes = None if local.planes is None else len(local.planes.offsets)
-        inputs = {name: len(rows) for name, rows in local.input_rows.items()}
-        self.tell(encoder, received, len(local.rows), planes, bounded, inputs)
+        self.tell(encoder, received, local, bounded)
         return update
 
     @property
@@ -366,24 +363,14 @@ class ClientRound:
         sent, self.lost = compress_with_feedback(update, compression.updates, self.residual)
         return sent
 
-    def tell(
-        self,
-        encoder: Encoder,
-        received: int,
-        trained: int,
-        planes: int | None,
-        bounded: int,
-        inputs: Mapping[str, int],
-    ) -> None:
+    def tell(self, encoder: Encoder, received: int, held: client_side.LocalModel, bounded: int) -> None:
         """Note in the report what the training cost.
 
         Args:
             encoder: of the index.
             received: output rows on the device before any were dropped.
-            trained: output rows that were trained on.
-            planes: of the tail; None where there were none.
+            held: what was trained on.
             bounded: predictions at which the partition function was bounded.
-            inputs: rows by input table.
 
         """
         examples, report = self.examples, self.report
@@ -395,26 +382,24 @@ class ClientRound:
             examples.weight,
             examples.shape,
             received,
-            trained,
-            planes or 0,
+            len(held.rows),
+            0 if held.planes is None else len(held.planes.offsets),
             sketcher(self.config) if hashed else None,
         )
         report.own = client_side.own_rows(self.model, examples)
         report.own_rows = len(report.own)
-        report.rows = trained
+        report.rows = len(held.rows)
         report.predictions = examples.weight
-        report.bounded = None if planes is None else bounded
-        report.parameters = self._held_parameters(received, inputs)
+        report.bounded = None if held.planes is None else bounded
+        report.parameters = self._held_parameters(received, held)
         report.flops = sum(flops.values())
 
-    def _held_parameters(self, received: int, inputs: Mapping[str, int]) -> int:
+    def _held_parameters(self, received: int, local: client_side.LocalModel) -> int:
         """Numbers on the device; all rows where they are broadcast."""
         if self.config.selection.delivery == "broadcast":
             return self.shape.parameters
-        widths, body = self.model.tables, self.model.body_shapes()
-        rows = {**inputs, OUTPUT: received}
-        held = sum(count * widths[name] for name, count in rows.items())
-        return held + sum(math.prod(shape) for shape in body.values())
+        inputs = sum(rows.numel() for rows in local.input_rows.values())
+        return received * local.rows.shape[1] + inputs + sum(value.numel() for value in local.body.values())
 
 
 def _broadcast_index(config: Config, message: Broadcast) -> Index | None:

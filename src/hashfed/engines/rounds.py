@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 
+import torch
+
 from hashfed.config import Config
 from hashfed.engines.client_round import ClientReport
+from hashfed.errors import HashfedError
 from hashfed.randomness import stream
 
 
@@ -32,6 +35,21 @@ class RoundRecord:
     failed: dict[str, str] = field(default_factory=dict)
     wire_bytes: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+def check_cohort(config: Config, clients: int) -> None:
+    """Refuse what nobody can simulate here, with so many training clients.
+
+    Raises:
+        HashfedError: where the cohort exceeds them, or there is no such device.
+
+    """
+    if config.cohort > clients:
+        raise HashfedError(
+            f"cohort = {config.cohort}: must be at most the number of training clients, {clients}"
+        )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise HashfedError("device = cuda: torch finds no CUDA device here (allowed: cpu)")
 
 
 def draw_cohort(config: Config, round: int, clients: int) -> list[int]:

@@ -259,9 +259,7 @@ class CohortSimulation:
 
     def _tell(self, there: ServerRound, member: Member, held: LocalModel, bounded: int) -> None:
         """What a client's round cost, into its report."""
-        planes = None if held.planes is None else len(held.planes.offsets)
-        inputs = {name: len(rows) for name, rows in held.input_rows.items()}
-        member.here.tell(there.encoder, member.rows, len(held.rows), planes, bounded, inputs)
+        member.here.tell(there.encoder, member.rows, held, bounded)
         member.here.report.bytes |= self._traffic.of(there, member, held)
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:

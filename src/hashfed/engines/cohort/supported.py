@@ -1,8 +1,7 @@
 """What cannot be played as a batch, each refused with a line that names it."""
 
-import torch
-
 from hashfed.config import Config
+from hashfed.engines.rounds import check_cohort
 from hashfed.errors import HashfedError
 from hashfed.models import Model
 
@@ -37,9 +36,4 @@ def check_supported(config: Config, model: Model, clients: int) -> None:
     """
     if (found := problem(config, model)) is not None:
         raise HashfedError(found)
-    if config.cohort > clients:
-        raise HashfedError(
-            f"cohort = {config.cohort}: must be at most the number of training clients, {clients}"
-        )
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise HashfedError("device = cuda: torch finds no CUDA device here (allowed: cpu)")
+    check_cohort(config, clients)

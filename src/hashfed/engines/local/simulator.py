@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from hashfed.config import Config
 from hashfed.engines.budget import build_model
 from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_examples
@@ -19,7 +17,7 @@ from hashfed.engines.local.workers import (
 )
 from hashfed.engines.mapped import MAPPED
 from hashfed.engines.round_end import RoundEnd
-from hashfed.engines.rounds import RoundRecord, draw_cohort
+from hashfed.engines.rounds import RoundRecord, check_cohort, draw_cohort
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
@@ -62,12 +60,7 @@ class Simulation:
             HashfedError: where the cohort exceeds the training clients, or there is no such device.
 
         """
-        if config.cohort > len(data.train):
-            raise HashfedError(
-                f"cohort = {config.cohort}: must be at most the number of training clients, {len(data.train)}"
-            )
-        if config.device == "cuda" and not torch.cuda.is_available():
-            raise HashfedError("device = cuda: torch finds no CUDA device here (allowed: cpu)")
+        check_cohort(config, len(data.train))
         self.config, self.data = config, data
         self.model, self.task = build_model(config), make_task(config.data)
         self.state = ServerState.fresh(self.model, data.sizes, config)
