@@ -53,10 +53,9 @@ class LocalModel:
         # In order of names: they come in another order over a network.
         return {OUTPUT: self.rows, **{name: self.input_rows[name] for name in sorted(self.input_rows)}}
 
-    def bind(self, model: Model, examples: Examples, device: torch.device | None = None) -> BoundExamples:
-        """Examples as positions in these rows, on a device; None: on theirs."""
-        held = as_named(model, {OUTPUT: self.ids, **self.inputs})
-        return examples.bind(held, self.rows.device if device is None else device)
+    def bind(self, model: Model, examples: Examples) -> BoundExamples:
+        """Examples as positions in these rows, on their device."""
+        return examples.bind(as_named(model, {OUTPUT: self.ids, **self.inputs}), self.rows.device)
 
 
 def own_rows(model: Model, examples: Examples, table: str = OUTPUT) -> np.ndarray:
