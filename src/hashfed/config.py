@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
-from hashfed.federated.settings import ClientSettings, CompressionSettings, ServerSettings
+from hashfed.federated.secure_problem import secure_problem
+from hashfed.federated.settings import ClientSettings, CompressionSettings, SecureSettings, ServerSettings
 from hashfed.models import BY_MODEL, MODELS, ModelSettings
 from hashfed.models.protocol import input_tables
 from hashfed.retrieval import BY_METHOD, RetrievalSettings, SelectionSettings
@@ -80,6 +81,7 @@ class Config(Settings):
     client: ClientSettings = ClientSettings()
     server: ServerSettings = ServerSettings()
     compression: CompressionSettings = CompressionSettings()
+    secure: SecureSettings = SecureSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     flower: FlowerSettings = FlowerSettings()
     rounds: int = Field(200, ge=1)
@@ -162,6 +164,18 @@ class Config(Settings):
         problem = delivery_problem(self.retrieval, self.selection.delivery, self.compression.rows)
         if problem is not None:
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _check_secure(self) -> "Config":
+        problem = secure_problem(self.secure, self.selection, self.server, self.compression)
+        if problem is not None:
+            raise ValueError(problem)
+        if self.selection.delivery == "secure" and self.flower.evaluation == "clients":
+            raise ValueError(
+                "flower.evaluation = clients: must be server with selection.delivery secure, for a node's "
+                "metrics are of its own clients"
+            )
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from hashfed.config import Config
 from hashfed.federated.compression import NUMBERS
 from hashfed.federated.messages import Declare
-from hashfed.federated.protocols import Step, Terms, steps_of
+from hashfed.federated.protocols import WITHOUT_MASKS, Step, Terms, steps_of
 from hashfed.federated.server import PlanesPlan, client_budget
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.models import Model
@@ -46,7 +46,8 @@ def asks_for_keys(config: Config) -> bool:
 def steps(config: Config) -> tuple[Step, ...]:
     """The exchanges of a round."""
     terms = Terms(declares=clients_declare(config), asks=asks_for_keys(config))
-    return steps_of(config.selection.delivery, terms)
+    delivery: str = config.selection.delivery
+    return steps_of(WITHOUT_MASKS if delivery == "secure" and not config.secure.masks else delivery, terms)
 
 
 def sends_counts(config: Config) -> bool:

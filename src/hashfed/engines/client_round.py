@@ -1,8 +1,6 @@
 """One client's round, step by step: every engine calls these, in whatever process the client lives."""
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -19,20 +17,24 @@ from hashfed.engines.budget import (
     sends_planes,
     sketcher,
 )
+from hashfed.engines.client_report import ClientReport as ClientReport
+from hashfed.engines.common_plan import common_plan, sum_context
 from hashfed.engines.flops import round_flops
 from hashfed.engines.server_round import ServerRound, selection_stream
 from hashfed.engines.slice_store import CachedSource
 from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
+from hashfed.federated import contribution, slices, wire
 from hashfed.federated import server as server_side
-from hashfed.federated import slices, wire
 from hashfed.federated.checks import ModelShape
+from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.compression import compress_update, expand
 from hashfed.federated.error_feedback import Residual, compress_with_feedback
 from hashfed.federated.manifests import ManifestShape
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
+    Common,
     Declare,
     Manifest,
     SelectedRows,
@@ -40,55 +42,27 @@ from hashfed.federated.messages import (
     Welcome,
     unpack_counts,
 )
+from hashfed.federated.privacy.context import Context
+from hashfed.federated.privacy.quantise import Quantiser
 from hashfed.federated.protocols import SLICES
+from hashfed.federated.sum_layout import split_counts
+from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.models import Model
 from hashfed.models.noise import generator
 from hashfed.models.protocol import OUTPUT
 from hashfed.randomness import stream
-from hashfed.retrieval import Encoder, EncoderShape, Index, Selection, build_index, make_encoder
+from hashfed.retrieval import (
+    Encoder,
+    EncoderShape,
+    Index,
+    NoEncoder,
+    Selection,
+    build_index,
+    make_encoder,
+)
 from hashfed.tasks.examples import Examples
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.registry import make_task
-
-
-@dataclass
-class ClientReport:
-    """What one client's round cost.
-
-    Attributes:
-        client: its name.
-        bytes: size of each message by kind, and of all ``slices`` fetched.
-        own: (o,) int64 ids of the rows its data needs, as far as the server knows them.
-        own_rows: how many its data needs.
-        rows: rows it trained on.
-        parameters: numbers held on the device, body and rows, before rows are dropped; all rows where they
-            are broadcast.
-        predictions: positions trained on per epoch.
-        bounded: predictions, over all epochs, at which the partition function was bounded from below
-            (``models.output_layer``); None without planes.
-        flops: of hashing and training, analytic; a backward pass counts as two forward passes. The index and
-            its lookup are not counted, wherever they are.
-        seconds: for ``hash``, ``retrieve`` and ``train``.
-
-    """
-
-    client: str
-    bytes: dict[str, int] = field(default_factory=dict)
-    own: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    own_rows: int = 0
-    rows: int = 0
-    parameters: int = 0
-    predictions: int = 0
-    bounded: int | None = None
-    flops: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Add the wall-clock seconds of a block."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 def draw_examples(
@@ -124,6 +98,7 @@ class ClientRound:
             ``compression.error_feedback``, and left as it was.
         index: that of a broadcast's rows and counts, where it is known already, or once it is built.
         source: where slices are fetched.
+        secrets: of a sum under masks, so far.
         report: what the steps done so far cost.
         lost: what compression lost of this round's update, with error feedback.
 
@@ -137,6 +112,7 @@ class ClientRound:
     residual: Residual | None = None
     index: Index | None = None
     source: CachedSource | None = None
+    secrets: SumSecrets = field(default_factory=SumSecrets)
     report: ClientReport = field(init=False)
     lost: Residual | None = field(default=None, init=False)
 
@@ -344,6 +320,47 @@ class ClientRound:
             update = self.compress(update)
         self.tell(encoder, received, local, bounded)
         return update
+
+    @cached_property
+    def common_plan(self) -> CommonPlan:
+        """What is known of the cohort's sum beforehand."""
+        return common_plan(self.config, self.shape)
+
+    @property
+    def sum_context(self) -> Context:
+        """What that sum is for."""
+        return sum_context(self.config, self.round, self.common_plan)
+
+    def contribute(self, message: Common) -> np.ndarray:
+        """What the client adds to the cohort's sum, (length,) int32: all that anybody learns of its round.
+
+        Raises:
+            HashfedError: where a query is not finite.
+
+        """
+        config, plan, examples = self.config, self.common_plan, self.examples
+        with self.report.timed("train"):
+            found = contribution.contribute(
+                self.model,
+                message,
+                examples,
+                plan.layout,
+                config.client,
+                make_task(config.data).loss.gradients,
+                self.order,
+                self.noise,
+                config.server.weighting == "uniform",
+                config.server.clip,
+            )
+            self.tell(NoEncoder(), len(found.held.rows), found.held, found.counts["bounded"])
+            quantiser = Quantiser(plan.layout.sizes, message.ranges, plan.value_bits)
+            rng = stream(config.seed, "round", self.round, self.client.name)
+            numbers, saturated = quantiser.encode(plan.layout.flatten(found.values), rng)
+            counts = found.counts | {
+                "megaflops": round(self.report.flops / 10**6),
+                "saturated": saturated,
+            }
+            return np.concatenate([numbers, split_counts(counts, plan.value_bits).astype(np.int32)])
 
     @property
     def order(self) -> np.random.Generator:

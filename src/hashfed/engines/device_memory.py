@@ -22,14 +22,17 @@ from hashfed.config import Config, load_config
 from hashfed.engines.allocator import return_memory
 from hashfed.engines.budget import build_model, steps
 from hashfed.engines.client_round import ClientRound, drawn_predictions
-from hashfed.engines.exchange import play_round
+from hashfed.engines.common_plan import fresh_known
+from hashfed.engines.exchange import TRAINING, play_round, play_to_training
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource, FolderStore, slice_path
 from hashfed.errors import HashfedError
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
-from hashfed.federated.protocols import Received, needed_later
+from hashfed.federated.messages import Message
+from hashfed.federated.protocols import Received, in_lockstep, needed_later
+from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.files import write_atomically
 from hashfed.models import Model, Parameters
 from hashfed.models.noise import generator
@@ -41,8 +44,10 @@ from hashfed.tasks.registry import make_task
 PROBED_ROUND = 1
 PROBES = 3
 """Processes whose median is reported."""
-EXAMPLES, CONFIG, CLIENT, SLICES = "@examples", "@config.yaml", "@client", "@slices"
+EXAMPLES, CONFIG, CLIENT, SLICES, SECRETS = "@examples", "@config.yaml", "@client", "@slices", "@secrets"
 """Files of such a process, beside the messages by their kinds."""
+STAND_INS = "@1", "@2"
+"""Names of clients without data, with whom a client can sum."""
 
 
 def measure_device_memory(
@@ -69,11 +74,21 @@ def measure_device_memory(
     """
     client = client or busiest_client(config, model, data)
     index = build_index(parameters.rows, config.retrieval, data.label_counts, config.seed)
-    there = ServerRound.of(config, parameters, index, PROBED_ROUND, data.label_counts)
     here = ClientRound(config, model, client, PROBED_ROUND, parameters.sizes)
+    known = fresh_known(config, here.shape, parameters.rows)
+    there = ServerRound.of(
+        config, parameters, index, PROBED_ROUND, data.label_counts, known, [client.name, *STAND_INS]
+    )
     with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
         folder = Path(name)
-        play_round(there, here, lambda message: write_atomically(folder / message.kind, wire.encode(message)))
+
+        def keep(message: Message) -> None:
+            write_atomically(folder / message.kind, wire.encode(message))
+
+        if in_lockstep(there.steps):
+            write_atomically(folder / SECRETS, play_to_training(there, here, keep))
+        else:
+            play_round(there, here, keep)
         try:
             save_file(here.examples.columns(), folder / EXAMPLES)
             (folder / CONFIG).write_text(config.to_yaml())
@@ -159,12 +174,19 @@ def _client(folder: Path) -> ClientRound:
     here = ClientRound(config, build_model(config), client, PROBED_ROUND, sizes)
     here.examples = drawn
     here.source = CachedSource(FolderStore(folder / SLICES))
+    if (folder / SECRETS).exists():
+        here.secrets = SumSecrets.read((folder / SECRETS).read_bytes())
     return here
 
 
 def _play(here: ClientRound, folder: Path) -> None:
-    """The client's part of all steps; what a step leaves and no later one needs is freed."""
+    """The client's part of all steps; what a step leaves and no later one needs is freed.
+
+    Of a round in lockstep, whose other steps hold keys and shares alone, its training.
+    """
     round, got = steps(here.config), Received()
+    if in_lockstep(round):
+        round = tuple(step for step in round if step.name == TRAINING)
     for step in round:
         for down in step.down:
             got[down.kind.kind] = wire.decode((folder / down.kind.kind).read_bytes())

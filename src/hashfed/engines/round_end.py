@@ -1,15 +1,16 @@
 """The end of a round, the same in every engine (paper, section 3.2, step 6)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hashfed.config import Config
 from hashfed.engines.client_round import ClientReport
 from hashfed.engines.rounds import RoundRecord
+from hashfed.engines.server_round import ServerRound
 from hashfed.engines.state import ServerState
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Update
-from hashfed.federated.sums import SummedUpdates, UpdateSum, accept_update
+from hashfed.federated.sums import SummedUpdates, UpdateSum, accept_update, check_norm
 from hashfed.retrieval.planes import Tail
 
 
@@ -28,6 +29,7 @@ class RoundEnd:
     _reports: list[ClientReport] = field(default_factory=list, init=False)
     _residuals: dict[str, Residual] = field(default_factory=dict, init=False)
     _clipped: int = field(default=0, init=False)
+    _bound: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         uniform = self.config.server.weighting == "uniform"
@@ -71,6 +73,34 @@ class RoundEnd:
         self._sum.add_cohort(summed)
         self._reports.extend(reports)
 
+    def finish_sum(
+        self, server: ServerRound, sizes: Mapping[str, int], seconds: Mapping[str, Mapping[str, float]]
+    ) -> RoundRecord:
+        """The end of a round that leaves a cohort's sum alone.
+
+        Args:
+            server: whose session has it.
+            sizes: bytes of a client's messages by kind, the same for all.
+            seconds: by client, where anybody knows them.
+
+        Raises:
+            HashfedError: where the sum is of no use: longer than updates of clients that clip can make it, or not
+                what so many clients can have added; the state is as before.
+            DivergedError: as ``finish``.
+
+        """
+        session = server.session
+        found = server.sums.read(session.total, len(session.summed))
+        reports = found.reports(session.summed, sizes)
+        for report in reports:
+            report.seconds |= seconds.get(report.client, {})
+        self.add_cohort(reports, found.updates())
+        self._clipped = found.counts["clipped"]
+        self._bound = self.config.server.clip
+        record = self.finish()
+        found.follow()
+        return record
+
     def finish(self) -> RoundRecord:
         """The server's step, and what is kept of the round.
 
@@ -80,6 +110,8 @@ class RoundEnd:
         """
         config, state = self.config, self.state
         gradient = self._sum.mean(config.server.row_average, state.shares)
+        if self._bound is not None:
+            check_norm(gradient, self._bound, state.round + 1)
         state.finish_round(gradient, config, [report.own for report in self._reports])
         if state.residuals is not None:
             state.residuals |= self._residuals

@@ -1,5 +1,6 @@
 """The server's part of one round: every engine calls these."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,14 +17,18 @@ from hashfed.engines.budget import (
     sketcher,
     steps,
 )
+from hashfed.engines.common_plan import sum_context
+from hashfed.engines.common_round import CommonRound
 from hashfed.engines.slice_store import MemoryStore, SliceStore
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits, ModelShape, RowsSent
+from hashfed.federated.common_state import CommonState
 from hashfed.federated.compression import compress_rows, compress_welcome
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
+    Common,
     Declare,
     Manifest,
     SelectedRows,
@@ -33,6 +38,7 @@ from hashfed.federated.messages import (
 from hashfed.federated.protocols import Exchange, Step
 from hashfed.federated.settings import UpdatePrecision
 from hashfed.federated.slices import Wanted, addresses_in, make_slices
+from hashfed.federated.sum_session import MaskedSession, OpenSession, SumSession
 from hashfed.models import Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Encoder, Index, Selection
@@ -52,6 +58,8 @@ class ServerRound:
         index: over its rows; None where clients build it (broadcast).
         round: the round's number.
         prior: (n,) public counts that the index is built of; needed where clients select by themselves.
+        known: of earlier sums, where the server learns these alone.
+        cohort: names, ascending, of the clients of such a round; whoever only makes messages need not know them.
 
     """
 
@@ -60,6 +68,8 @@ class ServerRound:
     index: Index | None
     round: int
     prior: np.ndarray | None = None
+    known: CommonState | None = None
+    cohort: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -69,11 +79,13 @@ class ServerRound:
         index: Index | None,
         round: int,
         prior: np.ndarray | None = None,
+        known: CommonState | None = None,
+        cohort: Sequence[str] = (),
     ) -> "ServerRound":
         """The same, with the index that a full selection needs instead of the given one."""
         if sends_everything(config):
             index = FullIndex(len(parameters.rows))
-        return cls(config, parameters, index, round, prior)
+        return cls(config, parameters, index, round, prior, known, tuple(cohort))
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -101,6 +113,26 @@ class ServerRound:
     def broadcast(self) -> Broadcast:
         """All that clients need to select by themselves: body, all rows, and counts where they are used."""
         return Broadcast.of(self.round, self.parameters, self._sent_counts())
+
+    @cached_property
+    def sums(self) -> CommonRound:
+        """The round, where the server learns sums alone."""
+        if self.known is None:
+            raise ValueError("this step needs what earlier sums told: give ServerRound what is known")
+        return CommonRound(self.config, self.parameters, self._index(), self.round, self.known)
+
+    def common(self) -> Common:
+        """What all clients get where the server learns sums alone."""
+        return self.sums.message()
+
+    @cached_property
+    def session(self) -> SumSession:
+        """Of the cohort's sum."""
+        plan = self.sums.plan
+        if not self.config.secure.masks:
+            return OpenSession(list(self.cohort), plan.layout.length, plan.open_bits, 1)
+        context = sum_context(self.config, self.round, plan)
+        return MaskedSession(context, self.cohort, plan.value_bits, plan.layout.length)
 
     def slices(self) -> tuple[Manifest, dict[str, bytes]]:
         """The slices of this round by address, and their manifest.

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 
 from hashfed.config import Config, size_setting
+from hashfed.engines.common_plan import fresh_known
 from hashfed.engines.mapped import MappedTable
 from hashfed.engines.shared import SharedBlock, share
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
+from hashfed.federated.common_state import CommonState
 from hashfed.federated.divergence import DivergedError, check_parameters, diverged
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.optimizers import OptimizerState, has_moments, init_optimizer, moves_all_rows, step
@@ -47,6 +49,7 @@ class ServerState:
             ``compression.error_feedback``); else None. Clients elsewhere keep it themselves.
         used: by client, the round of its last update that was summed, where clients keep their residuals
             themselves (with ``compression.error_feedback``); else None.
+        known: of earlier sums, where the server learns these alone (``selection.delivery: secure``); else None.
 
     """
 
@@ -60,6 +63,7 @@ class ServerState:
     changed: torch.Tensor
     residuals: dict[str, Residual] | None
     used: dict[str, int] | None
+    known: CommonState | None
 
     @classmethod
     def fresh(cls, model: Model, sizes: Mapping[str, int], config: Config) -> "ServerState":
@@ -83,6 +87,7 @@ class ServerState:
             changed=torch.zeros(size, dtype=torch.int64),
             residuals={} if config.compression.error_feedback else None,
             used={} if config.compression.error_feedback else None,
+            known=fresh_known(config, ModelShape.of(model, sizes), parameters.rows),
         )
 
     def to(self, device: str) -> "ServerState":
@@ -105,6 +110,7 @@ class ServerState:
             "prior": self.prior,
             "indexed": self.indexed,
             "changed": self.changed,
+            **_known_tensors(self.known),
         }
         moved = {name: table for name, table in tables.items() if table is not None and name not in mapped}
         return share(moved)
@@ -191,6 +197,7 @@ class ServerState:
             **({} if self.declared is None else {"declared": self.declared}),
             **({} if self.prior is None else {"prior": self.prior}),
             **({} if self.indexed is None else {"indexed": self.indexed}),
+            **_known_tensors(self.known),
         }
 
     def numbers(self) -> dict[str, float]:
@@ -255,6 +262,13 @@ def check_memory(model: Model, sizes: Mapping[str, int], config: Config) -> None
             f"memory: {parameters:,} parameters and the server's moments need {show_bytes(needed)}, and "
             f"{free_memory()}; lower {size_setting(config)} or the sizes of the model"
         )
+
+
+def _known_tensors(known: CommonState | None) -> dict[str, torch.Tensor]:
+    if known is None:
+        return {}
+    centroids = {} if known.centroids is None else {"centroids": known.centroids}
+    return {"ranges": known.ranges, **centroids}
 
 
 def _residual_tensors(residuals: Mapping[str, Residual]) -> dict[str, torch.Tensor]:

@@ -4,7 +4,6 @@ The messages' classes say what they hold; these functions refuse what does not f
 what was sent before. The sender may be broken or hostile: nothing is believed that can be checked.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,68 +12,25 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.federated.codec import prefixed
+from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.compression import NUMBERS, scale_count
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
+    Common,
     Declare,
     SelectedRows,
     Update,
     Welcome,
 )
+from hashfed.federated.model_shape import ModelShape as ModelShape
 from hashfed.federated.settings import UpdatePrecision
-from hashfed.models.protocol import OUTPUT, Model
 from hashfed.retrieval import Encoder, EncoderShape
 from hashfed.retrieval.checks import check_ids
 from hashfed.retrieval.planes import Tail
 
 MOST_KEY_BYTES = 1 << 26
 """Of one client, whatever its keys are."""
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """What both sides know of the model.
-
-    Attributes:
-        tables: numbers of rows and their lengths by name, (n, d) of ``output``.
-        body: shapes of the other parameters by name.
-
-    """
-
-    tables: Mapping[str, tuple[int, int]]
-    body: Mapping[str, Sequence[int]]
-
-    @classmethod
-    def of(cls, model: Model, sizes: Mapping[str, int]) -> "ModelShape":
-        """Of a model with so many rows by table."""
-        tables = {name: (sizes[name], width) for name, width in model.tables.items()}
-        return cls(tables, model.body_shapes())
-
-    @property
-    def size(self) -> int:
-        """N."""
-        return self.tables[OUTPUT][0]
-
-    @property
-    def dimension(self) -> int:
-        """D."""
-        return self.tables[OUTPUT][1]
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Numbers of rows by table."""
-        return {name: size for name, (size, _) in self.tables.items()}
-
-    @property
-    def inputs(self) -> dict[str, tuple[int, int]]:
-        """Those of the other tables."""
-        return {name: shape for name, shape in self.tables.items() if name != OUTPUT}
-
-    @property
-    def parameters(self) -> int:
-        """All numbers of the model."""
-        return sum(math.prod(shape) for shape in (*self.tables.values(), *self.body.values()))
 
 
 @dataclass(frozen=True)
@@ -159,6 +115,39 @@ def check_broadcast(message: Broadcast, round: int, shape: ModelShape) -> None:
     _body(message.body, shape)
     _array("rows", message.rows, torch.float32, (shape.size, shape.dimension))
     _inputs(message.input_rows, shape.inputs)
+
+
+def check_common(message: Common, round: int, shape: ModelShape, plan: CommonPlan) -> None:
+    """Refuse what all clients are to get and does not fit: the model's shapes, the plan's rows and planes.
+
+    Raises:
+        HashfedError: as ``check_declare``.
+
+    """
+    _same_round(message.round, round)
+    _body(message.body, shape)
+    _array("rows", message.rows, torch.float32, (shape.size, shape.dimension))
+    _inputs(message.input_rows, shape.inputs)
+    if (message.ids is None) != (plan.rows == shape.size):
+        raise HashfedError("ids: must be there exactly where all clients hold a part of the rows")
+    if message.ids is not None:
+        _array("ids", torch.from_numpy(message.ids), torch.int32, (plan.rows,))
+        check_ids(message.ids, shape.size)
+    if message.log_weight is not None:
+        _array("log_weight", torch.from_numpy(message.log_weight), torch.float32, (plan.rows,))
+        if message.log_weight.min(initial=0) < 0:
+            raise HashfedError("log_weight: has a chance above one")
+    _array("ranges", torch.from_numpy(message.ranges), torch.float64, (len(plan.layout.shapes),))
+    if message.ranges.min(initial=1) <= 0:
+        raise HashfedError(f"ranges: has {message.ranges.min():g}: must be above 0")
+    count, width = plan.planes, shape.dimension
+    wanted = {"centroids": (count, width), "log_sums": (count,), "slopes": (count, width), "gram": (count, count)}
+    for name, sizes in wanted.items():
+        value = getattr(message, name)
+        if (value is not None) != (count > 0 and (name != "gram" or plan.clips)):
+            raise HashfedError(f"{name}: must be there exactly where planes are sent and need it")
+        if value is not None:
+            _array(name, value, torch.float32, sizes)
 
 
 def check_keys(

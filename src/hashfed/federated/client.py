@@ -116,13 +116,23 @@ def hash_queries(
     """
     encoder = make_encoder(welcome.encoder, welcome.encoder_numbers | welcome.encoder_arrays)
     local = _at_hand(welcome, declared, declared.own.astype(np.int64), welcome.own_rows)
+    queries = compute_queries(model, local, examples).cpu()
+    sketch = {} if sketcher is None else dict(sketcher.encode(queries))
+    return ClientKeys(welcome.round, dict(encoder.encode(queries)), sketch)
+
+
+def compute_queries(model: Model, local: LocalModel, examples: Examples) -> torch.Tensor:
+    """The queries (p, d) of all predictions, with rows of which ``local`` has those that examples need.
+
+    Raises:
+        ClientDivergedError: where one is not finite.
+
+    """
     with torch.no_grad():
         queries = torch.cat(list(_query_batches(model, local, examples)))
     if not bool(torch.isfinite(queries.sum())):
         raise ClientDivergedError("a client's queries are not finite: the training diverged")
-    queries = queries.cpu()
-    sketch = {} if sketcher is None else dict(sketcher.encode(queries))
-    return ClientKeys(welcome.round, dict(encoder.encode(queries)), sketch)
+    return queries
 
 
 def _at_hand(welcome: Welcome, declared: Declare, ids: np.ndarray | None, rows: torch.Tensor) -> LocalModel:

@@ -12,6 +12,11 @@ stands for the first four (Charles et al. 2022, Federated Select):
 server → all      Broadcast       body, all rows, and what the index is built of
 server → all      Manifest        body, encoder, and where the slices of rows and index are
 
+and where the server learns sums alone, another one stands for the update too:
+
+server → all      Common          body, all rows, common rows and planes, and how the sum is laid out
+client → server   Contribution    what the client adds to the cohort's sum, as integers
+
 Rows without more are those of the output table, of which a client has a selection. Of every other table, an
 *input table*, it has the rows that its data touch, and no others: they alone have a gradient.
 
@@ -241,6 +246,57 @@ class Broadcast(Message, kind="broadcast"):
     def parameters(self) -> Parameters:
         """The model that was sent."""
         return Parameters({OUTPUT: self.rows, **self.input_rows}, self.body)
+
+
+@final
+@dataclass(frozen=True)
+class Common(Message, kind="common"):
+    """All that a client needs where the server is to learn sums alone; the same for all clients.
+
+    A client takes the rows that its data need out of ``rows``, and holds them and U, no more.
+
+    Attributes:
+        round: of the exchange.
+        body: all parameters below the output layer.
+        rows: (n, d), all of them.
+        ids: (l,) int32 ascending, U, the rows that every client holds; None for all.
+        log_weight: (l,) float32 of these rows, as ``SelectedRows``; None where none is corrected.
+        ranges: (b,) float64 > 0, by part of the sum (``sum_layout``): the largest number that a client adds.
+        centroids: (K, d) float32 of the last cohort's queries, the points of the common planes; None without
+            planes.
+        log_sums: (K,) float32 of these planes.
+        slopes: (K, d) likewise.
+        gram: (K, K) Σ factor² π̂ π̂ᵀ, where updates are clipped by their norm; else None.
+        input_rows: input tables by name, all of their rows.
+
+    """
+
+    round: int
+    body: dict[str, torch.Tensor]
+    rows: torch.Tensor
+    ids: np.ndarray | None
+    log_weight: np.ndarray | None
+    ranges: np.ndarray
+    centroids: torch.Tensor | None = None
+    log_sums: torch.Tensor | None = None
+    slopes: torch.Tensor | None = None
+    gram: torch.Tensor | None = None
+    input_rows: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Contribution(Message, kind="contribution"):
+    """What a client adds to the sum of its cohort, of the same size for every client.
+
+    Attributes:
+        round: of the exchange.
+        values: packed integers (``privacy.packing``), uint8; under masks where sums are secure.
+
+    """
+
+    round: int
+    values: np.ndarray
 
 
 @final

@@ -60,6 +60,22 @@ class ServerSettings(Settings):
     a longer one is scaled down to it."""
 
 
+class SecureSettings(Settings):
+    """What leaves a device where the server learns sums alone (selection.delivery secure)."""
+
+    rows: Literal["all", "common"] = "all"
+    """Which rows' changes a client adds to the sum. all: of every row, so that of its own none is lost;
+    common: of those that all clients hold, in fewer bytes, while what else it learned of its own rows stays
+    with it, which costs accuracy."""
+    bits: int = Field(16, ge=8, le=24)
+    """Of a number that a client adds; sums of n clients take log2 n more on the wire."""
+    range: float = Field(1.0, gt=0)
+    """Largest change of a parameter that a client adds in the first round; later ranges follow the sums."""
+    masks: bool = True
+    """Whether clients mask what they add (Bell et al. 2020). Without masks the numbers are the same, and a
+    simulation is faster; not over a network."""
+
+
 class CompressionSettings(Settings):
     """In how many bits numbers travel; both sides compute in float32."""
 

@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from hashfed.federated.clip import clip_update
+from hashfed.errors import HashfedError
+from hashfed.federated.clip import clip_update, norm
 from hashfed.federated.compression import expand
 from hashfed.federated.messages import Update
 from hashfed.federated.settings import ServerSettings
@@ -290,6 +291,30 @@ class UpdateSum:
         shares.total += self._weight
         tables = {name: part.mean(name, rule, shares, self._weight) for name, part in self._sums.items()}
         return PseudoGradient(self._body, tables, self._loss / self._predictions)
+
+
+SLACK = 1.01
+"""Of the norm of a mean of clipped updates, for the rounding of what they added."""
+
+
+def check_norm(gradient: PseudoGradient, largest: float, round: int) -> None:
+    """Refuse a mean that is longer than every update was to be: one of them was not clipped, nobody knows which.
+
+    Raises:
+        HashfedError: naming the round.
+
+    """
+    found = norm(
+        [
+            *(gradient.body[name] for name in sorted(gradient.body)),
+            *(gradient.tables[name].rows for name in sorted(gradient.tables)),
+        ]
+    )
+    if not found <= largest * SLACK:
+        raise HashfedError(
+            f"round {round}: the mean of the cohort's updates has norm {found:g}: must be at most server.clip = "
+            f"{largest:g}, to which each client clips its own; the sum is not used"
+        )
 
 
 def _move_to_front(rows: torch.Tensor, ids: np.ndarray) -> torch.Tensor:

@@ -68,10 +68,15 @@ def group_sums(
         where each weighs one.
 
     """
-    nearest = (vectors @ centroids.T).sub_(0.5 * centroids.square().sum(1)).argmax(1)
+    nearest = nearest_centroids(vectors, centroids)
     sizes = torch.bincount(nearest, weights, minlength=len(centroids))
     weighted = vectors if weights is None else vectors * weights[:, None]
     return torch.zeros_like(centroids).index_add_(0, nearest, weighted), sizes
+
+
+def nearest_centroids(vectors: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """For each of ``vectors`` (count, d), which centroid (k, d) is nearest, (count,) int64."""
+    return (vectors @ centroids.T).sub_(0.5 * centroids.square().sum(1)).argmax(1)
 
 
 def next_centroids(centroids: torch.Tensor, sums: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,8 @@ def correction_problem(retrieval: RetrievalSettings, selection: SelectionSetting
 
 def _planes_problem(retrieval: RetrievalSettings, selection: SelectionSettings) -> str | None:
     """What stands in the way of planes."""
+    if selection.delivery == "secure":
+        return None  # of the sums that a cohort makes, whatever the method
     if selection.delivery != "on-demand":
         return (
             f"needs selection.delivery on-demand, not {selection.delivery}, for the server makes planes of a "

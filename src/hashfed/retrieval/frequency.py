@@ -32,7 +32,7 @@ class FrequencySettings(CountedSettings):
 
     method: Literal["frequency"] = "frequency"
 
-    deliveries: ClassVar[tuple[Delivery, ...]] = ("on-demand", "broadcast", "pre-generated")
+    deliveries: ClassVar[tuple[Delivery, ...]] = ("on-demand", "broadcast", "pre-generated", "secure")
 
     def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> FrequencyIndex:
         """``prior`` (n,): how often each row is a label."""

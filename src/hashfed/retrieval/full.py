@@ -8,6 +8,7 @@ import torch
 
 from hashfed.retrieval.method import RetrievalSettings
 from hashfed.retrieval.protocol import Candidates, Index, Keys, NoEncoder
+from hashfed.retrieval.settings import Delivery
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class FullSettings(RetrievalSettings):
 
     method: Literal["full"] = "full"
 
+    deliveries: ClassVar[tuple[Delivery, ...]] = ("on-demand", "broadcast", "secure")
     sends_all: ClassVar[bool] = True
 
     def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> FullIndex:

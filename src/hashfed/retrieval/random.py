@@ -31,7 +31,7 @@ class RandomSettings(PartSettings):
 
     method: Literal["random"] = "random"
 
-    deliveries: ClassVar[tuple[Delivery, ...]] = ("on-demand", "broadcast", "pre-generated")
+    deliveries: ClassVar[tuple[Delivery, ...]] = ("on-demand", "broadcast", "pre-generated", "secure")
 
     def build(self, rows: torch.Tensor, prior: np.ndarray, seed: int) -> RandomIndex:
         """Nothing to build."""

@@ -16,7 +16,7 @@ def _whole(value: object) -> object:
 
 CodeBits = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_whole)]
 """Bits per coordinate of a quantized vector."""
-Delivery = Literal["on-demand", "broadcast", "pre-generated"]
+Delivery = Literal["on-demand", "broadcast", "pre-generated", "secure"]
 """How rows reach a client (Charles et al. 2022, Federated Select)."""
 
 
@@ -46,7 +46,7 @@ class SelectionSettings(Settings):
     else tail."""
     planes: int = Field(32, ge=0, le=4096)
     """K, points at which a client is told the tail (control-variate); at most as many as its keys tell
-    (query-centroids: retrieval.centroids). 0: as tail."""
+    (query-centroids: retrieval.centroids); with delivery secure those of the whole cohort. 0: as tail."""
     points: Literal["keys", "sketch"] = "keys"
     """Of what these points are made (control-variate): keys, where they tell of the queries; sketch: the
     client also sends so many centroids of its queries, which tells the server averages of its hidden
@@ -60,7 +60,8 @@ class SelectionSettings(Settings):
     delivery: Delivery = "on-demand"
     """How rows reach a client: on-demand, it sends its row ids and keys; broadcast, it receives all rows and
     selects by itself; pre-generated, it fetches slices, one for each row and hash bucket, without a name. The
-    numbers are the same, the bytes are others, and the server learns less."""
+    numbers are the same, the bytes are others, and the server learns less. secure: all clients of a round hold
+    the same rows besides their own, and the server learns sums over the cohort alone; other numbers."""
 
     @field_validator("extra")
     @classmethod

@@ -1,16 +1,18 @@
 """Federated rounds on one machine (paper, section 3.2)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hashfed.config import Config
-from hashfed.engines.budget import build_model
+from hashfed.engines.budget import build_model, steps
 from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_examples
-from hashfed.engines.index_keeper import refreshed
+from hashfed.engines.index_keeper import IndexKeeper, refreshed
+from hashfed.engines.local.lockstep import play_lockstep
 from hashfed.engines.local.workers import (
     EvaluateChunk,
     InProcess,
     PlayClient,
+    PlayStep,
     Task,
     Workbench,
     WorkerPool,
@@ -18,10 +20,14 @@ from hashfed.engines.local.workers import (
 from hashfed.engines.mapped import MAPPED
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.rounds import RoundRecord, check_cohort, draw_cohort
+from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
+from hashfed.federated.messages import Message
+from hashfed.federated.protocols import in_lockstep
+from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.hardware import usable_cores
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.metrics import add_sums
@@ -79,6 +85,7 @@ class Simulation:
             self.state.prior,
             self._tables,
             self.state.changed,
+            self.state.known,
         )
         self._executor: InProcess | WorkerPool
         count = workers_of(config)
@@ -115,6 +122,9 @@ class Simulation:
         if refreshed(number, config.retrieval.rebuilt_every) == number:
             state.refresh()
         cohort = draw_cohort(config, number, len(self.data.train))
+        if in_lockstep(steps(config)):
+            with single_thread():
+                return self._run_in_lockstep(number, cohort)
         tasks: list[Task] = [PlayClient(number, c, self._size(c), self._residual(c)) for c in cohort]
         end = RoundEnd(config, state)
         with single_thread():
@@ -126,6 +136,29 @@ class Simulation:
                     raise type(error)(f"round {number}: client {report.client}: {error}") from None
                 end.add(report, accepted, played.tail, played.residual)
             return end.finish()
+
+    def _run_in_lockstep(self, number: int, cohort: list[int]) -> RoundRecord:
+        """A round whose steps all clients make together, and which leaves their sum."""
+        clients = {self.data.train[client].name: client for client in cohort}
+        keeper = IndexKeeper.of(self.config, self.state, self.data.label_counts)
+        server = ServerRound.of(
+            self.config,
+            self.state.parameters,
+            keeper.at(number),
+            number,
+            self.data.label_counts,
+            self.state.known,
+            sorted(clients),
+        )
+
+        def ask(step: int, told: Mapping[str, tuple[Message, ...]], secrets: Mapping[str, SumSecrets]) -> Any:
+            names = sorted(told)
+            tasks: list[Task] = [
+                PlayStep(number, clients[name], step, told[name], secrets[name]) for name in names
+            ]
+            return zip(names, self._executor.run(tasks), strict=True)
+
+        return play_lockstep(server, RoundEnd(self.config, self.state), ask)
 
     def _residual(self, client: int) -> Residual | None:
         """What compression lost of the client's last update, if that is fed back."""

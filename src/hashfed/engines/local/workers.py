@@ -29,7 +29,7 @@ from hashfed.config import Config
 from hashfed.engines.allocator import give_back_gaps, keep_memory
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import evaluate_chunk
-from hashfed.engines.exchange import Played, play_round
+from hashfed.engines.exchange import Answered, Played, play_round, play_step
 from hashfed.engines.index_keeper import IndexKeeper
 from hashfed.engines.lack import lack_of_memory
 from hashfed.engines.local.channel import Channel, Parcel, ready
@@ -40,7 +40,10 @@ from hashfed.engines.server_round import ServerRound
 from hashfed.engines.shared import SharedBlock
 from hashfed.errors import HashfedError
 from hashfed.federated.codec import under
+from hashfed.federated.common_state import CommonState
 from hashfed.federated.error_feedback import Residual
+from hashfed.federated.messages import Message
+from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.models import Model, Parameters
 from hashfed.stopping import Interrupted, blocked
 from hashfed.tasks.federated_data import FederatedData, SomeExamples
@@ -76,7 +79,27 @@ class EvaluateChunk:
     everything: bool
 
 
-Task = PlayClient | EvaluateChunk
+@dataclass(frozen=True)
+class PlayStep:
+    """Task: one training client's part of one step of a round that is played in lockstep.
+
+    Attributes:
+        round: its number.
+        client: position among the training clients.
+        step: position among the round's steps.
+        told: what the server has for this client alone.
+        secrets: that the client kept from the step before.
+
+    """
+
+    round: int
+    client: int
+    step: int
+    told: tuple[Message, ...]
+    secrets: SumSecrets
+
+
+Task = PlayClient | PlayStep | EvaluateChunk
 
 
 @dataclass
@@ -94,6 +117,7 @@ class Workbench:
         prior: (n,) the counts that the index is built of where not the public ones, shared.
         tables: files of those of these tables that are mapped, by name.
         changed: (n,) the last round at whose end each row moved, shared; None where nobody notes it.
+        known: of earlier sums, shared, where the server learns these alone.
         keeper: of the index, from the first client on.
         server: of the round that was played last, with its slices (``selection.delivery: pre-generated``).
         copy: the parameters on the clients' device, and after how many rounds they were so; None on a CPU.
@@ -110,6 +134,7 @@ class Workbench:
     prior: torch.Tensor | None
     tables: Mapping[str, MappedTable]
     changed: torch.Tensor | None = None
+    known: CommonState | None = None
     keeper: IndexKeeper | None = field(default=None, init=False)
     server: ServerRound | None = field(default=None, init=False)
     copy: tuple[int, Parameters] | None = field(default=None, init=False)
@@ -131,20 +156,39 @@ class Workbench:
         if "indexed" in self.tables:
             self.indexed = self.tables["indexed"].open()
 
+    def do(self, task: Task) -> Played | Answered | Sums:
+        """A task of any kind."""
+        if isinstance(task, PlayClient):
+            return self.play(task)
+        return self.play_step(task) if isinstance(task, PlayStep) else self.evaluate(task)
+
     def play(self, task: PlayClient) -> Played:
         """One client's round; the index is made when the first client of a refreshed round comes."""
-        if self.keeper is None:
-            self.keeper = IndexKeeper.of(self.config, self, self.data.label_counts)
-        if self.server is None or self.server.round != task.round:
-            self.server = None  # its index need not be held beside the next
-            index, parameters = self.keeper.at(task.round), self._on_device(task.round - 1)
-            self.server = ServerRound.of(self.config, parameters, index, task.round, self.data.label_counts)
         client, sizes = self.data.train[task.client], self.data.sizes
         here = ClientRound(self.config, self.model, client, task.round, sizes, task.residual)
-        played = play_round(self.server, here)
+        played = play_round(self._server(task.round), here)
         residual = None if played.residual is None else played.residual.cpu()
         tail = None if played.tail is None else played.tail.cpu()
         return replace(played, update=played.update.cpu(), tail=tail, residual=residual)
+
+    def play_step(self, task: PlayStep) -> Answered:
+        """One client's part of a step."""
+        client, sizes = self.data.train[task.client], self.data.sizes
+        here = ClientRound(self.config, self.model, client, task.round, sizes, secrets=task.secrets)
+        there = self._server(task.round)
+        return play_step(there, here, there.steps[task.step], task.told)
+
+    def _server(self, round: int) -> ServerRound:
+        """What makes the server's messages of a round."""
+        if self.keeper is None:
+            self.keeper = IndexKeeper.of(self.config, self, self.data.label_counts)
+        if self.server is None or self.server.round != round:
+            self.server = None  # its index need not be held beside the next
+            index, parameters = self.keeper.at(round), self._on_device(round - 1)
+            self.server = ServerRound.of(
+                self.config, parameters, index, round, self.data.label_counts, self.known
+            )
+        return self.server
 
     def evaluate(self, task: EvaluateChunk) -> Sums:
         """Sums of one chunk."""
@@ -183,9 +227,7 @@ class InProcess:
             if position % GAPS_EVERY == GAPS_EVERY - 1:
                 give_back_gaps()
             with lack_of_memory():
-                result = (
-                    self._bench.play(task) if isinstance(task, PlayClient) else self._bench.evaluate(task)
-                )
+                result = self._bench.do(task)
             yield result
 
     def close(self) -> None:
@@ -416,7 +458,7 @@ def _answer(bench: Workbench, slots: SlotWriter, slot: int, task: Task) -> tuple
                 played = bench.play(task)
                 message = slots.write(slot, played.update)
                 return "update", (message, played.report, played.tail, played.residual)
-            return "sums", bench.evaluate(task)
+            return "other", bench.do(task)
     except HashfedError as error:
         return "mistake", str(error)
     except Exception:  # a bug: the main process raises it with this traceback

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TypeVar
 
-from hashfed.federated.protocols import broadcast, on_demand, pre_generated
+from hashfed.federated.protocols import broadcast, on_demand, pre_generated, secure
 from hashfed.federated.protocols.outline import Outline
 from hashfed.federated.protocols.step import (
     ClientSide,
@@ -15,6 +15,7 @@ from hashfed.federated.protocols.step import (
     Terms,
     Up,
     Way,
+    in_lockstep,
     needed_later,
     played,
     take,
@@ -22,6 +23,7 @@ from hashfed.federated.protocols.step import (
 
 __all__ = [
     "SLICES",
+    "WITHOUT_MASKS",
     "ClientSide",
     "Down",
     "Exchange",
@@ -32,6 +34,7 @@ __all__ = [
     "Terms",
     "Up",
     "all_steps",
+    "in_lockstep",
     "moved",
     "needed_later",
     "steps_of",
@@ -45,14 +48,18 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
     "on-demand": on_demand.STEPS,
     "broadcast": broadcast.STEPS,
     "pre-generated": pre_generated.STEPS,
+    "secure": secure.STEPS,
+    "secure, without masks": secure.OPEN_STEPS,
 }
-"""All steps by ``selection.delivery``, in order. The last is the training, whose answer is the update."""
+"""All steps by ``selection.delivery``, in order. The last is the training, whose answer is the update, but where
+a sum is left instead (``in_lockstep``)."""
+WITHOUT_MASKS = "secure, without masks"
 SLICES = "slices"
 """In tables of bytes: what clients fetch besides messages that they fetch."""
 
 
 def steps_of(delivery: str, terms: Terms) -> tuple[Step, ...]:
-    """The steps of a round."""
+    """The steps of a round, with ``delivery`` one of ``PROTOCOLS``."""
     return played(PROTOCOLS[delivery], terms)
 
 

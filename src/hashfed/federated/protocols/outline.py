@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.settings import CompressionSettings
 from hashfed.retrieval import Encoder
 
@@ -36,6 +37,7 @@ class Outline:
         buckets: of the index that hold rows.
         norm_ranges: of the rows.
         compression: of rows and updates.
+        common: of a run in which the server learns sums alone; else None.
 
     """
 
@@ -60,6 +62,14 @@ class Outline:
     buckets: int
     norm_ranges: int
     compression: CompressionSettings
+    common: CommonPlan | None = None
+
+    @property
+    def plan(self) -> CommonPlan:
+        """``common`` of such a run."""
+        if self.common is None:
+            raise ValueError("no run in which the server learns sums alone")
+        return self.common
 
     @property
     def touched_ids(self) -> dict[str, np.ndarray]:

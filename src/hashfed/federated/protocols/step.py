@@ -12,9 +12,11 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import Limits, ModelShape, RowsSent
+from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.messages import (
     Broadcast,
     ClientKeys,
+    Common,
     Declare,
     Manifest,
     Message,
@@ -22,8 +24,11 @@ from hashfed.federated.messages import (
     Update,
     Welcome,
 )
+from hashfed.federated.privacy.context import Context
 from hashfed.federated.protocols.outline import Outline
 from hashfed.federated.settings import UpdatePrecision
+from hashfed.federated.sum_secrets import SumSecrets
+from hashfed.federated.sum_session import SumSession
 from hashfed.models import Parameters
 from hashfed.retrieval import Encoder, EncoderShape
 from hashfed.retrieval.planes import Tail
@@ -132,6 +137,15 @@ class ServerSide(Protocol):
         """What is known of the rows of a client that selects by itself."""
         ...
 
+    def common(self) -> Common:
+        """The same for all clients, where the server learns sums alone."""
+        ...
+
+    @property
+    def session(self) -> SumSession:
+        """Of a cohort that adds up."""
+        ...
+
 
 class ClientSide(Protocol):
     """A client in a round, as steps ask it (``engines.client_round``); it may be made anew for each step."""
@@ -187,6 +201,25 @@ class ClientSide(Protocol):
         """Step 5 of the paper."""
         ...
 
+    def contribute(self, message: Common) -> np.ndarray:
+        """What it adds to the cohort's sum, (length,) int32."""
+        ...
+
+    @property
+    def common_plan(self) -> CommonPlan:
+        """What it knows of the sum beforehand."""
+        ...
+
+    @property
+    def sum_context(self) -> Context:
+        """What the sum is for."""
+        ...
+
+    @property
+    def secrets(self) -> SumSecrets:
+        """What it keeps to itself of a sum under masks; changed by each step."""
+        ...
+
 
 Received = dict[str, Message]
 """What a client has of the server's messages, by kind; those that are used up are taken out (``take``)."""
@@ -217,6 +250,7 @@ class Down:
         outline: the same without content, of what is known beforehand.
         timed: under which name the server's seconds of making it count, if they do.
         fetched: whether clients get its address, and take it and what it lists from where it is stored.
+        scope: ``cohort``: it is the same for all clients.
 
     """
 
@@ -226,6 +260,7 @@ class Down:
     outline: Callable[[Outline], Message]
     timed: str | None = None
     fetched: bool = False
+    scope: Literal["client", "cohort"] = "client"
 
 
 @dataclass(frozen=True)
@@ -237,6 +272,8 @@ class Up:
         make: it, from what the client has received.
         check: by the server, before anything else looks at it: raises HashfedError where it does not fit.
         outline: the same without content.
+        take: what the server does with it at once, where it is not kept for a later step; also raises HashfedError
+            where it does not fit, and nothing is changed.
 
     """
 
@@ -244,6 +281,7 @@ class Up:
     make: Callable[[ClientSide, Received], Message]
     check: Callable[[ServerSide, Exchange, Any, Limits], None]
     outline: Callable[[Outline], Message]
+    take: Callable[[ServerSide, Exchange, Any], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -260,6 +298,8 @@ class Step:
         ahead: whether the answer needs nothing of this round, so that it may be asked for in the one before;
             a first step.
         where: the terms under which it is played; the messages of one that is not go with the next step's.
+        close: what the server does once nobody's answer is waited for any more: then alone the next step begins, and
+            the last one leaves a sum (``ServerSide.session``). None: each client goes on by itself.
 
     """
 
@@ -270,6 +310,12 @@ class Step:
     needs: tuple[Down, ...] = ()
     ahead: bool = False
     where: Callable[[Terms], bool] = lambda terms: True
+    close: Callable[[ServerSide], None] | None = None
+
+
+def in_lockstep(steps: Sequence[Step]) -> bool:
+    """Whether a round of these steps waits for all clients after each, and ends with a sum."""
+    return any(step.close is not None for step in steps)
 
 
 def played(steps: tuple[Step, ...], terms: Terms) -> tuple[Step, ...]:

@@ -1,0 +1,219 @@
+"""The server in a round in which it learns sums alone: what all clients get, and what their sum says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from hashfed.config import Config
+from hashfed.engines.client_report import ClientReport
+from hashfed.engines.common_plan import common_plan, nobody
+from hashfed.errors import HashfedError
+from hashfed.federated.checks import ModelShape
+from hashfed.federated.common_plan import CommonPlan
+from hashfed.federated.common_state import CommonState
+from hashfed.federated.messages import Common, check_change
+from hashfed.federated.privacy.quantise import Quantiser
+from hashfed.federated.server import cut_to_budget
+from hashfed.federated.sum_layout import BODY, LOSS_UNIT, POINTS, TABLE, TAIL, join_counts
+from hashfed.federated.sums import SummedUpdates
+from hashfed.federated.tail import check_tail_change
+from hashfed.models import Parameters
+from hashfed.randomness import stream
+from hashfed.retrieval import Index, Selection
+from hashfed.retrieval.common_planes import CommonPlanes, make_common_planes
+from hashfed.retrieval.planes import Tail
+
+
+@dataclass(frozen=True)
+class CommonRound:
+    """The server's part.
+
+    Attributes:
+        config: of the run.
+        parameters: the model before this round.
+        index: of a method that asks for no keys.
+        round: its number.
+        state: of the sums before.
+
+    """
+
+    config: Config
+    parameters: Parameters
+    index: Index
+    round: int
+    state: CommonState
+
+    @cached_property
+    def plan(self) -> CommonPlan:
+        """Of the run."""
+        tables = {name: (len(table), table.shape[1]) for name, table in self.parameters.tables.items()}
+        body = {name: tuple(value.shape) for name, value in self.parameters.body.items()}
+        return common_plan(self.config, ModelShape(tables, body))
+
+    @cached_property
+    def selection(self) -> Selection:
+        """U, drawn with the same random numbers for all."""
+        size, dimension = self.parameters.rows.shape
+        if self.plan.rows == size:
+            return Selection.all(size)
+        rng = stream(self.config.seed, "select", self.round)
+        candidates = self.index.lookup({})
+        return cut_to_budget(candidates, nobody(self.round, size), size, dimension, self.config.selection, rng)
+
+    @cached_property
+    def planes(self) -> tuple[CommonPlanes, Tail] | None:
+        """Of the rows that are not in U with certainty."""
+        if self.state.centroids is None:
+            return None
+        gram = self.config.server.clip is not None
+        return make_common_planes(self.parameters.rows, self.state.centroids, self.selection, gram)
+
+    def message(self) -> Common:
+        """What all clients get."""
+        selection, made = self.selection, self.planes
+        everything = len(selection.ids) == len(self.parameters.rows)
+        message = Common(
+            self.round,
+            self.parameters.body,
+            self.parameters.rows,
+            None if everything else selection.ids.astype(np.int32),
+            selection.log_weight if selection.log_weight.any() else None,
+            self.state.ranges.numpy().copy(),
+            input_rows=self.parameters.inputs,
+        )
+        if made is None:
+            return message
+        planes, tail = made
+        return replace(
+            message,
+            centroids=planes.points,
+            log_sums=planes.log_sums,
+            slopes=planes.slopes,
+            gram=tail.gram,
+        )
+
+    def read(self, total: np.ndarray, clients: int) -> "CohortSum":
+        """What a sum over ``clients`` clients says.
+
+        Args:
+            total: (length,) int64, of what each of them added.
+            clients: how many they are.
+
+        Raises:
+            HashfedError: where the sum is one that no such clients can have made.
+
+        """
+        layout, bits = self.plan.layout, self.config.secure.bits
+        real = int(layout.sizes.sum())
+        numbers = Quantiser(layout.sizes, self.state.ranges.numpy(), bits).decode(total[:real])
+        counts = join_counts(total[real:], bits)
+        most = clients * self.plan.predictions
+        if not clients <= counts["predictions"] <= most:
+            raise HashfedError(
+                f"round {self.round}: a sum over {clients} clients with {counts['predictions']} predictions: "
+                f"must be from {clients} to {most}; it is not used"
+            )
+        return CohortSum(self, numbers, counts, clients)
+
+
+@dataclass(frozen=True)
+class CohortSum:
+    """All that the server learns of a round.
+
+    Attributes:
+        there: the server.
+        numbers: the sum, as ``SumLayout.flatten`` orders it.
+        counts: sums by name (``sum_layout.COUNTS``).
+        clients: how many added.
+
+    """
+
+    there: CommonRound
+    numbers: np.ndarray
+    counts: Mapping[str, int]
+    clients: int
+
+    def updates(self) -> SummedUpdates:
+        """As what one client of the whole weight changed; where weights are uniform, as many clients.
+
+        Rows of which the sum is zero count as held by nobody.
+
+        Raises:
+            HashfedError: where a change would ruin the model.
+
+        """
+        there, parts = self.there, self.there.plan.layout.split(self.numbers)
+        uniform = there.config.server.weighting == "uniform"
+        entries = self.clients if uniform else 1
+        weight = float(self.clients if uniform else self.counts["predictions"])
+        for name, part in parts.items():
+            if name not in POINTS:
+                self._check(name, part / weight)
+        tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]] = {}
+        held: dict[str, np.ndarray | None] = {}
+        for name, table in there.parameters.tables.items():
+            changes = parts[f"{TABLE}{name}"]
+            ids = np.arange(len(table)) if len(changes) == len(table) else there.selection.ids
+            some = changes.any(1)
+            held[name] = ids[some.numpy()]
+            tables[name] = torch.from_numpy(held[name]), changes[some]
+        first: tuple[Tail | None, torch.Tensor | None] = (None, None)
+        if there.planes is not None:
+            change = parts[TAIL] / (1.0 if uniform else weight)
+            check_tail_change(there.planes[1], change if not uniform else change / weight)
+            first = there.planes[1], change
+        predictions = self.counts["predictions"]
+        return SummedUpdates(
+            {name.removeprefix(BODY): part for name, part in parts.items() if name.startswith(BODY)},
+            tables,
+            [held] * entries,
+            [first, *[(None, None)] * (entries - 1)],
+            [predictions // entries] * (entries - 1) + [predictions - predictions // entries * (entries - 1)],
+            self.counts["loss"] * LOSS_UNIT,
+        )
+
+    def _check(self, name: str, mean: torch.Tensor) -> None:
+        try:
+            check_change(name, mean)
+        except HashfedError as error:
+            raise type(error)(f"round {self.there.round}: the cohort's sum: {error}") from None
+
+    def follow(self) -> None:
+        """Change the state to what this sum tells for the next round."""
+        there = self.there
+        there.state.follow(there.plan.layout, self.numbers, stream(there.config.seed, "points", there.round))
+
+    def reports(self, names: Sequence[str], sizes: Mapping[str, int]) -> list[ClientReport]:
+        """What each client's round cost as far as anybody knows: the mean of all.
+
+        Args:
+            names: of the clients.
+            sizes: bytes of each client's messages by kind, which are the same for all.
+
+        """
+
+        def mean(name: str) -> int:
+            return round(self.counts[name] / self.clients)
+
+        return [
+            ClientReport(
+                name,
+                dict(sizes),
+                own_rows=mean("own"),
+                rows=mean("rows"),
+                parameters=self._held_parameters(mean("rows")),
+                predictions=mean("predictions"),
+                bounded=None if self.there.planes is None else mean("bounded"),
+                flops=mean("megaflops") * 10**6,
+            )
+            for name in names
+        ]
+
+    def _held_parameters(self, rows: int) -> int:
+        parameters = self.there.parameters
+        inputs = sum(table.numel() for table in parameters.inputs.values())
+        body = sum(value.numel() for value in parameters.body.values())
+        return rows * parameters.rows.shape[1] + inputs + body

@@ -1,0 +1,84 @@
+"""What a client keeps to itself between the steps of a sum under masks, and its part of each step."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hashfed.errors import HashfedError
+from hashfed.federated.privacy import client
+from hashfed.federated.privacy.client_secrets import ClientSecrets
+from hashfed.federated.privacy.context import Context
+from hashfed.federated.privacy.messages import (
+    Inbox,
+    KeyShares,
+    MaskedVector,
+    PublicKeys,
+    RosterPart,
+    Survivors,
+    Unmasking,
+)
+from hashfed.federated.privacy.parameters import Demands
+
+
+@dataclass
+class SumSecrets:
+    """Of one client in one round.
+
+    Attributes:
+        held: secrets so far; None before the first step.
+        demands: of the client, whatever a server proposes.
+
+    """
+
+    held: ClientSecrets | None = None
+    demands: Demands = field(default_factory=Demands)
+
+    def advertise(self, context: Context) -> PublicKeys:
+        """Fresh keys for this sum."""
+        self.held, message = client.advertise(context)
+        return message
+
+    def share(self, part: RosterPart) -> KeyShares:
+        """Shares of its secrets.
+
+        Raises:
+            HashfedError: as ``privacy.client.share``; the secrets are as before.
+
+        """
+        self.held, message = client.share(self._known, part, self.demands)
+        return message
+
+    def mask(self, inbox: Inbox, vector: np.ndarray) -> MaskedVector:
+        """Its vector (length,) int32 under masks.
+
+        Raises:
+            HashfedError: as ``privacy.client.mask``; the secrets are as before.
+
+        """
+        self.held, message = client.mask(self._known, inbox, vector)
+        return message
+
+    def unmask(self, survivors: Survivors) -> Unmasking:
+        """Shares of its neighbours' secrets.
+
+        Raises:
+            HashfedError: as ``privacy.client.unmask``; the secrets are as before.
+
+        """
+        self.held, message = client.unmask(self._known, survivors)
+        return message
+
+    def to_bytes(self) -> bytes:
+        """The secrets, for a place that nobody else reads; nothing where there are none."""
+        return b"" if self.held is None else self.held.to_bytes()
+
+    @classmethod
+    def read(cls, data: bytes) -> "SumSecrets":
+        """What ``to_bytes`` gave."""
+        return cls(ClientSecrets.from_bytes(data) if data else None)
+
+    @property
+    def _known(self) -> ClientSecrets:
+        if self.held is None:
+            raise HashfedError("no secrets of this sum are kept here: was this node started anew?")
+        return self.held
