@@ -43,7 +43,7 @@ from hashfed.federated.messages import (
     unpack_counts,
 )
 from hashfed.federated.privacy.context import Context
-from hashfed.federated.privacy.quantise import Quantiser
+from hashfed.federated.privacy.quantise import quantise
 from hashfed.federated.protocols import SLICES
 from hashfed.federated.sum_layout import split_counts
 from hashfed.federated.sum_secrets import SumSecrets
@@ -353,14 +353,14 @@ class ClientRound:
                 config.server.clip,
             )
             self.tell(NoEncoder(), len(found.held.rows), found.held, found.counts["bounded"])
-            quantiser = Quantiser(plan.layout.sizes, message.ranges, plan.value_bits)
+            blocks = plan.layout.blocks(message.ranges)
             rng = stream(config.seed, "round", self.round, self.client.name)
-            numbers, saturated = quantiser.encode(plan.layout.flatten(found.values), rng)
+            rounded = quantise(plan.layout.flatten(found.values), blocks, plan.value_bits, rng)
             counts = found.counts | {
                 "megaflops": round(self.report.flops / 10**6),
-                "saturated": saturated,
+                "saturated": rounded.clipped,
             }
-            return np.concatenate([numbers, split_counts(counts, plan.value_bits).astype(np.int32)])
+            return np.concatenate([rounded.numbers, split_counts(counts, plan.value_bits).astype(np.int32)])
 
     @property
     def order(self) -> np.random.Generator:

@@ -15,7 +15,7 @@ from hashfed.federated.checks import ModelShape
 from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.common_state import CommonState
 from hashfed.federated.messages import Common, check_change
-from hashfed.federated.privacy.quantise import Quantiser
+from hashfed.federated.privacy.quantise import dequantise
 from hashfed.federated.server import cut_to_budget
 from hashfed.federated.sum_layout import BODY, LOSS_UNIT, POINTS, TABLE, TAIL, join_counts
 from hashfed.federated.sums import SummedUpdates
@@ -108,7 +108,8 @@ class CommonRound:
         """
         layout, bits = self.plan.layout, self.config.secure.bits
         real = int(layout.sizes.sum())
-        numbers = Quantiser(layout.sizes, self.state.ranges.numpy(), bits).decode(total[:real])
+        blocks = layout.blocks(self.state.ranges.numpy())
+        numbers = dequantise(total[:real], blocks, bits).astype(np.float32)
         counts = join_counts(total[real:], bits)
         most = clients * self.plan.predictions
         if not clients <= counts["predictions"] <= most:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from hashfed.federated.model_shape import ModelShape
+from hashfed.federated.privacy.quantise import Block
 from hashfed.models.protocol import OUTPUT
 
 COUNTS = "predictions", "loss", "own", "rows", "bounded", "megaflops", "saturated", "clipped"
@@ -68,6 +69,10 @@ class SumLayout:
     def length(self) -> int:
         """Of the vector, its counts among it."""
         return int(self.sizes.sum()) + 2 * len(COUNTS)
+
+    def blocks(self, ranges: np.ndarray) -> list[Block]:
+        """How the parts become integers, with ``ranges`` (b,) > 0."""
+        return [Block(size, width) for size, width in zip(self.sizes.tolist(), ranges.tolist(), strict=True)]
 
     def flatten(self, values: Mapping[str, torch.Tensor]) -> np.ndarray:
         """All parts but the counts, (Σ sizes,) float32."""
