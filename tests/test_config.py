@@ -585,7 +585,7 @@ def test_factories_with_numbers_that_end_in_0(factory: str) -> None:
             "selection.delivery = broadcast: needs retrieval.counts public, not declared, for no client",
         ),
         ("pre-generated", {"method": "frequency", "counts": "declared"}, "needs retrieval.counts public"),
-        ("posted", {}, "selection.delivery = 'posted': input should be 'on-demand', 'broadcast' or"),
+        ("posted", {}, "selection.delivery = 'posted': input should be 'on-demand', 'broadcast', "),
     ],
 )
 def test_deliveries_that_settings_do_not_allow(

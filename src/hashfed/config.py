@@ -171,6 +171,8 @@ class Config(Settings):
         problem = secure_problem(self.secure, self.selection, self.server, self.compression)
         if problem is not None:
             raise ValueError(problem)
+        if self.selection.delivery == "secure" and self.device != "cpu":
+            raise ValueError(f"device = {self.device}: must be cpu with selection.delivery secure")
         if self.selection.delivery == "secure" and self.flower.evaluation == "clients":
             raise ValueError(
                 "flower.evaluation = clients: must be server with selection.delivery secure, for a node's "

@@ -57,6 +57,9 @@ def held_rows(config: Config, size: int, own: int) -> tuple[int, int]:
     """
     if sends_everything(config):
         return size, size
+    if config.selection.delivery == "secure":
+        most = min(size, device_budget(config, size, 0) + own)
+        return most, most
     budget = device_budget(config, size, own)
     trained = max(budget, own)
     selection = config.selection

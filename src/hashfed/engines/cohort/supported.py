@@ -1,8 +1,10 @@
 """What cannot be played as a batch, each refused with a line that names it."""
 
 from hashfed.config import Config
+from hashfed.engines.budget import steps
 from hashfed.engines.rounds import check_cohort
 from hashfed.errors import HashfedError
+from hashfed.federated.protocols import in_lockstep
 from hashfed.models import Model
 
 
@@ -21,6 +23,11 @@ def problem(config: Config, model: Model) -> str | None:
         return (
             "engine = cohort: selection.delivery = pre-generated makes slices that are fetched one by one; "
             "must be clients, or another delivery, which gives the same numbers"
+        )
+    if in_lockstep(steps(config)):
+        return (
+            f"engine = cohort: selection.delivery = {config.selection.delivery} has each client make its own part "
+            "of a sum; must be clients"
         )
     if config.memory_map:
         return "engine = cohort: memory_map = true keeps the model in files; must be clients"
