@@ -10,7 +10,7 @@ import pytest
 import loopback
 from hashfed.engines.background import begin
 from hashfed.engines.flower import pulls
-from hashfed.engines.network import members, post, round_play, rounds
+from hashfed.engines.network import members, play, post, rounds
 
 
 class Clock:
@@ -48,6 +48,6 @@ class Clock:
             self._pulls.append(begin(work))
             return self._pulls[-1]
 
-        for module in (loopback, members, post, pulls, round_play, rounds):
+        for module in (loopback, members, play, post, pulls, rounds):
             patch.setattr(module, "time", self)
         patch.setattr(pulls, "begin", remembered)

@@ -6,9 +6,8 @@ while the round before trains: its questions ride along with those for updates.
 No node waits for another one, and none but the sum of updates waits for all.
 """
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,14 +18,15 @@ from hashfed.engines.client_round import ClientReport
 from hashfed.engines.network import exchanges
 from hashfed.engines.network.members import Members, by_node
 from hashfed.engines.network.parcel import Parcel
-from hashfed.engines.network.post import Post, Reply, seconds_of, shorten
+from hashfed.engines.network.play import Owed, Play, answer_in, checking
+from hashfed.engines.network.post import Reply, seconds_of, shorten
 from hashfed.engines.network.replies import open_reply, take_report
 from hashfed.engines.network.reports import seconds_field
 from hashfed.engines.network.transport import NOTHING, Ahead, More
 from hashfed.engines.network.waiting import WaitingUpdates
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.server_round import ServerRound
-from hashfed.errors import HashfedError, one_line
+from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.checks import Limits
 from hashfed.federated.messages import Message, Update
@@ -35,9 +35,6 @@ from hashfed.federated.slices import Wanted
 from hashfed.models.protocol import OUTPUT, names_of
 from hashfed.retrieval.planes import Tail
 from hashfed.tasks.registry import make_task
-
-OWN_WORK_SECONDS = 3600
-"""More than the server itself works in a round."""
 
 
 @dataclass
@@ -70,47 +67,28 @@ class Begun:
                 self.failed.pop(name, None)
 
 
-@dataclass(frozen=True)
-class Owed:
-    """What the server waits for from a client: a node's answer to a step, and to which message."""
-
-    node: int
-    step: Step
-    message: str
-
-
 @dataclass
-class RoundPlay:
+class RoundPlay(Play):
     """The server in one round.
 
     Attributes:
-        config: of the run.
-        post: to the nodes.
-        members: who is there.
         server: the server's answers.
         end: accepts updates.
         begun: by this round's cohort, and who that is.
         following: by the next round's; None where there is none, or nothing is asked ahead.
         reports: of clients whose update has come, by name.
         failed: why an update will not come, by name.
-        erring: nodes that answered with errors, and are there.
-        seconds: of the server's own work, and of the slowest node's.
         manifest: where the round's slices are and which one lists them; None where rows are sent.
         used: by client, the round of its last update that was used; None without error feedback.
 
     """
 
-    config: Config
-    post: Post
-    members: Members
     server: ServerRound
     end: RoundEnd
     begun: Begun
     following: Begun | None
     reports: dict[str, ClientReport] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    erring: set[int] = field(default_factory=set)
-    seconds: dict[str, float] = field(default_factory=dict)
     manifest: tuple[str, Wanted] | None = None
     used: Mapping[str, int] | None = None
     _exchanges: dict[str, Exchange] = field(default_factory=dict, init=False)
@@ -121,8 +99,6 @@ class RoundPlay:
     _tails: dict[str, Tail] = field(default_factory=dict, init=False)
     """Of clients whose update waits for its turn."""
     _owed: dict[str, Owed] = field(default_factory=dict, init=False)
-    _end: float = field(default=0.0, init=False)
-    """Of the round, on the clock of ``time.monotonic``."""
 
     def __post_init__(self) -> None:
         self._steps, self._limits = self.server.steps, client_limits(self.config)
@@ -143,29 +119,16 @@ class RoundPlay:
         do not count, and what has come by then is read. At the end ``failed`` says who is missing.
         """
         self._start()
-        self._end = time.monotonic() + self.config.flower.deadline
+        self._start_waiting()
         try:
             for name in self.begun.cohort:
                 while name not in self._updates and name not in self.failed:
-                    late = time.monotonic() >= self._end
-                    if self._step():
-                        continue
-                    if late:
-                        self._give_up()
-                    else:
-                        self.post.rest()
+                    self._wait()
                 if name in self._updates:
                     with self._own_work():
                         yield self.reports[name], self._updates.take(name), self._tails.pop(name, None)
         finally:
             self._updates.close()
-
-    @contextmanager
-    def _own_work(self) -> Iterator[None]:
-        """The deadline waits for the end of this block."""
-        start = time.monotonic()
-        yield
-        self._end += time.monotonic() - start
 
     def _start(self) -> None:
         cohort = self.begun.cohort
@@ -218,29 +181,8 @@ class RoundPlay:
         sent_as = self.post.send(node, exchanges.type_of(step), self.round, content, self._keep, ahead=ahead)
         begun.asked |= dict.fromkeys(names, sent_as)
 
-    @property
-    def _keep(self) -> float:
-        # The deadline waits for the server's own work, however long that is; so does the network.
-        return self.config.flower.deadline + OWN_WORK_SECONDS
-
-    def _step(self) -> bool:
-        """Look for replies once, one after the other; whether there were any."""
-        self.members.look(self.post, self.round - 1)
-        found = False
-        for reply in self.post.replies():
-            found = True
-            with self._own_work():
-                if reply.kind == exchanges.JOIN:
-                    self.members.answer(reply)
-                else:
-                    self._answer(reply)
-        return found
-
     def _answer(self, reply: Reply) -> None:
-        slowest = self.seconds.get(f"{reply.kind}_client", 0.0)
-        self.seconds[f"{reply.kind}_client"] = max(slowest, reply.worked)
-        waited = self.seconds.get(f"{reply.kind}_wait", 0.0)
-        self.seconds[f"{reply.kind}_wait"] = max(waited, reply.waited)
+        self._note_seconds(reply)
         owing = [name for name, owed in self._owed.items() if owed.message == reply.message]
         try:
             parcel = open_reply(reply, self._steps)
@@ -273,8 +215,8 @@ class RoundPlay:
             if begun.asked.get(name) != reply.message:
                 continue  # another node was asked since
             begun.answered[name] = reply.node
-            with _checking() as checked:
-                message = _answer_in(parcel, name, step)
+            with checking() as checked:
+                message = answer_in(parcel, name, step)
                 step.up.check(server, Exchange(name), message, self._limits)
             if not checked.problem:
                 begun.there[name] = message
@@ -286,8 +228,8 @@ class RoundPlay:
     def _take(self, name: str, step: Step, parcel: Parcel, waited: float) -> bool:
         """A client's answer to a step before the last; whether it is of use."""
         exchange, report = self._exchanges[name], self.reports[name]
-        with _checking() as checked:
-            message = _answer_in(parcel, name, step)
+        with checking() as checked:
+            message = answer_in(parcel, name, step)
             step.up.check(self.server, exchange, message, self._limits)
         if checked.problem:
             self._fail(name, checked.problem)
@@ -388,8 +330,8 @@ class RoundPlay:
     def _take_update(self, name: str, parcel: Parcel, waited: float) -> None:
         """Step 6 begins: an update is checked before anything else sees it."""
         report, exchange, step = self.reports[name], self._exchanges[name], self._steps[-1]
-        with _checking() as checked:
-            update = _answer_in(parcel, name, step)
+        with checking() as checked:
+            update = answer_in(parcel, name, step)
             step.up.check(self.server, exchange, update, self._limits)
             assert isinstance(update, Update)
         if checked.problem:
@@ -423,18 +365,14 @@ class RoundPlay:
         for name in names:
             self._fail(name, reason)
 
-    def _lose(self, node: int, reason: str) -> None:
-        """A node that is gone owes nothing more."""
-        self._fail_all([name for name, owed in self._owed.items() if owed.node == node], reason)
-        self.erring.discard(node)
-        self.post.forget(node)
-        self.members.lose(node)
+    def _owing(self) -> Mapping[int, set[str]]:
+        found: dict[int, set[str]] = {}
+        for owed in self._owed.values():
+            found.setdefault(owed.node, set()).add(owed.step.name)
+        return found
 
-    def _give_up(self) -> None:
-        """The deadline has passed: whoever owes an answer has failed, and has to join again."""
-        for node in {owed.node for owed in self._owed.values()}:
-            names = ", ".join(sorted({owed.step.name for owed in self._owed.values() if owed.node == node}))
-            self._lose(node, f"no answer to {names} within {self.config.flower.deadline:g} s")
+    def _fail_node(self, node: int, reason: str) -> None:
+        self._fail_all([name for name, owed in self._owed.items() if owed.node == node], reason)
 
 
 def slices_place(config: Config) -> str:
@@ -466,37 +404,3 @@ def client_limits(config: Config) -> Limits:
     task, model, examples = make_task(config.data), build_model(config), config.client.examples
     most = {name: task.most_own(examples, *names_of(model, name)) for name in model.tables}
     return Limits(most.pop(OUTPUT), task.most_predictions(examples), most)
-
-
-@dataclass
-class _Checked:
-    """What is wrong with a message; empty where nothing is."""
-
-    problem: str = ""
-
-
-@contextmanager
-def _checking() -> Iterator[_Checked]:
-    """A block that only reads and checks what a client sent: whatever is raised there, its message is wrong.
-
-    Nobody can list what libraries raise for something that somebody made up. What the server does with a
-    checked message is no part of the block: an error there is a bug, and no client's.
-    """
-    found = _Checked()
-    try:
-        yield found
-    except Exception as error:
-        found.problem = one_line(error)
-
-
-def _answer_in(parcel: Parcel, name: str, step: Step) -> Message:
-    """A client's answer to a step.
-
-    Raises:
-        HashfedError: with what the client said instead, where there is none.
-
-    """
-    message = parcel.messages.get(name, {}).get(step.up.kind.kind)
-    if message is None:
-        raise HashfedError(parcel.problems.get(name, f"no message {step.up.kind.kind} in its answer"))
-    return message

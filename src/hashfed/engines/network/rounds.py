@@ -19,6 +19,7 @@ from hashfed.engines.mapped import MAPPED
 from hashfed.engines.network.exchanges import EVALUATE, JOIN
 from hashfed.engines.network.members import Members
 from hashfed.engines.network.parcel import Parcel
+from hashfed.engines.network.play import TooFewAnsweredError as TooFewAnsweredError
 from hashfed.engines.network.post import Post, Reply, shorten
 from hashfed.engines.network.replies import open_reply
 from hashfed.engines.network.round_play import (
@@ -48,20 +49,6 @@ ATTEMPTS = 3
 
 GRACE_SECONDS = 30.0
 """For which nodes that are just joining are waited for, though enough have joined."""
-
-
-class TooFewAnsweredError(HashfedError):
-    """A round in which fewer clients answered than ``flower.minimum_share`` asks; the model is as before.
-
-    Attributes:
-        erring: the nodes that answered with errors.
-
-    """
-
-    def __init__(self, text: str, erring: Collection[int]) -> None:
-        """Say it in ``text``."""
-        super().__init__(text)
-        self.erring = erring
 
 
 def check_config(config: Config) -> None:
