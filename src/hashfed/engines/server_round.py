@@ -60,6 +60,7 @@ class ServerRound:
         prior: (n,) public counts that the index is built of; needed where clients select by themselves.
         known: of earlier sums, where the server learns these alone.
         cohort: names, ascending, of the clients of such a round; whoever only makes messages need not know them.
+        begun: the cohort's sum, where it was begun before the model of this round was there.
 
     """
 
@@ -70,6 +71,7 @@ class ServerRound:
     prior: np.ndarray | None = None
     known: CommonState | None = None
     cohort: tuple[str, ...] = ()
+    begun: SumSession | None = None
 
     @classmethod
     def of(
@@ -128,6 +130,8 @@ class ServerRound:
     @cached_property
     def session(self) -> SumSession:
         """Of the cohort's sum."""
+        if self.begun is not None:
+            return self.begun
         plan = self.sums.plan
         if not self.config.secure.masks:
             return OpenSession(list(self.cohort), plan.layout.length, plan.open_bits, 1)

@@ -73,9 +73,9 @@ class SumSecrets:
         return b"" if self.held is None else self.held.to_bytes()
 
     @classmethod
-    def read(cls, data: bytes) -> "SumSecrets":
-        """What ``to_bytes`` gave."""
-        return cls(ClientSecrets.from_bytes(data) if data else None)
+    def read(cls, data: bytes, demands: Demands | None = None) -> "SumSecrets":
+        """What ``to_bytes`` gave, of a client with these demands."""
+        return cls(ClientSecrets.from_bytes(data) if data else None, demands or Demands())
 
     @property
     def _known(self) -> ClientSecrets:

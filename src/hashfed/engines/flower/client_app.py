@@ -23,7 +23,14 @@ from hashfed.engines.budget import build_model, steps
 from hashfed.engines.client_round import ClientRound
 from hashfed.engines.evaluation import evaluate_examples, held_out_examples
 from hashfed.engines.flower import records
-from hashfed.engines.flower.node import NodeState, NotJoinedError, ReadClients, join, read_clients
+from hashfed.engines.flower.node import (
+    NodeState,
+    NotJoinedError,
+    ReadClients,
+    UntoldError,
+    join,
+    read_clients,
+)
 from hashfed.engines.network import exchanges
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.reports import step_report, train_report
@@ -33,12 +40,14 @@ from hashfed.federated.checks import check_broadcast
 from hashfed.federated.error_feedback import ClientMemory
 from hashfed.federated.messages import Broadcast
 from hashfed.federated.messages import Message as HashfedMessage
-from hashfed.federated.protocols import Received, Step, all_steps, needed_later
+from hashfed.federated.protocols import Received, Step, all_steps, in_lockstep, needed_later, riding
 from hashfed.federated.slices import Wanted
 from hashfed.retrieval import Index
 from hashfed.tasks.registry import make_task
 
 Handler = Callable[[Message, Context], RecordDict]
+FAILED = "failed; the log of its node says why"
+"""All that a server which learns sums alone is told of what went wrong at a client."""
 
 
 def make_client_app(read: ReadClients = read_clients, mods: Sequence[Mod] = ()) -> ClientApp:
@@ -58,7 +67,9 @@ def make_client_app(read: ReadClients = read_clients, mods: Sequence[Mod] = ()) 
             with warnings_told(lambda line: log(WARNING, "hashfed: %s", line)):
                 names = join(context.state, message.content, context.node_config, read)
         except HashfedError as error:
-            log(ERROR, "hashfed: %s", error)  # to whoever can mend it; the server is told too
+            # To whoever can mend it; the server is told too, but where it learns sums alone.
+            bug = isinstance(error, UntoldError) and not isinstance(error.__cause__, HashfedError)
+            log(ERROR, "hashfed: %s", error, exc_info=error.__cause__ if bug else None)
             raise
         return RecordDict({"names": ConfigRecord({kind: list(found) for kind, found in names.items()})})
 
@@ -74,14 +85,30 @@ def answer_step(name: str, message: Message, context: Context) -> RecordDict:
     """A step of the round for the clients that are asked, and what is asked for ahead of another round."""
     node, answer = _open(message, context)
     round = steps(node.config)
+    if not in_lockstep(round):
+        return _answer_step(node, round, name, message.content, answer)
+    try:
+        content = _answer_step(node, round, name, message.content, answer)
+    except Exception as error:
+        content = _refusal(_untold(error, name))
+    # How long a client computes tells how much it has. The server sees when an answer comes, which tells the same
+    # of a node, up to its speed, its network and the most examples that a client takes; it need not be told besides.
+    content["time"] = time_record(0.0)
+    return content
+
+
+def _answer_step(
+    node: NodeState, round: Sequence[Step], name: str, content: RecordDict, answer: Parcel
+) -> RecordDict:
     step = next((step for step in round if step.name == name), None)
     if step is None:
         raise HashfedError(f"{name}: no step of this run's rounds")
+    node.secrets.drop_before(answer.round)
     if not step.ahead:
-        _play(node, round, step, message.content, answer)
-    for other in round:
-        if other.ahead:
-            _answer_ahead(node, other, message.content, answer)
+        _play(node, round, step, content, answer)
+    for other in (step, riding(round, step)):
+        if other is not None and other.ahead:
+            _answer_ahead(node, round, other, content, answer)
     return records.pack(answer)
 
 
@@ -91,27 +118,55 @@ def _play(node: NodeState, round: Sequence[Step], step: Step, content: RecordDic
         node.keep(content, answer.round)
     parcel, request = records.unpack(content), cast(ConfigRecord, content["request"])
     kept = node.kept() if step.needs else {}
-    names, last = list(parcel.messages) or cast(list[str], request.get(step.name, [])), step is round[-1]
+    names, last = _asked(parcel, step) or cast(list[str], request.get(step.name, [])), step is round[-1]
     used = _used(request, names)
-    beside = _Beside()
+    beside, sums = _Beside(), in_lockstep(round)
     for name in names:
-        with _reported(answer, name):
+        with _reported(answer, name, sums):
             client = _client(node, name, answer.round)
             got = _received(step, kept.get(name, {}), parcel.shared | parcel.messages.get(name, {}), client)
             beside.lend(client, step, node, request, got)
-            for down in step.needs if beside.checked else (*step.needs, *step.down):
+            for down in step.needs:
                 down.check(client, got[down.kind.kind])
-            beside.checked = step.scope == "cohort"
+            for down in step.down:
+                if not (beside.checked and "cohort" in (step.scope, down.scope)):
+                    down.check(client, got[down.kind.kind])
+            beside.checked = True
             if last and node.config.compression.error_feedback:
                 client.residual = node.memories.get(name).of(used.get(name, 0))
-            answered = step.up.make(client, got)
+            answered = _made(node, round, step, client, got)
             beside.index = client.index
             if client.lost is not None:
                 node.memories.set(name, ClientMemory(client.residual, client.lost))
-            answer.reports[name] = train_report(client.report) if last else step_report(step, client.report)
+            if not sums:
+                answer.reports[name] = (
+                    train_report(client.report) if last else step_report(step, client.report)
+                )
             answer.add(name, answered)
     if last:
         node.drop(parcel.messages)
+
+
+def _asked(parcel: Parcel, step: Step) -> list[str]:
+    """The clients for whom messages of this step came."""
+    kinds = {down.kind.kind for down in step.down}
+    return [name for name, messages in parcel.messages.items() if kinds & set(messages)]
+
+
+def _made(
+    node: NodeState, round: Sequence[Step], step: Step, client: ClientRound, got: Received
+) -> HashfedMessage:
+    """A client's answer; what it keeps to itself of a sum is kept before that goes, and forgotten after the last."""
+    if not in_lockstep(round):
+        return step.up.make(client, got)
+    name = client.client.name
+    client.secrets = node.secrets.get(name, client.round)
+    answered = step.up.make(client, got)
+    if step is round[-1]:
+        node.secrets.drop(name, client.round)
+    else:
+        node.secrets.set(name, client.round, client.secrets)
+    return answered
 
 
 def _received(
@@ -140,7 +195,7 @@ class _Beside:
     Attributes:
         index: of a broadcast's rows.
         source: of slices, with those that were fetched.
-        checked: whether what came for all of them was.
+        checked: whether what came for all of them was checked.
 
     """
 
@@ -194,13 +249,20 @@ def _client(node: NodeState, name: str, round: int) -> ClientRound:
     return ClientRound(node.config, build_model(node.config), node.client(name), round, node.sizes)
 
 
-def _answer_ahead(node: NodeState, step: Step, content: RecordDict, answer: Parcel) -> None:
-    """Answers to a step of another round, which need nothing of it."""
+def _answer_ahead(
+    node: NodeState, round: Sequence[Step], step: Step, content: RecordDict, answer: Parcel
+) -> None:
+    """Answers to a step that needs nothing of its round, which is another one or has just begun."""
     request = cast(ConfigRecord, content["request"])
-    for name in cast(list[str], request.get(step.name, [])):
-        with _reported(answer, name):
+    names = cast(list[str], request.get(step.name, []))
+    messages = records.unpack(content).messages if names and step.down else {}
+    for name in names:
+        with _reported(answer, name, in_lockstep(round)):
             client = _client(node, name, int(cast(int, request[exchanges.asked_ahead(step.name)])))
-            answer.add(name, step.up.make(client, Received()))
+            got = _received(step, {}, messages.get(name, {}), client)
+            for down in step.down:
+                down.check(client, got[down.kind.kind])
+            answer.add(name, _made(node, round, step, client, got))
 
 
 def time_record(seconds: float) -> MetricRecord:
@@ -209,10 +271,13 @@ def time_record(seconds: float) -> MetricRecord:
 
 
 class _reported:
-    """A client's failure in this block becomes a problem in the answer; the node's other clients go on."""
+    """A client's failure in this block becomes a problem in the answer; the node's other clients go on.
 
-    def __init__(self, answer: Parcel, client: str) -> None:
-        self._answer, self._client = answer, client
+    ``untold``: what went wrong is for the node's own log alone.
+    """
+
+    def __init__(self, answer: Parcel, client: str, untold: bool = False) -> None:
+        self._answer, self._client, self._untold = answer, client, untold
 
     def __enter__(self) -> None:
         pass
@@ -220,15 +285,32 @@ class _reported:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if not isinstance(error, Exception):
             return False
-        self._answer.problems[self._client] = _told(error, f"client {self._client}")
+        tell = _untold if self._untold else _told
+        self._answer.problems[self._client] = tell(error, f"client {self._client}")
         return True
 
 
 def _told(error: Exception, where: str) -> str:
     """The error for the server, on one line; a bug is in the node's log with its traceback."""
+    if isinstance(error, UntoldError):
+        return FAILED
     if not isinstance(error, HashfedError):
         log(ERROR, "hashfed: %s", where, exc_info=error)
     return one_line(error)
+
+
+def _untold(error: Exception, where: str) -> str:
+    """The same for a server that learns sums alone: the text is in the node's log."""
+    if isinstance(error, HashfedError):
+        log(ERROR, "hashfed: %s: %s", where, error)
+    else:
+        _told(error, where)
+    return FAILED
+
+
+def _refusal(text: str, not_joined: bool = False) -> RecordDict:
+    """An answer of a node that has none."""
+    return RecordDict({"error": ConfigRecord({"text": text, "not_joined": not_joined})})
 
 
 def _answered(handler: Handler) -> Callable[[Message, Context], Message]:
@@ -244,19 +326,12 @@ def _answered(handler: Handler) -> Callable[[Message, Context], Message]:
         try:
             content = handler(message, context)
         except Exception as error:
-            content = RecordDict(
-                {
-                    "error": ConfigRecord(
-                        {
-                            "text": _told(error, message.metadata.message_type),
-                            "not_joined": isinstance(error, NotJoinedError),
-                        }
-                    )
-                }
-            )
+            text = _told(error, message.metadata.message_type)
+            content = _refusal(text, isinstance(error, NotJoinedError))
         finally:
             torch.set_num_threads(threads)
-        content["time"] = time_record(time.perf_counter() - start)
+        if "time" not in content:
+            content["time"] = time_record(time.perf_counter() - start)
         return Message(content, reply_to=message)
 
     return answer

@@ -18,13 +18,15 @@ from hashfed.config import Config, identity, make_config
 from hashfed.data.client_texts import Key, full_name
 from hashfed.data.part import group, is_train
 from hashfed.display import shown
-from hashfed.engines.budget import build_model
+from hashfed.engines.budget import build_model, steps
 from hashfed.engines.flower import records
 from hashfed.engines.flower.memory import RESIDUAL, Memories
+from hashfed.engines.flower.secrets import Secrets, demands
 from hashfed.engines.network.parcel import Parcel
-from hashfed.errors import HashfedError
+from hashfed.errors import HashfedError, one_line
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
+from hashfed.federated.protocols import in_lockstep
 from hashfed.files import with_home
 from hashfed.tasks.federated_data import Client, RowNames
 from hashfed.tasks.registry import make_task
@@ -93,10 +95,23 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadClien
 
     Raises:
         HashfedError: where their data cannot be read, or hold nothing to predict.
+        UntoldError: likewise, in a run whose server learns sums alone.
 
     """
     numbers = cast(ConfigRecord, setup["setup"])
     config, told = _read_setup(numbers, cast(ArrayRecord, setup["names"]))
+    demands(node)  # a mistake in it is this node's user's
+    try:
+        return _remember(state, numbers, config, told, node, read)
+    except Exception as error:
+        if in_lockstep(steps(config)):
+            raise UntoldError(one_line(error)) from error
+        raise
+
+
+def _remember(
+    state: RecordDict, numbers: ConfigRecord, config: Config, told: bytes, node: UserConfig, read: ReadClients
+) -> dict[str, list[str]]:
     task = make_task(config.data)
     names = task.read_names(told.decode())
     encoded = task.encode(read(node, config), names, "node-config")
@@ -191,6 +206,7 @@ class NodeState:
         sizes: numbers of rows by table.
         shape: of the model.
         memories: of its clients.
+        secrets: of its clients.
         slices: where it takes slices from, whatever the server says (``slices`` in its settings); or None.
 
     """
@@ -211,6 +227,7 @@ class NodeState:
         model = build_model(self.config)
         self.shape = ModelShape.of(model, self.sizes)
         self.memories = Memories(context.state, context.node_config, str(setup["identity"]))
+        self.secrets = Secrets(context.state, demands(context.node_config))
         self.slices = (
             with_home(str(context.node_config["slices"])) if "slices" in context.node_config else None
         )
@@ -279,6 +296,10 @@ class NodeState:
 
 class NotJoinedError(HashfedError):
     """The node has not joined this run, or has forgotten it."""
+
+
+class UntoldError(HashfedError):
+    """What went wrong with a client and is nobody else's business: the server is told that it did."""
 
 
 def _integer(node: UserConfig, name: str) -> int:

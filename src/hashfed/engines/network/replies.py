@@ -9,7 +9,7 @@ from hashfed.engines.network.post import Reply, seconds_of
 from hashfed.errors import HashfedError
 from hashfed.federated.checks import Limits, ModelShape
 from hashfed.federated.messages import Update
-from hashfed.federated.protocols import SLICES, Step
+from hashfed.federated.protocols import SLICES, Step, riding
 
 MOST = 2**62
 """Of what nobody can check."""
@@ -46,12 +46,13 @@ def open_reply(reply: Reply, steps: Sequence[Step] = ()) -> Parcel:
 
 
 def _answers(exchange: str, steps: Sequence[Step]) -> set[str]:
-    """Messages that a client may send in an exchange: with the last one also what is asked for ahead."""
-    return {
-        step.up.kind.kind
-        for step in steps
-        if exchange == type_of(step.name) or (step.ahead and exchange == type_of(steps[-1].name))
-    }
+    """Messages that a client may send in an exchange: also what is asked for ahead with it."""
+    found = set()
+    for step in steps:
+        if exchange == type_of(step.name):
+            also = riding(steps, step)
+            found |= {one.up.kind.kind for one in (step, also) if one is not None}
+    return found
 
 
 def take_report(

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from hashfed.engines.evaluation import (
 from hashfed.engines.index_keeper import IndexKeeper, refreshed
 from hashfed.engines.mapped import MAPPED
 from hashfed.engines.network.exchanges import EVALUATE, JOIN
+from hashfed.engines.network.lockstep_play import Cohort, LockstepPlay
 from hashfed.engines.network.members import Members
 from hashfed.engines.network.parcel import Parcel
 from hashfed.engines.network.play import TooFewAnsweredError as TooFewAnsweredError
@@ -36,6 +37,7 @@ from hashfed.engines.slice_store import FolderStore
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.messages import Broadcast, Message
+from hashfed.federated.protocols import in_lockstep
 from hashfed.federated.slices import Wanted
 from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval import Index
@@ -58,6 +60,11 @@ def check_config(config: Config) -> None:
         HashfedError: naming them.
 
     """
+    if config.selection.delivery == "secure" and not config.secure.masks:
+        raise HashfedError(
+            "secure.masks = false: must be true over a network, whose server would see what each client adds "
+            "(false: in a simulation alone)"
+        )
     if config.device != "cpu":
         raise HashfedError(f"device = {config.device}: must be cpu over a network, where nodes train")
     if (size := make_task(config.data).sizes.get(OUTPUT)) is not None:
@@ -124,6 +131,7 @@ class NetworkRounds:
         self._members = Members(config.flower.patience, config.flower.clients_per_node, say)
         self._keeper: IndexKeeper | None = None
         self._following: Begun | None = None
+        self._following_cohort: Cohort | None = None
         self._begun = False
 
     def __enter__(self) -> Self:
@@ -151,7 +159,7 @@ class NetworkRounds:
                 self._say(f"{error}; attempt {attempt} of {ATTEMPTS}")
                 if attempt == ATTEMPTS:
                     raise
-                self._following = None
+                self._following = self._following_cohort = None
                 left_out |= set(error.erring)
                 # Those who are gone for good must not hold up the others.
                 self._wait_for_clients(self._least(self.config.cohort))
@@ -192,20 +200,29 @@ class NetworkRounds:
             self._post.rest()
 
     def _play(self, number: int, left_out: Collection[int]) -> RoundRecord:
-        config, state = self.config, self.state
         start, down, up = time.perf_counter(), self._post.transport.down, self._post.transport.up
-        if refreshed(number, config.retrieval.rebuilt_every) == number:
-            state.refresh()
+        if refreshed(number, self.config.retrieval.rebuilt_every) == number:
+            self.state.refresh()
+        # Of a broadcast, clients build the index themselves.
+        index = None if self.config.selection.delivery == "broadcast" else self._index(number)
+        indexed = time.perf_counter()
+        play_it = self._play_in_lockstep if in_lockstep(steps(self.config)) else self._play_by_client
+        record = play_it(number, index, left_out)
+        for name, reason in sorted(record.failed.items()):
+            self._say(f"round {number}: client {name}: {reason}")
+        wire_bytes = {"down": self._post.transport.down - down, "up": self._post.transport.up - up}
+        return replace(record, wire_bytes=wire_bytes, seconds=record.seconds | {"index": indexed - start})
+
+    def _play_by_client(self, number: int, index: Index | None, left_out: Collection[int]) -> RoundRecord:
+        """A round in which each client goes on by itself."""
+        config, state, start = self.config, self.state, time.perf_counter()
         begun = self._following
         if begun is None or begun.round != number:
             begun = self._draw(number, left_out)
         following = None
         if number < config.rounds and steps(config)[0].ahead:
             following = self._following = self._draw(number + 1)
-        # Of a broadcast, clients build the index themselves.
-        index = None if config.selection.delivery == "broadcast" else self._index(number)
         server = ServerRound.of(config, state.parameters, index, number, self.data.label_counts)
-        indexed = time.perf_counter()
         manifest = self._publish(server)
         published = time.perf_counter()
         end = RoundEnd(config, state)
@@ -227,21 +244,47 @@ class NetworkRounds:
             self._check_enough(play)
             answered = time.perf_counter()
             record = end.finish()
-        for name, reason in sorted(play.failed.items()):
-            self._say(f"round {number}: client {name}: {reason}")
         seconds = {
             **play.seconds,
-            "index": indexed - start,
-            **({} if manifest is None else {"publish": published - indexed}),
+            **({} if manifest is None else {"publish": published - start}),
             "exchanges": answered - published,
             "step": time.perf_counter() - answered,
         }
-        return replace(
-            record,
-            failed=dict(sorted(play.failed.items())),
-            wire_bytes={"down": self._post.transport.down - down, "up": self._post.transport.up - up},
-            seconds=seconds,
-        )
+        return replace(record, failed=dict(sorted(play.failed.items())), seconds=seconds)
+
+    def _play_in_lockstep(self, number: int, index: Index | None, left_out: Collection[int]) -> RoundRecord:
+        """A round whose steps all clients make together, and which leaves their sum."""
+        config, state, start = self.config, self.state, time.perf_counter()
+        cohort = self._following_cohort
+        if cohort is None or cohort.server.round != number:
+            cohort = Cohort(self._server_of_cohort(number, index, self._draw(number, left_out).cohort))
+        else:
+            cohort.server = replace(
+                self._server_of_cohort(number, index, cohort.server.cohort), begun=cohort.server.session
+            )
+        self._following_cohort = following = None
+        if number < config.rounds and steps(config)[0].ahead:
+            # Its first steps need no more of a model than its shape, which is that of this round's.
+            following = Cohort(self._server_of_cohort(number + 1, index, self._draw(number + 1).cohort))
+        least = self._least(len(cohort.server.cohort))
+        play = LockstepPlay(config, self._post, self._members, cohort, following, least)
+        with single_thread():
+            play.play()
+            answered = time.perf_counter()
+            record = RoundEnd(config, state).finish_sum(cohort.server, cohort.sizes, {})
+        self._following_cohort = play.following
+        for name in sorted(set(cohort.failed) - set(cohort.missing)):
+            self._say(f"round {number}: client {name}, whose answer is in the sum: {cohort.failed[name]}")
+        seconds = {
+            **play.seconds,
+            "exchanges": answered - start,
+            "step": time.perf_counter() - answered,
+        }
+        return replace(record, failed=cohort.missing, seconds=seconds)
+
+    def _server_of_cohort(self, number: int, index: Index | None, names: Sequence[str]) -> ServerRound:
+        state, prior = self.state, self.data.label_counts
+        return ServerRound.of(self.config, state.parameters, index, number, prior, state.known, names)
 
     def _publish(self, server: ServerRound) -> tuple[str, Wanted] | None:
         """Write the round's slices; where clients find them, and their manifest. None where rows are sent."""

@@ -18,6 +18,7 @@ from hashfed.federated.protocols.step import (
     in_lockstep,
     needed_later,
     played,
+    riding,
     take,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "in_lockstep",
     "moved",
     "needed_later",
+    "riding",
     "steps_of",
     "take",
     "ways",

@@ -203,19 +203,18 @@ SURVIVED = _told(
 
 
 STEPS = (
-    Step("keys", (), KEYS_SENT, close=lambda server: _masked(server).close_keys()),
+    Step("keys", (), KEYS_SENT, ahead=True, close=lambda server: _masked(server).close_keys()),
     Step(
         "shares",
         (_told(RosterPart, _roster_outline),),
         SHARES,
-
+        ahead=True,
         close=lambda server: _masked(server).close_shares(),
     ),
     Step(
         "train",
         (COMMON, _told(Inbox, _inbox_outline)),
         VECTOR,
-
         close=lambda server: _masked(server).close_vectors(),
     ),
     Step("unmask", (SURVIVED,), ANSWER, close=lambda server: _masked(server).close_answers()),

@@ -295,8 +295,8 @@ class Step:
         scope: ``cohort``: what is sent is the same for all clients.
         needs: messages of earlier steps that a client must still have: the only state that it keeps, for all
             else it computes again.
-        ahead: whether the answer needs nothing of this round, so that it may be asked for in the one before;
-            a first step.
+        ahead: whether the answer needs nothing of this round, so that it may be asked for in the one before
+            (``riding``); a first step, or one after such steps.
         where: the terms under which it is played; the messages of one that is not go with the next step's.
         close: what the server does once nobody's answer is waited for any more: then alone the next step begins, and
             the last one leaves a sum (``ServerSide.session``). None: each client goes on by itself.
@@ -316,6 +316,13 @@ class Step:
 def in_lockstep(steps: Sequence[Step]) -> bool:
     """Whether a round of these steps waits for all clients after each, and ends with a sum."""
     return any(step.close is not None for step in steps)
+
+
+def riding(steps: Sequence[Step], step: Step) -> Step | None:
+    """The step of the next round whose question rides along with this one: the last ones bring those ahead."""
+    ahead = [one for one in steps if one.ahead]
+    place = steps.index(step) - (len(steps) - len(ahead))
+    return ahead[place] if place >= 0 else None
 
 
 def played(steps: tuple[Step, ...], terms: Terms) -> tuple[Step, ...]:
