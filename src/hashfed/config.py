@@ -56,7 +56,8 @@ class FlowerSettings(Settings):
     patience: float = Field(600, gt=0)
     """Seconds to wait for them."""
     deadline: float = Field(600, gt=0)
-    """Seconds after which a round ends with the clients that have answered."""
+    """Seconds after which a round, or with selection.delivery secure each of its steps, ends with the clients
+    that have answered."""
     minimum_share: float = Field(0.5, gt=0, le=1)
     """Share of the cohort that must have answered by then; with fewer the model stays and the round begins
     anew, with other clients where some are gone; after three times the run ends."""

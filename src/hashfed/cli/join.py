@@ -49,6 +49,13 @@ def add_join(parser: Parser) -> None:
         metavar="WHERE",
         help="URL or folder of slices for selection.delivery: pre-generated [default: where the server says]",
     )
+    group.add_argument(
+        "--least-clients",
+        type=whole,
+        metavar="N",
+        help="with selection.delivery: secure, take part in sums of at least so many clients, whatever the server "
+        "proposes [default: 3]",
+    )
     parser.add_argument(
         "--wait",
         type=real,
@@ -134,6 +141,10 @@ def node_config(arguments: argparse.Namespace) -> dict[str, str | int | float | 
         where = arguments.slices
         url = is_url(where, f"--slices = {where}")
         config["slices"] = where if url else _readable("--slices", Path(with_home(where)))
+    if arguments.least_clients is not None:
+        from hashfed.federated.sum_secrets import demands_of
+
+        config["least-clients"] = demands_of("--least-clients", arguments.least_clients).least_clients
     return config
 
 

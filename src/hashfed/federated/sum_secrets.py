@@ -17,7 +17,7 @@ from hashfed.federated.privacy.messages import (
     Survivors,
     Unmasking,
 )
-from hashfed.federated.privacy.parameters import Demands
+from hashfed.federated.privacy.parameters import FEWEST_CLIENTS, MOST_CLIENTS, Demands
 
 
 @dataclass
@@ -82,3 +82,15 @@ class SumSecrets:
         if self.held is None:
             raise HashfedError("no secrets of this sum are kept here: was this node started anew?")
         return self.held
+
+
+def demands_of(setting: str, least: object) -> Demands:
+    """What a client asks of every sum whose user wants at least so many clients in it.
+
+    Raises:
+        HashfedError: where ``least`` is no such number, naming the setting.
+
+    """
+    if isinstance(least, bool) or not isinstance(least, int) or not FEWEST_CLIENTS <= least <= MOST_CLIENTS:
+        raise HashfedError(f"{setting} = {least!r}: must be an integer from {FEWEST_CLIENTS} to {MOST_CLIENTS}")
+    return Demands(least, least)

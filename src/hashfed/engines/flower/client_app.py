@@ -66,10 +66,11 @@ def make_client_app(read: ReadClients = read_clients, mods: Sequence[Mod] = ()) 
         try:
             with warnings_told(lambda line: log(WARNING, "hashfed: %s", line)):
                 names = join(context.state, message.content, context.node_config, read)
+        except UntoldError as error:
+            _untold(error.why, "join")
+            raise
         except HashfedError as error:
-            # To whoever can mend it; the server is told too, but where it learns sums alone.
-            bug = isinstance(error, UntoldError) and not isinstance(error.__cause__, HashfedError)
-            log(ERROR, "hashfed: %s", error, exc_info=error.__cause__ if bug else None)
+            log(ERROR, "hashfed: %s", error)  # to whoever can mend it; the server is told too
             raise
         return RecordDict({"names": ConfigRecord({kind: list(found) for kind, found in names.items()})})
 

@@ -23,7 +23,7 @@ from hashfed.engines.flower import records
 from hashfed.engines.flower.memory import RESIDUAL, Memories
 from hashfed.engines.flower.secrets import Secrets, demands
 from hashfed.engines.network.parcel import Parcel
-from hashfed.errors import HashfedError, one_line
+from hashfed.errors import HashfedError
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.messages import Message
 from hashfed.federated.protocols import in_lockstep
@@ -105,7 +105,7 @@ def join(state: RecordDict, setup: RecordDict, node: UserConfig, read: ReadClien
         return _remember(state, numbers, config, told, node, read)
     except Exception as error:
         if in_lockstep(steps(config)):
-            raise UntoldError(one_line(error)) from error
+            raise UntoldError(error) from error
         raise
 
 
@@ -299,7 +299,17 @@ class NotJoinedError(HashfedError):
 
 
 class UntoldError(HashfedError):
-    """What went wrong with a client and is nobody else's business: the server is told that it did."""
+    """A node cannot join, and its server, which learns sums alone, is not told why.
+
+    Attributes:
+        why: for the node's own log.
+
+    """
+
+    def __init__(self, why: Exception) -> None:
+        """Of what happened."""
+        super().__init__(str(why))
+        self.why = why
 
 
 def _integer(node: UserConfig, name: str) -> int:

@@ -8,16 +8,13 @@ from collections.abc import Mapping
 
 from flwr.app import ConfigRecord, RecordDict
 
-from hashfed.errors import HashfedError
 from hashfed.federated.privacy.parameters import FEWEST_CLIENTS, Demands
-from hashfed.federated.sum_secrets import SumSecrets
+from hashfed.federated.sum_secrets import SumSecrets, demands_of
 
 SECRETS = "secrets."
 """Before the round and a client's name in the context."""
 LEAST_CLIENTS = "least-clients"
 """The setting of a node."""
-MOST_BITS = 20
-"""Of a number of clients."""
 
 
 def demands(node: Mapping[str, object]) -> Demands:
@@ -27,13 +24,7 @@ def demands(node: Mapping[str, object]) -> Demands:
         HashfedError: where ``least-clients`` is no number of clients.
 
     """
-    least = node.get(LEAST_CLIENTS, FEWEST_CLIENTS)
-    if isinstance(least, bool) or not isinstance(least, int) or not FEWEST_CLIENTS <= least < 1 << MOST_BITS:
-        raise HashfedError(
-            f"node-config: {LEAST_CLIENTS} = {least!r}: must be an integer from {FEWEST_CLIENTS} to "
-            f"{(1 << MOST_BITS) - 1}"
-        )
-    return Demands(least, least)
+    return demands_of(f"node-config: {LEAST_CLIENTS}", node.get(LEAST_CLIENTS, FEWEST_CLIENTS))
 
 
 class Secrets:

@@ -153,7 +153,8 @@ class LockstepPlay(Play):
             f"{self.config.flower.minimum_share:g} asks for {self.least}"
         )
         why = "".join(f"; client {name}: {reason}" for name, reason in sorted(cohort.failed.items()))
-        raise TooFewAnsweredError(f"round {self.round}: {problem}{why}", self.erring)
+        start = f"round {self.round}: "
+        raise TooFewAnsweredError(f"{start}{problem.removeprefix(start)}{why}", self.erring)
 
     def _ask(self, both: Sequence[Cohort]) -> None:
         """Send the messages of each cohort's present step, those to one node in one."""
