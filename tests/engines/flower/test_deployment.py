@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hashfed.config import Config
 from hashfed.deploy.app_folder import CLIENT, write_app
 from hashfed.deploy.commands import environment
 from hashfed.deploy.processes import SuperLink, SuperNode
 from hashfed.deploy.runs import RunResult, run_app, wait_for_run
+from hashfed.engines.checkpoint import load_parameters
+from hashfed.engines.local import simulator
+from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.rounds import draw_cohort
 from hashfed.runs import RunFolder, train
 from small import PATIENCE, small_config, small_data
 
@@ -30,17 +35,20 @@ def deployed_config(texts: Path, output: Path, rounds: int = 2, **groups: object
 
 
 class Deployment:
-    """A SuperLink and three SuperNodes."""
+    """A SuperLink and three SuperNodes, or more."""
 
-    def __init__(self, folder: Path, texts: Path, client: str = CLIENT, **node_config: object) -> None:
+    def __init__(
+        self, folder: Path, texts: Path, client: str = CLIENT, count: int = NODES, **node_config: object
+    ) -> None:
         self.folder, self.client, self.node_config = folder, client, {"source": str(texts)} | node_config
+        self.count = count
         self._stack = ExitStack()
 
     def __enter__(self) -> "Deployment":
         self.link = self._stack.enter_context(SuperLink(self.folder / "link"))
         self.nodes = []
-        for part in range(NODES):
-            config = {"partition-id": part, "num-partitions": NODES} | self.node_config
+        for part in range(self.count):
+            config = {"partition-id": part, "num-partitions": self.count} | self.node_config
             node = SuperNode(self.link.address, config, self.folder / f"node{part}")  # type: ignore[arg-type]
             self.nodes.append(self._stack.enter_context(node))
         for node in self.nodes:
@@ -133,11 +141,11 @@ app = make_client_app(mods=[misbehave])
 '''
 
 
-def faulty(folder: Path, texts: Path, exchange: str, fault: str) -> Deployment:
+def faulty(folder: Path, texts: Path, exchange: str, fault: str, count: int = NODES) -> Deployment:
     (folder / "app").mkdir()
     (folder / "app" / "faulty.py").write_text(FAULTY)
     marker = str(folder / "marker")
-    return Deployment(folder, texts, "faulty:app", exchange=exchange, fault=fault, marker=marker)
+    return Deployment(folder, texts, "faulty:app", count, exchange=exchange, fault=fault, marker=marker)
 
 
 def wait_for(path: Path) -> None:
@@ -174,6 +182,40 @@ def test_a_supernode_is_killed_in_an_exchange(texts: Path, tmp_path: Path, excha
     last = found[-1]
     assert "failed" not in last
     assert all(line["clients"] + len(line.get("failed", {})) <= 9 for line in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exchange", ["query.keys", "query.shares", "train", "query.unmask"])
+def test_one_of_five_supernodes_is_killed_while_its_clients_add_to_a_sum(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str
+) -> None:
+    """Two rounds end with the sums of those that are left, which are the simulator's to the bit."""
+    groups: dict[str, object] = {"retrieval": {"method": "frequency"}, "selection": {"delivery": "secure"}}
+    flower = {"deadline": 300, "minimum_share": 0.1}
+    config = deployed_config(texts, tmp_path / "run", cohort=9, flower=flower, **groups)
+    with faulty(tmp_path, texts, exchange, "sleep", count=5) as deployment:
+        run_id = deployment.start(config)
+        wait_for(tmp_path / "marker")
+        deployment.nodes[1].kill()
+        result = wait_for_run(deployment.link, run_id, PATIENCE)
+    assert result.status == "completed", result.log
+    found = lines(tmp_path / "run")
+    failed = [set(line.get("failed", {})) for line in found]
+    assert any(failed)
+    data = small_data(texts)
+    drawn = {round: draw_cohort(config, round, len(data.train)) for round in (1, 2)}
+    left = {
+        round: [place for place in places if data.train[place].name not in failed[round - 1]]
+        for round, places in drawn.items()
+    }
+    monkeypatch.setattr(simulator, "draw_cohort", lambda config, round, count: left[round])
+    with Simulation(config, data) as simulation:
+        assert [simulation.run_round().loss for _ in left] == [line["train_loss"] for line in found]
+        expected = simulation.state.parameters
+    there = load_parameters(tmp_path / "run" / "checkpoint")
+    assert there is not None
+    for name, value in expected.named().items():
+        assert torch.equal(value, there.named()[name]), name
 
 
 @pytest.mark.slow
