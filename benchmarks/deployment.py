@@ -1,16 +1,18 @@
 """Seconds of a round in a deployment on this machine, and where they go; print JSON.
 
-A SuperLink and three SuperNodes, each its own process, on loopback; each node hosts one client of the data.
-The same three clients train with hashfed on all rows, on 10% of them with keys and without, and with a plain
-Flower app (``plain_flower``: its own FedAdam, of the whole model). The first round is left out, for nodes
-join in it. Needs hashfed[flower,chitchat]:
+A SuperLink and three SuperNodes (``--nodes``), each its own process, on loopback; each node hosts one client
+of the data. The same clients train with hashfed on all rows, on 10% of them with keys and without, so that
+the server learns their sum alone, and with a plain Flower app (``plain_flower``: its own FedAdam, of the whole
+model). The first round is left out, for nodes join in it. Needs hashfed[flower,chitchat]:
 
     python -m benchmarks.deployment configs/sample.yaml --rounds 8
+    python -m benchmarks.deployment --nodes 20 --rounds 3 --variants "hashfed, sums alone"
 
 Settings of all runs may be given as for ``hashfed train``.
 """
 
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -27,7 +29,7 @@ from hashfed.config import Config, load_config
 from hashfed.data import read_texts
 from hashfed.deploy.app_folder import write_app
 from hashfed.deploy.commands import Value
-from hashfed.deploy.processes import SuperLink, SuperNode
+from hashfed.deploy.processes import START_SECONDS, SuperLink, SuperNode
 from hashfed.deploy.runs import reason_of, run_app, wait_for_run
 from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import draw_examples
@@ -36,11 +38,15 @@ from hashfed.runs import RunFolder, load_data
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 
-NODES = 3
 VARIANTS: dict[str, dict[str, str]] = {
     "hashfed, all rows": {"retrieval.method": "full"},
     "hashfed, 10% of the rows": {"selection.budget": "0.1"},
     "hashfed, 10%, no keys": {"retrieval.method": "frequency", "selection.budget": "0.1"},
+    "hashfed, sums alone": {
+        "retrieval.method": "frequency",
+        "selection.budget": "0.1",
+        "selection.delivery": "secure",
+    },
     "plain Flower FedAdam": {"retrieval.method": "full"},
 }
 """Settings of each; the peer takes sizes and learning rates from them."""
@@ -48,20 +54,24 @@ PEER = Path(__file__).parent / "plain_flower"
 
 
 @contextmanager
-def deployment(folder: Path, config: Mapping[str, Value]) -> Iterator[SuperLink]:
-    """A SuperLink with three SuperNodes that are online."""
+def deployment(
+    folder: Path, nodes: int, config: Mapping[str, Value]
+) -> Iterator[tuple[SuperLink, list[SuperNode]]]:
+    """A SuperLink with SuperNodes that are online."""
     with ExitStack() as stack:
         link = stack.enter_context(SuperLink(folder / "link"))
-        for part in range(NODES):
-            numbers: dict[str, Value] = {"partition-id": part, "num-partitions": NODES, **config}
-            stack.enter_context(SuperNode(link.address, numbers, folder / f"node{part}"))
-        link.wait_for_nodes(NODES)
-        yield link
+        started = []
+        for part in range(nodes):
+            numbers: dict[str, Value] = {"partition-id": part, "num-partitions": nodes, **config}
+            node = SuperNode(link.address, numbers, folder / f"node{part}")
+            started.append(stack.enter_context(node))
+        link.wait_for_nodes(nodes, START_SECONDS * nodes)
+        yield link, started
 
 
 def write_clients(path: Path, config: Config, data: FederatedData[Vocabulary]) -> list[str]:
-    """A JSON Lines file with the texts of the three training clients that have the most; their names."""
-    most = sorted(data.train, key=lambda client: -client.examples.weight)[:NODES]
+    """A JSON Lines file with the texts of a cohort, the training clients that have the most; their names."""
+    most = sorted(data.train, key=lambda client: -client.examples.weight)[: config.cohort]
     names = {client.name for client in most}
     texts = {item.client: item.texts for item in read_texts(config.data.source) if item.client in names}
     lines = [json.dumps({"client": name, "texts": list(texts[name])}) for name in sorted(names)]
@@ -71,8 +81,8 @@ def write_clients(path: Path, config: Config, data: FederatedData[Vocabulary]) -
 
 def run(folder: Path, config: Config, app: Path, settings: Mapping[str, Value], source: str) -> None:
     """Submit an app to a fresh deployment and wait for its end."""
-    with deployment(folder, {"source": source}) as link:
-        result = wait_for_run(link, run_app(link, app, settings), 60 * (2 + config.rounds))
+    with deployment(folder, config.cohort, {"source": source}) as (link, _):
+        result = wait_for_run(link, run_app(link, app, settings), 20 * config.cohort * (2 + config.rounds))
     if result.status != "completed":
         raise HashfedError(f"{app}: {reason_of(result)}")
 
@@ -124,19 +134,20 @@ def main() -> None:
     parser = Parser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("config", type=Path, nargs="?", help="YAML file; none: the defaults")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--nodes", type=int, default=3, help="SuperNodes [default: %(default)s]")
     add_settings(parser)
     arguments = parser.parse_args()
     settings = overrides(arguments)
     rounds = settings.setdefault("rounds", "8")
-    found = {}
+    found: dict[str, Any] = {}
     try:
         for variant in arguments.variants:
             with tempfile.TemporaryDirectory(prefix="hashfed-") as name:
                 fixed = {
-                    "cohort": str(NODES),
+                    "cohort": str(arguments.nodes),
                     "evaluation.every": rounds,
                     "evaluation.examples": "100",
-                    "flower.clients": str(NODES),
+                    "flower.clients": str(arguments.nodes),
                     "output": f"{name}/run",
                 }
                 config = load_config(arguments.config, fixed | settings | VARIANTS[variant])
@@ -150,7 +161,7 @@ def main() -> None:
             print(json.dumps({variant: found[variant]}), file=sys.stderr, flush=True)
     except HashfedError as error:
         parser.error(str(error))
-    print(json.dumps(found, indent=1))
+    print(json.dumps({"nodes": arguments.nodes, "load": os.getloadavg()[1]} | found, indent=1))
 
 
 if __name__ == "__main__":

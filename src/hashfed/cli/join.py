@@ -53,8 +53,8 @@ def add_join(parser: Parser) -> None:
         "--least-clients",
         type=whole,
         metavar="N",
-        help="with selection.delivery: secure, take part in sums of at least so many clients, whatever the server "
-        "proposes [default: 3]",
+        help="with selection.delivery: secure, take part in sums of at least so many clients, whatever the "
+        "server proposes [default: 3]",
     )
     parser.add_argument(
         "--wait",

@@ -92,5 +92,7 @@ def demands_of(setting: str, least: object) -> Demands:
 
     """
     if isinstance(least, bool) or not isinstance(least, int) or not FEWEST_CLIENTS <= least <= MOST_CLIENTS:
-        raise HashfedError(f"{setting} = {least!r}: must be an integer from {FEWEST_CLIENTS} to {MOST_CLIENTS}")
+        raise HashfedError(
+            f"{setting} = {least!r}: must be an integer from {FEWEST_CLIENTS} to {MOST_CLIENTS}"
+        )
     return Demands(least, least)

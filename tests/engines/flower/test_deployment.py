@@ -190,7 +190,7 @@ def test_one_of_five_supernodes_is_killed_while_its_clients_add_to_a_sum(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: str
 ) -> None:
     """Two rounds end with the sums of those that are left, which are the simulator's to the bit."""
-    groups: dict[str, object] = {"retrieval": {"method": "frequency"}, "selection": {"delivery": "secure"}}
+    groups: dict[str, Any] = {"retrieval": {"method": "frequency"}, "selection": {"delivery": "secure"}}
     flower = {"deadline": 300, "minimum_share": 0.1}
     config = deployed_config(texts, tmp_path / "run", cohort=9, flower=flower, **groups)
     with faulty(tmp_path, texts, exchange, "sleep", count=5) as deployment:
@@ -208,7 +208,7 @@ def test_one_of_five_supernodes_is_killed_while_its_clients_add_to_a_sum(
         round: [place for place in places if data.train[place].name not in failed[round - 1]]
         for round, places in drawn.items()
     }
-    monkeypatch.setattr(simulator, "draw_cohort", lambda config, round, count: left[round])
+    monkeypatch.setattr(simulator, "draw_cohort", lambda _, number, __: left[number])
     with Simulation(config, data) as simulation:
         assert [simulation.run_round().loss for _ in left] == [line["train_loss"] for line in found]
         expected = simulation.state.parameters

@@ -1,4 +1,4 @@
-"""Rounds that leave a sum alone, over Flower's Grid: the simulator's bits, whoever drops out, and nothing else told."""
+"""Rounds that leave a sum alone, over Flower's Grid: the simulator's bits, whoever drops out, and no more."""
 
 import json
 import logging
@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import ConfigRecord, Context, Message, UserConfig
+from flwr.app import Message, UserConfig
 from flwr.common.serde import message_from_proto, message_to_proto
 
 from hashfed.config import Config
 from hashfed.engines.client_round import ClientReport, ClientRound
-from hashfed.engines.flower import client_app, records
+from hashfed.engines.flower import records
 from hashfed.engines.flower.client_app import FAILED, app
 from hashfed.engines.flower.rounds import FlowerRounds
 from hashfed.engines.flower.secrets import SECRETS
 from hashfed.engines.local import simulator
 from hashfed.engines.local.simulator import Simulation
+from hashfed.engines.network.exchanges import JOIN
 from hashfed.engines.network.rounds import TooFewAnsweredError
 from hashfed.engines.rounds import RoundRecord
-from hashfed.engines.network.exchanges import JOIN
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.messages import Common
-from hashfed.federated.privacy.messages import MaskedVector, PublicKeys, Survivors
+from hashfed.federated.privacy.messages import PublicKeys, Survivors
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import Interfere, LoopbackGrid, partitions
@@ -44,7 +44,12 @@ Data = FederatedData[Vocabulary]
 
 def prepare(texts: Path, flower: dict[str, object] | None = None, **groups: Any) -> tuple[Config, Data]:
     data = small_data(texts)
-    settings = {"clients": len(data.train), "deadline": 1.0, "minimum_share": 0.1, "patience": 5}
+    settings: dict[str, object] = {
+        "clients": len(data.train),
+        "deadline": 1.0,
+        "minimum_share": 0.1,
+        "patience": 5,
+    }
     groups = {"retrieval": {"method": "frequency"}, "cohort": 9, "rounds": 3} | groups
     groups["selection"] = {"delivery": "secure"} | groups.get("selection", {})
     return small_config(texts, flower=settings | (flower or {}), **groups), data
@@ -110,7 +115,9 @@ def plain_sums(
     config = config.model_copy(update={"secure": config.secure.model_copy(update={"masks": False})})
     places = {client.name: place for place, client in enumerate(data.train)}
     with monkeypatch.context() as patch, Simulation(config, data) as simulation:
-        patch.setattr(simulator, "draw_cohort", lambda _, round, __: [places[n] for n in cohorts[round - 1]])
+        patch.setattr(
+            simulator, "draw_cohort", lambda _, number, __: [places[n] for n in cohorts[number - 1]]
+        )
         found = []
         for _ in cohorts:
             simulation.run_round()
@@ -180,7 +187,9 @@ def test_a_node_that_stops_answering_costs_its_clients_alone(
     assert len(everybody) == 9
     if step == UNMASK:
         assert first.failed == {}, "what it added is in the sum"
-        assert any("whose answer is in the sum: no answer to unmask within 1 s" in line for line in played.said)
+        assert any(
+            "whose answer is in the sum: no answer to unmask within 1 s" in line for line in played.said
+        )
     else:
         assert first.failed == dict.fromkeys(
             sorted(theirs & everybody), f"no answer to {step.removeprefix('query.')} within 1 s"
@@ -339,7 +348,10 @@ def test_the_server_is_told_nothing_of_one_client(
     config, data = prepare(texts, cohort=12)
     # A node for each client, so that every message has one client in it or two.
     played = Played(config, data, nodes=partitions(texts, 24))
-    assert {reason for record in played.records for reason in record.failed.values()} <= {FAILED, "its node is gone"}
+    assert {reason for record in played.records for reason in record.failed.values()} <= {
+        FAILED,
+        "its node is gone",
+    }
     assert played.records[0].failed == {victims[0]: FAILED}
     assert secret in caplog.text, "the node's own log"
     sizes: dict[str, set[int]] = defaultdict(set)
@@ -360,15 +372,17 @@ def test_the_server_is_told_nothing_of_one_client(
 
 
 def test_sizes_of_answers_do_not_depend_on_the_data(texts: Path) -> None:
-    """Not even to a byte of what Flower serializes: of all nodes with a client, with other texts and lengths."""
+    """Not by a byte of what Flower serializes; nodes have a client each, with other texts and lengths."""
     config, data = prepare(texts, cohort=len(small_data(texts).train), rounds=1)
     played = Played(config, data, nodes=partitions(texts, 24), rounds=1)
     sizes = defaultdict(set)
-    for node, reply in played.grid.answered:
+    for _, reply in played.grid.answered:
         if reply.metadata.message_type != JOIN:
             name = records.unpack(reply.content).messages.popitem()[0]
             sizes[reply.metadata.message_type].add(records.size(reply.content) - len(name))
-    assert {kind: len(found) for kind, found in sizes.items()} == dict.fromkeys((KEYS, SHARES, TRAIN, UNMASK), 1)
+    assert {kind: len(found) for kind, found in sizes.items()} == dict.fromkeys(
+        (KEYS, SHARES, TRAIN, UNMASK), 1
+    )
 
 
 def secrets_on(grid: LoopbackGrid) -> list[bytes]:
@@ -381,9 +395,7 @@ def secrets_on(grid: LoopbackGrid) -> list[bytes]:
     ]
 
 
-def test_secrets_stay_on_their_node_and_are_forgotten(
-    texts: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_secrets_stay_on_their_node_and_are_forgotten(texts: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Those of each step replace those of the step before; after the last one nothing is left."""
     config, data = prepare(texts, rounds=2)
     caplog.set_level(logging.DEBUG)
@@ -486,7 +498,9 @@ def test_wrong_demands(texts: Path, least: bool | int | str) -> None:
     nodes: list[UserConfig] = [{**node, "least-clients": least} for node in partitions(texts, 1)]
     with (
         FlowerRounds(LoopbackGrid(app, nodes), config, data) as engine,
-        pytest.raises(HashfedError, match="node-config: least-clients = .*: must be an integer from 3 to 16384"),
+        pytest.raises(
+            HashfedError, match=r"node-config: least-clients = .*: must be an integer from 3 to 16384"
+        ),
     ):
         engine.run_round()
 

@@ -92,8 +92,8 @@ def answer_step(name: str, message: Message, context: Context) -> RecordDict:
         content = _answer_step(node, round, name, message.content, answer)
     except Exception as error:
         content = _refusal(_untold(error, name))
-    # How long a client computes tells how much it has. The server sees when an answer comes, which tells the same
-    # of a node, up to its speed, its network and the most examples that a client takes; it need not be told besides.
+    # How long a client computes tells how much it has. The server sees when an answer comes, which tells the
+    # same of a node, up to its speed, its network and the most examples that a client takes; it is not told.
     content["time"] = time_record(0.0)
     return content
 
@@ -157,7 +157,7 @@ def _asked(parcel: Parcel, step: Step) -> list[str]:
 def _made(
     node: NodeState, round: Sequence[Step], step: Step, client: ClientRound, got: Received
 ) -> HashfedMessage:
-    """A client's answer; what it keeps to itself of a sum is kept before that goes, and forgotten after the last."""
+    """A client's answer; what it keeps to itself of a sum is there before that goes, and gone after the last."""
     if not in_lockstep(round):
         return step.up.make(client, got)
     name = client.client.name

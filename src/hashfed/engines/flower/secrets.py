@@ -1,7 +1,7 @@
-"""What clients keep to themselves of sums that they take part in, in Flower's ``Context``, which never leaves a node.
+"""What clients keep to themselves of sums that they take part in, in Flower's ``Context``.
 
-Of each client and round that is the newest alone, there before the answer that it belongs to is sent: no step is
-answered twice, and what was kept of a step before is forgotten.
+That never leaves a node. Of each client and round it has the newest alone, before the answer that it belongs
+to is sent: no step is answered twice, and what was kept of a step before is forgotten.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """One round over the network whose steps all clients make together, and which leaves a sum.
 
-All answers to a step are in, or given up, before the messages of the next one are made; who is asked next, and
-whether the round goes on, is for the cohort's session to say. The steps that need nothing of their round are
-played in the one before: their questions ride along with those of its last steps (``protocols.riding``), so that
-a round waits for no more exchanges than it has others.
+All answers to a step are in, or given up, before the messages of the next one are made; who is asked next,
+and whether the round goes on, is for the cohort's session to say. The steps that need nothing of their round
+are played in the one before: their questions ride along with those of its last steps (``protocols.riding``),
+so that a round waits for its other steps alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Cohort:
     """The clients of a round on their way through its steps.
 
     Attributes:
-        server: makes and takes their messages; of a round that has not begun, only those that need nothing of it.
+        server: makes and takes their messages; of a round to come, only those that need nothing of it.
         place: steps that are over.
         failed: why a client is asked no more, by name.
         problem: why there will be no sum; empty where nothing is wrong.
@@ -121,7 +121,7 @@ class LockstepPlay(Play):
         return self.cohort.server.round
 
     def play(self) -> None:
-        """All steps; at the end the cohort's session has the sum, and ``following`` is where the next round begins.
+        """All steps; then the cohort's session has the sum, and ``following`` is where the next round begins.
 
         Each step has the deadline for itself. A next cohort of which no sum can come is forgotten.
 

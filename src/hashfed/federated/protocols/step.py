@@ -319,7 +319,7 @@ def in_lockstep(steps: Sequence[Step]) -> bool:
 
 
 def riding(steps: Sequence[Step], step: Step) -> Step | None:
-    """The step of the next round whose question rides along with this one: the last ones bring those ahead."""
+    """The step of the next round that is asked for along with this one: the last ones bring those ahead."""
     ahead = [one for one in steps if one.ahead]
     place = steps.index(step) - (len(steps) - len(ahead))
     return ahead[place] if place >= 0 else None
