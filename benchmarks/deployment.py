@@ -2,8 +2,8 @@
 
 A SuperLink and three SuperNodes (``--nodes``), each its own process, on loopback; each node hosts one client
 of the data. The same clients train with hashfed on all rows, on 10% of them with keys and without, so that
-the server learns their sum alone, and with a plain Flower app (``plain_flower``: its own FedAdam, of the whole
-model). The first round is left out, for nodes join in it. Needs hashfed[flower,chitchat]:
+the server learns their sum alone, and with a plain Flower app (``plain_flower``: its own FedAdam, of the
+whole model). The first round is left out, for nodes join in it. Needs hashfed[flower,chitchat]:
 
     python -m benchmarks.deployment configs/sample.yaml --rounds 8
     python -m benchmarks.deployment --nodes 20 --rounds 3 --variants "hashfed, sums alone"

@@ -199,6 +199,10 @@ def test_certificates_tell_what_is_for_whom(capsys: pytest.CaptureFixture[str]) 
             "--slices = http://ann@b/c?d: a URL must have no ?, # and @",
         ),
         (["a:1", *SHARE, "--slices", "none"], "--slices = none: no such file or folder"),
+        (
+            ["a:1", *SHARE, "--least-clients", "2"],
+            "--least-clients = 2: must be an integer from 3 to 16384",
+        ),
     ],
 )
 def test_wrong_options_of_join(
@@ -309,14 +313,14 @@ def test_the_commands_of_flower(capsys: pytest.CaptureFixture[str], secure: Path
         "kept/here",
         "--slices",
         "http://s",
+        "--least-clients",
+        "20",
         "--show-commands",
     ]
     code, out, _ = run(capsys, "join", "server:8123", *options)
     assert code == 0
-    assert (
-        f"""--insecure --node-config 'texts="{Path.cwd()}/a b" client="Ann" state="{Path.cwd()}/kept/here" slices="http://s"'"""
-        in out
-    )
+    said = f"""texts="{Path.cwd()}/a b" client="Ann" state="{Path.cwd()}/kept/here" slices="http://s" """
+    assert f"--insecure --node-config '{said}least-clients=20'" in out
     assert sorted(path.name for path in Path().iterdir()) == ["a b"]
 
 

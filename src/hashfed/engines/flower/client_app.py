@@ -157,7 +157,7 @@ def _asked(parcel: Parcel, step: Step) -> list[str]:
 def _made(
     node: NodeState, round: Sequence[Step], step: Step, client: ClientRound, got: Received
 ) -> HashfedMessage:
-    """A client's answer; what it keeps to itself of a sum is there before that goes, and gone after the last."""
+    """A client's answer; what it keeps to itself of a sum is there before that goes, gone after the last."""
     if not in_lockstep(round):
         return step.up.make(client, got)
     name = client.client.name
