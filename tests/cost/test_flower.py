@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from flwr.app import UserConfig
 
 from hashfed.cost.run import Bill
 from hashfed.engines.flower import records
@@ -118,9 +119,43 @@ def test_bytes_of_clients_that_select_by_themselves(
     assert made.over_flower(config, client) == {"train": second.wire_bytes}
 
 
-def sentences_of(grid: LoopbackGrid) -> Sequences:
+def sentences_of(grid: LoopbackGrid, name: str = "phone") -> Sequences:
     context = grid.contexts[1]
     digest = str(context.state.config_records["setup"]["digest"])
-    found = NodeState(context, digest).client("phone").examples
+    found = NodeState(context, digest).client(name).examples
     assert isinstance(found, Sequences)
     return found
+
+
+@pytest.mark.parametrize("rows", ["all", "common"])
+def test_bytes_of_sums_under_masks(texts: Path, tmp_path: Path, rows: str) -> None:
+    """Each of four exchanges, which ask four phones; what rides along is counted by itself."""
+    nodes: list[UserConfig] = []
+    for name in ("ann", "bob", "cem", "dan"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "texts.txt").write_text("w1 w2 w3 w4\nw7 w8 w9\nw3 w2\n")
+        nodes.append({"texts": str(tmp_path / name), "client": name})
+    data = small_data(texts)
+    groups = {
+        "retrieval": {"method": "frequency"},
+        "selection": {"delivery": "secure"},
+        "secure": {"rows": rows},
+        "client": {"examples": 100},
+        "flower": {"clients": 4},
+    }
+    config = small_config(texts, cohort=4, rounds=1, **groups)
+    grid = LoopbackGrid(app, nodes)
+    with FlowerRounds(grid, config, data) as engine:
+        record = engine.run_round()
+    assert record.failed == {}
+    client = Client("ann", sentences_of(grid, "ann"))
+    made = Bill(config, data, measure=False)
+    found: dict[str, dict[str, set[int]]] = {}
+    for way, messages in (("down", grid.sent), ("up", grid.answered)):
+        for _, message in messages:
+            kind = message.metadata.message_type.removeprefix("query.")
+            found.setdefault(kind, {}).setdefault(way, set()).add(records.size(message.content))
+    found.pop("join")
+    cost = made.over_flower(config, client)
+    assert {step: {way: {size} for way, size in sizes.items()} for step, sizes in cost.items()} == found
+    assert record.reports[0].bytes == made.cost(config, client).bytes
