@@ -151,6 +151,56 @@ def test_flower_is_the_simulator_bit_for_bit(texts: Path, groups: dict[str, Any]
         assert engine.evaluate() == metrics
 
 
+def test_the_order_of_answers_changes_nothing(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, data = prepare(texts, rounds=2)
+    rng = np.random.default_rng(0)
+    grid = LoopbackGrid(app, partitions(texts, NODES), delay=lambda node, reply: float(rng.uniform(0, 0.4)))
+    with FlowerRounds(grid, config, data) as engine:
+        found = [engine.run_round() for _ in range(2)]
+        state = kept(engine.state.tensors())
+    assert [record.failed for record in found] == [{}, {}]
+    cohorts = [[report.client for report in record.reports] for record in found]
+    assert same(state, plain_sums(config, data, cohorts, monkeypatch)[-1])
+
+
+def test_an_answer_that_comes_late_is_not_used(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, data = prepare(texts)
+    late: list[str] = []
+
+    def delay(node: int, reply: Message) -> float:
+        if node == BAD and reply.metadata.message_type == TRAIN and not late:
+            late.append(TRAIN)
+            return 1.5
+        return 0.0
+
+    grid = LoopbackGrid(app, partitions(texts, NODES), delay=delay)
+    with FlowerRounds(grid, config, data) as engine:
+        found = [engine.run_round() for _ in range(3)]
+        state = kept(engine.state.tensors())
+    assert found[0].failed
+    assert found[2].failed == {}
+    cohorts = [[report.client for report in record.reports] for record in found]
+    assert same(state, plain_sums(config, data, cohorts, monkeypatch)[-1])
+
+
+def test_a_resumed_run_has_the_same_bits(texts: Path) -> None:
+    """The next round's keys and shares are lost with the server: it asks for them anew."""
+    config, data = prepare(texts)
+    with Simulation(config, data) as simulation:
+        for _ in range(3):
+            simulation.run_round()
+        expected = kept(simulation.state.tensors())
+    grid = LoopbackGrid(app, partitions(texts))
+    with FlowerRounds(grid, config, data) as engine:
+        engine.run_round()
+        tensors, numbers = kept(engine.state.tensors()), dict(engine.state.numbers())
+        engine.run_round()  # the server dies before it has saved this one
+    with FlowerRounds(grid, config, data) as engine:
+        engine.state.restore(tensors, numbers)
+        assert [engine.run_round().failed for _ in range(2)] == [{}, {}]
+        assert same(kept(engine.state.tensors()), expected)
+
+
 def test_a_round_waits_twice(texts: Path) -> None:
     """Its keys and shares ride on the round before: only the first round asks for them by themselves."""
     config, data = prepare(texts)
@@ -223,6 +273,29 @@ def test_what_rides_along_is_lost_with_its_node(texts: Path, monkeypatch: pytest
     }
     assert len(found[0].failed) < len(found[1].failed)
     assert len(found[1].failed) + len(found[1].reports) == 9
+    cohorts = [[report.client for report in record.reports] for record in found]
+    assert same(state, plain_sums(config, data, cohorts, monkeypatch)[-1])
+
+
+def test_a_cohort_that_has_lost_too_many_is_drawn_anew(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node is lost with the keys of the round to come, of which all must answer: it begins by itself."""
+    config, data = prepare(texts, {"minimum_share": 1.0})
+
+    def interfere(node: int, reply: Message) -> Message | None:
+        if node == BAD and reply.metadata.message_type == UNMASK:
+            del grid.contexts[BAD]
+            return None
+        return reply
+
+    grid = LoopbackGrid(app, partitions(texts, NODES), interfere)
+    said: list[str] = []
+    with FlowerRounds(grid, config, data, said.append) as engine:
+        found = [engine.run_round() for _ in range(2)]
+        state = kept(engine.state.tensors())
+    assert [record.failed for record in found] == [{}, {}]
+    assert not any("attempt" in line for line in said)
+    kinds = [message.metadata.message_type for _, message in grid.sent]
+    assert KEYS in kinds[kinds.index(UNMASK) :]
     cohorts = [[report.client for report in record.reports] for record in found]
     assert same(state, plain_sums(config, data, cohorts, monkeypatch)[-1])
 

@@ -59,7 +59,7 @@ class Cohort:
     def summed(self) -> list[str]:
         """Names, ascending, of those that are in the sum, or still can be."""
         session = self.server.session
-        return [name for name in session.summed or session.asked if session.summed or name not in self.failed]
+        return session.summed or [name for name in session.asked if name not in self.failed]
 
     @property
     def missing(self) -> dict[str, str]:

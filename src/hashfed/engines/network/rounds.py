@@ -256,18 +256,16 @@ class NetworkRounds:
         """A round whose steps all clients make together, and which leaves their sum."""
         config, state, start = self.config, self.state, time.perf_counter()
         cohort = self._following_cohort
-        if cohort is None or cohort.server.round != number:
+        if cohort is None or cohort.server.round != number or len(cohort.summed) < self._least_of(cohort):
             cohort = Cohort(self._server_of_cohort(number, index, self._draw(number, left_out).cohort))
         else:
-            cohort.server = replace(
-                self._server_of_cohort(number, index, cohort.server.cohort), begun=cohort.server.session
-            )
+            server = self._server_of_cohort(number, index, cohort.server.cohort)
+            cohort.server = replace(server, begun=cohort.server.session)
         self._following_cohort = following = None
         if number < config.rounds and steps(config)[0].ahead:
             # Its first steps need no more of a model than its shape, which is that of this round's.
             following = Cohort(self._server_of_cohort(number + 1, index, self._draw(number + 1).cohort))
-        least = self._least(len(cohort.server.cohort))
-        play = LockstepPlay(config, self._post, self._members, cohort, following, least)
+        play = LockstepPlay(config, self._post, self._members, cohort, following, self._least_of(cohort))
         with single_thread():
             play.play()
             answered = time.perf_counter()
@@ -281,6 +279,9 @@ class NetworkRounds:
             "step": time.perf_counter() - answered,
         }
         return replace(record, failed=cohort.missing, seconds=seconds)
+
+    def _least_of(self, cohort: Cohort) -> int:
+        return self._least(len(cohort.server.cohort))
 
     def _server_of_cohort(self, number: int, index: Index | None, names: Sequence[str]) -> ServerRound:
         state, prior = self.state, self.data.label_counts
