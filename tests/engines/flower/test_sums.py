@@ -50,9 +50,9 @@ def prepare(texts: Path, flower: dict[str, object] | None = None, **groups: Any)
         "minimum_share": 0.1,
         "patience": 5,
     }
-    groups = {"retrieval": {"method": "frequency"}, "cohort": 9, "rounds": 3} | groups
-    groups["selection"] = {"delivery": "secure"} | groups.get("selection", {})
-    return small_config(texts, flower=settings | (flower or {}), **groups), data
+    usual: dict[str, Any] = {"retrieval": {"method": "frequency"}, "cohort": 9, "rounds": 3}
+    usual["selection"] = {"delivery": "secure"}
+    return small_config(texts, flower=settings | (flower or {}), **usual | groups), data
 
 
 class Played:
