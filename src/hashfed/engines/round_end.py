@@ -109,9 +109,11 @@ class RoundEnd:
 
         """
         config, state = self.config, self.state
-        gradient = self._sum.mean(config.server.row_average, state.shares)
+        shares = state.shares.copy()
+        gradient = self._sum.mean(config.server.row_average, shares)
         if self._bound is not None:
             check_norm(gradient, self._bound, state.round + 1)
+        state.shares = shares
         state.finish_round(gradient, config, [report.own for report in self._reports])
         if state.residuals is not None:
             state.residuals |= self._residuals

@@ -73,6 +73,10 @@ class RowShares:
         """Before the first round."""
         return cls({name: np.zeros(size) for name, size in sizes.items()})
 
+    def copy(self) -> "RowShares":
+        """The same, to be counted on without changing this."""
+        return RowShares({name: held.copy() for name, held in self.held.items()}, self.total)
+
     def add(self, table: str, ids: np.ndarray, weight: np.ndarray) -> None:
         """Count the holders of a table's rows in one round, whose weight is added to ``total`` by itself."""
         self.held[table][ids] += weight
