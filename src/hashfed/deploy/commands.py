@@ -156,6 +156,7 @@ def missing_files(secure: Path, names: Sequence[str]) -> None:
     for name in names:
         path = secure / name
         if not path.is_file():
-            raise HashfedError(f"{path}: no such file; hashfed certificates makes it")
+            how = f" {secure} --client {path.name}" if path.parent.name == "nodes" else ""
+            raise HashfedError(f"{path}: no such file; hashfed certificates{how} makes it")
         if not os.access(path, os.R_OK):
             raise HashfedError(f"{path}: not readable by this user")
