@@ -280,8 +280,8 @@ def test_where_one_cannot_be_written_there_is_no_half_a_pair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unusual(folder: Path, node: str) -> list[tuple[Path, bytes, int]]:
-        private, (public, *rest) = pair(folder, node)
-        return [private, (public.with_name("x" * 300), *rest)]
+        private, (public, line, mode) = pair(folder, node)
+        return [private, (public.with_name("x" * 300), line, mode)]
 
     pair = keys.key_files
     monkeypatch.setattr(keys, "key_files", unusual)
