@@ -173,6 +173,19 @@ def test_a_lost_moved_or_doubled_line_is_noticed(entries: list[Entry], data: st.
             entries_of(b"".join(others), "x")
 
 
+def test_a_line_that_was_altered_with_its_checksum_is_noticed_by_the_next(data: bytes) -> None:
+    first, second, third = data.splitlines(keepends=True)
+    entry = entries_of(first, "x")[0][0].model_copy(update={"summed": 3})
+    other = line_of(entry, START)
+    assert entries_of(other, "x")[0] == [entry]
+    with pytest.raises(HashfedError) as error:
+        entries_of(other + second + third, "x")
+    assert str(error.value) == (
+        "x, line 2: the line before is not the one that was there when it was written; restore the file from "
+        "a copy, or train in another folder (--output)"
+    )
+
+
 def test_every_single_altered_byte_is_noticed(data: bytes) -> None:
     whole = entries_of(data, "x")[0]
     for place in range(len(data)):
