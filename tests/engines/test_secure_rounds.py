@@ -228,5 +228,7 @@ def test_the_engine_for_a_batch_says_that_it_cannot(texts: Path) -> None:
     from hashfed.engines.choose import make_simulation
 
     config = secure_config(texts, engine="cohort")
-    with pytest.raises(HashfedError, match=r"engine = cohort: selection\.delivery = secure .* must be clients"):
+    with pytest.raises(
+        HashfedError, match=r"engine = cohort: selection\.delivery = secure .* must be clients"
+    ):
         make_simulation(config, small_data(texts))

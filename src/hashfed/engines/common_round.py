@@ -61,7 +61,9 @@ class CommonRound:
             return Selection.all(size)
         rng = stream(self.config.seed, "select", self.round)
         candidates = self.index.lookup({})
-        return cut_to_budget(candidates, nobody(self.round, size), size, dimension, self.config.selection, rng)
+        return cut_to_budget(
+            candidates, nobody(self.round, size), size, dimension, self.config.selection, rng
+        )
 
     @cached_property
     def planes(self) -> tuple[CommonPlanes, Tail] | None:

@@ -90,7 +90,11 @@ def play_to_training(there: ServerRound, here: ClientRound, sent: Callable[[Mess
     for step in there.steps:
         told = {
             name: Received(
-                {down.kind.kind: down.make(there, Exchange(name)) for down in step.down if down.scope == "client"}
+                {
+                    down.kind.kind: down.make(there, Exchange(name))
+                    for down in step.down
+                    if down.scope == "client"
+                }
             )
             for name in there.session.asked
         }

@@ -11,8 +11,8 @@ from hashfed.hashing.cohort_kmeans import GroupSums, first_centroids, step_centr
 LARGEST_QUERY = 10.0
 """Of a coordinate of a query, before any sum tells."""
 HEADROOM = 2.0
-"""Times the largest number of a sum, a client may add in the next round: what one client alone moves is as large
-in the sum, and what all move alike is far smaller in each."""
+"""Times the largest number of a sum, a client may add in the next round: what one client alone moves is as
+large in the sum, and what all move alike is far smaller in each."""
 SHRINKS = 0.5
 """Of a range from one round to the next, at most."""
 
@@ -22,7 +22,8 @@ class CommonState:
     """Of a run in which the server learns sums alone.
 
     Attributes:
-        ranges: (b,) float64 > 0, by part of the sum (``SumLayout.shapes``): the largest number that a client adds.
+        ranges: (b,) float64 > 0, by part of the sum (``SumLayout.shapes``): the largest number that a client
+            adds.
         centroids: (K, d) float32 of the last cohort's queries; None without planes.
 
     """

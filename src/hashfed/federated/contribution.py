@@ -1,7 +1,7 @@
 """A client's part of a round in which the server is to learn sums alone: all that it adds to them.
 
-It selects by itself: U, the rows that all clients hold, and its own. What it would have declared, its keys, its
-update and what it reports of its work become numbers of one long vector (``sum_layout``).
+It selects by itself: U, the rows that all clients hold, and its own. What it would have declared, its keys,
+its update and what it reports of its work become numbers of one long vector (``sum_layout``).
 """
 
 from dataclasses import dataclass, replace

@@ -24,9 +24,9 @@ from hashfed.federated.privacy.quantise import Block
 from hashfed.models.protocol import OUTPUT
 
 COUNTS = "predictions", "loss", "own", "rows", "bounded", "megaflops", "saturated", "clipped"
-"""Of a client: its predictions per epoch, its loss times these in units of ``LOSS_UNIT``, rows that its data need,
-rows that it held, predictions with a bounded partition function, floating point operations, numbers of its
-vector beyond their range, and whether its update was clipped."""
+"""Of a client: its predictions per epoch, its loss times these in units of ``LOSS_UNIT``, rows that its data
+need, rows that it held, predictions with a bounded partition function, floating point operations, numbers of
+its vector beyond their range, and whether its update was clipped."""
 LOSS_UNIT = 1e-3
 """Nats."""
 TABLE = "tables."

@@ -1,6 +1,6 @@
 """Two ways in which a cohort's vectors become one sum, on the server's side: as they are, and under masks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,6 +25,16 @@ class SumSession(Protocol):
     @property
     def summed(self) -> list[str]:
         """Names, ascending, of those whose vectors are in the sum."""
+        ...
+
+    @property
+    def roster(self) -> Sequence[str]:
+        """Names, ascending, of the clients among whom the sum is."""
+        ...
+
+    @property
+    def bits(self) -> int:
+        """Of a number of the sum."""
         ...
 
     @property
@@ -54,6 +64,11 @@ class OpenSession:
     def __post_init__(self) -> None:
         self._sum = np.zeros(self.length, np.uint32)
 
+    @property
+    def roster(self) -> Sequence[str]:
+        """All that are asked."""
+        return self.asked
+
     def take(self, name: str, message: Contribution) -> None:
         """Add a client's vector.
 
@@ -72,7 +87,9 @@ class OpenSession:
 
         """
         if len(self.summed) < self.least:
-            raise HashfedError(f"{len(self.summed)} clients have added to the sum, must be at least {self.least}")
+            raise HashfedError(
+                f"{len(self.summed)} clients have added to the sum, must be at least {self.least}"
+            )
         self.summed.sort()
 
     @property
@@ -100,8 +117,18 @@ class MaskedSession:
         self._told: Mapping[str, Message] = {}
         self._total: np.ndarray | None = None
 
+    @property
+    def roster(self) -> Sequence[str]:
+        """Those whose keys came."""
+        return self.sum.roster.names
+
+    @property
+    def bits(self) -> int:
+        """Of a number of the sum."""
+        return self.sum.parameters.bits
+
     def told(self, name: str) -> Message:
-        """What a client is told at the beginning of a step: its part of the roster, its inbox, who survived."""
+        """What a client is told as a step begins: its part of the roster, its inbox, or who survived."""
         return self._told[name]
 
     def close_keys(self) -> None:

@@ -302,7 +302,7 @@ SLACK = 1.01
 
 
 def check_norm(gradient: PseudoGradient, largest: float, round: int) -> None:
-    """Refuse a mean that is longer than every update was to be: one of them was not clipped, nobody knows which.
+    """Refuse a mean that is longer than any update was to be: somebody did not clip, nobody knows who.
 
     Raises:
         HashfedError: naming the round.
@@ -316,8 +316,8 @@ def check_norm(gradient: PseudoGradient, largest: float, round: int) -> None:
     )
     if not found <= largest * SLACK:
         raise HashfedError(
-            f"round {round}: the mean of the cohort's updates has norm {found:g}: must be at most server.clip = "
-            f"{largest:g}, to which each client clips its own; the sum is not used"
+            f"round {round}: the mean of the cohort's updates has norm {found:g}: must be at most "
+            f"server.clip = {largest:g}, to which each client clips its own; the sum is not used"
         )
 
 

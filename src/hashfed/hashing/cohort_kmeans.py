@@ -1,8 +1,8 @@
 """One step of k-means over a cohort's queries a round, of sums that clients add up: nobody sees a vector.
 
 Centroids are public and move on by a step with every round, for neither the queries nor the model stand still
-long. A centroid that nothing was near to would stay so for ever, so it becomes a copy of the one with the most
-queries, moved at random by as much as that one's queries scatter: the next step tells the two apart.
+long. A centroid that nothing was near to would stay so for ever, so it becomes a copy of the one with the
+most queries, moved at random by as much as that one's queries scatter: the next step tells the two apart.
 """
 
 from dataclasses import dataclass
@@ -56,5 +56,7 @@ def step_centroids(centroids: torch.Tensor, found: GroupSums, rng: np.random.Gen
             break
         sizes[fullest] /= 2
         sizes[empty], deviation[empty] = sizes[fullest], deviation[fullest]
-        moved[empty] = moved[fullest] + torch.from_numpy(rng.standard_normal(moved.shape[1])) * deviation[fullest]
+        moved[empty] = (
+            moved[fullest] + torch.from_numpy(rng.standard_normal(moved.shape[1])) * deviation[fullest]
+        )
     return moved.float()

@@ -1,7 +1,7 @@
 """Sums alone (``selection.delivery: secure``): the same rows for all, and one vector of each under masks.
 
-No client names a row, a bucket or itself but as one of the cohort. Without masks (``secure.masks``) the vectors
-are sent as they are, and the numbers are the same.
+No client names a row, a bucket or itself but as one of the cohort. Without masks (``secure.masks``) the
+vectors are sent as they are, and the numbers are the same.
 """
 
 from collections.abc import Callable
@@ -149,7 +149,13 @@ def _roster_outline(of: Outline) -> RosterPart:
     place = np.empty(1, np.int32)
     digest = _bytes(DIGEST)
     return RosterPart(
-        of.round, digest, **vars(found), roster=digest, graph=digest, position=place, own_keys=_bytes(KEYS, KEY),
+        of.round,
+        digest,
+        **vars(found),
+        roster=digest,
+        graph=digest,
+        position=place,
+        own_keys=_bytes(KEYS, KEY),
         neighbour_keys=near,
     )
 
@@ -208,14 +214,12 @@ STEPS = (
         "shares",
         (_told(RosterPart, _roster_outline),),
         SHARES,
-
         close=lambda server: _masked(server).close_shares(),
     ),
     Step(
         "train",
         (COMMON, _told(Inbox, _inbox_outline)),
         VECTOR,
-
         close=lambda server: _masked(server).close_vectors(),
     ),
     Step("unmask", (SURVIVED,), ANSWER, close=lambda server: _masked(server).close_answers()),

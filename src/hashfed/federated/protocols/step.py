@@ -272,8 +272,8 @@ class Up:
         make: it, from what the client has received.
         check: by the server, before anything else looks at it: raises HashfedError where it does not fit.
         outline: the same without content.
-        take: what the server does with it at once, where it is not kept for a later step; also raises HashfedError
-            where it does not fit, and nothing is changed.
+        take: what the server does with it at once, where it is not kept for a later step; also raises
+            HashfedError where it does not fit, and nothing is changed.
 
     """
 
@@ -298,8 +298,9 @@ class Step:
         ahead: whether the answer needs nothing of this round, so that it may be asked for in the one before;
             a first step.
         where: the terms under which it is played; the messages of one that is not go with the next step's.
-        close: what the server does once nobody's answer is waited for any more: then alone the next step begins, and
-            the last one leaves a sum (``ServerSide.session``). None: each client goes on by itself.
+        close: what the server does once nobody's answer is waited for any more: then alone the next step
+            begins, and the last one leaves a sum (``ServerSide.session``). None: each client goes on by
+            itself.
 
     """
 
