@@ -1,7 +1,7 @@
-"""A client's side of a sum under masks: four steps, each from its secrets and a message to secrets and a message.
+"""A client's side of a sum under masks: four steps, each from secrets and a message to secrets and a message.
 
-Every refusal is a ``HashfedError`` and leaves the caller with the secrets it had. Neighbours have no names here but
-their positions in the roster, from 0.
+Every refusal is a ``HashfedError`` and leaves the caller with the secrets it had. Neighbours have no names
+here but their positions in the roster, from 0.
 """
 
 import secrets
@@ -101,8 +101,9 @@ def mask(state: ClientSecrets, inbox: Inbox, vector: np.ndarray) -> tuple[Client
         vector: (m,) int32, each of at most the parameters' ``value_bits`` bits in two's complement.
 
     Raises:
-        HashfedError: where the inbox is of another session, shares in it are not what a neighbour made for this
-            client, fewer neighbours than the threshold take part, or the vector is of another length or range.
+        HashfedError: where the inbox is of another session, shares in it are not what a neighbour made for
+            this client, fewer neighbours than the threshold take part, or the vector is of another length or
+            range.
 
     """
     state.need("shared", inbox.kind)
@@ -136,8 +137,9 @@ def unmask(state: ClientSecrets, survivors: Survivors) -> tuple[ClientSecrets, U
     It is given once: then nothing secret is left.
 
     Raises:
-        HashfedError: where the survivors are of another session or this client is not one of them, fewer of its
-            neighbours than the threshold or fewer clients than the least are left, or one is left that took no part.
+        HashfedError: where the survivors are of another session or this client is not one of them, fewer of
+            its neighbours than the threshold or fewer clients than the least are left, or one is left that
+            took no part.
 
     """
     state.need("masked", survivors.kind)
@@ -255,5 +257,5 @@ def _check_vector(vector: np.ndarray, place: Place) -> None:
     most = 1 << (bits - 1)
     if int(vector.min()) < -most or int(vector.max()) >= most:
         raise HashfedError(
-            f"vector from {vector.min()} to {vector.max()}: must be from {-most} to {most - 1}, of {bits} bits"
+            f"vector from {vector.min()} to {vector.max()}: must be from {-most} to {most - 1} ({bits} bits)"
         )

@@ -6,10 +6,10 @@ client → server   KeyShares       shares of its secrets, each encrypted for on
 server → client   Inbox           those that its neighbours made for it
 client → server   MaskedVector    its vector under masks
 server → client   Survivors       whose vectors arrived; the same for all
-client → server   Unmasking       one share for each neighbour: of its seed, or where it dropped out of its key
+client → server   Unmasking       one share for each neighbour: of its seed, or if it dropped out of its key
 
-Clients have no names here but positions in the roster, and neighbours go by ascending position. Of a session's
-parameters follows the size of every message: what a client holds changes none.
+Clients have no names here but positions in the roster, and neighbours go by ascending position. Of a
+session's parameters follows the size of every message: what a client holds changes none.
 """
 
 from dataclasses import dataclass
@@ -110,8 +110,8 @@ class KeyShares(Message, kind="key-shares"):
     Attributes:
         round: of the exchange.
         session: (32,) uint8 digest.
-        boxes: (k, 94) uint8, for each neighbour a share of the seed of its own mask and one of its key for masks,
-            encrypted.
+        boxes: (k, 94) uint8, for each neighbour a share of the seed of its own mask and one of its key for
+            masks, encrypted.
         commitments: (k, 2, 16) uint8 that stand for these shares until they are told.
 
     """
@@ -185,8 +185,8 @@ class Unmasking(Message, kind="unmasking"):
     Attributes:
         round: of the exchange.
         session: (32,) uint8 digest.
-        shares: (k, 33) uint8, one for each neighbour: of the seed of its own mask where its vector arrived, of its
-            key for masks where it did not; zeros where it took no part after the keys.
+        shares: (k, 33) uint8, one for each neighbour: of the seed of its own mask where its vector arrived,
+            of its key for masks where it did not; zeros where it took no part after the keys.
 
     """
 
