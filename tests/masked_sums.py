@@ -10,7 +10,14 @@ import numpy as np
 from hashfed.federated.privacy import client
 from hashfed.federated.privacy.client_secrets import ClientSecrets
 from hashfed.federated.privacy.context import Context
-from hashfed.federated.privacy.messages import Inbox, KeyShares, RosterPart, Survivors
+from hashfed.federated.privacy.messages import (
+    Inbox,
+    KeyShares,
+    MaskedVector,
+    RosterPart,
+    Survivors,
+    Unmasking,
+)
 from hashfed.federated.privacy.parameters import Demands, Parameters
 from hashfed.federated.privacy.server import SecureSum
 
@@ -109,15 +116,29 @@ class Session:
             self.server.take_shares(name, message)
         return self.server.inboxes()
 
-    def mask(self, inboxes: Mapping[str, Inbox], names: Collection[str]) -> dict[str, Survivors]:
+    def make_vectors(self, inboxes: Mapping[str, Inbox], names: Collection[str]) -> dict[str, MaskedVector]:
+        made = {}
         for name in names:
-            self.secrets[name], message = client.mask(self.secrets[name], inboxes[name], self.vectors[name])
+            self.secrets[name], made[name] = client.mask(
+                self.secrets[name], inboxes[name], self.vectors[name]
+            )
+        return made
+
+    def mask(self, inboxes: Mapping[str, Inbox], names: Collection[str]) -> dict[str, Survivors]:
+        for name, message in self.make_vectors(inboxes, names).items():
             self.server.take_vector(name, message)
         return self.server.survivors()
 
-    def answer(self, questions: Mapping[str, Survivors], names: Collection[str]) -> None:
+    def make_answers(
+        self, questions: Mapping[str, Survivors], names: Collection[str]
+    ) -> dict[str, Unmasking]:
+        made = {}
         for name in names:
-            self.secrets[name], message = client.unmask(self.secrets[name], questions[name])
+            self.secrets[name], made[name] = client.unmask(self.secrets[name], questions[name])
+        return made
+
+    def answer(self, questions: Mapping[str, Survivors], names: Collection[str]) -> None:
+        for name, message in self.make_answers(questions, names).items():
             self.server.take_answer(name, message)
 
     def plain(self, names: Collection[str]) -> np.ndarray:

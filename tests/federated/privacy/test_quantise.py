@@ -71,7 +71,7 @@ def test_a_sum_is_read_exactly(bits: int, clients: int, seed: int) -> None:
     blocks = [Block(3, 0.5), Block(0, 1), Block(4, 3)]
     values = [rng.uniform(-1, 1, 7) * np.repeat([0.5, 3], [3, 4]) for _ in range(clients)]
     made = [quantise(value, blocks, bits, rng) for value in values]
-    total = np.sum([one.numbers for one in made], axis=0, dtype=np.int64)
+    total = np.stack([one.numbers for one in made]).sum(axis=0, dtype=np.int64)
     step = np.repeat([0.5, 3], [3, 4]) / levels(bits)
     found = dequantise(total, blocks, bits)
     np.testing.assert_array_equal(found, total * step)

@@ -14,7 +14,9 @@ from hashfed.federated.privacy import client
 from hashfed.federated.privacy.context import Context
 from hashfed.federated.privacy.messages import Inbox, RosterPart, Survivors, pack_positions
 from hashfed.federated.privacy.parameters import Demands
+from hashfed.federated.privacy.primitives import seal
 from hashfed.federated.privacy.server import AbortedError
+from hashfed.federated.privacy.shamir import split
 from masked_sums import CONTEXT, NO_DEMANDS, Session, drawn, names_of, told, vectors_of
 
 CLIENTS, THRESHOLD = 5, 3
@@ -250,8 +252,8 @@ def test_shares_of_another_key_give_no_sum(played: Played) -> None:
     pairs = [
         seed + key
         for seed, key in zip(
-            client.split(bytes(32), 3, points, drawn("s")),
-            client.split(liar.mask_key, 3, points, drawn("k")),
+            split(bytes(32), 3, points, drawn("s")),
+            split(liar.mask_key, 3, points, drawn("k")),
             strict=True,
         )
     ]
@@ -259,7 +261,7 @@ def test_shares_of_another_key_give_no_sum(played: Played) -> None:
     boxes, commitments = own[1].boxes.copy(), own[1].commitments.copy()
     for at, (to, pair) in enumerate(zip(place.neighbours, pairs, strict=True)):
         key, bound = client._box_key(place.session, agreed[at], 0, to)
-        boxes[at] = np.frombuffer(client.seal(key, bytes(12), pair, bound), np.uint8)
+        boxes[at] = np.frombuffer(seal(key, bytes(12), pair, bound), np.uint8)
         made = b"".join(client._commitments(place.session, 0, to, pair))
         commitments[at] = np.frombuffer(made, np.uint8).reshape(2, 16)
     session.server.take_shares(FIRST, replace(own[1], boxes=boxes, commitments=commitments))
