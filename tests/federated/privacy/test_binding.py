@@ -14,6 +14,7 @@ from hashfed.federated.privacy import client
 from hashfed.federated.privacy.client_secrets import ClientSecrets
 from hashfed.federated.privacy.context import Context, Session, digest
 from hashfed.federated.privacy.masks import add_mask
+from hashfed.federated.privacy.messages import outlines
 from hashfed.federated.privacy.parameters import Parameters
 from hashfed.federated.privacy.server import SecureSum
 from masked_sums import CONTEXT, NO_DEMANDS, drawn, names_of, vectors_of
@@ -138,16 +139,9 @@ def test_messages_of_a_kind_have_one_size_and_survive_the_wire() -> None:
                 read = wire.decode(data)
                 assert type(read) is type(message)
                 assert content(read) == content(message)
-    assert set(sizes) == {
-        "public-keys",
-        "roster-part",
-        "key-shares",
-        "inbox",
-        "masked-vector",
-        "survivors",
-        "unmasking",
-    }
-    assert {kind: len(found) for kind, found in sizes.items()} == dict.fromkeys(sizes, 1)
+    expected = {kind: {wire.size(message)} for kind, message in outlines(PARAMETERS, 7).items()}
+    assert sizes == expected
+    assert len(sizes) == 7
 
 
 def content(message: Message) -> bytes:

@@ -19,7 +19,7 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.codec import Message
-from hashfed.federated.privacy.context import DIGEST, Context, Session
+from hashfed.federated.privacy.context import COMMITMENT, DIGEST, Context, Session
 from hashfed.federated.privacy.packing import packed_size
 from hashfed.federated.privacy.parameters import Parameters
 from hashfed.federated.privacy.primitives import KEY, NONCE, TAG
@@ -193,6 +193,33 @@ class Unmasking(Message, kind="unmasking"):
     round: int
     session: np.ndarray
     shares: np.ndarray
+
+
+def outlines(parameters: Parameters, round: int) -> dict[str, Message]:
+    """A message of each kind, by kind: without content, and as large as all of its kind in such a session."""
+    empty = np.zeros(DIGEST, np.uint8)
+    degree = parameters.neighbours
+    boxes = np.zeros((degree, BOX), np.uint8)
+    commitments = np.zeros((degree, KEYS, COMMITMENT), np.uint8)
+    made = (
+        PublicKeys(round, empty, np.zeros((KEYS, KEY), np.uint8)),
+        RosterPart(
+            round=round,
+            context=empty,
+            **vars(parameters),
+            roster=empty,
+            graph=empty,
+            position=np.zeros(1, np.int32),
+            own_keys=np.zeros((KEYS, KEY), np.uint8),
+            neighbour_keys=np.zeros((degree, KEYS, KEY), np.uint8),
+        ),
+        KeyShares(round, empty, boxes, commitments),
+        Inbox(round, empty, np.zeros(degree, np.uint8), boxes, commitments),
+        MaskedVector(round, empty, np.zeros(packed_size(parameters.length, parameters.bits), np.uint8)),
+        Survivors(round, empty, np.zeros(packed_size(parameters.clients, 1), np.uint8)),
+        Unmasking(round, empty, np.zeros((degree, SHARE), np.uint8)),
+    )
+    return {message.kind: message for message in made}
 
 
 def check_context(message: PublicKeys | RosterPart, context: Context) -> None:

@@ -277,10 +277,9 @@ class SecureSum:
             add_mask(self._sum, seed)
         for seed in subtract:
             subtract_mask(self._sum, seed)
-        found, self._sum = self._sum, np.zeros(0, np.uint32)
-        bits = self.parameters.bits
+        found, bits = self._sum, self.parameters.bits
         lowest_bits(found, bits)
-        self.stage = "over"
+        self._forget()
         return signed(found, bits)
 
     def _masks(self, known: Mapping[int, bytes]) -> tuple[list[bytes], list[bytes]]:
@@ -387,9 +386,12 @@ class SecureSum:
                 f"{what} {len(left)} clients, must be of at least {self.parameters.least_survivors}"
             )
 
-    def _abort(self, why: str) -> AbortedError:
-        """Forget all that was received."""
+    def _forget(self) -> None:
+        """End of the session: of what was received nothing is kept."""
         self.stage = "over"
         self._sum = np.zeros(0, np.uint32)
         self._shares, self._answers = {}, {}
+
+    def _abort(self, why: str) -> AbortedError:
+        self._forget()
         return AbortedError(f"round {self.context.round}: no sum of {self.context.label}: {why}")
