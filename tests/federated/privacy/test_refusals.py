@@ -14,7 +14,7 @@ from hashfed.federated.privacy import client
 from hashfed.federated.privacy.context import Context
 from hashfed.federated.privacy.messages import Inbox, RosterPart, Survivors, pack_positions
 from hashfed.federated.privacy.parameters import Demands
-from hashfed.federated.privacy.primitives import seal
+from hashfed.federated.privacy.primitives import seal, unseal
 from hashfed.federated.privacy.server import AbortedError
 from hashfed.federated.privacy.shamir import split
 from masked_sums import CONTEXT, NO_DEMANDS, Session, drawn, names_of, told, vectors_of
@@ -383,6 +383,19 @@ def test_a_client_refuses_an_inbox_that_was_tampered_with(played: Played, other_
     refuse_inbox(played, replace(inbox, arrived=few), "2 neighbours take part, must be at least 3")
 
 
+def test_a_box_is_bound_to_session_sender_and_receiver(played: Played) -> None:
+    state = played.secrets["masked-vector"]
+    place, inbox = state.known_place, played.questions["masked-vector"][FIRST]
+    agreed = client._agreed(state.share_key, place, client.SHARE_KEY)[0]
+    key, bound = client._box_key(place.session, agreed, 1, 0)
+    box = inbox.boxes[0].tobytes()
+    assert unseal(key, box, bound) is not None
+    assert bound == place.session.digest + bytes([1, 0, 0, 0]) + bytes([0, 0, 0, 0])
+    for other in (b"", bound[:32], bytes(32) + bound[32:], bound[:32] + bytes(8)):
+        assert unseal(key, box, other) is None
+    assert len({key, *(client._box_key(place.session, agreed, *way)[0] for way in ((0, 1), (1, 2)))}) == 3
+
+
 def test_a_client_refuses_vectors_that_would_overflow(played: Played) -> None:
     state, inbox = played.secrets["masked-vector"], played.questions["masked-vector"][FIRST]
     for wrong in ([0, 0, 128], [-129, 0, 0]):
@@ -395,7 +408,8 @@ def test_a_client_refuses_vectors_that_would_overflow(played: Played) -> None:
 
 def ask(played: Played, alive: set[int], least: int = 3) -> Any:
     state = played.secrets["unmasking"]
-    place = replace(state.known_place, least_survivors=least)
+    place = state.known_place
+    place = replace(place, parameters=replace(place.parameters, least_survivors=least))
     question: Survivors = played.questions["unmasking"][FIRST]
     question = replace(question, alive=pack_positions(alive, CLIENTS))
     return client.unmask(replace(state, place=place), question)

@@ -55,6 +55,7 @@ def test_fewer_shares_fit_every_secret(secret: bytes, other: bytes, threshold: i
     shares = split(secret, threshold, points, drawn(secret))
     few = {point: int.from_bytes(share, "little") for point, share in zip(points, shares, strict=True)}
     last = few.pop(threshold)
+    assert interpolate(few) != int.from_bytes(secret, "little"), "the polynomial has as many coefficients"
     # the value at the last point with which all of them give the other secret
     pull = interpolate({**dict.fromkeys(few, 0), threshold: 1})
     needed = (int.from_bytes(other, "little") - interpolate({**few, threshold: 0})) * pow(pull, -1, PRIME)

@@ -149,8 +149,9 @@ def unmask(state: ClientSecrets, survivors: Survivors) -> tuple[ClientSecrets, U
     what = f"survivors of round {state.context.round}"
     if place.position not in alive:
         raise HashfedError(f"{what}: this client is not among them")
-    if len(alive) < place.least_survivors:
-        raise HashfedError(f"{what}: {len(alive)} clients, must be at least {place.least_survivors}")
+    least = place.parameters.least_survivors
+    if len(alive) < least:
+        raise HashfedError(f"{what}: {len(alive)} clients, must be at least {least}")
     near = [(other, pair) for other, pair in zip(place.neighbours, state.held, strict=True) if other in alive]
     for other, pair in near:
         if not pair:
@@ -207,8 +208,7 @@ def _place(state: ClientSecrets, part: RosterPart, demands: Demands) -> Place:
                 raise HashfedError(f"roster-part: neighbour {other} has a key that another has")
             known.add(key)
     session = Session.of(state.context.digest(), roster, graph, parameters)
-    least = max(parameters.least_survivors, demands.least_survivors)
-    return Place(parameters, least, session, position, near, tuple(keys))
+    return Place(parameters, session, position, near, tuple(keys))
 
 
 def _box_key(session: Session, agreed: bytes, sender: int, receiver: int) -> tuple[bytes, bytes]:

@@ -18,7 +18,6 @@ class Place:
 
     Attributes:
         parameters: of the session.
-        least_survivors: of a sum that it helps to unmask: the session's, or more where it demands more.
         session: digest.
         position: its own.
         neighbours: positions, ascending.
@@ -27,7 +26,6 @@ class Place:
     """
 
     parameters: Parameters
-    least_survivors: int
     session: Session
     position: int
     neighbours: tuple[int, ...]
@@ -130,7 +128,6 @@ class ClientSecrets:
 def _place(told: dict[str, Any]) -> Place:
     return Place(
         Parameters(**told["parameters"]),
-        told["least_survivors"],
         Session(bytes.fromhex(told["session"]["digest"])),
         told["position"],
         tuple(told["neighbours"]),
