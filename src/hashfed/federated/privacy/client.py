@@ -1,7 +1,7 @@
-"""A client's side of a sum under masks: four steps, each from its secrets and a message to secrets and a message.
+"""A client's side of a sum under masks: four steps, each from secrets and a message to secrets and a message.
 
-Every refusal is a ``HashfedError`` and leaves the caller with the secrets it had. Neighbours have no names here but
-their positions in the roster, from 0.
+Every refusal is a ``HashfedError`` and leaves the caller with the secrets it had. Neighbours have no names
+here but their positions in the roster, from 0.
 """
 
 import secrets
@@ -101,8 +101,9 @@ def mask(state: ClientSecrets, inbox: Inbox, vector: np.ndarray) -> tuple[Client
         vector: (m,) int32, each of at most the parameters' ``value_bits`` bits in two's complement.
 
     Raises:
-        HashfedError: where the inbox is of another session, shares in it are not what a neighbour made for this
-            client, fewer neighbours than the threshold take part, or the vector is of another length or range.
+        HashfedError: where the inbox is of another session, shares in it are not what a neighbour made for
+            this client, fewer neighbours than the threshold take part, or the vector is of another length or
+            range.
 
     """
     state.need("shared", inbox.kind)
@@ -136,8 +137,9 @@ def unmask(state: ClientSecrets, survivors: Survivors) -> tuple[ClientSecrets, U
     It is given once: then nothing secret is left.
 
     Raises:
-        HashfedError: where the survivors are of another session or this client is not one of them, fewer of its
-            neighbours than the threshold or fewer clients than the least are left, or one is left that took no part.
+        HashfedError: where the survivors are of another session or this client is not one of them, fewer of
+            its neighbours than the threshold or fewer clients than the least are left, or one is left that
+            took no part.
 
     """
     state.need("masked", survivors.kind)
@@ -147,8 +149,9 @@ def unmask(state: ClientSecrets, survivors: Survivors) -> tuple[ClientSecrets, U
     what = f"survivors of round {state.context.round}"
     if place.position not in alive:
         raise HashfedError(f"{what}: this client is not among them")
-    if len(alive) < place.least_survivors:
-        raise HashfedError(f"{what}: {len(alive)} clients, must be at least {place.least_survivors}")
+    least = place.parameters.least_survivors
+    if len(alive) < least:
+        raise HashfedError(f"{what}: {len(alive)} clients, must be at least {least}")
     near = [(other, pair) for other, pair in zip(place.neighbours, state.held, strict=True) if other in alive]
     for other, pair in near:
         if not pair:
@@ -205,8 +208,7 @@ def _place(state: ClientSecrets, part: RosterPart, demands: Demands) -> Place:
                 raise HashfedError(f"roster-part: neighbour {other} has a key that another has")
             known.add(key)
     session = Session.of(state.context.digest(), roster, graph, parameters)
-    least = max(parameters.least_survivors, demands.least_survivors)
-    return Place(parameters, least, session, position, near, tuple(keys))
+    return Place(parameters, session, position, near, tuple(keys))
 
 
 def _box_key(session: Session, agreed: bytes, sender: int, receiver: int) -> tuple[bytes, bytes]:
@@ -255,5 +257,5 @@ def _check_vector(vector: np.ndarray, place: Place) -> None:
     most = 1 << (bits - 1)
     if int(vector.min()) < -most or int(vector.max()) >= most:
         raise HashfedError(
-            f"vector from {vector.min()} to {vector.max()}: must be from {-most} to {most - 1}, of {bits} bits"
+            f"vector from {vector.min()} to {vector.max()}: must be from {-most} to {most - 1} ({bits} bits)"
         )

@@ -1,4 +1,4 @@
-"""What every seed of a session is bound to: another run, round, label, roster or parameter gives other masks."""
+"""What every seed of a session is bound to: another run, round, label, roster or parameter, other masks."""
 
 import hashlib
 from dataclasses import dataclass

@@ -76,9 +76,9 @@ def signed(numbers: np.ndarray, bits: int) -> np.ndarray:
 class SecureSum:
     """Takes a session's messages, and gives the sum.
 
-    A message that is late, early, a second one, of another session or of another shape, or whose keys or shares are
-    not what they must be, is refused with a ``HashfedError`` that names its client; the session stays as it was, so
-    that a right one is still taken. Who sent a message is for the transport to know.
+    A message that is late, early, a second one, of another session or of another shape, or whose keys or
+    shares are not what they must be, is refused with a ``HashfedError`` that names its client; the session
+    stays as it was, so that a right one is still taken. Who sent a message is for the transport to know.
 
     Methods in order: ``take_keys`` of clients, ``rosters``; ``take_shares``, ``inboxes``; ``take_vector``,
     ``survivors``; ``take_answer``, ``total``. Each second one ends its stage, with whatever arrived.
@@ -106,6 +106,7 @@ class SecureSum:
         self._choose = choose
         self._random_bytes = random_bytes
         self._keys: dict[str, bytes] = {}
+        self._position: dict[str, int] = {}
         self._shares: dict[int, _Sent] = {}
         self._answers: dict[int, dict[int, bytes]] = {}
         """Shares told, by whose secret they are of and who told them."""
@@ -276,15 +277,15 @@ class SecureSum:
             add_mask(self._sum, seed)
         for seed in subtract:
             subtract_mask(self._sum, seed)
-        found, self._sum = self._sum, np.zeros(0, np.uint32)
-        bits = self.parameters.bits
+        found, bits = self._sum, self.parameters.bits
         lowest_bits(found, bits)
-        self.stage = "over"
+        self._forget()
         return signed(found, bits)
 
     def _masks(self, known: Mapping[int, bytes]) -> tuple[list[bytes], list[bytes]]:
         """Seeds of the masks to add and to subtract, of what was learnt by position."""
-        add, subtract = [], []
+        add: list[bytes] = []
+        subtract: list[bytes] = []
         for position, secret in known.items():
             if position in self._alive:
                 subtract.append(self.session.seed(secret, "self", position))
@@ -308,7 +309,7 @@ class SecureSum:
         return found
 
     def _secrets_needed(self) -> set[int]:
-        """Of whom a secret must be known: of each that is left, and of each that is not but has a neighbour left."""
+        """Of whom a secret must be known: of who is left, and of who is not but has a neighbour left."""
         near = self.roster.neighbours
         return {
             position
@@ -360,7 +361,7 @@ class SecureSum:
         there: Mapping[int, object] | set[int],
     ) -> int:
         """The position of who sent a message that is in time, the first of its kind, and of this session."""
-        position = -1 if self.stage == "keys" else self._position.get(name, -1)
+        position = self._position.get(name, -1)
         self._need(stage, message.kind, name in self._asked, position in there)
         if position < 0:
             raise HashfedError(f"{message.kind}: its keys did not arrive in time")
@@ -385,9 +386,12 @@ class SecureSum:
                 f"{what} {len(left)} clients, must be of at least {self.parameters.least_survivors}"
             )
 
-    def _abort(self, why: str) -> AbortedError:
-        """Forget all that was received."""
+    def _forget(self) -> None:
+        """End of the session: of what was received nothing is kept."""
         self.stage = "over"
         self._sum = np.zeros(0, np.uint32)
         self._shares, self._answers = {}, {}
+
+    def _abort(self, why: str) -> AbortedError:
+        self._forget()
         return AbortedError(f"round {self.context.round}: no sum of {self.context.label}: {why}")
