@@ -174,7 +174,7 @@ def features(world: World, messages: Sequence[Message], layout: SumLayout | None
         for name, tensor in sorted(message.tensors().items()):
             if name in ("own", "ids"):
                 found.append(np.isin(np.arange(size), tensor.numpy()).astype(np.float64))
-            elif isinstance(message, MaskedVector) and name == "numbers" and layout is not None:
+            elif isinstance(message, MaskedVector) and name == "vector" and layout is not None:
                 found.append(_unpacked(message, layout))
             else:
                 found.append(_resized(tensor.double().flatten().numpy(), 64))
@@ -183,7 +183,8 @@ def features(world: World, messages: Sequence[Message], layout: SumLayout | None
 
 def _unpacked(message: MaskedVector, layout: SumLayout) -> np.ndarray:
     bits = sum_bits(SecureSettings().bits, 1 + len(OTHERS))
-    return unpack(message.numbers, layout.length, bits).astype(np.float64) / 2**bits
+    found: np.ndarray = unpack(message.vector, layout.length, bits).astype(np.float64) / 2**bits
+    return found
 
 
 def _resized(values: np.ndarray, count: int) -> np.ndarray:

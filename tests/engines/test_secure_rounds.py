@@ -208,6 +208,8 @@ def test_a_client_that_diverged_is_told(texts: Path) -> None:
         ({"flower": {"evaluation": "clients"}}, "flower.evaluation = clients: must be server"),
         ({"device": "cuda"}, "device = cuda: must be cpu with selection.delivery secure"),
         ({"secure": {"bits": 7}}, "secure.bits = 7"),
+        ({"secure": {"bits": 24}, "cohort": 257}, "cohort = 257 clients would have 33 bits, more than 32"),
+        ({"secure": {"masks": True}, "cohort": 2}, "cohort = 2: must be at least 3 for a sum under masks"),
         ({"secure": {"range": 0}}, "secure.range = 0"),
     ],
     ids=str,

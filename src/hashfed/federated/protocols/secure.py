@@ -11,10 +11,7 @@ import numpy as np
 
 from hashfed.federated.checks import Limits, check_common
 from hashfed.federated.messages import Common, Contribution, Message
-from hashfed.federated.privacy.context import COMMITMENT, DIGEST
 from hashfed.federated.privacy.messages import (
-    BOX,
-    KEYS,
     Inbox,
     KeyShares,
     MaskedVector,
@@ -22,11 +19,10 @@ from hashfed.federated.privacy.messages import (
     RosterPart,
     Survivors,
     Unmasking,
+    outlines,
 )
 from hashfed.federated.privacy.packing import pack, packed_size
-from hashfed.federated.privacy.parameters import Parameters, choose
-from hashfed.federated.privacy.primitives import KEY
-from hashfed.federated.privacy.shamir import SHARE
+from hashfed.federated.privacy.parameters import choose
 from hashfed.federated.protocols.outline import Outline, floats, ids
 from hashfed.federated.protocols.step import (
     ClientSide,
@@ -104,12 +100,12 @@ CONTRIBUTION = Up(
 )
 
 
-def _told(kind: type[Message], outline: Callable[[Outline], Message]) -> Down:
+def _told(kind: type[Message]) -> Down:
     return Down(
         kind,
         make=lambda server, exchange: _masked(server).told(exchange.client),
         check=lambda client, message: None,  # by the client's part of the session, which takes it
-        outline=outline,
+        outline=_of_session(kind),
     )
 
 
@@ -134,77 +130,43 @@ def _packed(count: int, bits: int) -> np.ndarray:
     return np.empty(packed_size(count, bits), np.uint8)
 
 
-def _parameters(of: Outline) -> Parameters:
-    plan = of.plan
-    return choose(plan.cohort, plan.value_bits, plan.layout.length)
+def _of_session(kind: type[Message]) -> Callable[[Outline], Message]:
+    """A message of a session of the whole cohort without content."""
 
+    def outline(of: Outline) -> Message:
+        plan = of.plan
+        return outlines(choose(plan.cohort, plan.value_bits, plan.layout.length), of.round)[kind.kind]
 
-def _bytes(*shape: int) -> np.ndarray:
-    return np.empty(shape, np.uint8)
-
-
-def _roster_outline(of: Outline) -> RosterPart:
-    found = _parameters(of)
-    near = _bytes(found.neighbours, KEYS, KEY)
-    place = np.empty(1, np.int32)
-    digest = _bytes(DIGEST)
-    return RosterPart(
-        of.round,
-        digest,
-        **vars(found),
-        roster=digest,
-        graph=digest,
-        position=place,
-        own_keys=_bytes(KEYS, KEY),
-        neighbour_keys=near,
-    )
-
-
-def _shares_outline(of: Outline) -> KeyShares:
-    near = _parameters(of).neighbours
-    return KeyShares(of.round, _bytes(DIGEST), _bytes(near, BOX), _bytes(near, KEYS, COMMITMENT))
-
-
-def _inbox_outline(of: Outline) -> Inbox:
-    near = _parameters(of).neighbours
-    return Inbox(of.round, _bytes(DIGEST), _bytes(near), _bytes(near, BOX), _bytes(near, KEYS, COMMITMENT))
-
-
-def _vector_outline(of: Outline) -> MaskedVector:
-    found = _parameters(of)
-    return MaskedVector(of.round, _bytes(DIGEST), _packed(found.length, found.bits))
+    return outline
 
 
 KEYS_SENT = Up(
     PublicKeys,
     make=_advertise,
     check=_unchecked,
-    outline=lambda of: PublicKeys(of.round, _bytes(DIGEST), _bytes(KEYS, KEY)),
+    outline=_of_session(PublicKeys),
     take=lambda server, exchange, message: _masked(server).sum.take_keys(exchange.client, message),
 )
 SHARES = Up(
     KeyShares,
     make=_share,
     check=_unchecked,
-    outline=_shares_outline,
+    outline=_of_session(KeyShares),
     take=lambda server, exchange, message: _masked(server).sum.take_shares(exchange.client, message),
 )
 VECTOR = Up(
     MaskedVector,
     make=_mask,
     check=_unchecked,
-    outline=_vector_outline,
+    outline=_of_session(MaskedVector),
     take=lambda server, exchange, message: _masked(server).sum.take_vector(exchange.client, message),
 )
 ANSWER = Up(
     Unmasking,
     make=_unmask,
     check=_unchecked,
-    outline=lambda of: Unmasking(of.round, _bytes(DIGEST), _bytes(_parameters(of).neighbours, SHARE)),
+    outline=_of_session(Unmasking),
     take=lambda server, exchange, message: _masked(server).sum.take_answer(exchange.client, message),
-)
-SURVIVED = _told(
-    Survivors, lambda of: Survivors(of.round, _bytes(DIGEST), _packed(_parameters(of).clients, 1))
 )
 
 
@@ -212,17 +174,17 @@ STEPS = (
     Step("keys", (), KEYS_SENT, close=lambda server: _masked(server).close_keys()),
     Step(
         "shares",
-        (_told(RosterPart, _roster_outline),),
+        (_told(RosterPart),),
         SHARES,
         close=lambda server: _masked(server).close_shares(),
     ),
     Step(
         "train",
-        (COMMON, _told(Inbox, _inbox_outline)),
+        (COMMON, _told(Inbox)),
         VECTOR,
         close=lambda server: _masked(server).close_vectors(),
     ),
-    Step("unmask", (SURVIVED,), ANSWER, close=lambda server: _masked(server).close_answers()),
+    Step("unmask", (_told(Survivors),), ANSWER, close=lambda server: _masked(server).close_answers()),
 )
 """With masks."""
 OPEN_STEPS = (
