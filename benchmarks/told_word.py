@@ -26,7 +26,7 @@ from hashfed.engines.exchange import play_round
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.federated import wire
-from hashfed.federated.messages import Message
+from hashfed.federated.messages import Common, Message
 from hashfed.federated.privacy.messages import Inbox, MaskedVector, RosterPart, Survivors
 from hashfed.federated.privacy.packing import unpack
 from hashfed.federated.privacy.parameters import sum_bits
@@ -160,7 +160,9 @@ def _stand_in(secrets: SumSecrets, like: ClientRound, told: Received, vector: np
     if isinstance(part := told.get(RosterPart.kind), RosterPart):
         return secrets.share(part)
     if isinstance(inbox := told.get(Inbox.kind), Inbox):
-        return secrets.mask(inbox, vector)
+        common = told[Common.kind]
+        assert isinstance(common, Common)
+        return secrets.mask(inbox, vector, common.digest)
     if isinstance(survivors := told.get(Survivors.kind), Survivors):
         return secrets.unmask(survivors)
     return secrets.advertise(like.sum_context)

@@ -174,7 +174,9 @@ class Config(Settings):
         if problem is not None:
             raise ValueError(problem)
         if self.selection.delivery == "secure" and self.secure.masks and self.cohort < FEWEST_CLIENTS:
-            raise ValueError(f"cohort = {self.cohort}: must be at least {FEWEST_CLIENTS} for a sum under masks")
+            raise ValueError(
+                f"cohort = {self.cohort}: must be at least {FEWEST_CLIENTS} for a sum under masks"
+            )
         if self.selection.delivery == "secure" and sum_bits(self.secure.bits, self.cohort) > WORD:
             raise ValueError(
                 f"secure.bits = {self.secure.bits}: a sum of cohort = {self.cohort} clients would have "

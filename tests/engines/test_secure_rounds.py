@@ -186,6 +186,57 @@ def _moved(found: Any, name: str) -> Any:
     return found
 
 
+def test_a_client_that_was_sent_another_model_spoils_the_sum_and_tells_nothing(
+    texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hashfed.federated.sum_secrets import SumSecrets
+
+    honest, masked = SumSecrets.mask, list[int]()
+
+    def first_has_another(self: SumSecrets, inbox: Any, vector: np.ndarray, told: bytes) -> Any:
+        masked.append(len(vector))
+        return honest(self, inbox, vector, bytes(31) + b"x" if len(masked) == 1 else told)
+
+    monkeypatch.setattr(SumSecrets, "mask", first_has_another)
+    with Simulation(secure_config(texts, masks=True), small_data(texts)) as simulation:
+        before = {name: value.clone() for name, value in simulation.state.tensors().items()}
+        # Its number of predictions is as much noise as all else; it is within what clients can have
+        # once in some 10^5 times.
+        with pytest.raises(HashfedError, match=r"^round 1: a sum over 5 clients with .* predictions: must be"):
+            simulation.run_round()
+        assert_equal(before, simulation.state.tensors())
+    assert len(masked) == 5
+
+
+def test_every_number_of_what_clients_get_is_in_its_digest(texts: Path) -> None:
+    from dataclasses import replace
+
+    from hashfed.engines.budget import build_model
+    from hashfed.engines.client_round import ClientRound
+    from hashfed.engines.common_plan import fresh_known
+    from hashfed.federated import wire
+    from hashfed.federated.messages import Common
+    from hashfed.randomness import stream
+    from hashfed.retrieval import build_index
+
+    config, data = secure_config(texts, server={"clip": 1.0}), small_data(texts)
+    parameters = build_model(config).init(dict(data.sizes), stream(0, "init"))
+    index = build_index(parameters.rows, config.retrieval, data.label_counts, 0)
+    here = ClientRound(config, build_model(config), data.train[0], 1, parameters.sizes)
+    known = fresh_known(config, here.shape, parameters.rows)
+    common = ServerRound.of(config, parameters, index, 1, data.label_counts, known).common()
+    there = wire.decode(wire.encode(common))
+    assert isinstance(there, Common)
+    assert there.digest == common.digest
+    assert replace(common, round=2).digest != common.digest
+    for name, value in common.tensors().items():
+        other = wire.decode(wire.encode(common))
+        assert isinstance(other, Common)
+        other.tensors()[name].view(-1)[0] += 1
+        assert other.digest != common.digest, name
+        assert value.numel() > 0
+
+
 def test_a_client_that_diverged_is_told(texts: Path) -> None:
     config = secure_config(texts, client={"learning_rate": 1e30})
     with (

@@ -73,6 +73,7 @@ class CommonRound:
         gram = self.config.server.clip is not None
         return make_common_planes(self.parameters.rows, self.state.centroids, self.selection, gram)
 
+    @cached_property
     def message(self) -> Common:
         """What all clients get."""
         selection, made = self.selection, self.planes

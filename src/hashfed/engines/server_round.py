@@ -124,7 +124,7 @@ class ServerRound:
 
     def common(self) -> Common:
         """What all clients get where the server learns sums alone."""
-        return self.sums.message()
+        return self.sums.message
 
     @cached_property
     def session(self) -> SumSession:

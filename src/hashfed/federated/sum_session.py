@@ -135,9 +135,9 @@ class MaskedSession:
         """Nobody's keys are waited for any more."""
         self._tell(self.sum.rosters())
 
-    def close_shares(self) -> None:
-        """Nobody's shares are waited for any more."""
-        self._tell(self.sum.inboxes())
+    def close_shares(self, told: bytes) -> None:
+        """Nobody's shares are waited for any more, and what clients train on is known."""
+        self._tell(self.sum.inboxes(told))
 
     def close_vectors(self) -> None:
         """Nobody's vector is waited for any more."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.privacy.client_secrets import ClientSecrets, Place
-from hashfed.federated.privacy.context import COMMITMENT, DIGEST, Context, Session
+from hashfed.federated.privacy.context import COMMITMENT, DIGEST, NOTHING, Context, Session
 from hashfed.federated.privacy.graph import neighbours_of
 from hashfed.federated.privacy.masks import add_mask, lowest_bits, subtract_mask
 from hashfed.federated.privacy.messages import (
@@ -92,13 +92,16 @@ def share(
     return replace(state, stage="shared", seed=seed, place=place), message
 
 
-def mask(state: ClientSecrets, inbox: Inbox, vector: np.ndarray) -> tuple[ClientSecrets, MaskedVector]:
+def mask(
+    state: ClientSecrets, inbox: Inbox, vector: np.ndarray, told: bytes = NOTHING
+) -> tuple[ClientSecrets, MaskedVector]:
     """The vector under the client's own mask and those with the neighbours that take part.
 
     Args:
         state: after ``share``.
         inbox: what neighbours sent.
         vector: (m,) int32, each of at most the parameters' ``value_bits`` bits in two's complement.
+        told: 32 bytes that stand for what the vector was made from, the same for all clients.
 
     Raises:
         HashfedError: where the inbox is of another session, shares in it are not what a neighbour made for
@@ -117,13 +120,13 @@ def mask(state: ClientSecrets, inbox: Inbox, vector: np.ndarray) -> tuple[Client
             f"must be at least {place.parameters.threshold}"
         )
     _check_vector(vector, place)
-    masked = vector.astype(np.uint32)
-    add_mask(masked, place.session.seed(state.seed, "self", place.position))
+    masked, session = vector.astype(np.uint32), place.session.bound_to(told)
+    add_mask(masked, session.seed(state.seed, "self", place.position))
     for other, pair, secret in zip(
         place.neighbours, held, _agreed(state.mask_key, place, MASK_KEY), strict=True
     ):
         if pair:
-            seed = pair_seed(place.session, secret, place.position, other)
+            seed = pair_seed(session, secret, place.position, other)
             (add_mask if place.position < other else subtract_mask)(masked, seed)
     bits = place.parameters.bits
     lowest_bits(masked, bits)

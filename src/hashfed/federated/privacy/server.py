@@ -10,7 +10,7 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.privacy.client import KEY_SHARE, MASK_KEY, SEED_SHARE, pair_seed
-from hashfed.federated.privacy.context import COMMITMENT, Context, Session
+from hashfed.federated.privacy.context import COMMITMENT, NOTHING, Context, Session
 from hashfed.federated.privacy.masks import add_mask, lowest_bits, subtract_mask
 from hashfed.federated.privacy.messages import (
     BOX,
@@ -166,10 +166,13 @@ class SecureSum:
                 rows(message, "boxes", count, BOX), rows(message, "commitments", count, KEYS, COMMITMENT)
             )
 
-    def inboxes(self) -> dict[str, Inbox]:
+    def inboxes(self, told: bytes = NOTHING) -> dict[str, Inbox]:
         """End of the shares: who takes part from now on, by name, and what neighbours made for each.
 
         Those with fewer neighbours than the threshold left cannot be unmasked, and take no part.
+
+        Args:
+            told: 32 bytes that stand for what clients make their vectors from.
 
         Raises:
             AbortedError: where too few are left.
@@ -184,6 +187,7 @@ class SecureSum:
         self._enough(left, "shares arrived of")
         self._taking_part = frozenset(left)
         self._sum = np.zeros(self.parameters.length, np.uint32)
+        self._bound = self.session.bound_to(told)
         self.stage = "vectors"
         return {self.roster.names[position]: self._inbox(position) for position in sorted(left)}
 
@@ -288,13 +292,13 @@ class SecureSum:
         subtract: list[bytes] = []
         for position, secret in known.items():
             if position in self._alive:
-                subtract.append(self.session.seed(secret, "self", position))
+                subtract.append(self._bound.seed(secret, "self", position))
                 continue
             left = [other for other in self.roster.neighbours[position] if other in self._alive]
             keys = (key_pair(self.roster.keys[other])[MASK_KEY] for other in left)
             for other, agreed in zip(left, agree(secret, keys), strict=True):
                 if agreed is not None:  # as of every key that was taken
-                    seed = pair_seed(self.session, agreed, position, other)
+                    seed = pair_seed(self._bound, agreed, position, other)
                     (subtract if other < position else add).append(seed)
         return add, subtract
 

@@ -118,8 +118,8 @@ def _share(client: ClientSide, got: Received) -> KeyShares:
 
 
 def _mask(client: ClientSide, got: Received) -> MaskedVector:
-    inbox = take(got, Inbox)
-    return client.secrets.mask(inbox, client.contribute(take(got, Common)))
+    inbox, common = take(got, Inbox), take(got, Common)
+    return client.secrets.mask(inbox, client.contribute(common), common.digest)
 
 
 def _unmask(client: ClientSide, got: Received) -> Unmasking:
@@ -176,7 +176,7 @@ STEPS = (
         "shares",
         (_told(RosterPart),),
         SHARES,
-        close=lambda server: _masked(server).close_shares(),
+        close=lambda server: _masked(server).close_shares(server.common().digest),
     ),
     Step(
         "train",
