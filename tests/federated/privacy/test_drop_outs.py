@@ -6,8 +6,9 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
+from hashfed.federated.privacy.parameters import Parameters, choose
 from hashfed.federated.privacy.server import AbortedError, SecureSum
-from masked_sums import Session, names_of, vectors_of
+from masked_sums import CONTEXT, Session, drawn, names_of, vectors_of
 
 
 def subsets(names: Collection[str]) -> Iterator[tuple[str, ...]]:
@@ -140,6 +141,28 @@ def random_case(seed: int) -> bool:
 def test_random_cases_at_twenty() -> None:
     found = [random_case(seed) for seed in range(12)]
     assert len(set(found)) == 2, "there are sums, and there are none"
+
+
+@pytest.mark.parametrize("clients", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_many_clients_of_which_some_drop_out_of_every_stage(clients: int) -> None:
+    """With the neighbours that so many need, and not all others."""
+    vectors = vectors_of(clients, length=100)
+
+    def choice(count: int) -> Parameters:
+        return choose(count, 8, 100)
+
+    session = Session(SecureSum(CONTEXT, vectors, choice, drawn("server")), vectors, {})
+    rng = np.random.default_rng(clients)
+
+    def left(names: Collection[str]) -> list[str]:
+        return sorted(rng.permutation(sorted(names))[: -max(1, clients // 33)].tolist())
+
+    inboxes = session.share(parts := session.advertise(left(vectors)), left(parts))
+    assert session.server.parameters.neighbours < len(parts) - 1
+    alive = left(inboxes)
+    session.answer(questions := session.mask(inboxes, alive), left(questions))
+    np.testing.assert_array_equal(session.server.total(), session.plain(alive))
+    assert len(alive) < len(inboxes) < len(parts) < clients
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ and but for a chance of 2^−40 each,
     secrecy     fewer than t of its neighbours are corrupt, and t > k / 2; where everybody neighbours
                 everybody, t > (k + corrupt) / 2: then nobody gets t shares of both secrets of a client, even
                 if the server tells each neighbour another story of who dropped out
+                (elsewhere it is trusted to tell all of them the same)
     the sum     at least t of its neighbours are left
     connection  the honest who are left form one connected graph: no part of them can be summed alone
 
