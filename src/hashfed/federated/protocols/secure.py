@@ -22,7 +22,6 @@ from hashfed.federated.privacy.messages import (
     outlines,
 )
 from hashfed.federated.privacy.packing import pack, packed_size
-from hashfed.federated.privacy.parameters import choose
 from hashfed.federated.protocols.outline import Outline, floats, ids
 from hashfed.federated.protocols.step import (
     ClientSide,
@@ -34,7 +33,7 @@ from hashfed.federated.protocols.step import (
     Up,
     take,
 )
-from hashfed.federated.sum_session import MaskedSession, OpenSession
+from hashfed.federated.sum_session import MaskedSession, OpenSession, session_parameters
 
 
 def _check_common(client: ClientSide, message: Common) -> None:
@@ -135,7 +134,9 @@ def _of_session(kind: type[Message]) -> Callable[[Outline], Message]:
 
     def outline(of: Outline) -> Message:
         plan = of.plan
-        return outlines(choose(plan.cohort, plan.value_bits, plan.layout.length), of.round)[kind.kind]
+        return outlines(session_parameters(plan.cohort, plan.value_bits, plan.layout.length), of.round)[
+            kind.kind
+        ]
 
     return outline
 
