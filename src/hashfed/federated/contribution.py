@@ -126,18 +126,15 @@ def contribute(
     selected = select_common(model, message, examples)
     local = selected.local
     update, bounded = train(model, local, examples, settings, loss, message.round, rng, noise)
-    update = _of_common_planes(update, selected)
-    summed = np.arange(len(local.rows))
-    if len(message.rows) != layout.shapes[f"{TABLE}{OUTPUT}"][0]:
-        summed = np.searchsorted(_ids(local), _common(message))
-        update.rows[np.delete(np.arange(len(local.rows)), summed)] = 0  # before the norm is taken
+    whole = len(message.rows) == layout.shapes[f"{TABLE}{OUTPUT}"][0]
+    update = _laid_out(update, selected, whole)
     clipped = clip is not None and clip_update(update, clip, _tail(message, selected))
     weight = 1.0 if uniform else float(update.weight)
     rows = torch.zeros(layout.shapes[f"{TABLE}{OUTPUT}"])
-    if len(rows) == len(message.rows):
+    if whole:
         rows[torch.from_numpy(_ids(local))] = update.rows
     else:
-        rows.copy_(update.rows[torch.from_numpy(summed)])
+        rows.copy_(update.rows[torch.from_numpy(np.searchsorted(_ids(local), _common(message)))])
     values = {f"{BODY}{name}": change * weight for name, change in update.body.items()}
     values[f"{TABLE}{OUTPUT}"] = rows.mul_(weight)
     for name, change in update.input_rows.items():
@@ -169,14 +166,22 @@ def _common(message: Common) -> np.ndarray:
     return np.arange(len(message.rows)) if message.ids is None else message.ids.astype(np.int64)
 
 
-def _of_common_planes(update: Update, selected: CommonSelection) -> Update:
-    """The same update, whose changes of the tail are of the common planes; its rows are changed in place."""
+def _laid_out(update: Update, selected: CommonSelection, whole: bool) -> Update:
+    """The same update, whose changes of the tail are of the common planes; its rows are changed in place.
+
+    Own rows of the common tail move by their own change alone. Where the ``whole`` table is summed, they
+    undo what the server will do to them by the planes. Where only U is, a row's change stands, divided by
+    its chance, for those of the rounds in which it is not drawn, and what the planes do to it has mean zero
+    over draws.
+    """
+    taken, factors = torch.from_numpy(selected.taken), torch.from_numpy(selected.factors[selected.taken])
+    if not whole:
+        update.rows[taken] *= (1 - factors)[:, None]  # 1/π where it is drawn, else 0
     if update.tail is None or selected.planes is None:
         return update
     told = selected.planes.told(update.tail)
-    taken = torch.from_numpy(selected.taken)
-    push = selected.planes.own_push(told, torch.from_numpy(selected.factors[selected.taken]))
-    update.rows.index_add_(0, taken, push, alpha=-1)
+    if whole:
+        update.rows.index_add_(0, taken, selected.planes.own_push(told, factors), alpha=-1)
     return replace(update, tail=told)
 
 

@@ -45,8 +45,8 @@ class SumSession(Protocol):
 
 TOLERANCE = Tolerance(complete=128)
 """A fifth of the clients may be corrupt, a fifth drop out. Up to so many clients everybody neighbours
-everybody, so that a server which tells them different stories of who dropped out gains nothing; masks with 127
-neighbours take some 0.2 s for two million numbers."""
+everybody, so that a server which tells them different stories of who dropped out gains nothing; masks with
+127 neighbours take some 0.2 s for two million numbers."""
 
 
 def session_parameters(clients: int, value_bits: int, length: int) -> Parameters:
