@@ -202,7 +202,9 @@ def test_a_client_that_was_sent_another_model_spoils_the_sum_and_tells_nothing(
         before = {name: value.clone() for name, value in simulation.state.tensors().items()}
         # Its number of predictions is as much noise as all else; it is within what clients can have
         # once in some 10^5 times.
-        with pytest.raises(HashfedError, match=r"^round 1: a sum over 5 clients with .* predictions: must be"):
+        with pytest.raises(
+            HashfedError, match=r"^round 1: a sum over 5 clients with .* predictions: must be"
+        ):
             simulation.run_round()
         assert_equal(before, simulation.state.tensors())
     assert len(masked) == 5
