@@ -1,4 +1,4 @@
-"""What a client adds of its own rows, where only some of the rows are summed: right in the mean over draws."""
+"""What a client adds of its own rows, where only some of the rows are summed: right in the mean."""
 
 from pathlib import Path
 

@@ -138,9 +138,9 @@ def contribute(
     values = {f"{BODY}{name}": change * weight for name, change in update.body.items()}
     values[f"{TABLE}{OUTPUT}"] = rows.mul_(weight)
     for name, change in update.input_rows.items():
-        whole = torch.zeros(layout.shapes[f"{TABLE}{name}"])
-        whole[torch.from_numpy(update.inputs[name].astype(np.int64))] = change * weight
-        values[f"{TABLE}{name}"] = whole
+        table = torch.zeros(layout.shapes[f"{TABLE}{name}"])
+        table[torch.from_numpy(update.inputs[name].astype(np.int64))] = change * weight
+        values[f"{TABLE}{name}"] = table
     if message.centroids is not None:
         assert update.tail is not None
         found = GroupSums.of(compute_queries(model, local, examples), message.centroids)
