@@ -342,7 +342,13 @@ class ClientRound:
                 self.noise,
             )
             update = self.compress(update)
-        self.tell(encoder, received, local, bounded)
+        self.tell(
+            encoder,
+            received,
+            len(local.rows),
+            0 if local.planes is None else len(local.planes.offsets),
+            None if local.planes is None else bounded,
+        )
         return update
 
     @property
@@ -363,14 +369,15 @@ class ClientRound:
         sent, self.lost = compress_with_feedback(update, compression.updates, self.residual)
         return sent
 
-    def tell(self, encoder: Encoder, received: int, held: client_side.LocalModel, bounded: int) -> None:
+    def tell(self, encoder: Encoder, received: int, trained: int, planes: int, bounded: int | None) -> None:
         """Note in the report what the training cost.
 
         Args:
             encoder: of the index.
             received: output rows on the device before any were dropped.
-            held: what was trained on.
-            bounded: predictions at which the partition function was bounded.
+            trained: output rows that were trained on.
+            planes: of the tail, that it was sent.
+            bounded: predictions at which the partition function was bounded; None without planes.
 
         """
         examples, report = self.examples, self.report
@@ -382,24 +389,25 @@ class ClientRound:
             examples.weight,
             examples.shape,
             received,
-            len(held.rows),
-            0 if held.planes is None else len(held.planes.offsets),
+            trained,
+            planes,
             sketcher(self.config) if hashed else None,
         )
         report.own = client_side.own_rows(self.model, examples)
         report.own_rows = len(report.own)
-        report.rows = len(held.rows)
+        report.rows = trained
         report.predictions = examples.weight
-        report.bounded = None if held.planes is None else bounded
-        report.parameters = self._held_parameters(received, held)
+        report.bounded = bounded
+        report.parameters = self._held_parameters(received)
         report.flops = sum(flops.values())
 
-    def _held_parameters(self, received: int, local: client_side.LocalModel) -> int:
+    def _held_parameters(self, received: int) -> int:
         """Numbers on the device; all rows where they are broadcast."""
         if self.config.selection.delivery == "broadcast":
             return self.shape.parameters
-        inputs = sum(rows.numel() for rows in local.input_rows.values())
-        return received * local.rows.shape[1] + inputs + sum(value.numel() for value in local.body.values())
+        widths = self.model.tables
+        inputs = sum(len(ids) * widths[name] for name, ids in self.declared.inputs.items())
+        return received * widths[OUTPUT] + inputs + self.shape.body_parameters
 
 
 def _broadcast_index(config: Config, message: Broadcast) -> Index | None:

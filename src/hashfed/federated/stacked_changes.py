@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.federated.client import LocalModel
 from hashfed.federated.messages import check_largest, check_loss
-from hashfed.federated.stacked_client import StackedModel, Trained
+from hashfed.federated.stacked_client import Held, StackedModel, Trained
 from hashfed.federated.sums import SummedUpdates
 from hashfed.federated.tail import check_reach
 from hashfed.models.protocol import OUTPUT
-from hashfed.retrieval.planes import Tail
+from hashfed.retrieval.stacked_planes import StackedTails
 
 
 def to_changes(before: StackedModel, after: StackedModel) -> None:
@@ -39,7 +37,7 @@ def check_changes(
     names: Sequence[str],
     changes: StackedModel,
     trained: Trained,
-    tails: Sequence[Tail | None],
+    tails: StackedTails | None,
     losses: Sequence[float],
 ) -> None:
     """Refuse what ``sums.accept_update`` would: one look at numbers for all clients.
@@ -63,23 +61,18 @@ def check_changes(
             raise type(error)(f"client {names[client]}: {error}") from None
 
 
-def _reached(tails: Sequence[Tail | None], changes: StackedModel, trained: Trained) -> torch.Tensor:
+def _reached(tails: StackedTails | None, changes: StackedModel, trained: Trained) -> torch.Tensor:
     """(C,) by how much each client's change of its tail may move a number of a row, at most."""
-    if trained.tails is None:
-        return changes.tables[OUTPUT].new_zeros(len(tails))
-    largest = trained.tails.abs().amax(2)
-    reach = torch.zeros_like(largest)
-    for place, tail in zip(reach, tails, strict=True):
-        if tail is not None:
-            place[: len(tail.reach)] = tail.reach
-    return (reach * largest).sum(1)
+    if trained.tails is None or tails is None:
+        return changes.tables[OUTPUT].new_zeros(len(changes.tables[OUTPUT]))
+    return (tails.reach * trained.tails.abs().amax(2)).sum(1)
 
 
 def sum_changes(
-    held: Sequence[LocalModel],
+    held: Sequence[Held],
     changes: StackedModel,
     trained: Trained,
-    tails: Sequence[Tail | None],
+    tails: StackedTails | None,
     predictions: Sequence[int],
     uniform: bool,
     losses: Sequence[float],
@@ -101,27 +94,19 @@ def sum_changes(
     body = {name: torch.tensordot(weights, value, 1) for name, value in changes.body.items()}
     tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]] = {}
     for name, table in changes.tables.items():
-        ids = [one.ids if name == OUTPUT else one.inputs[name] for one in held]
-        if any(of is None for of in ids):
+        ids = changes.ids[name]
+        if ids is None:
             tables[name] = None, torch.tensordot(weights, table, 1)
-            continue
-        padded = np.zeros(table.shape[:2], np.int64)
-        for place, of in zip(padded, ids, strict=True):
-            assert of is not None
-            place[: len(of)] = of
-        moved = table.mul_(weights[:, None, None]).flatten(0, 1)
-        tables[name] = torch.from_numpy(padded).flatten().to(device), moved
-    of_tails = list[tuple[Tail | None, torch.Tensor | None]]()
-    for client, (one, tail) in enumerate(zip(held, tails, strict=True)):
-        change = None
-        if one.planes is not None and trained.tails is not None:
-            change = trained.tails[client, : len(one.planes.offsets)]
-        of_tails.append((tail, change))
+        else:
+            tables[name] = ids, table.mul_(weights[:, None, None]).flatten(0, 1)
+    moved = None
+    if tails is not None and trained.tails is not None:
+        moved = tails, trained.tails * weights[:, None, None]
     return SummedUpdates(
         body,
         tables,
         [{OUTPUT: one.ids, **one.inputs} for one in held],
-        of_tails,
+        moved,
         list(predictions),
         sum(losses),
     )

@@ -17,6 +17,7 @@ from hashfed.federated.settings import ServerSettings
 from hashfed.federated.tail import TailSum, check_tail_change
 from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval.planes import Tail
+from hashfed.retrieval.stacked_planes import StackedTails
 
 RowAverage = Literal["cohort", "holders", "fedsubavg"]
 
@@ -199,7 +200,8 @@ class SummedUpdates:
         body: sums by name.
         tables: by table, ids (k,) int64 and changes (k, w), a row perhaps several times; or None and (n, w).
         held: of each client by table, ids of the rows that it held; None for all.
-        tails: of each client, that it was sent planes of, and its change of them, G; None where it has none.
+        tails: those that clients were sent planes of, and (C, k, d), what changes of them add up to, G times the
+            weight; None where no client has any.
         predictions: of each client.
         loss: the sum over all predictions, nats.
 
@@ -208,7 +210,7 @@ class SummedUpdates:
     body: dict[str, torch.Tensor]
     tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]]
     held: list[dict[str, np.ndarray | None]]
-    tails: list[tuple[Tail | None, torch.Tensor | None]]
+    tails: tuple[StackedTails, torch.Tensor] | None
     predictions: list[int]
     loss: float
 
@@ -262,13 +264,14 @@ class UpdateSum:
                 sums.add_(changes)
             else:
                 sums.index_add_(0, ids, changes)
+        has_tail = [False] * len(summed.predictions)
+        if summed.tails is not None:
+            self._sums[OUTPUT].sums.add_many(*summed.tails)
+            has_tail = [count > 0 for count in summed.tails[0].counts]
         for client, predictions in enumerate(summed.predictions):
             weight = 1.0 if self.uniform else float(predictions)
-            tail, moved = summed.tails[client]
-            if tail is not None and moved is not None:
-                self._sums[OUTPUT].sums.add(tail, moved, weight)
             for name, held in summed.held[client].items():
-                self._sums[name].hold(None if moved is not None and name == OUTPUT else held, weight)
+                self._sums[name].hold(None if has_tail[client] and name == OUTPUT else held, weight)
             self._weight += weight
         self._loss += summed.loss
         self._predictions += sum(summed.predictions)

@@ -7,9 +7,9 @@ from hashfed.engines.budget import sends_counts, sends_everything
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.server_round import ServerRound
 from hashfed.federated import wire
-from hashfed.federated.client import LocalModel
 from hashfed.federated.protocols import Outline
 from hashfed.federated.protocols.outline import floats
+from hashfed.federated.stacked_client import Held
 
 MOST_KNOWN = 1 << 12
 """Messages remembered; of clients' own rows there is no end."""
@@ -21,7 +21,7 @@ class Traffic:
 
     _known: dict[Hashable, dict[str, int]] = field(default_factory=dict)
 
-    def of(self, there: ServerRound, member: Member, held: LocalModel) -> dict[str, int]:
+    def of(self, there: ServerRound, member: Member, held: Held) -> dict[str, int]:
         """Bytes by kind of message, in the order of the round: ``wire.size`` of the real messages."""
         declared, keys = member.here.declared, {**member.keys.keys, **member.keys.sketch}
         sizes = (
@@ -30,10 +30,10 @@ class Traffic:
             declared.budget,
             tuple((name, len(ids)) for name, ids in sorted(declared.inputs.items())),
             member.rows,
-            len(held.rows),
+            member.trained(held),
             len(str(member.here.examples.weight)),
             held.log_weight is None,
-            0 if held.planes is None else len(held.planes.offsets),
+            held.planes,
             tuple((name, value.dtype, value.shape) for name, value in sorted(keys.items())),
         )
         if sizes not in self._known:
@@ -43,7 +43,7 @@ class Traffic:
         return self._known[sizes]
 
 
-def message_bytes(there: ServerRound, member: Member, held: LocalModel) -> dict[str, int]:
+def message_bytes(there: ServerRound, member: Member, held: Held) -> dict[str, int]:
     """The same, counted anew."""
     config, declared = there.config, member.here.declared
     size, width = there.parameters.rows.shape
@@ -58,11 +58,11 @@ def message_bytes(there: ServerRound, member: Member, held: LocalModel) -> dict[
         touched={name: len(ids) for name, ids in declared.inputs.items()},
         budget=declared.budget,
         received=member.rows,
-        trained=len(held.rows),
+        trained=member.trained(held),
         predictions=member.here.examples.weight,
         corrected=held.log_weight is not None,
         counts=sends_counts(config),
-        planes=0 if held.planes is None else len(held.planes.offsets),
+        planes=held.planes,
         encoder=there.encoder,
         keys=member.keys.keys,
         sketch=member.keys.sketch,
