@@ -72,7 +72,7 @@ class QueryCentroidsEncoder(DecodableEncoder):
             centroids, sizes = kmeans_many(
                 [clients[client] for client in some], self.centroids, self.codes.seed
             )
-            codes, scales = self.codes.encode(torch.cat(centroids))
+            codes, scales = self.codes.encode(centroids)
             ends = np.cumsum([len(of) for of in sizes])[:-1]
             parts = np.split(codes, ends), np.split(scales, ends), sizes
             for client, code, scale, counts in zip(some, *parts, strict=True):

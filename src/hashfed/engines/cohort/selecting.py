@@ -52,9 +52,11 @@ def ask(
     if not asks_for_keys(there.config):
         return
     sketch = sketcher(there.config)
-    queries = cohort_queries(model, sent, [member.here.examples for member in members], joined)
-    finite = torch.stack([of.sum() for of in queries]).isfinite().tolist()
-    if not all(finite):
+    examples = [member.here.examples for member in members]
+    every = cohort_queries(model, sent, examples, joined)
+    queries = every.split([of.weight for of in examples])
+    if not bool(every.sum(1).isfinite().all()):
+        finite = [bool(of.sum().isfinite()) for of in queries]
         name = members[finite.index(False)].here.client.name
         raise ClientDivergedError(f"client {name}: its queries are not finite: the training diverged")
     keys = there.encoder.encode_many(queries)

@@ -159,16 +159,18 @@ class CohortSimulation:
             for member in some:
                 self._tell(there, member, member.holds(sent), 0)
             end.add_cohort([member.here.report for member in some], summed)
-        while waiting:
+        batches = self._memory.chunks(waiting, self.model)
+        while batches:
             self._check_stop()
-            chunk = self._memory.chunks(waiting, self.model)[0]
+            chunk = batches.pop(0)
             trained = self._fitting(
                 partial(train_members, chunk, joined, sent, planes, self._loss, self._memory.most_logits),
                 len(chunk),
             )
             if trained is None:
+                left = [member for batch in (chunk, *batches) for member in batch]
+                batches = self._memory.chunks(left, self.model)
                 continue
-            waiting = [member for member in waiting if member not in chunk]
             computed, padded = computed + trained.predictions, padded + trained.padded
             for member, held, bounded in zip(chunk, trained.held, trained.bounded, strict=True):
                 self._tell(there, member, held, bounded)
