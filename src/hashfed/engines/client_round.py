@@ -159,12 +159,17 @@ class ClientRound:
         return draw_examples(self.config, self.model, self.client, self.round, self.size, self.budget)
 
     @cached_property
+    def own(self) -> np.ndarray:
+        """(o,) int64 ids of the rows of the output table that the data needs."""
+        return client_side.own_rows(self.model, self.examples)
+
+    @cached_property
     def declared(self) -> Declare:
         """Step 2: the rows that the data needs; none of the output table where all of them come anyway."""
         if sends_everything(self.config):
             touched = client_side.touched_rows(self.model, self.examples)
             return Declare(self.round, np.empty(0, np.int32), self.size, touched)
-        declared = client_side.declare(self.model, self.examples, self.round, self.budget)
+        declared = client_side.declare(self.model, self.examples, self.round, self.budget, self.own)
         budget = min(declared.budget, device_budget(self.config, self.size, len(declared.own)))
         return replace(declared, budget=budget)
 
@@ -393,7 +398,7 @@ class ClientRound:
             planes,
             sketcher(self.config) if hashed else None,
         )
-        report.own = client_side.own_rows(self.model, examples)
+        report.own = self.own
         report.own_rows = len(report.own)
         report.rows = trained
         report.predictions = examples.weight

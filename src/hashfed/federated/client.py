@@ -83,10 +83,21 @@ def sample_examples(
     return drawn
 
 
-def declare(model: Model, examples: Examples, round: int, budget: int) -> Declare:
-    """Step 2: the rows that the client's inputs and labels need, and how many the device may hold."""
-    own = own_rows(model, examples).astype(np.int32)
-    return Declare(round, own, budget, touched_rows(model, examples))
+def declare(
+    model: Model, examples: Examples, round: int, budget: int, own: np.ndarray | None = None
+) -> Declare:
+    """Step 2: the rows that the client's inputs and labels need, and how many the device may hold.
+
+    Args:
+        model: its functions.
+        examples: of this round.
+        round: its number.
+        budget: rows that the device may hold.
+        own: ``own_rows`` of these examples, where they are known.
+
+    """
+    own = own_rows(model, examples) if own is None else own
+    return Declare(round, own.astype(np.int32), budget, touched_rows(model, examples))
 
 
 def touched_rows(model: Model, examples: Examples) -> dict[str, np.ndarray]:

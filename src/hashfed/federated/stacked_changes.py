@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.federated.messages import check_largest, check_loss
+from hashfed.federated.messages import LARGEST_CHANGE, check_change, check_largest, check_loss
 from hashfed.federated.stacked_client import Held, StackedModel, Trained
 from hashfed.federated.sums import SummedUpdates
 from hashfed.federated.tail import check_reach
 from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval.stacked_planes import StackedTails
+
+BODY = "body"
+"""All parameters of a body."""
 
 
 def to_changes(before: StackedModel, after: StackedModel) -> None:
@@ -21,8 +24,7 @@ def to_changes(before: StackedModel, after: StackedModel) -> None:
             # As in ``client.train``: what a row stands for is moved by it in the mean over draws. Rows that
             # are not there have no weight.
             table.mul_(after.weights[:, :, None])
-    for name, value in after.body.items():
-        value.sub_(before.body[name])
+    after.flat.sub_(before.flat)
 
 
 def as_in_update(
@@ -46,7 +48,7 @@ def check_changes(
         HashfedError: that names the client.
 
     """
-    named = as_in_update(changes.tables, changes.body)
+    named = as_in_update(changes.tables, {}) | {BODY: changes.flat}
     if trained.tails is not None:
         named["tail"] = trained.tails
     largest = {name: value.flatten(1).abs().amax(1) for name, value in named.items() if value.numel()}
@@ -54,6 +56,9 @@ def check_changes(
     for client, (values, loss) in enumerate(zip(found, losses, strict=True)):
         try:
             for name, value in zip(largest, values, strict=False):
+                if name == BODY and not value <= LARGEST_CHANGE:
+                    for part, of in changes.body.items():
+                        check_change(f"body.{part}", of[client])
                 check_largest(name, value)
             check_loss(loss)
             check_reach(values[-1])
@@ -91,7 +96,7 @@ def sum_changes(
     """
     device = changes.tables[OUTPUT].device
     weights = torch.tensor([1.0 if uniform else float(count) for count in predictions], device=device)
-    body = {name: torch.tensordot(weights, value, 1) for name, value in changes.body.items()}
+    body = changes.places.views(torch.tensordot(weights, changes.flat, 1))
     tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]] = {}
     for name, table in changes.tables.items():
         ids = changes.ids[name]

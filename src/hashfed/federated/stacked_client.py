@@ -44,6 +44,50 @@ class Held:
         return self.ids if table == OUTPUT else self.inputs[table]
 
 
+ALIGNED = 32
+"""Numbers, of which as many or a multiple lie before each parameter: kernels read several at a time."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where parameters are in one vector of all of them, so that one operation is for all.
+
+    Attributes:
+        starts: by name.
+        shapes: by name.
+        size: of the vector.
+
+    """
+
+    starts: dict[str, int]
+    shapes: dict[str, torch.Size]
+    size: int
+
+    @classmethod
+    def of(cls, named: Mapping[str, torch.Tensor]) -> "Places":
+        """Of parameters in this order."""
+        starts, end = {}, 0
+        for name, value in named.items():
+            starts[name] = end
+            end += -(-value.numel() // ALIGNED) * ALIGNED
+        return cls(starts, {name: value.shape for name, value in named.items()}, end)
+
+    def flat(self, named: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The parameters as a vector, with zeros between them."""
+        parts = list[torch.Tensor]()
+        for name, value in named.items():
+            parts += value.flatten(), value.new_zeros(-self.shapes[name].numel() % ALIGNED)
+        return torch.cat(parts)
+
+    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The parameters by name, of vectors (…, size), in their memory."""
+        before = flat.shape[:-1]
+        return {
+            name: flat[..., start : start + shape.numel()].view(*before, *shape)
+            for (name, start), shape in zip(self.starts.items(), self.shapes.values(), strict=True)
+        }
+
+
 @dataclass
 class StackedModel:
     """What C clients hold, changed in place.
@@ -53,7 +97,8 @@ class StackedModel:
         ids: (C · m,) int64 by table, of all these rows, 0 where there is none; None where all hold all.
         weights: (C, m) of the output table's rows, or None (``StackedRows``).
         planes: of the tails, or None (likewise).
-        body: (C, …) by name.
+        flat: (C, p), the bodies, each as one vector.
+        places: where in that each of a body's parameters is.
         padding: (k,) int64, which of the C · m rows of the output table are none; None where all are there.
 
     """
@@ -62,7 +107,8 @@ class StackedModel:
     ids: dict[str, torch.Tensor | None]
     weights: torch.Tensor | None
     planes: Planes | None
-    body: dict[str, torch.Tensor]
+    flat: torch.Tensor
+    places: Places
     padding: torch.Tensor | None = None
 
     @classmethod
@@ -83,18 +129,23 @@ class StackedModel:
             ]
             padded_logs = torch.from_numpy(padded(logs, -np.inf, np.float32))
             weights = padded_logs.to(rows.device, rows.dtype).exp_()
-        body = {name: value.expand(len(held), *value.shape) for name, value in sent.body.items()}
+        places = Places.of(sent.body)
+        flat = places.flat(sent.body).expand(len(held), places.size)
         if planes is not None:
             planes = Planes(*(value.to(rows.dtype) for value in planes.tensors()))
-        return cls(tables, ids, weights, planes, body, paddings[OUTPUT])
+        return cls(tables, ids, weights, planes, flat, places, paddings[OUTPUT])
+
+    @property
+    def body(self) -> dict[str, torch.Tensor]:
+        """(C, …) by name, in the memory of ``flat``."""
+        return self.places.views(self.flat)
 
     def clone(self) -> "StackedModel":
-        """With tables and body of its own."""
-        tables, body = (
-            {name: value.clone(memory_format=torch.contiguous_format) for name, value in values.items()}
-            for values in (self.tables, self.body)
-        )
-        return StackedModel(tables, self.ids, self.weights, self.planes, body, self.padding)
+        """With tables and bodies of its own."""
+        kept = torch.contiguous_format
+        tables = {name: value.clone(memory_format=kept) for name, value in self.tables.items()}
+        flat = self.flat.clone(memory_format=kept)
+        return StackedModel(tables, self.ids, self.weights, self.planes, flat, self.places, self.padding)
 
 
 def _gathered(
@@ -216,9 +267,8 @@ def _descend(
     factors = torch.ones(len(moved), device=moved.device)
     if settings.clip is None:
         named.add_gradients(tables, -rate)
-        for value in body.values():
-            if value.grad is not None:
-                value.add_(value.grad, alpha=-rate)
+        moved_by = [(value, value.grad) for value in body.values() if value.grad is not None]
+        torch._foreach_add_(*zip(*moved_by, strict=True), alpha=-rate)
         return factors
     gradients = {OUTPUT: moved}
     for table in named.tables.values():

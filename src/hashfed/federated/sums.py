@@ -200,8 +200,8 @@ class SummedUpdates:
         body: sums by name.
         tables: by table, ids (k,) int64 and changes (k, w), a row perhaps several times; or None and (n, w).
         held: of each client by table, ids of the rows that it held; None for all.
-        tails: those that clients were sent planes of, and (C, k, d), what changes of them add up to, G times the
-            weight; None where no client has any.
+        tails: those that clients were sent planes of, and (C, k, d), the change of each, G, times the weight;
+            None where no client has any.
         predictions: of each client.
         loss: the sum over all predictions, nats.
 
@@ -255,9 +255,11 @@ class UpdateSum:
         self._predictions += update.weight
 
     def add_cohort(self, summed: "SummedUpdates") -> None:
-        """Add what several clients changed."""
-        for name, change in summed.body.items():
-            self._body.setdefault(name, torch.zeros_like(change)).add_(change)
+        """Add what several clients changed; its arrays are of no other use afterwards."""
+        if self._body:
+            torch._foreach_add_([self._body[name] for name in summed.body], list(summed.body.values()))
+        else:
+            self._body = summed.body
         for name, (ids, changes) in summed.tables.items():
             sums = self._sums[name].sums.sums
             if ids is None:
@@ -288,8 +290,7 @@ class UpdateSum:
             shares: of all rounds before; this one is counted in.
 
         """
-        for change in self._body.values():
-            change.div_(self._weight)
+        torch._foreach_div_(list(self._body.values()), self._weight)
         shares.total += self._weight
         tables = {name: part.mean(name, rule, shares, self._weight) for name, part in self._sums.items()}
         return PseudoGradient(self._body, tables, self._loss / self._predictions)

@@ -17,7 +17,7 @@ def neighbours(sizes: Sequence[int] | np.ndarray, most: int) -> Iterator[tuple[i
 
 
 def padded(arrays: Sequence[np.ndarray], fill: float, dtype: Any, least: int = 0) -> np.ndarray:
-    """Arrays (m,) as one, (C, most m), at least ``least`` wide, with ``fill`` behind those that are shorter."""
+    """Arrays (m,) as one, (C, most m), at least ``least`` wide, with ``fill`` behind shorter ones."""
     sizes = np.array([len(one) for one in arrays])
     found = np.full((len(arrays), max(least, int(sizes.max()))), fill, dtype)
     found[np.arange(found.shape[1]) < sizes[:, None]] = np.concatenate(arrays)

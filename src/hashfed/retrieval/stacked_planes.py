@@ -1,4 +1,4 @@
-"""``planes`` of many clients at once: the moments of their tails, and how wrong their draws are, in few products."""
+"""``planes`` of many clients at once: moments of their tails, and how wrong their draws are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -243,7 +243,8 @@ class _DrawnSums:
         total: (C, k) Σ π̂/π.
         reach: (C, k) the largest π̂/π.
         moved: (C, k, d) Σ (π̂/π) w.
-        change: (C, k, k), what the draw adds to Σ π̂ π̂ᵀ: a drawn row is moved by its factor, not by all of π̂·G.
+        change: (C, k, k), added to Σ π̂ π̂ᵀ, for a drawn row is moved by its factor, not by all of π̂·G;
+            None where it is not asked for.
         listed: (l, k) of each, on the CPU: by what the rows of its selection are moved.
 
     """

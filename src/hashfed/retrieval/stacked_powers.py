@@ -17,7 +17,7 @@ from hashfed.retrieval.evidence import PLAIN
 from hashfed.retrieval.planes import PLAIN_SQUARES
 
 LISTED = 4
-"""Exponentials are set to zero by a list of one part of so many of them at a time: a list of long integers."""
+"""One part of so many of the exponentials is set to zero at a time, by a list of long integers."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Member:
         return Held(ids, weight if self.selection.log_weight.any() else None, self.inputs, self.planes)
 
     def _kept(self, sent: Parameters) -> np.ndarray | None:
-        """Which of the rows that it is sent; None for all. Rows are copied only where it has to look at them."""
+        """Which of the rows that it is sent; None for all. Copied only where it has to look at them."""
         here, selection = self.here, self.selection
         assert selection is not None
         ids, own, budget = selection.ids, here.declared.own, here.agreed_budget

@@ -3,6 +3,8 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+import torch
+
 from hashfed.engines.budget import sends_counts, sends_everything
 from hashfed.engines.cohort.member import Member
 from hashfed.engines.server_round import ServerRound
@@ -20,6 +22,8 @@ class Traffic:
     """Remembers what messages of these sizes take: many clients have as many rows and keys."""
 
     _known: dict[Hashable, dict[str, int]] = field(default_factory=dict)
+    _body: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Without memory; the same in all rounds."""
 
     def of(self, there: ServerRound, member: Member, held: Held) -> dict[str, int]:
         """Bytes by kind of message, in the order of the round: ``wire.size`` of the real messages."""
@@ -39,19 +43,24 @@ class Traffic:
         if sizes not in self._known:
             if len(self._known) == MOST_KNOWN:
                 self._known.clear()
-            self._known[sizes] = message_bytes(there, member, held)
+            if not self._body:
+                body = there.parameters.body
+                self._body = {name: floats(*value.shape) for name, value in body.items()}
+            self._known[sizes] = message_bytes(there, member, held, self._body)
         return self._known[sizes]
 
 
-def message_bytes(there: ServerRound, member: Member, held: Held) -> dict[str, int]:
-    """The same, counted anew."""
+def message_bytes(
+    there: ServerRound, member: Member, held: Held, body: dict[str, torch.Tensor]
+) -> dict[str, int]:
+    """The same, counted anew; ``body``: the model's, without memory."""
     config, declared = there.config, member.here.declared
     size, width = there.parameters.rows.shape
     outline = Outline(
         round=there.round,
         size=size,
         width=width,
-        body={name: floats(*value.shape) for name, value in there.parameters.body.items()},
+        body=body,
         inputs={name: (len(table), table.shape[1]) for name, table in there.parameters.inputs.items()},
         everything=sends_everything(config),
         own=len(declared.own),
