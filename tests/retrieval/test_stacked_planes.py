@@ -92,16 +92,16 @@ def test_what_they_change_is_what_each_changes() -> None:
     found = made(rows, points, selections)
     there = [one for client in range(len(points)) if (one := found.of(client)) is not None]
     changes = [torch.randn(len(tail.points), WIDTH) for _, tail in there]
-    one, other = torch.zeros_like(rows), torch.zeros_like(rows)
-    for (_, tail), change in zip(there, changes, strict=True):
-        spread(rows, [(tail, change)], one)
+    expected, summed = torch.zeros_like(rows), torch.zeros_like(rows)
+    for (_, tail), moved in zip(there, changes, strict=True):
+        spread(rows, [(tail, moved)], expected)
     stacked = torch.zeros(len(points), 4, WIDTH)
     for place, change in zip(
         [c for c, count in enumerate(found.tails.counts) if count], changes, strict=True
     ):
         stacked[place, : len(change)] = change
-    spread_stacked(rows, found.tails, stacked, other)
-    torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-5)
+    spread_stacked(rows, found.tails, stacked, summed)
+    torch.testing.assert_close(summed, expected, rtol=1e-5, atol=1e-5)
     assert isinstance(found.tails.part(slice(0, 2)), StackedTails)
 
 

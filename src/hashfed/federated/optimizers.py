@@ -11,7 +11,6 @@ A pseudo-gradient Δ is the mean change that clients made, so the step is *added
 ``fedavg`` is x ← x + η Δ; ``fedavgm`` is m ← β₁ m + Δ, x ← x + η m.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,10 +172,10 @@ def _decay(
 
 
 def _move(
-    values: Sequence[torch.Tensor],
-    changes: Sequence[torch.Tensor],
-    first: Sequence[torch.Tensor] | None,
-    second: Sequence[torch.Tensor] | None,
+    values: list[torch.Tensor],
+    changes: list[torch.Tensor],
+    first: list[torch.Tensor] | None,
+    second: list[torch.Tensor] | None,
     steps: int,
     settings: ServerSettings,
 ) -> None:

@@ -43,7 +43,7 @@ class DecodableEncoder(Encoder):
 
     def decode_many(
         self, clients: Sequence[Keys], scale: float = 1.0
-    ) -> list[tuple[torch.Tensor, np.ndarray | None]]:
+    ) -> Sequence[tuple[torch.Tensor, np.ndarray | None]]:
         """``decode`` of the keys of several clients."""
         return [self.decode(keys, scale) for keys in clients]
 
@@ -96,8 +96,9 @@ def decode_together(
 ) -> tuple[torch.Tensor, ...]:
     """The vectors, times ``scale``, of the codes and scales of several clients."""
     scales = np.concatenate([of for _, of in found]) * np.float32(scale)
-    vectors = codes.decode(np.concatenate([of for of, _ in found]), scales)
-    return vectors.split([len(of) for of, _ in found])
+    every = codes.decode(np.concatenate([of for of, _ in found]), scales)
+    vectors: tuple[torch.Tensor, ...] = every.split([len(of) for of, _ in found])
+    return vectors
 
 
 def check_codes(width: int, keys: Keys, names: set[str]) -> tuple[np.ndarray, np.ndarray]:

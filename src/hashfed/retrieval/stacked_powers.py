@@ -77,7 +77,7 @@ class StackedPowers:
         """(C, k) int64: the points of each client; those of one with fewer begin anew, or are anybody's."""
         sizes = np.array(self.sizes)[:, None]
         inside = np.arange(max(self.sizes)) % np.maximum(sizes, 1)
-        return np.minimum(np.array(self.ends)[:, None] - sizes + inside, len(self.points) - 1)
+        return np.asarray(np.minimum(np.array(self.ends)[:, None] - sizes + inside, len(self.points) - 1))
 
     def masses(self, clients: slice, counts: Sequence[np.ndarray | None]) -> torch.Tensor:
         """Σ_k counts_k softmax(rows · point_k) of each, (C, n) float64 (``evidence.softmax_mass``)."""
