@@ -180,6 +180,8 @@ def _move(
     settings: ServerSettings,
 ) -> None:
     """The update of the module's docstring on some tensors, in place: of many small ones a launch for all."""
+    if not values:
+        return
     if first is None:
         torch._foreach_add_(values, changes, alpha=settings.learning_rate)
         return

@@ -72,9 +72,9 @@ class Places:
             end += -(-value.numel() // ALIGNED) * ALIGNED
         return cls(starts, {name: value.shape for name, value in named.items()}, end)
 
-    def flat(self, named: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def flat(self, named: Mapping[str, torch.Tensor], device: torch.device) -> torch.Tensor:
         """The parameters as a vector, with zeros between them."""
-        parts = list[torch.Tensor]()
+        parts = [torch.empty(0, device=device)]
         for name, value in named.items():
             parts += value.flatten(), value.new_zeros(-self.shapes[name].numel() % ALIGNED)
         return torch.cat(parts)
@@ -83,7 +83,7 @@ class Places:
         """The parameters by name, of vectors (…, size), in their memory."""
         before = flat.shape[:-1]
         return {
-            name: flat[..., start : start + shape.numel()].view(*before, *shape)
+            name: flat[..., start : start + shape.numel()].view((*before, *shape))
             for (name, start), shape in zip(self.starts.items(), self.shapes.values(), strict=True)
         }
 
@@ -130,7 +130,7 @@ class StackedModel:
             padded_logs = torch.from_numpy(padded(logs, -np.inf, np.float32))
             weights = padded_logs.to(rows.device, rows.dtype).exp_()
         places = Places.of(sent.body)
-        flat = places.flat(sent.body).expand(len(held), places.size)
+        flat = places.flat(sent.body, rows.device).expand(len(held), places.size)
         if planes is not None:
             planes = Planes(*(value.to(rows.dtype) for value in planes.tensors()))
         return cls(tables, ids, weights, planes, flat, places, paddings[OUTPUT])
@@ -268,7 +268,8 @@ def _descend(
     if settings.clip is None:
         named.add_gradients(tables, -rate)
         moved_by = [(value, value.grad) for value in body.values() if value.grad is not None]
-        torch._foreach_add_(*zip(*moved_by, strict=True), alpha=-rate)
+        if moved_by:
+            torch._foreach_add_(*map(list, zip(*moved_by, strict=True)), alpha=-rate)
         return factors
     gradients = {OUTPUT: moved}
     for table in named.tables.values():

@@ -259,7 +259,7 @@ class UpdateSum:
         if self._body:
             torch._foreach_add_([self._body[name] for name in summed.body], list(summed.body.values()))
         else:
-            self._body = summed.body
+            self._body = dict(summed.body)
         for name, (ids, changes) in summed.tables.items():
             sums = self._sums[name].sums.sums
             if ids is None:
@@ -290,7 +290,8 @@ class UpdateSum:
             shares: of all rounds before; this one is counted in.
 
         """
-        torch._foreach_div_(list(self._body.values()), self._weight)
+        if self._body:
+            torch._foreach_div_(list(self._body.values()), self._weight)
         shares.total += self._weight
         tables = {name: part.mean(name, rule, shares, self._weight) for name, part in self._sums.items()}
         return PseudoGradient(self._body, tables, self._loss / self._predictions)

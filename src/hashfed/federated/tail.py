@@ -49,10 +49,10 @@ class TailSum:
 
     def add_many(self, tails: StackedTails, changes: torch.Tensor) -> None:
         """Add what the changes (C, k, d) of several clients, each times its weight, do to all rows."""
-        step = max(1, MOST_POINTS // max(1, changes.shape[1]))
-        for start in range(0, len(changes), step):
-            part = slice(start, start + step)
-            spread_stacked(self.rows, tails.part(part), changes[part], self.sums, self.precision)
+        for clients in tails.parts(MOST_POINTS):
+            some = tails.part(clients)
+            moves = changes[clients, : some.points.shape[1]]
+            spread_stacked(self.rows, some, moves, self.sums, self.precision)
 
     def finish(self) -> None:
         """Add all that waits."""

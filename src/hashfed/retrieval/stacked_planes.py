@@ -1,6 +1,6 @@
 """``planes`` of many clients at once: moments of their tails, and how wrong their draws are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +45,27 @@ class StackedTails:
         return cls(counts, points, log_sums, [tail.ids for tail in tails], factors, reach)
 
     def part(self, clients: slice) -> "StackedTails":
-        """Those of neighbours."""
-        return StackedTails(*(value[clients] for value in vars(self).values()))
+        """Those of neighbours, no wider than these need."""
+        counts = self.counts[clients]
+        width = max(counts)
+        return StackedTails(
+            counts,
+            self.points[clients, :width],
+            self.log_sums[clients, :width],
+            self.ids[clients],
+            self.factors[clients],
+            self.reach[clients, :width],
+        )
+
+    def parts(self, most: int) -> Iterator[slice]:
+        """Neighbours who have at most so many points together, padded; but at least one."""
+        start, width = 0, 0
+        for client, count in enumerate(self.counts):
+            if client > start and (client - start + 1) * max(width, count) > most:
+                yield slice(start, client)
+                start, width = client, 0
+            width = max(width, count)
+        yield slice(start, len(self.counts))
 
 
 @dataclass(frozen=True)
@@ -110,18 +129,19 @@ class StackedPlanes:
         return StackedPlanes(planes, StackedTails([0], points, log_sums, ids, factors, reach))
 
     def take(self, places: Sequence[int]) -> "StackedPlanes":
-        """Those of some clients, without what a norm needs."""
+        """Those of some clients, no wider than these need, without what a norm needs."""
         of = self.tails
-        index = torch.tensor(places).to(of.points.device)
+        counts = [of.counts[place] for place in places]
+        index, width = torch.tensor(places).to(of.points.device), max(counts)
         return StackedPlanes(
-            Planes(*(value[index] for value in self.planes.tensors())),
+            Planes(*(value[index, :width] for value in self.planes.tensors())),
             StackedTails(
-                [of.counts[place] for place in places],
-                of.points[index],
-                of.log_sums[index],
+                counts,
+                of.points[index, :width],
+                of.log_sums[index, :width],
                 [of.ids[place] for place in places],
                 [of.factors[place] for place in places],
-                of.reach[index],
+                of.reach[index, :width],
             ),
         )
 
