@@ -25,6 +25,7 @@ from hashfed.randomness import stream
 from hashfed.retrieval import Index, Selection
 from hashfed.retrieval.common_planes import CommonPlanes, make_common_planes
 from hashfed.retrieval.planes import Tail
+from hashfed.retrieval.stacked_planes import StackedTails
 
 
 @dataclass(frozen=True)
@@ -164,17 +165,16 @@ class CohortSum:
             some = changes.any(1)
             held[name] = ids[some.numpy()]
             tables[name] = torch.from_numpy(held[name]), changes[some]
-        first: tuple[Tail | None, torch.Tensor | None] = (None, None)
+        tails = None
         if there.planes is not None:
-            change = parts[TAIL] / (1.0 if uniform else weight)
-            check_tail_change(there.planes[1], change if not uniform else change / weight)
-            first = there.planes[1], change
+            check_tail_change(there.planes[1], parts[TAIL] / weight)
+            tails = StackedTails.stack([there.planes[1]]), parts[TAIL][None]
         predictions = self.counts["predictions"]
         return SummedUpdates(
             {name.removeprefix(BODY): part for name, part in parts.items() if name.startswith(BODY)},
             tables,
             [held] * entries,
-            [first, *[(None, None)] * (entries - 1)],
+            tails,
             [predictions // entries] * (entries - 1) + [predictions - predictions // entries * (entries - 1)],
             self.counts["loss"] * LOSS_UNIT,
         )
