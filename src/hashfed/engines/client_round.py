@@ -352,7 +352,7 @@ class ClientRound:
                 config.server.weighting == "uniform",
                 config.server.clip,
             )
-            self.tell(NoEncoder(), len(found.held.rows), found.held, found.counts["bounded"])
+            self.tell(NoEncoder(), len(found.held.rows), found.held, found.counts["bounded"], plan.planes)
             blocks = plan.layout.blocks(message.ranges)
             rng = stream(config.seed, "round", self.round, self.client.name)
             rounded = quantise(plan.layout.flatten(found.values), blocks, plan.value_bits, rng)
@@ -380,7 +380,9 @@ class ClientRound:
         sent, self.lost = compress_with_feedback(update, compression.updates, self.residual)
         return sent
 
-    def tell(self, encoder: Encoder, received: int, held: client_side.LocalModel, bounded: int) -> None:
+    def tell(
+        self, encoder: Encoder, received: int, held: client_side.LocalModel, bounded: int, points: int = 0
+    ) -> None:
         """Note in the report what the training cost.
 
         Args:
@@ -388,6 +390,7 @@ class ClientRound:
             received: output rows on the device before any were dropped.
             held: what was trained on.
             bounded: predictions at which the partition function was bounded.
+            points: of the cohort, to which its queries are added.
 
         """
         examples, report = self.examples, self.report
@@ -402,6 +405,7 @@ class ClientRound:
             len(held.rows),
             0 if held.planes is None else len(held.planes.offsets),
             sketcher(self.config) if hashed else None,
+            points,
         )
         report.own = client_side.own_rows(self.model, examples)
         report.own_rows = len(report.own)
