@@ -8,6 +8,7 @@ from hashfed.cost.budgets import Budget, budget_settings
 from hashfed.engines.budget import device_budget, sends_everything, sends_planes
 from hashfed.retrieval import METHODS
 from hashfed.retrieval.method import RetrievalSettings
+from hashfed.retrieval.registry import retrieval_settings
 from hashfed.tasks.registry import make_task
 
 UNCAPPED = {"max_rows": None, "max_bytes": None}
@@ -36,8 +37,8 @@ def _of_some_rows(config: Config) -> RetrievalSettings:
     delivery = config.selection.delivery
     if delivery in usual.deliveries:
         return usual
-    able = [one for one in METHODS.values() if delivery in one.deliveries and not one.sends_all]
-    return max(able, key=lambda one: one.uses_counts)()
+    able = [name for name, one in METHODS.items() if delivery in one.deliveries and not one.sends_all]
+    return retrieval_settings(max(able, key=lambda name: METHODS[name].uses_counts))
 
 
 def with_rows(config: Config, rows: int, size: int) -> Config:
