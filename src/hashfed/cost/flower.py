@@ -69,7 +69,8 @@ def exchange_bytes(case: Case) -> dict[str, dict[str, int]]:
 def _filled(message: Message) -> Message:
     """The same with memory; no two of its arrays are equal."""
     tensors = {
-        name: _unlike(value, position) for position, (name, value) in enumerate(message.tensors().items())
+        name: value.clone() if value.device.type != "meta" else _unlike(value, position)
+        for position, (name, value) in enumerate(message.tensors().items())
     }
     return KINDS[message.kind].read(tensors, message.numbers())
 

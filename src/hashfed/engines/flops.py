@@ -32,7 +32,7 @@ def round_flops(
         trained: rows that it trains on; where fewer, it drops the others by their activations.
         planes: K, planes of the tail that it was sent.
         sketcher: of the queries for the planes alone, None where the client sends no sketch.
-        points: of a cohort, to the nearest of which it adds each query of its data, once it has trained.
+        points: of a cohort, to the nearest of which it adds each query of its data: one more pass over these.
 
     Returns:
         ``hash``, ``drop``, ``train``, ``planes``, their part of training, and ``points``; 0 for a step that
