@@ -18,7 +18,7 @@ from hashfed.engines.network.round_play import feedback_request, slices_place, s
 from hashfed.engines.network.transport import Ahead
 from hashfed.federated import wire
 from hashfed.federated.messages import KINDS, Message
-from hashfed.federated.protocols import SLICES
+from hashfed.federated.protocols import SLICES, in_lockstep
 from hashfed.federated.slices import Wanted
 
 SETUP = "0" * 64
@@ -44,11 +44,13 @@ def exchange_bytes(case: Case) -> dict[str, dict[str, int]]:
             if item.fetched:
                 report.bytes[SLICES] = 0
                 more |= slices_request(slices_place(config), Wanted(SETUP, wire.size(message)))
-            elif step.scope == "cohort":
+            elif "cohort" in (step.scope, item.scope):
                 down.shared[message.kind] = message
             else:
                 down.add(name, message)
-        if step is round[-1]:
+        if in_lockstep(round):
+            pass  # clients say nothing beside their messages
+        elif step is round[-1]:
             said = train_report(report)
             more |= feedback_request([0]) if config.compression.error_feedback else {}
         elif not step.ahead:
@@ -67,7 +69,7 @@ def exchange_bytes(case: Case) -> dict[str, dict[str, int]]:
 def _filled(message: Message) -> Message:
     """The same with memory; no two of its arrays are equal."""
     tensors = {
-        name: value if value.device.type != "meta" else _unlike(value, position)
+        name: value.clone() if value.device.type != "meta" else _unlike(value, position)
         for position, (name, value) in enumerate(message.tensors().items())
     }
     return KINDS[message.kind].read(tensors, message.numbers())

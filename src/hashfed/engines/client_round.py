@@ -365,7 +365,8 @@ class ClientRound:
             )
             held, planes = len(found.held.rows), found.held.planes
             count = 0 if planes is None else len(planes.offsets)
-            self.tell(NoEncoder(), held, held, count, None if planes is None else found.counts["bounded"])
+            bounded = None if planes is None else found.counts["bounded"]
+            self.tell(NoEncoder(), held, held, count, bounded, plan.planes)
             blocks = plan.layout.blocks(message.ranges)
             rng = stream(config.seed, "round", self.round, self.client.name)
             rounded = quantise(plan.layout.flatten(found.values), blocks, plan.value_bits, rng)
@@ -393,7 +394,15 @@ class ClientRound:
         sent, self.lost = compress_with_feedback(update, compression.updates, self.residual)
         return sent
 
-    def tell(self, encoder: Encoder, received: int, trained: int, planes: int, bounded: int | None) -> None:
+    def tell(
+        self,
+        encoder: Encoder,
+        received: int,
+        trained: int,
+        planes: int,
+        bounded: int | None,
+        points: int = 0,
+    ) -> None:
         """Note in the report what the training cost.
 
         Args:
@@ -402,6 +411,7 @@ class ClientRound:
             trained: output rows that were trained on.
             planes: of the tail, that it was sent.
             bounded: predictions at which the partition function was bounded; None without planes.
+            points: of the cohort, to which its queries are added.
 
         """
         examples, report = self.examples, self.report
@@ -416,6 +426,7 @@ class ClientRound:
             trained,
             planes,
             sketcher(self.config) if hashed else None,
+            points,
         )
         report.own = self.own
         report.own_rows = len(report.own)
