@@ -257,7 +257,7 @@ def see_layout(world: World) -> SumLayout:
     shape = ClientRound(
         world.config, build_model(world.config), world.client(0, 0), 1, world.parameters.sizes
     ).shape
-    return SumLayout.of(shape, shape.size, 4)
+    return SumLayout.of(shape, shape.size, PLANES, SecureSettings().bits)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,15 +7,15 @@ a vector, in which each row of the table has a place, or each that all clients h
     receive  the message as bytes, and decoded (2c)
     train    the message (c), and all that training holds but the body, which is the message's
     lay out  the message, the rows held, and what they and the body have changed; the same at their places in
-             a vector (4L); the queries, their squares in float64 and a forward pass, with planes
-    round    the message and the rows held; all numbers at their places, again as one vector, and as integers
-             (12L); what is rounded at a time, in float64
+             a vector (4L); the queries and a forward pass, with planes
+    round    the message and the rows held; all numbers at their places, and as integers (8L); what is rounded
+             at a time, in float64
     mask     the integers as they are and under masks (8L; without masks 12L), and packed
     send     the packed integers, and the message of them as bytes, twice while it is written
 
 ``round`` is the peak where all rows are summed and some held, else ``train``. A device that takes its rows
-out of the message while it arrives, rounds one part of the vector after the other and masks that in place
-would do without c, and with 4L.
+out of the message while it arrives, lays out and rounds one part of the vector after the other and masks that
+in place would do without c, and with 4L.
 
 Against the measured peak (``engines.device_memory``) this is within 1%: 80,000 and 10,000 rows of 96 numbers,
 10% or all of them held by all, all of them summed or those alone, with planes and without, clipped or not,
@@ -57,7 +57,6 @@ def sum_phases(
     held = {**message, "model": training["model"] - FLOAT * sizes.body_parameters}
     length = FLOAT * plan.layout.length
     queries = FLOAT * sizes.dimension * case.workload.predictions
-    squares = 2 * DOUBLE * sizes.dimension * case.workload.predictions
     packed = packed_size(plan.layout.length, sum_bits(plan.value_bits, plan.cohort))
     libraries += PLANES_LIBRARIES if plan.planes else 0
     libraried = {"libraries": libraries}
@@ -69,13 +68,12 @@ def sum_phases(
             **held,
             "change": training["copy"],
             "at their places": length,
-            "queries": max(2 * queries + passing, queries + squares) if plan.planes else 0,
+            "queries": 2 * queries + passing if plan.planes else 0,
             **libraried,
         },
         "round": {
             **held,
             "at their places": length,
-            "vector": length,
             "integers": length,
             "rounding": ROUNDED * DOUBLE * min(PART, plan.layout.length),
             **libraried,

@@ -43,9 +43,7 @@ from hashfed.federated.messages import (
     unpack_counts,
 )
 from hashfed.federated.privacy.context import Context
-from hashfed.federated.privacy.quantise import quantise
 from hashfed.federated.protocols import SLICES
-from hashfed.federated.sum_layout import split_counts
 from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.models import Model
 from hashfed.models.noise import generator
@@ -367,14 +365,12 @@ class ClientRound:
             count = 0 if planes is None else len(planes.offsets)
             bounded = None if planes is None else found.counts["bounded"]
             self.tell(NoEncoder(), held, held, count, bounded, plan.planes)
-            blocks = plan.layout.blocks(message.ranges)
-            rng = stream(config.seed, "round", self.round, self.client.name)
-            rounded = quantise(plan.layout.flatten(found.values), blocks, plan.value_bits, rng)
             counts = found.counts | {
                 "megaflops": round(self.report.flops / 10**6),
-                "saturated": rounded.clipped,
+                "parameters": self.report.parameters,
             }
-            return np.concatenate([rounded.numbers, split_counts(counts, plan.value_bits).astype(np.int32)])
+            rng = stream(config.seed, "round", self.round, self.client.name)
+            return plan.layout.write(found.values, counts, message.ranges, rng)
 
     @property
     def order(self) -> np.random.Generator:

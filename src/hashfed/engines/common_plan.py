@@ -32,10 +32,9 @@ def common_plan(config: Config, shape: ModelShape) -> CommonPlan:
     return CommonPlan(
         rows,
         planes,
-        SumLayout.of(shape, summed, planes),
+        SumLayout.of(shape, summed, planes, config.secure.bits),
         predictions,
         1.0 if config.server.weighting == "uniform" else float(predictions),
-        config.secure.bits,
         config.cohort,
         config.server.clip is not None,
     )

@@ -15,9 +15,8 @@ from hashfed.federated.checks import ModelShape
 from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.common_state import CommonState
 from hashfed.federated.messages import Common, check_change
-from hashfed.federated.privacy.quantise import dequantise
 from hashfed.federated.server import cut_to_budget
-from hashfed.federated.sum_layout import BODY, LOSS_UNIT, POINTS, TABLE, TAIL, join_counts
+from hashfed.federated.sum_layout import BODY, LOSS_UNIT, POINTS, SATURATED, TABLE, TAIL
 from hashfed.federated.sums import SummedUpdates
 from hashfed.federated.tail import check_tail_change
 from hashfed.models import Parameters
@@ -103,18 +102,14 @@ class CommonRound:
         """What a sum over ``clients`` clients says.
 
         Args:
-            total: (length,) int64, of what each of them added.
+            total: (length,) int32, of what each of them added.
             clients: how many they are.
 
         Raises:
             HashfedError: where the sum is one that no such clients can have made.
 
         """
-        layout, bits = self.plan.layout, self.config.secure.bits
-        real = int(layout.sizes.sum())
-        blocks = layout.blocks(self.state.ranges.numpy())
-        numbers = dequantise(total[:real], blocks, bits).astype(np.float32)
-        counts = join_counts(total[real:], bits)
+        numbers, counts = self.plan.layout.read(total, self.state.ranges.numpy())
         most = clients * self.plan.predictions
         if not clients <= counts["predictions"] <= most:
             raise HashfedError(
@@ -130,8 +125,8 @@ class CohortSum:
 
     Attributes:
         there: the server.
-        numbers: the sum, as ``SumLayout.flatten`` orders it.
-        counts: sums by name (``sum_layout.COUNTS``).
+        numbers: the sum (``SumLayout.read``).
+        counts: sums by name (``SumLayout.counts``).
         clients: how many added.
 
     """
@@ -188,7 +183,16 @@ class CohortSum:
     def follow(self) -> None:
         """Change the state to what this sum tells for the next round."""
         there = self.there
-        there.state.follow(there.plan.layout, self.numbers, stream(there.config.seed, "points", there.round))
+        layout, rng = there.plan.layout, stream(there.config.seed, "points", there.round)
+        saturated = [self.counts[f"{SATURATED}{name}"] > 0 for name in layout.shapes]
+        there.state.follow(layout, self.numbers, np.array(saturated), rng)
+
+    @property
+    def saturated(self) -> float:
+        """Share of the numbers that were beyond their range, and cut."""
+        layout = self.there.plan.layout
+        found = sum(self.counts[f"{SATURATED}{name}"] for name in layout.shapes)
+        return found / (self.clients * layout.reals)
 
     def reports(self, names: Sequence[str], sizes: Mapping[str, int]) -> list[ClientReport]:
         """What each client's round cost as far as anybody knows: the mean of all.
@@ -208,16 +212,10 @@ class CohortSum:
                 dict(sizes),
                 own_rows=mean("own"),
                 rows=mean("rows"),
-                parameters=self._held_parameters(mean("rows")),
+                parameters=mean("parameters"),
                 predictions=mean("predictions"),
                 bounded=None if self.there.planes is None else mean("bounded"),
                 flops=mean("megaflops") * 10**6,
             )
             for name in names
         ]
-
-    def _held_parameters(self, rows: int) -> int:
-        parameters = self.there.parameters
-        inputs = sum(table.numel() for table in parameters.inputs.values())
-        body = sum(value.numel() for value in parameters.body.values())
-        return rows * parameters.rows.shape[1] + inputs + body

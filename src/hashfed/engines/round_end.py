@@ -1,7 +1,7 @@
 """The end of a round, the same in every engine (paper, section 3.2, step 6)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hashfed.config import Config
 from hashfed.engines.client_round import ClientReport
@@ -118,7 +118,7 @@ class RoundEnd:
         self.add_cohort(reports, found.updates())
         self._clipped = found.counts["clipped"]
         self._bound = self.config.server.clip
-        record = self.finish()
+        record = replace(self.finish(), saturated=found.saturated)
         found.follow()
         return record
 

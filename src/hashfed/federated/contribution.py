@@ -122,10 +122,15 @@ def contribute(
         uniform: weigh every client 1 instead of its number of predictions.
         clip: the largest norm of an update, if any.
 
+    Raises:
+        ClientDivergedError: where what changed, the loss or a query is not finite, or absurdly large.
+
     """
     selected = select_common(model, message, examples)
     local = selected.local
     update, bounded = train(model, local, examples, settings, loss, message.round, rng, noise)
+    update.check_values()
+    update.check_loss()
     whole = len(message.rows) == layout.shapes[f"{TABLE}{OUTPUT}"][0]
     update = _laid_out(update, selected, whole)
     clipped = clip is not None and clip_update(update, clip, _tail(message, selected))
@@ -169,19 +174,18 @@ def _common(message: Common) -> np.ndarray:
 def _laid_out(update: Update, selected: CommonSelection, whole: bool) -> Update:
     """The same update, whose changes of the tail are of the common planes; its rows are changed in place.
 
-    Own rows of the common tail move by their own change alone. Where the ``whole`` table is summed, they
-    undo what the server will do to them by the planes. Where only U is, a row's change stands, divided by
-    its chance, for those of the rounds in which it is not drawn, and what the planes do to it has mean zero
-    over draws.
+    Own rows of the common tail move by their own change alone: they undo what the server will do to them by
+    the planes. Where only U is summed and not the ``whole`` table, those that are not in U stay behind.
+    Divided by their chances when they happen to be drawn, they would be right in the mean, and so noisy that
+    the server optimizer learns less than without them (docs/privacy.md).
     """
     taken, factors = torch.from_numpy(selected.taken), torch.from_numpy(selected.factors[selected.taken])
-    if not whole:
-        update.rows[taken] *= (1 - factors)[:, None]  # 1/π where it is drawn, else 0
-    if update.tail is None or selected.planes is None:
-        return update
-    told = selected.planes.told(update.tail)
-    if whole:
+    told = update.tail
+    if update.tail is not None and selected.planes is not None:
+        told = selected.planes.told(update.tail)
         update.rows.index_add_(0, taken, selected.planes.own_push(told, factors), alpha=-1)
+    if not whole:
+        update.rows[taken[factors == 1]] = 0  # before the norm is taken
     return replace(update, tail=told)
 
 

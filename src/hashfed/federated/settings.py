@@ -65,8 +65,8 @@ class SecureSettings(Settings):
 
     rows: Literal["all", "common"] = "all"
     """Which rows' changes a client adds to the sum. all: of every row, so that of its own none is lost;
-    common: of those that all clients hold, in fewer bytes; of its own rows only those that happen to be
-    drawn, each for all rounds in which it is not, so that a rare row moves seldom and far."""
+    common: of those that all clients hold, in fewer bytes; what it learned of its other rows stays with it,
+    which costs accuracy."""
     bits: int = Field(16, ge=8, le=24)
     """Of a number that a client adds; sums of n clients take log2 n more on the wire."""
     range: float = Field(1.0, gt=0)

@@ -1,6 +1,6 @@
 """Two ways in which a cohort's vectors become one sum, on the server's side: as they are, and under masks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -89,9 +89,11 @@ class OpenSession:
         """Add a client's vector.
 
         Raises:
-            HashfedError: where it is of another length.
+            HashfedError: where it is of another length, or not the first.
 
         """
+        if name in self.summed:
+            raise HashfedError(f"{message.kind}: it sent one already")
         self._sum += unpack(message.values, self.length, self.bits)
         self.summed.append(name)
 
@@ -117,7 +119,7 @@ class OpenSession:
 class MaskedSession:
     """The server sees vectors under masks, and of the sum what the last step leaves (Bell et al. 2020)."""
 
-    def __init__(self, context: Context, names: Iterable[str], value_bits: int, length: int) -> None:
+    def __init__(self, context: Context, names: Collection[str], value_bits: int, length: int) -> None:
         """A session of these clients.
 
         Args:

@@ -33,7 +33,8 @@ class GroupSums:
         """Of a client's ``vectors`` (p, d)."""
         nearest = nearest_centroids(vectors, centroids)
         sums, count = torch.zeros_like(centroids), len(centroids)
-        squares = torch.bincount(nearest, vectors.double().square().sum(1), minlength=count)
+        norms = torch.linalg.vector_norm(vectors, dim=1).double()  # no copy of the vectors is made
+        squares = torch.bincount(nearest, norms.square(), minlength=count)
         sizes = torch.bincount(nearest, minlength=count)
         return cls(sums.index_add_(0, nearest, vectors), sizes.float(), squares.float())
 
