@@ -1,8 +1,9 @@
 """How many operators a round takes as one batch, and with one client after another; prints JSON.
 
 A GPU waits for operators that are shorter than their launch, and for a host that looks at a number. Both can
-be counted on a CPU, and do not depend on the sizes of tables. ``seconds_of_launches``: so many at 5
-microseconds each, about what a launch from Python takes; nothing was timed for it.
+be counted on a CPU, and do not depend on the sizes of tables. Batches of examples are made on the host: they
+are a part by themselves. ``seconds_of_launches``: all others, at 5 microseconds each, about what a launch
+from Python takes; nothing was timed for it. As much is done at a time as on a GPU.
 
     python -m benchmarks.cohort_operators --cohort 64
 """
@@ -19,7 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import make_config
-from hashfed.engines.cohort import simulation
+from hashfed.engines.cohort import queries, selecting, simulation, training
+from hashfed.engines.cohort.joined import JoinedExamples
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.local.simulator import Simulation
 from hashfed.engines.round_end import RoundEnd
@@ -72,6 +74,7 @@ def main() -> None:
     parser.add_argument("--cohort", type=int, default=64)
     parser.add_argument("--vocabulary", type=int, default=2000)
     parser.add_argument("--sentences", type=int, default=64, help="of each client, in batches of 16")
+    parser.add_argument("--alone", action="store_true", help="count one batch alone, not clients one by one")
     arguments = parser.parse_args()
     data = synthetic_text(arguments.vocabulary, arguments.cohort, arguments.sentences, 20)
     found: dict[str, Any] = {"cohort": arguments.cohort, "steps": -(-arguments.sentences // 16)}
@@ -87,11 +90,11 @@ def main() -> None:
                 **groups,
             }
         )
-        one = config.model_copy(update={"engine": "clients", "device_memory": None})
-        found[budget] = {
-            "one batch": counted(CohortSimulation(config, data)),
-            "one after another": counted(Simulation(one, data)),
-        }
+        with limits_of_a_gpu():
+            found[budget] = {"one batch": counted(CohortSimulation(config, data))}
+        if not arguments.alone:
+            one = config.model_copy(update={"engine": "clients", "device_memory": None})
+            found[budget]["one after another"] = counted(Simulation(one, data))
     json.dump(found, sys.stdout, indent=1)
     print()
 
@@ -103,22 +106,43 @@ def counted(engine: CohortSimulation | Simulation) -> dict[str, Any]:
         count = Count()
         with parts(count), count:
             engine.run_round()
-    launches = sum(count.launches.values())
+    launches, waits = sum(count.launches.values()), sum(count.waits.values())
+    on_host = count.launches[BATCHES]
     return {
         "launches": launches,
-        "waits": sum(count.waits.values()),
-        "seconds_of_launches": launches * LAUNCH,
+        "waits": waits,
+        "seconds_of_launches": (launches - on_host) * LAUNCH,
         "by part": {part: [count.launches[part], count.waits[part]] for part in sorted(count.launches)},
     }
 
 
+BATCHES = "batches, on the host"
 PARTS: list[tuple[Any, str, str]] = [
+    (JoinedExamples, "batch", BATCHES),
+    (queries, "stacked", BATCHES),
+    (training, "stacked", BATCHES),
     (simulation, "ask", "queries and keys"),
     (simulation, "select", "rows and planes"),
     (simulation, "train_members", "training"),
     (RoundEnd, "add_cohort", "sums"),
     (RoundEnd, "finish", "server's step"),
 ]
+
+
+LIMITS = [(queries, "POSITIONS"), (selecting, "SCORES"), (selecting, "POWERS")]
+
+
+@contextmanager
+def limits_of_a_gpu() -> Iterator[None]:
+    """Within this block as many numbers are held at a time as on a GPU."""
+    before = [getattr(owner, f"CPU_{name}") for owner, name in LIMITS]
+    for owner, name in LIMITS:
+        setattr(owner, f"CPU_{name}", getattr(owner, f"GPU_{name}"))
+    try:
+        yield
+    finally:
+        for (owner, name), value in zip(LIMITS, before, strict=True):
+            setattr(owner, f"CPU_{name}", value)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 
 from hashfed.errors import HashfedError
-from hashfed.files import check_writable, write_atomically
+from hashfed.files import check_writable, create_together, write_atomically
 
 
 def refuse(*_: object, **__: object) -> NoReturn:
@@ -114,3 +114,44 @@ def test_a_check_refuses_what_cannot_be_written(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("hashfed.files.tempfile.NamedTemporaryFile", refuse)
     with pytest.raises(HashfedError, match=r"other: cannot be written \(No space left on device\)"):
         check_writable(tmp_path / "other")
+
+
+def test_new_files_are_all_there_with_their_modes_or_none(tmp_path: Path) -> None:
+    create_together([(tmp_path / "a" / "x", b"1", 0o600), (tmp_path / "y", b"", 0o644)])
+    assert (tmp_path / "a" / "x").read_bytes() == b"1"
+    assert (tmp_path / "a" / "x").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "y").read_bytes() == b""
+    with pytest.raises(HashfedError, match=f"{tmp_path / 'y'}: exists and is not overwritten"):
+        create_together([(tmp_path / "z", b"2", 0o600), (tmp_path / "y", b"3", 0o600)])
+    assert names(tmp_path / "a") == ["x"]
+    assert sorted(names(tmp_path)) == ["a", "y"]
+    assert (tmp_path / "y").read_bytes() == b""
+
+
+@pytest.mark.parametrize("link", [0, 1])
+def test_new_files_whose_making_is_interrupted_are_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: int
+) -> None:
+    calls = []
+
+    def interrupted(hidden: Path, path: Path) -> None:
+        assert hidden.read_bytes() == b"whole"
+        calls.append(path)
+        made(hidden, path)
+        if len(calls) > link:
+            raise KeyboardInterrupt
+
+    made = os.link
+    monkeypatch.setattr(os, "link", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        create_together([(tmp_path / "x", b"whole", 0o600), (tmp_path / "y", b"whole", 0o600)])
+    assert len(calls) == link + 1
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["fsync", "link"])
+def test_new_files_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(HashfedError, match=f"{tmp_path / 'x'}: cannot be written"):
+        create_together([(tmp_path / "x", b"1", 0o600), (tmp_path / "y", b"2", 0o600)])
+    assert names(tmp_path) == []

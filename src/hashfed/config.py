@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 
 from hashfed.display import brief, shown
 from hashfed.errors import HashfedError
+from hashfed.federated.privacy.packing import WORD
+from hashfed.federated.privacy.parameters import FEWEST_CLIENTS, sum_bits
 from hashfed.federated.secure_problem import secure_problem
 from hashfed.federated.settings import ClientSettings, CompressionSettings, SecureSettings, ServerSettings
 from hashfed.models import BY_MODEL, MODELS, ModelSettings
@@ -172,6 +174,15 @@ class Config(Settings):
         problem = secure_problem(self.secure, self.selection, self.server, self.compression)
         if problem is not None:
             raise ValueError(problem)
+        if self.selection.delivery == "secure" and self.secure.masks and self.cohort < FEWEST_CLIENTS:
+            raise ValueError(
+                f"cohort = {self.cohort}: must be at least {FEWEST_CLIENTS} for a sum under masks"
+            )
+        if self.selection.delivery == "secure" and sum_bits(self.secure.bits, self.cohort) > WORD:
+            raise ValueError(
+                f"secure.bits = {self.secure.bits}: a sum of cohort = {self.cohort} clients would have "
+                f"{sum_bits(self.secure.bits, self.cohort)} bits, more than {WORD}"
+            )
         if self.selection.delivery == "secure" and self.device != "cpu":
             raise ValueError(f"device = {self.device}: must be cpu with selection.delivery secure")
         if self.selection.delivery == "secure" and self.flower.evaluation == "clients":

@@ -99,7 +99,7 @@ def test_the_table_has_all_cells_and_why_some_are_left_out(plan: Plan) -> None:
 def test_rows_beyond_a_bound_are_left_out(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "FULL_ROWS", 43)
     result = bench_device(plan, ticking())
-    assert of(result, PLAIN)[0]["left_out"] == "all rows are trained up to 43"
+    assert of(result, PLAIN)[0]["left_out"] == "all rows are trained up to 43 on a CPU"
     assert ["left_out" in cell for cell in of(result, ENGINE)] == [True, False, False] * 2
     monkeypatch.setattr(device, "QUICK_ROWS", 43)
     assert {cell["left_out"] for cell in bench_device(replace(plan, quick=True), ticking())["cells"]} == {

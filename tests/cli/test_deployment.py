@@ -162,8 +162,9 @@ def test_certificates_tell_what_is_for_whom(capsys: pytest.CaptureFixture[str]) 
         "made/ca.key  keep secret; not needed to run anything\n"
         "made/ca.crt, server.pem, server.key, nodes/*.pub  the SuperLink: hashfed serve --secure DIR\n"
         "made/ca.crt, nodes/node-0  this node: hashfed join HOST:PORT --secure DIR --node node-0\n"
-        "Give every node its own key only, over a safe channel. A running SuperLink learns of further\n"
-        "nodes when it is started again.\n",
+        "For trying on one machine: these private keys were made here. On other machines let each client\n"
+        "make its own, hashfed certificates DIR --client NAME, and register the public one with\n"
+        "--public-key. A running SuperLink learns of further nodes when it is started again.\n",
         "",
     )
     code, out, _ = run(capsys, "certificates", "made", "--nodes", "1")
@@ -173,6 +174,55 @@ def test_certificates_tell_what_is_for_whom(capsys: pytest.CaptureFixture[str]) 
     line = mistake(capsys, "certificates", "made", "--node", "node-1")
     assert line == "made/nodes/node-1: exists and is not overwritten"
     assert mistake(capsys, "certificates", "x", "--nodes", "0") == "--nodes = 0: must be from 1 to 10000"
+
+
+def test_a_client_makes_its_key_and_the_server_gets_the_public_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, out, _ = run(capsys, "certificates", "ann's", "--client", "ann")
+    private, public, shown, then = out.splitlines()
+    assert code == 0
+    assert private == "ann's/nodes/ann  this node's private key; it stays on this machine"
+    assert public == (
+        "ann's/nodes/ann.pub  for who runs the server: hashfed certificates DIR --public-key ann.pub"
+    )
+    assert then == "With the server's ca.crt in ann's: hashfed join HOST:PORT --secure ann's --node ann"
+    given = ["certificates", "certs", "--public-key", "ann's/nodes/ann.pub"]
+    code, out, _ = run(capsys, *given, "--host", "example.org")
+    assert code == 0
+    assert out.splitlines()[:3] == [
+        "certs/ca.key  keep secret; not needed to run anything",
+        "certs/ca.crt, server.pem, server.key, nodes/*.pub  the SuperLink: hashfed serve --secure DIR",
+        f"certs/nodes/ann.pub  {shown.split()[0]}",
+    ]
+    assert run(capsys, *given) == (0, "certs/nodes  has all of these keys already\n", "")
+    assert [path.name for path in Path("certs/nodes").iterdir()] == ["ann.pub"]
+    assert mistake(capsys, *given, "--days", "9") == "certs/ca.crt: exists and is not overwritten"
+    code, out, _ = run(capsys, "serve", "--secure", "certs", "--show-commands")
+    assert f"flwr supernode register {Path('certs').absolute()}/nodes/ann.pub hashfed" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--client", "ann", "--host", "x"], "--host: not with --client"),
+        (["--client", "ann", "--days", "3"], "--days: not with --client"),
+        (["--client", "ann", "--node", "bob"], "--node: not with --client"),
+        (["--client", "ann", "--public-key", "x"], "--public-key: not with --client"),
+        (["--nodes", "3", "--public-key", "x"], "--nodes: not with --public-key"),
+        (["--nodes", "3", "--node", "bob"], "--node: not with --nodes"),
+        (
+            ["--client", "a/b"],
+            "--client 'a/b': must be letters, digits, '.', '_' and '-', and not end in .pub",
+        ),
+        (["--public-key", "none.pub"], "none.pub: cannot be read (No such file or directory)"),
+    ],
+)
+def test_wrong_options_of_certificates(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mistake(capsys, "certificates", "x", *arguments) == expected
+    assert not list(Path().iterdir())
 
 
 @pytest.mark.parametrize(
@@ -247,21 +297,37 @@ def test_what_is_said_to_who_serves_other_machines() -> None:
     )
     assert warnings(safe, "::", secure=True) == []
     assert warnings(Config(), "127.0.0.1", secure=False) == []
+    names = ["ann", "bob", "eve", "zoe"]
+    assert warnings(safe, "::", secure=True, private_keys=names) == [
+        "private keys of 4 nodes (ann, bob, eve, ...) are on this machine, which could join as they; let "
+        "clients make their own (hashfed certificates DIR --client NAME)"
+    ]
+    assert warnings(safe, "::1", secure=True, private_keys=names) == []
+
+
+def test_a_key_that_no_superlink_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    make_certificates(Path("certs"), nodes=["ann"])
+    Path("certs/nodes/bob.pub").write_bytes(Path("certs/nodes/ann").read_bytes())
+    assert mistake(capsys, "serve", "--secure", "certs") == (
+        f"{Path('certs').absolute()}/nodes/bob.pub: a private key, which only its owner may have; ask for "
+        "the public one (NAME.pub) of a new pair"
+    )
 
 
 def test_more_nodes_than_keys(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
     assert mistake(capsys, "serve", "--secure", str(secure), "--nodes", "3") == (
         f"--nodes = 3: {secure}/nodes has 2 keys (*.pub); "
-        f"make more with hashfed certificates {secure} --nodes N"
+        f"register those of clients with hashfed certificates {secure} --public-key PATH"
     )
 
 
 def test_certificates_that_are_not_there(capsys: pytest.CaptureFixture[str], secure: Path) -> None:
     expected = f"{Path('none').absolute()}/ca.crt: no such file; hashfed certificates makes it"
     assert mistake(capsys, "serve", "--secure", "none") == expected
-    assert mistake(capsys, "join", "a:1", *SHARE, "--secure", "none") == expected
+    line = mistake(capsys, "join", "a:1", *SHARE, "--secure", "none")
+    assert line == f"{expected} on the server; copy it from there"
     line = mistake(capsys, "join", "a:1", *SHARE, "--secure", str(secure), "--node", "zoe")
-    assert line == f"{secure}/nodes/zoe: no such file; hashfed certificates makes it"
+    assert line == f"{secure}/nodes/zoe: no such file; hashfed certificates {secure} --client zoe makes it"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -420,6 +486,26 @@ def test_tls_on_one_side_only(superlink: SuperLink, secure: Path, capsys: pytest
     with SuperLink() as plain:
         line = mistake(capsys, "join", plain.address, *SHARE, "--secure", str(secure), "--node", "ann")
     assert line == f"{plain.address}: does not use TLS; leave --secure out, or start it with --secure"
+
+
+@pytest.mark.slow
+def test_nodes_join_with_keys_that_the_server_never_had(capsys: pytest.CaptureFixture[str]) -> None:
+    """One of a pair that hashfed made, one of another curve that somebody had."""
+    assert run(capsys, "certificates", "own", "--client", "ann")[0] == 0
+    command = ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "256", "-N", "", "-f", "own/nodes/bob"]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    assert run(capsys, "certificates", "certs", "--public-key", "own/nodes")[0] == 0
+    assert sorted(path.name for path in Path("certs/nodes").iterdir()) == ["ann.pub", "bob.pub"]
+    own = Path("own").absolute()
+    (own / "ca.crt").write_bytes(Path("certs/ca.crt").read_bytes())
+    with (
+        SuperLink(secure=Path("certs").absolute()) as link,
+        SuperNode(link.address, secure=own, node="ann") as ann,
+        SuperNode(link.address, secure=own, node="bob") as bob,
+    ):
+        ann.wait_until_joined()
+        bob.wait_until_joined()
+        link.wait_for_nodes(2)
 
 
 @pytest.mark.slow

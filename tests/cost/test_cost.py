@@ -1,13 +1,12 @@
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from hashfed.bench.synthetic import synthetic_text
 from hashfed.config import Config, make_config
@@ -43,13 +42,14 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import Update
 from hashfed.federated.settings import CompressionSettings
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.models import Model, Transformer
+from hashfed.models import Transformer
 from hashfed.randomness import stream
 from hashfed.retrieval import NoEncoder, build_index
 from hashfed.retrieval.query_centroids import QueryCentroidsEncoder
 from hashfed.tasks.federated_data import Client
 from hashfed.tasks.registry import make_task
 from hashfed.tasks.sequences import Sequences
+from said_sizes import Lookup, SaidSizes, workload
 from small import small_config, small_data
 
 UNTIED = {"embedding": 8, "attention": 8, "heads": 2, "ffn": 16, "blocks": 2, "tie_embeddings": False}
@@ -195,7 +195,8 @@ def test_deliveries_side_by_side(texts: Path) -> None:
     retrieval = {"method": "simhash-union"}
     config, data = small_config(texts, retrieval=retrieval, selection={"budget": 0.5}), small_data(texts)
     found = bill(config, data, [1.0], Limits(), measure=False)["deliveries"]
-    assert list(found) == ["on-demand", "broadcast", "pre-generated"]
+    assert list(found) == ["on-demand", "broadcast", "pre-generated", "secure"]
+    assert found.pop("secure")["refused"].startswith("selection.delivery = secure: needs retrieval.method ")
     budget = max(
         22,
         len(
@@ -370,47 +371,6 @@ def test_parameters_of_the_paper_s_table_1() -> None:
 def tiny_client() -> Client:
     ids = np.array([[2, 4, 5, 3]], np.int32)
     return Client("tiny", Sequences(ids[:, :-1].copy(), ids[:, 1:].copy()))
-
-
-@dataclass(frozen=True)
-class Lookup(Model):
-    """A model whose queries are the rows of the inputs, scaled."""
-
-    tables: ClassVar = {"output": 2}
-
-    def init(self, sizes: Mapping[str, int], rng: np.random.Generator) -> Any:
-        raise AssertionError("not needed")
-
-    def body_shapes(self) -> dict[str, tuple[int, ...]]:
-        raise AssertionError("not needed")
-
-    def queries(self, *_: Any) -> torch.Tensor:
-        raise AssertionError("not needed")
-
-    def body_flops(self, positions: int, examples: int, length: int) -> int:
-        return 0
-
-
-class SaidSizes(ModelSizes):
-    """Whose activations are said, not tried."""
-
-    def activation_floats(self, positions: int, examples: int, length: int, backward: bool) -> int:
-        return 100 * positions + 10 * examples + length + (1000 if backward else 0)
-
-
-def workload(own: int) -> Workload:
-    return Workload(
-        client="hand",
-        examples=70,
-        length=5,
-        predictions=200,
-        own=np.arange(own),
-        step_positions=8,
-        step_examples=2,
-        steps=35,
-        hash_positions=190,
-        hash_examples=64,
-    )
 
 
 def predicted(config: Config, sent: dict[str, int], hashes: bool = True, planes: int = 0) -> Phases:

@@ -14,7 +14,7 @@ def test_a_client_that_holds_everything_has_no_tail_and_spoils_no_other_s() -> N
     found = powers.moments([np.arange(3), np.array([0])], gram=True)
     assert found is not None
     tail = (points[1] @ table[1:].T).exp()
-    torch.testing.assert_close(found[1].log_sums, tail.sum().log()[None])
-    torch.testing.assert_close(found[1].slopes, (tail @ table[1:] / tail.sum())[None])
-    assert found[1].squares is not None
-    torch.testing.assert_close(found[1].squares[0, 0], (tail / tail.sum()).square().sum())
+    torch.testing.assert_close(found.log_sums[1], tail.sum().log())
+    torch.testing.assert_close(found.slopes[1], tail @ table[1:] / tail.sum())
+    assert found.squares is not None
+    torch.testing.assert_close(found.squares[1, 0, 0], (tail / tail.sum()).square().sum())

@@ -28,7 +28,7 @@ from hashfed.engines.cohort.supported import check_supported
 from hashfed.hardware import processor, usable_cores
 
 FULL_ROWS = 200_000
-"""Of the output table; with more nobody trains all of them."""
+"""Of the output table; with more nobody trains all of them on a CPU."""
 QUICK_ROWS = 100_000
 """With more the model alone takes seconds to set up."""
 OVER_PRODUCTS = 2
@@ -221,8 +221,8 @@ class _Turns:
         """Why it is not even tried."""
         if self.plan.quick and work.rows > QUICK_ROWS:
             return "--quick"
-        if budget == 1 and work.rows > FULL_ROWS:
-            return f"all rows are trained up to {FULL_ROWS:,}"
+        if budget == 1 and work.rows > FULL_ROWS and self.plan.device == "cpu":
+            return f"all rows are trained up to {FULL_ROWS:,} on a CPU"
         if self.limit.left == 0:
             return "no time was left"
         return None

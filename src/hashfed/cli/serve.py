@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import math
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def serve(arguments: argparse.Namespace) -> None:
     """Run the configuration on whichever nodes join."""
     need_flower("hashfed serve")
     from hashfed.deploy.commands import split_address
+    from hashfed.deploy.keys import private_keys, registered_keys
     from hashfed.deploy.processes import SuperLink
     from hashfed.engines.network.rounds import check_config
 
@@ -62,17 +64,18 @@ def serve(arguments: argparse.Namespace) -> None:
     if arguments.nodes < 1:
         raise HashfedError(f"--nodes = {arguments.nodes}: must be at least 1")
     secure = None if arguments.secure is None else arguments.secure.absolute()
-    keys = [] if secure is None else list((secure / "nodes").glob("*.pub"))
+    keys = [] if secure is None else registered_keys(secure)
     if secure is not None and secure.is_dir() and len(keys) < arguments.nodes:
         raise HashfedError(
             f"--nodes = {arguments.nodes}: {secure / 'nodes'} has {len(keys)} keys (*.pub); "
-            f"make more with hashfed certificates {arguments.secure} --nodes N"
+            f"register those of clients with hashfed certificates {arguments.secure} --public-key PATH"
         )
     if arguments.show_commands:
-        print(_script(config, host, port, secure))
+        print(_script(config, host, port, secure, keys))
         return
     with SuperLink(host=host, port=port, secure=secure) as superlink:
-        for line in warnings(config, host, secure is not None):
+        secrets = [] if secure is None else private_keys(secure)
+        for line in warnings(config, host, secure is not None, secrets):
             say(line)
         say(f"SuperLink at {superlink.address}{' with TLS and registered nodes' if secure else ''}")
         count, how = arguments.nodes, " --secure DIR --node NAME" if secure else ""
@@ -81,13 +84,19 @@ def serve(arguments: argparse.Namespace) -> None:
         _run(superlink, config)
 
 
-def warnings(config: Config, host: str, secure: bool) -> list[str]:
+def warnings(config: Config, host: str, secure: bool, private_keys: Sequence[str] = ()) -> list[str]:
     """What somebody should know who serves nodes on other machines; nothing for those on this one."""
     if host in ("127.0.0.1", "::1", "localhost"):
         return []
     found = []
     if not secure:
         found.append("without --secure, anyone who reaches this address can read the traffic and join")
+    if private_keys:
+        few = ", ".join([*private_keys[:3], *(["..."] if len(private_keys) > 3 else [])])
+        found.append(
+            f"private keys of {len(private_keys)} nodes ({few}) are on this machine, which could join as "
+            "they; let clients make their own (hashfed certificates DIR --client NAME)"
+        )
     if config.server.clip is None:
         found.append("without server.clip, a single client can move the model far")
     if config.selection.delivery == "pre-generated" and config.flower.slices_url is None:
@@ -128,7 +137,7 @@ def _run(superlink: "SuperLink", config: Config) -> None:
     say(f"run {run_id} completed; run folder: {config.output}")
 
 
-def _script(config: Config, host: str, port: int, secure: Path | None) -> str:
+def _script(config: Config, host: str, port: int, secure: Path | None, keys: Sequence[Path]) -> str:
     """The same as a shell script with the commands of Flower."""
     from hashfed.deploy.app_folder import app_toml
     from hashfed.deploy.commands import (
@@ -142,7 +151,6 @@ def _script(config: Config, host: str, port: int, secure: Path | None) -> str:
     )
 
     address = join_address(reachable_host(host), port)
-    keys = sorted((secure / "nodes").glob("*.pub")) if secure else []
     return "\n".join(
         [
             "# Flower's own folder, and where flwr finds the SuperLink",

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any, get_args
 
-from hashfed.config import Config
+from hashfed.config import Config, make_config
 from hashfed.cost.estimate import ClientCost
 from hashfed.engines.budget import asks_for_keys, clients_declare, sketcher
-from hashfed.retrieval.corrections import correction_problem
-from hashfed.retrieval.delivery import delivery_problem
+from hashfed.errors import HashfedError
+from hashfed.federated.privacy.parameters import choose
+from hashfed.federated.settings import SecureSettings
 from hashfed.retrieval.settings import Delivery
 
 UPDATE_ONLY = "nothing before the update, whose rows it sees"
@@ -27,14 +28,12 @@ def compare_deliveries(config: Config, cost: Callable[[Config], ClientCost]) -> 
     """
     found: dict[str, dict[str, Any]] = {}
     for delivery in get_args(Delivery):
-        selection = config.selection.model_copy(update={"delivery": delivery})
-        problem = delivery_problem(config.retrieval, delivery, config.compression.rows) or correction_problem(
-            config.retrieval, selection
-        )
-        if problem is not None:
-            found[delivery] = {"refused": problem}
+        try:
+            changed = _delivered(config, delivery)
+            _check_sum(changed)
+        except HashfedError as error:
+            found[delivery] = {"refused": str(error)}
             continue
-        changed = config.model_copy(update={"selection": selection})
         bill = cost(changed)
         found[delivery] = {
             "bytes": dict(bill.bytes),
@@ -48,8 +47,37 @@ def compare_deliveries(config: Config, cost: Callable[[Config], ClientCost]) -> 
     return found
 
 
+def _delivered(config: Config, delivery: Delivery) -> Config:
+    """The configuration with another delivery.
+
+    Raises:
+        HashfedError: where its other settings do not go with that.
+
+    """
+    if delivery == config.selection.delivery:
+        return config
+    changes = {
+        "selection": config.selection.model_copy(update={"delivery": delivery}),
+        "secure": SecureSettings(),  # what is said of sums says nothing of the other deliveries
+    }
+    return make_config(config.model_copy(update=changes).model_dump(mode="json"))
+
+
+def _check_sum(config: Config) -> None:
+    """Refuse cohorts whose vectors cannot be summed under masks.
+
+    Raises:
+        HashfedError: where a cohort has too few clients, or a sum too many bits.
+
+    """
+    if config.selection.delivery == "secure" and config.secure.masks:
+        choose(config.cohort, config.secure.bits, 1)
+
+
 def learns(config: Config) -> str:
     """What the server learns of one client, in a phrase."""
+    if config.selection.delivery == "secure":
+        return "sums over the cohort, and who took part" if config.secure.masks else "each client's vector"
     if config.selection.delivery == "pre-generated":
         return f"{UPDATE_ONLY}; who stores the slices sees which are asked for, without a name"
     if not clients_declare(config):

@@ -22,14 +22,16 @@ class ClientCost:
         total_rows: n.
         rows: rows it trains on.
         body_parameters: numbers below the output layer.
-        rows_held: rows on the device before any are dropped; all where they are broadcast.
+        rows_held: rows on the device before any are dropped; all where they are broadcast. Where the server
+            learns sums alone, those that the client takes of the message that has all of them.
         row_parameters: their numbers.
         input_parameters: numbers of the rows of input tables; of whole tables where they are broadcast.
         bytes: by message.
         requests: slices fetched one by one, the manifest among them; 0 where none are.
         planes: K, of the tail.
         flops: of hashing, dropping rows and training.
-        server_flops: of the server for this client (``engines.flops``); None where nobody can say.
+        server_flops: of the server for this client (``engines.flops``); None where nobody can say. Of what it
+            does once for a cohort, a client's share.
         phases: predicted memory by phase and term, bytes above the libraries.
 
     """
@@ -131,14 +133,16 @@ def estimate(case: Case) -> ClientCost:
             case.trained,
             case.planes,
             sketcher(config),
+            0 if case.plan is None else case.plan.planes,
         ),
         server_flops=server_flops(
             case.size,
             sizes.dimension,
             scored,
             case.planes,
-            case.received - case.own,
+            case.drawn,
             config.server.clip is not None,
+            1 if case.plan is None else case.plan.cohort,
         ),
         planes=case.planes,
         phases=predict_memory(case, messages),

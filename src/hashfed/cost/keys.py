@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 from hashfed.config import Config
-from hashfed.engines.budget import planes_plan, sends_everything, sends_planes, sketcher
+from hashfed.engines.budget import planes_plan, sends_everything, sends_planes, sketcher, steps
 from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated.compression import compress_welcome, expand
 from hashfed.federated.messages import ClientKeys
+from hashfed.federated.protocols import in_lockstep
 from hashfed.models import Model, Parameters
 from hashfed.randomness import stream
 from hashfed.retrieval import Encoder, Index, NoEncoder, build_index
@@ -48,7 +49,7 @@ def first_hashing(
 ) -> Hashing:
     """Encoder and keys of a client with ``examples`` in round 1, as ``play_round`` sends them."""
     sketching = sketcher(config)
-    if sends_everything(config) or (sketching is None and not config.retrieval.asks_keys):
+    if _nothing_asked(config) or (sketching is None and not config.retrieval.asks_keys):
         return Hashing(NoEncoder(), {})
     declared = client_side.declare(model, examples, 1, 1)
     welcome = server_side.welcome(parameters, index, declared)
@@ -74,7 +75,7 @@ def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
 
     """
     sketching = sketcher(config)
-    if sends_everything(config):
+    if _nothing_asked(config):
         return Hashing(NoEncoder(), {})
     rng = stream(config.seed, "typical keys")
     width = config.model.dimension
@@ -87,3 +88,8 @@ def typical_hashing(config: Config, predictions: int, rows: int) -> Hashing:
     keys = ClientKeys(1, dict(index.encoder.encode(queries)), dict(sketch))
     points = len(server_side.points_of(index, keys, planes_plan(config))) if sends_planes(config) else 0
     return Hashing(index.encoder, keys.keys, keys.sketch, points, index.scored(keys.keys))
+
+
+def _nothing_asked(config: Config) -> bool:
+    """Whether the rows are the same for all, whatever a client's queries; so are points of planes, if any."""
+    return sends_everything(config) or in_lockstep(steps(config))

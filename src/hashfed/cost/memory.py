@@ -21,9 +21,11 @@ index that a client builds of all rows is not predicted.
 With compression, both messages in ``hash`` and ``join`` are also held in float32, and the compressed update
 in ``send``. Planes come with the rows, and are held with them from then on. A residual for error feedback, as
 large as body and rows trained on, is not counted: it may wait on the device's disk.
+Where the server learns sums alone, a client holds what ``cost.sum_memory`` says.
 """
 
 from hashfed.cost.case import Case
+from hashfed.cost.sum_memory import sum_phases
 from hashfed.engines.budget import steps
 from hashfed.federated.protocols import SLICES, Down
 from hashfed.models.output_layer import MAX_LOGITS
@@ -48,6 +50,8 @@ def predict_memory(case: Case, messages: dict[str, int]) -> Phases:
     ``messages``: bytes by kind (``traffic.message_bytes``).
     """
     client = _Client(case, messages)
+    if case.plan is not None:
+        return sum_phases(case, messages, client.train(), client.passing(), LIBRARIES)
     phases = {"receive": client.receive()}
     if client.is_asked or (client.selects and case.hashing.asked):
         phases["hash"] = client.hash()
@@ -75,7 +79,7 @@ class _Client:
         self.selects, self.is_asked = last.scope == "cohort", any(step.down for step in earlier)
         self.narrow = case.config.compression.rows != "none"
         self._case, self._work, self._messages = case, case.workload, messages
-        self._update = messages[last.up.kind.kind]
+        self._last = last
         # Rows of input tables are held, copied and sent as the body is.
         self._touched = FLOAT * case.sizes.input_parameters(case.workload.touched)
         self._body = FLOAT * case.sizes.body_parameters + self._touched
@@ -90,7 +94,7 @@ class _Client:
         found = {
             **self._at_hand(),
             f"{self._first.kind.kind} in float32": self._body + self._own if self.narrow else 0,
-            "forward pass": self._hashing_pass(),
+            "forward pass": self.passing(),
             "queries": 2 * self._row * self._work.predictions,
             "libraries": LIBRARIES,
         }
@@ -122,7 +126,7 @@ class _Client:
         logits = FLOAT * self._work.hash_positions * self._case.received
         return {
             "model": self._model(self._case.received),
-            "forward pass": self._hashing_pass(),
+            "forward pass": self.passing(),
             "logits": logits,
             "softmax": logits,
             "libraries": LIBRARIES,
@@ -145,11 +149,12 @@ class _Client:
         }
 
     def send(self) -> dict[str, int]:
+        update = self._messages[self._last.up.kind.kind]
         return {
             "model": self._model(self._case.trained),
             "change": self._body + self._row * self._case.trained + self._of_tail,
-            "compressed": self._update if self._case.config.compression.updates != "none" else 0,
-            "update as bytes": SERIALIZED * self._update,
+            "compressed": update if self._case.config.compression.updates != "none" else 0,
+            "update as bytes": SERIALIZED * update,
             "libraries": LIBRARIES,
         }
 
@@ -173,7 +178,8 @@ class _Client:
     def _forward(self, positions: int, examples: int, backward: bool) -> int:
         return FLOAT * self._case.sizes.activation_floats(positions, examples, self._work.length, backward)
 
-    def _hashing_pass(self) -> int:
+    def passing(self) -> int:
+        """A forward pass without gradients."""
         return self._forward(self._work.hash_positions, self._work.hash_examples, False)
 
 

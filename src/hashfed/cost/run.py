@@ -16,13 +16,17 @@ from hashfed.cost.search import Found, Limits, Search
 from hashfed.cost.slices import known_buckets
 from hashfed.cost.variants import at_budget
 from hashfed.cost.workload import busiest_and_median, draw_workload
-from hashfed.engines.budget import build_model, sends_everything
+from hashfed.engines.budget import build_model, sends_everything, steps
 from hashfed.engines.client_round import draw_examples
+from hashfed.engines.common_plan import fresh_known
 from hashfed.engines.device_memory import PROBED_ROUND, measure_device_memory
+from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.errors import HashfedError
+from hashfed.federated.model_shape import ModelShape
+from hashfed.federated.protocols import in_lockstep
 from hashfed.randomness import stream
-from hashfed.retrieval import build_index
+from hashfed.retrieval import Selection, build_index
 from hashfed.tasks.federated_data import Client, FederatedData
 from hashfed.tasks.registry import make_task
 
@@ -34,6 +38,8 @@ LEFT_OUT = {
     "server": "building an index, which is done for all clients; looking up in one where it is not said",
     "index on the device": "memory and work of one that a client builds of a broadcast are not predicted",
     "slices": "of the largest models: typical ones, of rows spread evenly over the buckets",
+    "common rows": "of the largest models: none of them are taken to be a client's own",
+    "masks": "work of making and of taking away masks, which are integers",
 }
 """What the result does not hold, and why."""
 
@@ -91,7 +97,20 @@ class Bill:
         hashing = first_hashing(config, self._model, self._parameters, self._index, examples)
         sliced = config.selection.delivery == "pre-generated"
         fetched = known_buckets(self._index, hashing) if sliced else None
-        return Case(config, self._sizes, size, draw_workload(config, client, size), hashing, fetched)
+        common = self._common(config) if in_lockstep(steps(config)) else None
+        workload = draw_workload(config, client, size)
+        return Case(config, self._sizes, size, workload, hashing, fetched, common)
+
+    def _common(self, config: Config) -> Selection:
+        """The rows that all clients of round 1 hold, where the server learns sums alone."""
+        there = ServerRound.of(
+            config,
+            self._parameters,
+            self._index,
+            PROBED_ROUND,
+            known=fresh_known(config, ModelShape.of(self._model, self.data.sizes), self._parameters.rows),
+        )
+        return there.sums.selection
 
     def entry(self, config: Config, client: Client, what: str) -> dict[str, Any]:
         """The same for JSON, with the measured memory where it is asked for."""

@@ -3,13 +3,10 @@
 from hashfed.cost.case import Case
 from hashfed.cost.slices import fetched_slices
 from hashfed.engines.budget import device_budget, sends_counts, steps
-from hashfed.engines.common_plan import common_plan
 from hashfed.engines.device_memory import PROBED_ROUND
 from hashfed.federated import wire
-from hashfed.federated.model_shape import ModelShape
-from hashfed.federated.protocols import SLICES, Outline, in_lockstep
+from hashfed.federated.protocols import SLICES, Outline
 from hashfed.federated.protocols.outline import floats
-from hashfed.models.protocol import OUTPUT
 
 
 def message_bytes(case: Case) -> dict[str, int]:
@@ -46,7 +43,7 @@ def outline_of(case: Case) -> Outline:
         received=case.received,
         trained=case.trained,
         predictions=case.workload.predictions,
-        corrected=config.selection.correction != "none",
+        corrected=_corrected(case),
         counts=sends_counts(config),
         planes=case.planes,
         encoder=hashing.encoder,
@@ -55,11 +52,12 @@ def outline_of(case: Case) -> Outline:
         buckets=case.buckets.filled,
         norm_ranges=1 if shape is None else shape.ranges,
         compression=config.compression,
-        common=common_plan(config, ModelShape(_tables(case), dict(case.sizes.body)))
-        if in_lockstep(steps(config))
-        else None,
+        common=case.plan,
     )
 
 
-def _tables(case: Case) -> dict[str, tuple[int, int]]:
-    return {OUTPUT: (case.size, case.sizes.dimension), **case.sizes.inputs}
+def _corrected(case: Case) -> bool:
+    """Whether logits are corrected, or may be."""
+    if case.common is not None:
+        return bool(case.common.log_weight.any())
+    return case.config.selection.correction != "none"

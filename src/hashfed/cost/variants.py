@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from hashfed.config import Config
 from hashfed.cost.budgets import Budget, budget_settings
 from hashfed.engines.budget import device_budget, sends_everything, sends_planes
+from hashfed.retrieval import METHODS
+from hashfed.retrieval.method import RetrievalSettings
+from hashfed.retrieval.registry import retrieval_settings
 from hashfed.tasks.registry import make_task
 
 UNCAPPED = {"max_rows": None, "max_bytes": None}
@@ -16,16 +19,26 @@ def at_budget(config: Config, budget: Budget, capped: bool = True) -> Config:
     """The configuration at another budget; 1 means all rows.
 
     A fraction of the rows stands instead of ``selection.extra``, if that is set. A method that sends all
-    rows whatever the budget gives way to the default one. ``capped``: ``max_rows`` and
-    ``max_bytes`` go on to hold.
+    rows whatever the budget gives way to the default one, or where that has no such delivery to one that has.
+    ``capped``: ``max_rows`` and ``max_bytes`` go on to hold.
     """
     caps = {} if capped and budget != 1 else UNCAPPED
     changes: dict[str, object] = {
         "selection": config.selection.model_copy(update=budget_settings(budget) | caps),
     }
     if config.retrieval.sends_all and budget != 1:
-        changes["retrieval"] = Config.model_fields["retrieval"].default
+        changes["retrieval"] = _of_some_rows(config)
     return config.model_copy(update=changes)
+
+
+def _of_some_rows(config: Config) -> RetrievalSettings:
+    """The default method; where its rows cannot reach clients so, one whose rows can."""
+    usual: RetrievalSettings = Config.model_fields["retrieval"].default
+    delivery = config.selection.delivery
+    if delivery in usual.deliveries:
+        return usual
+    able = [name for name, one in METHODS.items() if delivery in one.deliveries and not one.sends_all]
+    return retrieval_settings(max(able, key=lambda name: METHODS[name].uses_counts))
 
 
 def with_rows(config: Config, rows: int, size: int) -> Config:
@@ -53,7 +66,8 @@ def size_step(config: Config, size: str) -> int:
 def held_rows(config: Config, size: int, own: int) -> tuple[int, int]:
     """Rows that a client with ``own`` rows of its own receives, and those that it trains on.
 
-    Both are at most these: an index that finds too few candidates sends fewer of those to be dropped.
+    Both are at most these: an index that finds too few candidates sends fewer of those to be dropped, and of
+    the rows that all clients hold some may be its own.
     """
     if sends_everything(config):
         return size, size

@@ -1,11 +1,11 @@
-"""Certificates of a deployment: a private authority, the SuperLink's server certificate, a key pair per node.
+"""Certificates of a deployment: a private authority and the SuperLink's server certificate.
 
-Whoever starts the SuperLink keeps the folder. A node needs ``ca.crt`` and ``nodes/<name>``, nothing else.
+Whoever starts the SuperLink keeps the folder, with the public keys of nodes in ``nodes/*.pub`` (``keys``). A
+node needs ``ca.crt`` and ``nodes/<name>``, nothing else.
 """
 
 import datetime
 import ipaddress
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from hashfed.deploy.keys import check_node, key_files
 from hashfed.errors import HashfedError
+from hashfed.files import create_together
 
 LOCAL = ("localhost", "127.0.0.1")
 """Always among the hosts, so that ``flwr`` on the SuperLink's own machine can talk to it."""
@@ -35,9 +36,9 @@ def make_certificates(
     """Write the files of a deployment, and return the new ones.
 
     In a folder without certificates: ``ca.crt``, ``ca.key``, ``server.pem``, ``server.key`` (for ``hosts``
-    and always for localhost), and for each node ``nodes/<name>`` with ``nodes/<name>.pub``. In a folder
-    that has them, only further nodes: the authority and the server stay as they are. Nothing is written
-    before everything is checked.
+    and always for localhost), and for each node ``nodes/<name>`` with ``nodes/<name>.pub``: private keys that
+    are made here rather than where the node is, for trying on one machine. In a folder that has certificates,
+    only further nodes: the authority and the server stay as they are. All files are written, or none.
 
     Raises:
         HashfedError: where a file would be overwritten, naming it; where a host, a node's name or the
@@ -54,8 +55,8 @@ def make_certificates(
         raise HashfedError(f"--days = {days}: must be from 1 to 36500")
     old = [folder / name for name in AUTHORITY if (folder / name).exists()]
     only_nodes = bool(nodes) and hosts is None and len(old) == len(AUTHORITY)
-    keys = [folder / "nodes" / f"{node}{suffix}" for node in nodes for suffix in ("", ".pub")]
-    for path in [*([] if only_nodes else old), *(key for key in keys if key.exists())]:
+    keys = [file for node in nodes for file in key_files(folder, node)]
+    for path in [*([] if only_nodes else old), *(path for path, _, _ in keys if path.exists())]:
         raise HashfedError(f"{path}: exists and is not overwritten")
     new: list[tuple[Path, bytes, int]] = []
     if not only_nodes:
@@ -63,11 +64,8 @@ def make_certificates(
             (folder / name, data, _mode(name))
             for name, data in _authority(dict.fromkeys([*LOCAL, *(hosts or ())]), days).items()
         ]
-    for path in keys[::2]:
-        private, public = _key_pair()
-        new += [(path, private, 0o600), (path.with_name(f"{path.name}.pub"), public, 0o644)]
-    for path, data, mode in new:
-        _create(path, data, mode)
+    new += keys
+    create_together(new)
     return [path for path, _, _ in new]
 
 
@@ -76,30 +74,6 @@ def further_nodes(folder: Path, count: int) -> list[str]:
     taken = {path.name for path in (folder / "nodes").glob("*")}
     numbers = (number for number in range(len(taken) + count) if f"node-{number}" not in taken)
     return [f"node-{number}" for number, _ in zip(numbers, range(count), strict=False)]
-
-
-def check_node(name: str) -> None:
-    """Refuse what cannot be both a file's and a node's name.
-
-    Raises:
-        HashfedError: naming the node.
-
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.endswith(".pub"):
-        raise HashfedError(f"--node {name!r}: must be letters, digits, '.', '_' and '-', and not end in .pub")
-
-
-def _create(path: Path, data: bytes, mode: int) -> None:
-    """A new file, with its mode from the first byte on."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-    except FileExistsError:
-        raise HashfedError(f"{path}: exists and is not overwritten") from None
-    except OSError as error:
-        raise HashfedError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def _mode(name: str) -> int:
@@ -117,13 +91,6 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
-
-
-def _key_pair() -> tuple[bytes, bytes]:
-    """A node's private and public key, in the formats and on a curve that Flower takes."""
-    key = ec.generate_private_key(ec.SECP384R1())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    return private, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
 
 def _authority(hosts: Iterable[str], days: int) -> dict[str, bytes]:

@@ -156,6 +156,8 @@ def missing_files(secure: Path, names: Sequence[str]) -> None:
     for name in names:
         path = secure / name
         if not path.is_file():
-            raise HashfedError(f"{path}: no such file; hashfed certificates makes it")
+            own = f" {secure} --client {path.name}" if path.parent != secure else ""
+            far = " on the server; copy it from there" if not own and "server.pem" not in names else ""
+            raise HashfedError(f"{path}: no such file; hashfed certificates{own} makes it{far}")
         if not os.access(path, os.R_OK):
             raise HashfedError(f"{path}: not readable by this user")

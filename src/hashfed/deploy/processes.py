@@ -21,6 +21,7 @@ from hashfed.deploy.commands import (
     superlink_command,
     supernode_command,
 )
+from hashfed.deploy.keys import registered_keys
 from hashfed.engines.proxies import is_loopback
 from hashfed.errors import HashfedError
 
@@ -105,11 +106,12 @@ class SuperLink(_Process):
         """Choose; nothing is started yet.
 
         Raises:
-            HashfedError: where a file of the certificates is missing.
+            HashfedError: where a file of the certificates is missing, or a key is not a node's public one.
 
         """
         if secure is not None:
             missing_files(secure, ("ca.crt", "server.pem", "server.key"))
+            registered_keys(secure)
         super().__init__(folder)
         self.host = host
         self.port = free_port(host) if port is None else port
@@ -150,7 +152,7 @@ class SuperLink(_Process):
             raise
         control.check_health(self.address, self.secure, timeout, ours=True)
         if self.secure is not None:
-            keys = sorted((self.secure / "nodes").glob("*.pub"))
+            keys = registered_keys(self.secure)
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(lambda key: control.register_node(self.home, key), keys))
 

@@ -43,9 +43,7 @@ from hashfed.federated.messages import (
     unpack_counts,
 )
 from hashfed.federated.privacy.context import Context
-from hashfed.federated.privacy.quantise import quantise
 from hashfed.federated.protocols import SLICES
-from hashfed.federated.sum_layout import split_counts
 from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.models import Model
 from hashfed.models.noise import generator
@@ -135,12 +133,17 @@ class ClientRound:
         return draw_examples(self.config, self.model, self.client, self.round, self.size, self.budget)
 
     @cached_property
+    def own(self) -> np.ndarray:
+        """(o,) int64 ids of the rows of the output table that the data needs."""
+        return client_side.own_rows(self.model, self.examples)
+
+    @cached_property
     def declared(self) -> Declare:
         """Step 2: the rows that the data needs; none of the output table where all of them come anyway."""
         if sends_everything(self.config):
             touched = client_side.touched_rows(self.model, self.examples)
             return Declare(self.round, np.empty(0, np.int32), self.size, touched)
-        declared = client_side.declare(self.model, self.examples, self.round, self.budget)
+        declared = client_side.declare(self.model, self.examples, self.round, self.budget, self.own)
         budget = min(declared.budget, device_budget(self.config, self.size, len(declared.own)))
         return replace(declared, budget=budget)
 
@@ -318,7 +321,13 @@ class ClientRound:
                 self.noise,
             )
             update = self.compress(update)
-        self.tell(encoder, received, local, bounded)
+        self.tell(
+            encoder,
+            received,
+            len(local.rows),
+            0 if local.planes is None else len(local.planes.offsets),
+            None if local.planes is None else bounded,
+        )
         return update
 
     @cached_property
@@ -352,15 +361,16 @@ class ClientRound:
                 config.server.weighting == "uniform",
                 config.server.clip,
             )
-            self.tell(NoEncoder(), len(found.held.rows), found.held, found.counts["bounded"])
-            blocks = plan.layout.blocks(message.ranges)
-            rng = stream(config.seed, "round", self.round, self.client.name)
-            rounded = quantise(plan.layout.flatten(found.values), blocks, plan.value_bits, rng)
+            held, planes = len(found.held.rows), found.held.planes
+            count = 0 if planes is None else len(planes.offsets)
+            bounded = None if planes is None else found.counts["bounded"]
+            self.tell(NoEncoder(), held, held, count, bounded, plan.planes)
             counts = found.counts | {
                 "megaflops": round(self.report.flops / 10**6),
-                "saturated": rounded.clipped,
+                "parameters": self.report.parameters,
             }
-            return np.concatenate([rounded.numbers, split_counts(counts, plan.value_bits).astype(np.int32)])
+            rng = stream(config.seed, "round", self.round, self.client.name)
+            return plan.layout.write(found.values, counts, message.ranges, rng)
 
     @property
     def order(self) -> np.random.Generator:
@@ -380,14 +390,24 @@ class ClientRound:
         sent, self.lost = compress_with_feedback(update, compression.updates, self.residual)
         return sent
 
-    def tell(self, encoder: Encoder, received: int, held: client_side.LocalModel, bounded: int) -> None:
+    def tell(
+        self,
+        encoder: Encoder,
+        received: int,
+        trained: int,
+        planes: int,
+        bounded: int | None,
+        points: int = 0,
+    ) -> None:
         """Note in the report what the training cost.
 
         Args:
             encoder: of the index.
             received: output rows on the device before any were dropped.
-            held: what was trained on.
-            bounded: predictions at which the partition function was bounded.
+            trained: output rows that were trained on.
+            planes: of the tail, that it was sent.
+            bounded: predictions at which the partition function was bounded; None without planes.
+            points: of the cohort, to which its queries are added.
 
         """
         examples, report = self.examples, self.report
@@ -399,24 +419,26 @@ class ClientRound:
             examples.weight,
             examples.shape,
             received,
-            len(held.rows),
-            0 if held.planes is None else len(held.planes.offsets),
+            trained,
+            planes,
             sketcher(self.config) if hashed else None,
+            points,
         )
-        report.own = client_side.own_rows(self.model, examples)
+        report.own = self.own
         report.own_rows = len(report.own)
-        report.rows = len(held.rows)
+        report.rows = trained
         report.predictions = examples.weight
-        report.bounded = None if held.planes is None else bounded
-        report.parameters = self._held_parameters(received, held)
+        report.bounded = bounded
+        report.parameters = self._held_parameters(received)
         report.flops = sum(flops.values())
 
-    def _held_parameters(self, received: int, local: client_side.LocalModel) -> int:
+    def _held_parameters(self, received: int) -> int:
         """Numbers on the device; all rows where they are broadcast."""
         if self.config.selection.delivery == "broadcast":
             return self.shape.parameters
-        inputs = sum(rows.numel() for rows in local.input_rows.values())
-        return received * local.rows.shape[1] + inputs + sum(value.numel() for value in local.body.values())
+        widths = self.model.tables
+        inputs = sum(len(ids) * widths[name] for name, ids in self.declared.inputs.items())
+        return received * widths[OUTPUT] + inputs + self.shape.body_parameters
 
 
 def _broadcast_index(config: Config, message: Broadcast) -> Index | None:

@@ -17,6 +17,9 @@ from hashfed.federated.sum_layout import SumLayout
 from hashfed.randomness import stream
 from hashfed.tasks.registry import make_task
 
+SUM_LABEL = "updates"
+"""Of the sum of a round, in what its masks are bound to and in the ledger."""
+
 
 def common_plan(config: Config, shape: ModelShape) -> CommonPlan:
     """Of a model of this shape."""
@@ -29,10 +32,9 @@ def common_plan(config: Config, shape: ModelShape) -> CommonPlan:
     return CommonPlan(
         rows,
         planes,
-        SumLayout.of(shape, summed, planes),
+        SumLayout.of(shape, summed, planes, config.secure.bits),
         predictions,
         1.0 if config.server.weighting == "uniform" else float(predictions),
-        config.secure.bits,
         config.cohort,
         config.server.clip is not None,
     )
@@ -47,11 +49,11 @@ def sum_context(config: Config, round: int, plan: CommonPlan) -> Context:
     """What the masks of a round's sum are bound to, besides its roster."""
     run = hashlib.sha256(identity(config).encode()).digest()
     shapes = json.dumps([plan.rows, list(plan.layout.shapes.items())])
-    return Context(run, round, "cohort", hashlib.sha256(shapes.encode()).digest())
+    return Context(run, round, SUM_LABEL, hashlib.sha256(shapes.encode()).digest())
 
 
 def fresh_known(config: Config, shape: ModelShape, rows: torch.Tensor) -> CommonState | None:
-    """What is known before the first sum of a model with these output rows; None where clients make no sums."""
+    """What is known before the first sum of a model with these output rows; None where there are none."""
     if config.selection.delivery != "secure":
         return None
     plan, rng = common_plan(config, shape), stream(config.seed, "points")

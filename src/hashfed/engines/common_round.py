@@ -15,9 +15,8 @@ from hashfed.federated.checks import ModelShape
 from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.common_state import CommonState
 from hashfed.federated.messages import Common, check_change
-from hashfed.federated.privacy.quantise import dequantise
 from hashfed.federated.server import cut_to_budget
-from hashfed.federated.sum_layout import BODY, LOSS_UNIT, POINTS, TABLE, TAIL, join_counts
+from hashfed.federated.sum_layout import BODY, LOSS_UNIT, POINTS, SATURATED, TABLE, TAIL
 from hashfed.federated.sums import SummedUpdates
 from hashfed.federated.tail import check_tail_change
 from hashfed.models import Parameters
@@ -25,6 +24,7 @@ from hashfed.randomness import stream
 from hashfed.retrieval import Index, Selection
 from hashfed.retrieval.common_planes import CommonPlanes, make_common_planes
 from hashfed.retrieval.planes import Tail
+from hashfed.retrieval.stacked_planes import StackedTails
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class CommonRound:
             return Selection.all(size)
         rng = stream(self.config.seed, "select", self.round)
         candidates = self.index.lookup({})
-        return cut_to_budget(candidates, nobody(self.round, size), size, dimension, self.config.selection, rng)
+        return cut_to_budget(
+            candidates, nobody(self.round, size), size, dimension, self.config.selection, rng
+        )
 
     @cached_property
     def planes(self) -> tuple[CommonPlanes, Tail] | None:
@@ -71,6 +73,7 @@ class CommonRound:
         gram = self.config.server.clip is not None
         return make_common_planes(self.parameters.rows, self.state.centroids, self.selection, gram)
 
+    @cached_property
     def message(self) -> Common:
         """What all clients get."""
         selection, made = self.selection, self.planes
@@ -99,18 +102,14 @@ class CommonRound:
         """What a sum over ``clients`` clients says.
 
         Args:
-            total: (length,) int64, of what each of them added.
+            total: (length,) int32, of what each of them added.
             clients: how many they are.
 
         Raises:
             HashfedError: where the sum is one that no such clients can have made.
 
         """
-        layout, bits = self.plan.layout, self.config.secure.bits
-        real = int(layout.sizes.sum())
-        blocks = layout.blocks(self.state.ranges.numpy())
-        numbers = dequantise(total[:real], blocks, bits).astype(np.float32)
-        counts = join_counts(total[real:], bits)
+        numbers, counts = self.plan.layout.read(total, self.state.ranges.numpy())
         most = clients * self.plan.predictions
         if not clients <= counts["predictions"] <= most:
             raise HashfedError(
@@ -126,8 +125,8 @@ class CohortSum:
 
     Attributes:
         there: the server.
-        numbers: the sum, as ``SumLayout.flatten`` orders it.
-        counts: sums by name (``sum_layout.COUNTS``).
+        numbers: the sum (``SumLayout.read``).
+        counts: sums by name (``SumLayout.counts``).
         clients: how many added.
 
     """
@@ -161,17 +160,16 @@ class CohortSum:
             some = changes.any(1)
             held[name] = ids[some.numpy()]
             tables[name] = torch.from_numpy(held[name]), changes[some]
-        first: tuple[Tail | None, torch.Tensor | None] = (None, None)
+        tails = None
         if there.planes is not None:
-            change = parts[TAIL] / (1.0 if uniform else weight)
-            check_tail_change(there.planes[1], change if not uniform else change / weight)
-            first = there.planes[1], change
+            check_tail_change(there.planes[1], parts[TAIL] / weight)
+            tails = StackedTails.stack([there.planes[1]]), parts[TAIL][None]
         predictions = self.counts["predictions"]
         return SummedUpdates(
             {name.removeprefix(BODY): part for name, part in parts.items() if name.startswith(BODY)},
             tables,
             [held] * entries,
-            [first, *[(None, None)] * (entries - 1)],
+            tails,
             [predictions // entries] * (entries - 1) + [predictions - predictions // entries * (entries - 1)],
             self.counts["loss"] * LOSS_UNIT,
         )
@@ -185,7 +183,16 @@ class CohortSum:
     def follow(self) -> None:
         """Change the state to what this sum tells for the next round."""
         there = self.there
-        there.state.follow(there.plan.layout, self.numbers, stream(there.config.seed, "points", there.round))
+        layout, rng = there.plan.layout, stream(there.config.seed, "points", there.round)
+        saturated = [self.counts[f"{SATURATED}{name}"] > 0 for name in layout.shapes]
+        there.state.follow(layout, self.numbers, np.array(saturated), rng)
+
+    @property
+    def saturated(self) -> float:
+        """Share of the numbers that were beyond their range, and cut."""
+        layout = self.there.plan.layout
+        found = sum(self.counts[f"{SATURATED}{name}"] for name in layout.shapes)
+        return found / (self.clients * layout.reals)
 
     def reports(self, names: Sequence[str], sizes: Mapping[str, int]) -> list[ClientReport]:
         """What each client's round cost as far as anybody knows: the mean of all.
@@ -205,16 +212,10 @@ class CohortSum:
                 dict(sizes),
                 own_rows=mean("own"),
                 rows=mean("rows"),
-                parameters=self._held_parameters(mean("rows")),
+                parameters=mean("parameters"),
                 predictions=mean("predictions"),
                 bounded=None if self.there.planes is None else mean("bounded"),
                 flops=mean("megaflops") * 10**6,
             )
             for name in names
         ]
-
-    def _held_parameters(self, rows: int) -> int:
-        parameters = self.there.parameters
-        inputs = sum(table.numel() for table in parameters.inputs.values())
-        body = sum(value.numel() for value in parameters.body.values())
-        return rows * parameters.rows.shape[1] + inputs + body

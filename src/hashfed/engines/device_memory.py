@@ -31,6 +31,8 @@ from hashfed.federated import client as client_side
 from hashfed.federated import server as server_side
 from hashfed.federated import wire
 from hashfed.federated.messages import Message
+from hashfed.federated.privacy.masks import add_mask
+from hashfed.federated.privacy.primitives import KEY, NONCE, agree, derive, public_key, seal, unseal
 from hashfed.federated.protocols import Received, in_lockstep, needed_later
 from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.files import write_atomically
@@ -65,8 +67,8 @@ def measure_device_memory(
     Returns:
         ``memory_peak``: peak resident bytes of the process; ``memory_baseline``: those of the same
         process before the first message, once Python, torch and hashfed are loaded and have trained a
-        model of a few numbers, so that the code and the work space of the libraries are not counted as
-        the client's.
+        model of a few numbers, and masked one where clients do, so that the code and the work space of the
+        libraries are not counted as the client's.
 
     Raises:
         HashfedError: where the process fails.
@@ -160,6 +162,8 @@ def _client_process(folder: Path) -> dict[str, int]:
     torch.set_num_threads(1)
     here = _client(folder)
     _train_toy(here.config)
+    if here.secrets.held is not None:
+        _mask_toy()
     baseline = resident_peak()
     _play(here, folder)
     return {"memory_baseline": baseline, "memory_peak": resident_peak()}
@@ -212,6 +216,14 @@ def _train_toy(config: Config) -> None:
     )
     rng = stream(0, "toy")
     client_side.train(model, local, examples, config.client, task.loss.gradients, 1, rng, generator(rng))
+
+
+def _mask_toy() -> None:
+    """Agree on a key, seal and unseal nothing, and mask one number."""
+    (secret,) = agree(b"1" * KEY, [public_key(b"2" * KEY)])
+    key = derive(secret or bytes(KEY), b"toy")
+    unseal(key, seal(key, bytes(NONCE), b"", b""), b"")
+    add_mask(np.zeros(1, np.uint32), key)
 
 
 if __name__ == "__main__":

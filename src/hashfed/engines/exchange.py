@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hashfed.engines.client_round import ClientReport, ClientRound
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.slice_store import CachedSource
+from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.compression import expand
 from hashfed.federated.error_feedback import Residual
@@ -65,7 +66,10 @@ def play_step(there: ServerRound, here: ClientRound, step: Step, told: Sequence[
         if down.kind.kind not in got:
             got[down.kind.kind] = down.make(there, Exchange(""))
     here.report.bytes = {kind: wire.size(message) for kind, message in got.items()}
-    answer = step.up.make(here, got)
+    try:
+        answer = step.up.make(here, got)
+    except HashfedError as error:
+        raise type(error)(f"round {there.round}: client {here.client.name}: {error}") from None
     here.report.bytes[answer.kind] = wire.size(answer)
     return Answered(answer, here.report, here.secrets)
 
@@ -90,7 +94,11 @@ def play_to_training(there: ServerRound, here: ClientRound, sent: Callable[[Mess
     for step in there.steps:
         told = {
             name: Received(
-                {down.kind.kind: down.make(there, Exchange(name)) for down in step.down if down.scope == "client"}
+                {
+                    down.kind.kind: down.make(there, Exchange(name))
+                    for down in step.down
+                    if down.scope == "client"
+                }
             )
             for name in there.session.asked
         }

@@ -18,6 +18,7 @@ def round_flops(
     trained: int,
     planes: int = 0,
     sketcher: Encoder | None = None,
+    points: int = 0,
 ) -> dict[str, int]:
     """Operations by step (a multiply-add counts two; a backward pass counts as two forward passes).
 
@@ -31,10 +32,11 @@ def round_flops(
         trained: rows that it trains on; where fewer, it drops the others by their activations.
         planes: K, planes of the tail that it was sent.
         sketcher: of the queries for the planes alone, None where the client sends no sketch.
+        points: of a cohort, to the nearest of which it adds each query of its data: one more pass over these.
 
     Returns:
-        ``hash``, ``drop``, ``train`` and ``planes``, their part of training; 0 for a step that the client is
-        spared.
+        ``hash``, ``drop``, ``train``, ``planes``, their part of training, and ``points``; 0 for a step that
+        the client is spared.
 
     """
     encoders = [one for one in (encoder, sketcher) if one is not None]
@@ -45,11 +47,12 @@ def round_flops(
         "drop": body + products * received if received > trained else 0,
         "train": 3 * epochs * (body + products * trained),
         "planes": epochs * products * (planes + OF_HIGHEST_PLANE) if planes else 0,
+        "points": body + products * points if points else 0,
     }
 
 
 def server_flops(
-    size: int, dimension: int, scored: int | None, planes: int, drawn: int, norms: bool
+    size: int, dimension: int, scored: int | None, planes: int, drawn: int, norms: bool, cohort: int = 1
 ) -> dict[str, int | None]:
     """Operations of the server for one client, by step, counted as in ``round_flops``.
 
@@ -61,6 +64,7 @@ def server_flops(
         planes: K, that the client is sent.
         drawn: rows of its selection that may be drawn by chance.
         norms: whether the norm of what the client returns is asked for (``server.clip``).
+        cohort: clients for whom planes are made and applied at once: one has a share of that, rounded up.
 
     Returns:
         ``retrieve``, None where nobody can say; ``planes``, to make them; ``tail``, to move all rows by what
@@ -70,6 +74,6 @@ def server_flops(
     product = 2 * planes * dimension
     return {
         "retrieve": None if scored is None else 2 * size * scored * (dimension + 1),
-        "planes": 2 * product * (size + drawn) + (2 * size * planes**2 if norms else 0),
-        "tail": 2 * product * size,
+        "planes": -(-(2 * product * (size + drawn) + (2 * size * planes**2 if norms else 0)) // cohort),
+        "tail": -(-2 * product * size // cohort),
     }

@@ -1,10 +1,11 @@
 """The end of a round, the same in every engine (paper, section 3.2, step 6)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hashfed.config import Config
 from hashfed.engines.client_round import ClientReport
+from hashfed.engines.common_plan import SUM_LABEL
 from hashfed.engines.rounds import RoundRecord
 from hashfed.engines.server_round import ServerRound
 from hashfed.engines.state import ServerState
@@ -73,6 +74,26 @@ class RoundEnd:
         self._sum.add_cohort(summed)
         self._reports.extend(reports)
 
+    def release(self, server: ServerRound) -> None:
+        """Write down that a sum will be known, before the step that tells it is closed.
+
+        Raises:
+            HashfedError: where that cannot be written; then nothing may be told.
+
+        """
+        session, ledger = server.session, self.state.ledger
+        if ledger is not None:
+            ledger.release(
+                server.round,
+                label=SUM_LABEL,
+                length=server.sums.plan.layout.length,
+                bits=session.bits,
+                norm_bound=self.config.server.clip,
+                asked=len(server.cohort),
+                summed=len(session.summed),
+                roster=session.roster,
+            )
+
     def finish_sum(
         self, server: ServerRound, sizes: Mapping[str, int], seconds: Mapping[str, Mapping[str, float]]
     ) -> RoundRecord:
@@ -84,8 +105,8 @@ class RoundEnd:
             seconds: by client, where anybody knows them.
 
         Raises:
-            HashfedError: where the sum is of no use: longer than updates of clients that clip can make it, or not
-                what so many clients can have added; the state is as before.
+            HashfedError: where the sum is of no use: longer than updates of clients that clip can make it,
+                or not what so many clients can have added; the state is as before.
             DivergedError: as ``finish``.
 
         """
@@ -97,7 +118,7 @@ class RoundEnd:
         self.add_cohort(reports, found.updates())
         self._clipped = found.counts["clipped"]
         self._bound = self.config.server.clip
-        record = self.finish()
+        record = replace(self.finish(), saturated=found.saturated)
         found.follow()
         return record
 
@@ -109,9 +130,11 @@ class RoundEnd:
 
         """
         config, state = self.config, self.state
-        gradient = self._sum.mean(config.server.row_average, state.shares)
+        shares = state.shares.copy()
+        gradient = self._sum.mean(config.server.row_average, shares)
         if self._bound is not None:
             check_norm(gradient, self._bound, state.round + 1)
+        state.shares = shares
         state.finish_round(gradient, config, [report.own for report in self._reports])
         if state.residuals is not None:
             state.residuals |= self._residuals

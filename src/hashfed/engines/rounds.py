@@ -24,6 +24,8 @@ class RoundRecord:
         padding: share of the predictions computed in training that are none, where clients with fewer are
             padded to those with more (engine cohort); None elsewhere.
         clipped: how many updates were longer than ``server.clip``; None without it.
+        saturated: share of the numbers that clients added and that were beyond their range; None where nobody
+            adds.
 
     """
 
@@ -32,6 +34,7 @@ class RoundRecord:
     reports: list[ClientReport]
     padding: float | None = None
     clipped: int | None = None
+    saturated: float | None = None
     failed: dict[str, str] = field(default_factory=dict)
     wire_bytes: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

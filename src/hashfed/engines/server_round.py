@@ -59,7 +59,8 @@ class ServerRound:
         round: the round's number.
         prior: (n,) public counts that the index is built of; needed where clients select by themselves.
         known: of earlier sums, where the server learns these alone.
-        cohort: names, ascending, of the clients of such a round; whoever only makes messages need not know them.
+        cohort: names, ascending, of the clients of such a round; whoever only makes messages need not know
+            them.
         begun: the cohort's sum, where it was begun before the model of this round was there.
 
     """
@@ -125,7 +126,7 @@ class ServerRound:
 
     def common(self) -> Common:
         """What all clients get where the server learns sums alone."""
-        return self.sums.message()
+        return self.sums.message
 
     @cached_property
     def session(self) -> SumSession:

@@ -1,8 +1,9 @@
 """All that a run must remember from one round to the next."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -26,8 +27,33 @@ from hashfed.randomness import stream
 
 RESIDUAL = "residual."
 """How names of residuals' arrays begin in a checkpoint."""
+RELEASES = "releases"
+"""In a checkpoint: sums that the server was told until then."""
 USED = "used."
 """Before a client's name in a checkpoint."""
+
+
+class SumLedger(Protocol):
+    """Where it is written down that a sum is told, before it is (``runs.ledger``)."""
+
+    def release(
+        self,
+        round: int,
+        *,
+        label: str,
+        length: int,
+        bits: int,
+        norm_bound: float | None,
+        asked: int,
+        summed: int,
+        roster: Collection[str],
+    ) -> object:
+        """A sum that is about to be known."""
+        ...
+
+    def releases(self) -> Sized:
+        """All so far."""
+        ...
 
 
 @dataclass
@@ -49,7 +75,9 @@ class ServerState:
             ``compression.error_feedback``); else None. Clients elsewhere keep it themselves.
         used: by client, the round of its last update that was summed, where clients keep their residuals
             themselves (with ``compression.error_feedback``); else None.
-        known: of earlier sums, where the server learns these alone (``selection.delivery: secure``); else None.
+        known: of earlier sums, where the server learns these alone (``selection.delivery: secure``); else
+            None.
+        ledger: of these sums, if one is kept.
 
     """
 
@@ -64,6 +92,7 @@ class ServerState:
     residuals: dict[str, Residual] | None
     used: dict[str, int] | None
     known: CommonState | None
+    ledger: SumLedger | None = None
 
     @classmethod
     def fresh(cls, model: Model, sizes: Mapping[str, int], config: Config) -> "ServerState":
@@ -206,6 +235,7 @@ class ServerState:
             "round": self.round,
             "steps": self.optimizer.steps,
             "total_weight": self.shares.total,
+            **({} if self.ledger is None else {RELEASES: len(self.ledger.releases())}),
             **{f"{USED}{client}": round for client, round in (self.used or {}).items()},
         }
 
@@ -213,9 +243,16 @@ class ServerState:
         """Overwrite this state, in place, with what a checkpoint holds.
 
         Raises:
-            HashfedError: where names, shapes or types do not match this model.
+            HashfedError: where names, shapes or types do not match this model, or the ledger tells of fewer
+                sums than there were.
 
         """
+        told = int(numbers.get(RELEASES, 0))
+        if told and (self.ledger is None or len(self.ledger.releases()) < told):
+            raise HashfedError(
+                f"checkpoint: {told} sums were told before it, but ledger.jsonl has "
+                f"{0 if self.ledger is None else len(self.ledger.releases())}"
+            )
         own = self._fixed_tensors()
         names = set(tensors)
         if self.residuals is not None:

@@ -141,7 +141,12 @@ def check_common(message: Common, round: int, shape: ModelShape, plan: CommonPla
     if message.ranges.min(initial=1) <= 0:
         raise HashfedError(f"ranges: has {message.ranges.min():g}: must be above 0")
     count, width = plan.planes, shape.dimension
-    wanted = {"centroids": (count, width), "log_sums": (count,), "slopes": (count, width), "gram": (count, count)}
+    wanted = {
+        "centroids": (count, width),
+        "log_sums": (count,),
+        "slopes": (count, width),
+        "gram": (count, count),
+    }
     for name, sizes in wanted.items():
         value = getattr(message, name)
         if (value is not None) != (count > 0 and (name != "gram" or plan.clips)):

@@ -83,10 +83,21 @@ def sample_examples(
     return drawn
 
 
-def declare(model: Model, examples: Examples, round: int, budget: int) -> Declare:
-    """Step 2: the rows that the client's inputs and labels need, and how many the device may hold."""
-    own = own_rows(model, examples).astype(np.int32)
-    return Declare(round, own, budget, touched_rows(model, examples))
+def declare(
+    model: Model, examples: Examples, round: int, budget: int, own: np.ndarray | None = None
+) -> Declare:
+    """Step 2: the rows that the client's inputs and labels need, and how many the device may hold.
+
+    Args:
+        model: its functions.
+        examples: of this round.
+        round: its number.
+        budget: rows that the device may hold.
+        own: ``own_rows`` of these examples, where they are known.
+
+    """
+    own = own_rows(model, examples) if own is None else own
+    return Declare(round, own.astype(np.int32), budget, touched_rows(model, examples))
 
 
 def touched_rows(model: Model, examples: Examples) -> dict[str, np.ndarray]:
@@ -169,9 +180,8 @@ def drop_rows(
     """
     if local.ids is None or len(local.ids) <= budget:
         return local
-    fixed = np.isin(local.ids, own)
-    if local.log_weight is not None:
-        fixed |= local.log_weight.cpu().numpy() > 0
+    weight = None if local.log_weight is None else local.log_weight.cpu().numpy()
+    fixed = fixed_rows(local.ids, own, weight)
     count = kept_rows(len(local.ids), int(fixed.sum()), budget)
     if count == int(fixed.sum()):
         # Nothing is left to choose, so no activation need be known: that is a pass over all examples.
@@ -186,6 +196,12 @@ def drop_rows(
     index = torch.from_numpy(kept).to(local.rows.device)
     log_weight = None if local.log_weight is None else local.log_weight[index]
     return replace(local, ids=local.ids[kept], rows=local.rows[index], log_weight=log_weight)
+
+
+def fixed_rows(ids: np.ndarray, own: np.ndarray, log_weight: np.ndarray | None) -> np.ndarray:
+    """(m,) bool, which rows ``drop_rows`` never drops: own ones, and those of the tail."""
+    fixed = np.isin(ids, own)
+    return fixed if log_weight is None else fixed | (log_weight > 0)
 
 
 def kept_rows(count: int, fixed: int, budget: int) -> int:

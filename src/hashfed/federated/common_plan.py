@@ -16,7 +16,6 @@ class CommonPlan:
         layout: of what clients add up.
         predictions: of a client, at most.
         weight: of a client, at most.
-        value_bits: of a number that a client adds.
         cohort: clients of a round, at most.
         clips: whether updates are clipped by their norm.
 
@@ -27,9 +26,13 @@ class CommonPlan:
     layout: SumLayout
     predictions: int
     weight: float
-    value_bits: int
     cohort: int
     clips: bool
+
+    @property
+    def value_bits(self) -> int:
+        """Of a number that a client adds."""
+        return self.layout.bits
 
     @property
     def open_bits(self) -> int:

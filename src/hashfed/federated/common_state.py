@@ -11,8 +11,10 @@ from hashfed.hashing.cohort_kmeans import GroupSums, first_centroids, step_centr
 LARGEST_QUERY = 10.0
 """Of a coordinate of a query, before any sum tells."""
 HEADROOM = 2.0
-"""Times the largest number of a sum, a client may add in the next round: what one client alone moves is as large
-in the sum, and what all move alike is far smaller in each."""
+"""Times the largest number of a sum, a client may add in the next round: what one client alone moves is as
+large in the sum, and what all move alike is far smaller in each."""
+LEAST_RANGE, MOST_RANGE = 1e-9, 1e12
+"""A part that nothing moves has a range all the same; a hostile sum makes none infinite."""
 SHRINKS = 0.5
 """Of a range from one round to the next, at most."""
 
@@ -22,7 +24,8 @@ class CommonState:
     """Of a run in which the server learns sums alone.
 
     Attributes:
-        ranges: (b,) float64 > 0, by part of the sum (``SumLayout.shapes``): the largest number that a client adds.
+        ranges: (b,) float64 > 0, by part of the sum (``SumLayout.shapes``): the largest number that a client
+            adds.
         centroids: (K, d) float32 of the last cohort's queries; None without planes.
 
     """
@@ -62,10 +65,22 @@ class CommonState:
         centroids = first_centroids(rows, planes, rng) if planes else None
         return cls(torch.tensor(ranges, dtype=torch.float64), centroids)
 
-    def follow(self, layout: SumLayout, summed: np.ndarray, rng: np.random.Generator) -> None:
-        """Change to what a cohort's sum, as ``SumLayout.flatten`` orders it, tells for the next round."""
+    def follow(
+        self, layout: SumLayout, summed: np.ndarray, saturated: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        """Change to what a cohort's sum tells for the next round.
+
+        Args:
+            layout: of the sum.
+            summed: the numbers that it stands for (``SumLayout.read``).
+            saturated: (b,) whether numbers of each part were beyond its range.
+            rng: of centroids that no query was near to.
+
+        """
         most = torch.from_numpy(layout.largest(summed)) * HEADROOM
-        self.ranges.copy_(torch.maximum(most, self.ranges * SHRINKS))
+        # What clients cut may have cancelled in the sum.
+        kept = self.ranges * torch.where(torch.from_numpy(saturated), HEADROOM, SHRINKS)
+        self.ranges.copy_(torch.maximum(most, kept).clamp_(LEAST_RANGE, MOST_RANGE))
         if self.centroids is not None:
             parts = layout.split(summed)
             found = GroupSums(parts["sums"], parts["sizes"], parts["squares"])

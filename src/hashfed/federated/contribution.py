@@ -1,7 +1,7 @@
 """A client's part of a round in which the server is to learn sums alone: all that it adds to them.
 
-It selects by itself: U, the rows that all clients hold, and its own. What it would have declared, its keys, its
-update and what it reports of its work become numbers of one long vector (``sum_layout``).
+It selects by itself: U, the rows that all clients hold, and its own. What it would have declared, its keys,
+its update and what it reports of its work become numbers of one long vector (``sum_layout``).
 """
 
 from dataclasses import dataclass, replace
@@ -122,28 +122,30 @@ def contribute(
         uniform: weigh every client 1 instead of its number of predictions.
         clip: the largest norm of an update, if any.
 
+    Raises:
+        ClientDivergedError: where what changed, the loss or a query is not finite, or absurdly large.
+
     """
     selected = select_common(model, message, examples)
     local = selected.local
     update, bounded = train(model, local, examples, settings, loss, message.round, rng, noise)
-    update = _of_common_planes(update, selected)
-    summed = np.arange(len(local.rows))
-    if len(message.rows) != layout.shapes[f"{TABLE}{OUTPUT}"][0]:
-        summed = np.searchsorted(_ids(local), _common(message))
-        update.rows[np.delete(np.arange(len(local.rows)), summed)] = 0  # before the norm is taken
+    update.check_values()
+    update.check_loss()
+    whole = len(message.rows) == layout.shapes[f"{TABLE}{OUTPUT}"][0]
+    update = _laid_out(update, selected, whole)
     clipped = clip is not None and clip_update(update, clip, _tail(message, selected))
     weight = 1.0 if uniform else float(update.weight)
     rows = torch.zeros(layout.shapes[f"{TABLE}{OUTPUT}"])
-    if len(rows) == len(message.rows):
+    if whole:
         rows[torch.from_numpy(_ids(local))] = update.rows
     else:
-        rows.copy_(update.rows[torch.from_numpy(summed)])
+        rows.copy_(update.rows[torch.from_numpy(np.searchsorted(_ids(local), _common(message)))])
     values = {f"{BODY}{name}": change * weight for name, change in update.body.items()}
     values[f"{TABLE}{OUTPUT}"] = rows.mul_(weight)
     for name, change in update.input_rows.items():
-        whole = torch.zeros(layout.shapes[f"{TABLE}{name}"])
-        whole[torch.from_numpy(update.inputs[name].astype(np.int64))] = change * weight
-        values[f"{TABLE}{name}"] = whole
+        table = torch.zeros(layout.shapes[f"{TABLE}{name}"])
+        table[torch.from_numpy(update.inputs[name].astype(np.int64))] = change * weight
+        values[f"{TABLE}{name}"] = table
     if message.centroids is not None:
         assert update.tail is not None
         found = GroupSums.of(compute_queries(model, local, examples), message.centroids)
@@ -169,14 +171,21 @@ def _common(message: Common) -> np.ndarray:
     return np.arange(len(message.rows)) if message.ids is None else message.ids.astype(np.int64)
 
 
-def _of_common_planes(update: Update, selected: CommonSelection) -> Update:
-    """The same update, whose changes of the tail are of the common planes; its rows are changed in place."""
-    if update.tail is None or selected.planes is None:
-        return update
-    told = selected.planes.told(update.tail)
-    taken = torch.from_numpy(selected.taken)
-    push = selected.planes.own_push(told, torch.from_numpy(selected.factors[selected.taken]))
-    update.rows.index_add_(0, taken, push, alpha=-1)
+def _laid_out(update: Update, selected: CommonSelection, whole: bool) -> Update:
+    """The same update, whose changes of the tail are of the common planes; its rows are changed in place.
+
+    Own rows of the common tail move by their own change alone: they undo what the server will do to them by
+    the planes. Where only U is summed and not the ``whole`` table, those that are not in U stay behind.
+    Divided by their chances when they happen to be drawn, they would be right in the mean, and so noisy that
+    the server optimizer learns less than without them (docs/privacy.md).
+    """
+    taken, factors = torch.from_numpy(selected.taken), torch.from_numpy(selected.factors[selected.taken])
+    told = update.tail
+    if update.tail is not None and selected.planes is not None:
+        told = selected.planes.told(update.tail)
+        update.rows.index_add_(0, taken, selected.planes.own_push(told, factors), alpha=-1)
+    if not whole:
+        update.rows[taken[factors == 1]] = 0  # before the norm is taken
     return replace(update, tail=told)
 
 

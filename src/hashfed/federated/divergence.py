@@ -7,6 +7,7 @@ import torch
 
 from hashfed.errors import HashfedError
 from hashfed.federated.settings import ClientSettings, ServerSettings
+from hashfed.hashing.parts import neighbours
 
 LARGEST_PARAMETER = 1e4
 """No training that learns comes near, and products of such numbers fit in a float32."""
@@ -31,14 +32,30 @@ def check_parameters(named: Mapping[str, torch.Tensor]) -> None:
     parts = [
         (name, part) for name, value in named.items() for part in value.flatten().split(CHUNK) if len(part)
     ]
-    # All at once, so that a device is waited for once. A bound is NaN where any number is.
-    bounds = torch.stack([torch.stack(torch.aminmax(part)) for _, part in parts]).tolist() if parts else []
-    for (name, _), (least, most) in zip(parts, bounds, strict=True):
+    # Small ones are looked at as one, unless one of them is found to be wrong.
+    together = [
+        torch.cat([part for _, part in parts[start:stop]]) if stop - start > 1 else parts[start][1]
+        for start, stop in neighbours([len(part) for _, part in parts], CHUNK)
+    ]
+    bounds = _bounds(together)
+    if all(-LARGEST_PARAMETER <= least <= most <= LARGEST_PARAMETER for least, most in bounds):
+        return
+    for (name, _), (least, most) in zip(parts, _bounds([part for _, part in parts]), strict=True):
         if not -LARGEST_PARAMETER <= least <= most <= LARGEST_PARAMETER:
             found = "not finite"
             if math.isfinite(least) and math.isfinite(most):
                 found = f"{most if most > -least else least:g}, not within ±{LARGEST_PARAMETER:g}"
             raise DivergedError(f"a parameter of {name} is {found}")
+
+
+def _bounds(parts: list[torch.Tensor]) -> list[tuple[float, float]]:
+    """The least and the most of each, NaN where any number is: a device is waited for once."""
+    if not parts:
+        return []
+    return [
+        (least, most)
+        for least, most in torch.stack([torch.stack(torch.aminmax(part)) for part in parts]).tolist()
+    ]
 
 
 def check_metrics(metrics: Mapping[str, float]) -> None:

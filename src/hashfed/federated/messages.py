@@ -24,9 +24,11 @@ A message is a dataclass that says of each field how it travels (``federated.cod
 says in which order they go.
 """
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, final
 
 import numpy as np
@@ -282,6 +284,16 @@ class Common(Message, kind="common"):
     slopes: torch.Tensor | None = None
     gram: torch.Tensor | None = None
     input_rows: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of all of it: whoever was sent anything else has another."""
+        found = hashlib.sha256(f"{self.kind} {self.round}".encode())
+        for name, value in sorted(self.tensors().items()):
+            whole = value.detach().cpu().contiguous()
+            found.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            found.update(whole.reshape(-1).view(torch.uint8).numpy().data)
+        return found.digest()
 
 
 @final

@@ -49,4 +49,9 @@ class ModelShape:
     @property
     def parameters(self) -> int:
         """All numbers of the model."""
-        return sum(math.prod(shape) for shape in (*self.tables.values(), *self.body.values()))
+        return sum(math.prod(shape) for shape in self.tables.values()) + self.body_parameters
+
+    @property
+    def body_parameters(self) -> int:
+        """Those of the body."""
+        return sum(math.prod(shape) for shape in self.body.values())

@@ -69,16 +69,15 @@ def step(
     """One server step; parameters and state are changed in place."""
     state.steps += 1
     settings = settings.model_copy(update={"learning_rate": learning_rate(settings, state.steps)})
-    for name, value in parameters.body.items():
-        key = f"body.{name}"
-        _move(
-            value,
-            gradient.body[name],
-            state.first.get(key),
-            state.second.get(key),
-            state.steps,
-            settings,
-        )
+    keys = [f"body.{name}" for name in parameters.body]
+    _move(
+        list(parameters.body.values()),
+        [gradient.body[name] for name in parameters.body],
+        [state.first[key] for key in keys] if state.first else None,
+        [state.second[key] for key in keys] if state.second else None,
+        state.steps,
+        settings,
+    )
     for name, changes in gradient.tables.items():
         move = _move_all_rows if moves_all_rows(settings, name) else _move_held_rows
         move(name, parameters.tables[name], changes, state, settings)
@@ -105,10 +104,10 @@ def _move_all_rows(
             places = torch.from_numpy(held.ids[ends[chunk] : ends[chunk + 1]] - start).to(rows.device)
             changes = torch.zeros_like(rows[part]).index_copy_(0, places, changes)
         _move(
-            rows[part],
-            changes,
-            first[part],
-            None if second is None else second[part],
+            [rows[part]],
+            [changes],
+            [first[part]],
+            None if second is None else [second[part]],
             state.steps,
             settings,
         )
@@ -126,7 +125,14 @@ def _move_held_rows(
         part_first = None if first is None else first[index]
         part_second = None if second is None else second[index]
         _decay(part_first, part_second, state.steps - state.touched[table][ids], settings)
-        _move(part, held.rows[start : start + len(ids)], part_first, part_second, state.steps, settings)
+        _move(
+            [part],
+            [held.rows[start : start + len(ids)]],
+            None if part_first is None else [part_first],
+            None if part_second is None else [part_second],
+            state.steps,
+            settings,
+        )
         rows[index] = part
         if first is not None and part_first is not None:
             first[index] = part_first
@@ -166,31 +172,42 @@ def _decay(
 
 
 def _move(
-    value: torch.Tensor,
-    change: torch.Tensor,
-    first: torch.Tensor | None,
-    second: torch.Tensor | None,
+    values: list[torch.Tensor],
+    changes: list[torch.Tensor],
+    first: list[torch.Tensor] | None,
+    second: list[torch.Tensor] | None,
     steps: int,
     settings: ServerSettings,
 ) -> None:
-    """The update of the module's docstring on one tensor, in place."""
+    """The update of the module's docstring on some tensors, in place: of many small ones a launch for all."""
+    if not values:
+        return
     if first is None:
-        value.add_(change, alpha=settings.learning_rate)
+        torch._foreach_add_(values, changes, alpha=settings.learning_rate)
         return
     if second is None:
-        first.mul_(settings.beta1).add_(change)
-        value.add_(first, alpha=settings.learning_rate)
+        torch._foreach_mul_(first, settings.beta1)
+        torch._foreach_add_(first, changes)
+        torch._foreach_add_(values, first, alpha=settings.learning_rate)
         return
-    first.mul_(settings.beta1).add_(change, alpha=1 - settings.beta1)
+    torch._foreach_mul_(first, settings.beta1)
+    torch._foreach_add_(first, changes, alpha=1 - settings.beta1)
     if settings.optimizer == "fedadam":
-        second.mul_(settings.beta2).addcmul_(change, change, value=1 - settings.beta2)
+        torch._foreach_mul_(second, settings.beta2)
+        torch._foreach_addcmul_(second, changes, changes, value=1 - settings.beta2)
     elif settings.optimizer == "fedyogi":
-        square = change * change
-        second.sub_(square * torch.sign(second - square), alpha=1 - settings.beta2)
+        square = torch._foreach_mul(changes, changes)
+        sign = torch._foreach_sub(second, square)
+        torch._foreach_sign_(sign)
+        torch._foreach_mul_(square, sign)
+        torch._foreach_sub_(second, square, alpha=1 - settings.beta2)
     else:
-        second.addcmul_(change, change)
+        torch._foreach_addcmul_(second, changes, changes)
     rate, scale = settings.learning_rate, 1.0
     if _corrects(settings):
         rate /= 1 - settings.beta1**steps
         scale = (1 - settings.beta2**steps) ** 0.5
-    value.addcdiv_(first, second.sqrt().div_(scale).add_(settings.epsilon), value=rate)
+    root = torch._foreach_sqrt(second)
+    torch._foreach_div_(root, scale)
+    torch._foreach_add_(root, settings.epsilon)
+    torch._foreach_addcdiv_(values, first, root, value=rate)

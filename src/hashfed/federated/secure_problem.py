@@ -24,8 +24,8 @@ def secure_problem(
         )
     if compression.updates != "none":
         return (
-            f"compression.updates = {compression.updates}: must be none with selection.delivery secure, where "
-            "secure.bits says how many bits a number has"
+            f"compression.updates = {compression.updates}: must be none with selection.delivery secure, "
+            "where secure.bits says how many bits a number has"
         )
     if selection.points != "keys":
         return (

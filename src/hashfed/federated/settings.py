@@ -65,8 +65,8 @@ class SecureSettings(Settings):
 
     rows: Literal["all", "common"] = "all"
     """Which rows' changes a client adds to the sum. all: of every row, so that of its own none is lost;
-    common: of those that all clients hold, in fewer bytes, while what else it learned of its own rows stays
-    with it, which costs accuracy."""
+    common: of those that all clients hold, in fewer bytes; what it learned of its other rows stays with it,
+    which costs accuracy."""
     bits: int = Field(16, ge=8, le=24)
     """Of a number that a client adds; sums of n clients take log2 n more on the wire."""
     range: float = Field(1.0, gt=0)

@@ -89,7 +89,7 @@ def shared_step(
         moved,
         {name: (None, table) for name, table in tables.items()},
         [{OUTPUT: None, **touched} for touched in inputs],
-        [(None, None)] * len(predictions),
+        None,
         list(predictions),
         float(output.loss) * len(queries),
     )

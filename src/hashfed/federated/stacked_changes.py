@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 
 from hashfed.errors import HashfedError
-from hashfed.federated.client import LocalModel
-from hashfed.federated.messages import check_largest, check_loss
-from hashfed.federated.stacked_client import StackedModel, Trained
+from hashfed.federated.messages import LARGEST_CHANGE, check_change, check_largest, check_loss
+from hashfed.federated.stacked_client import Held, StackedModel, Trained
 from hashfed.federated.sums import SummedUpdates
 from hashfed.federated.tail import check_reach
 from hashfed.models.protocol import OUTPUT
-from hashfed.retrieval.planes import Tail
+from hashfed.retrieval.stacked_planes import StackedTails
+
+BODY = "body"
+"""All parameters of a body."""
 
 
 def to_changes(before: StackedModel, after: StackedModel) -> None:
@@ -23,8 +24,7 @@ def to_changes(before: StackedModel, after: StackedModel) -> None:
             # As in ``client.train``: what a row stands for is moved by it in the mean over draws. Rows that
             # are not there have no weight.
             table.mul_(after.weights[:, :, None])
-    for name, value in after.body.items():
-        value.sub_(before.body[name])
+    after.flat.sub_(before.flat)
 
 
 def as_in_update(
@@ -39,7 +39,7 @@ def check_changes(
     names: Sequence[str],
     changes: StackedModel,
     trained: Trained,
-    tails: Sequence[Tail | None],
+    tails: StackedTails | None,
     losses: Sequence[float],
 ) -> None:
     """Refuse what ``sums.accept_update`` would: one look at numbers for all clients.
@@ -48,7 +48,7 @@ def check_changes(
         HashfedError: that names the client.
 
     """
-    named = as_in_update(changes.tables, changes.body)
+    named = as_in_update(changes.tables, {}) | {BODY: changes.flat}
     if trained.tails is not None:
         named["tail"] = trained.tails
     largest = {name: value.flatten(1).abs().amax(1) for name, value in named.items() if value.numel()}
@@ -56,6 +56,9 @@ def check_changes(
     for client, (values, loss) in enumerate(zip(found, losses, strict=True)):
         try:
             for name, value in zip(largest, values, strict=False):
+                if name == BODY and not value <= LARGEST_CHANGE:
+                    for part, of in changes.body.items():
+                        check_change(f"body.{part}", of[client])
                 check_largest(name, value)
             check_loss(loss)
             check_reach(values[-1])
@@ -63,23 +66,18 @@ def check_changes(
             raise type(error)(f"client {names[client]}: {error}") from None
 
 
-def _reached(tails: Sequence[Tail | None], changes: StackedModel, trained: Trained) -> torch.Tensor:
+def _reached(tails: StackedTails | None, changes: StackedModel, trained: Trained) -> torch.Tensor:
     """(C,) by how much each client's change of its tail may move a number of a row, at most."""
-    if trained.tails is None:
-        return changes.tables[OUTPUT].new_zeros(len(tails))
-    largest = trained.tails.abs().amax(2)
-    reach = torch.zeros_like(largest)
-    for place, tail in zip(reach, tails, strict=True):
-        if tail is not None:
-            place[: len(tail.reach)] = tail.reach
-    return (reach * largest).sum(1)
+    if trained.tails is None or tails is None:
+        return changes.tables[OUTPUT].new_zeros(len(changes.tables[OUTPUT]))
+    return (tails.reach * trained.tails.abs().amax(2)).sum(1)
 
 
 def sum_changes(
-    held: Sequence[LocalModel],
+    held: Sequence[Held],
     changes: StackedModel,
     trained: Trained,
-    tails: Sequence[Tail | None],
+    tails: StackedTails | None,
     predictions: Sequence[int],
     uniform: bool,
     losses: Sequence[float],
@@ -98,30 +96,22 @@ def sum_changes(
     """
     device = changes.tables[OUTPUT].device
     weights = torch.tensor([1.0 if uniform else float(count) for count in predictions], device=device)
-    body = {name: torch.tensordot(weights, value, 1) for name, value in changes.body.items()}
+    body = changes.places.views(torch.tensordot(weights, changes.flat, 1))
     tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]] = {}
     for name, table in changes.tables.items():
-        ids = [one.ids if name == OUTPUT else one.inputs[name] for one in held]
-        if any(of is None for of in ids):
+        ids = changes.ids[name]
+        if ids is None:
             tables[name] = None, torch.tensordot(weights, table, 1)
-            continue
-        padded = np.zeros(table.shape[:2], np.int64)
-        for place, of in zip(padded, ids, strict=True):
-            assert of is not None
-            place[: len(of)] = of
-        moved = table.mul_(weights[:, None, None]).flatten(0, 1)
-        tables[name] = torch.from_numpy(padded).flatten().to(device), moved
-    of_tails = list[tuple[Tail | None, torch.Tensor | None]]()
-    for client, (one, tail) in enumerate(zip(held, tails, strict=True)):
-        change = None
-        if one.planes is not None and trained.tails is not None:
-            change = trained.tails[client, : len(one.planes.offsets)]
-        of_tails.append((tail, change))
+        else:
+            tables[name] = ids, table.mul_(weights[:, None, None]).flatten(0, 1)
+    moved = None
+    if tails is not None and trained.tails is not None:
+        moved = tails, trained.tails * weights[:, None, None]
     return SummedUpdates(
         body,
         tables,
         [{OUTPUT: one.ids, **one.inputs} for one in held],
-        of_tails,
+        moved,
         list(predictions),
         sum(losses),
     )

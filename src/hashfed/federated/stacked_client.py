@@ -9,17 +9,83 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from hashfed.federated.client import LocalModel
 from hashfed.federated.settings import ClientSettings
-from hashfed.models import Model
+from hashfed.hashing.parts import padded
+from hashfed.models import Model, Parameters
 from hashfed.models.protocol import OUTPUT
 from hashfed.models.stacked_batch import StackedBatch
 from hashfed.models.stacked_losses import StackedLoss, StackedRows
 from hashfed.models.stacked_queries import NamedRows, stacked_queries
 from hashfed.retrieval.planes import Planes
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which rows a client trains on: a ``LocalModel`` without the numbers.
+
+    Attributes:
+        ids: (m,) int64 ascending, or None where it holds all rows, in order.
+        log_weight: (m,) float32, or None.
+        inputs: ids (t,) int64 ascending by input table.
+        planes: of the rows that it does not hold with certainty, how many.
+
+    """
+
+    ids: np.ndarray | None
+    log_weight: np.ndarray | None
+    inputs: dict[str, np.ndarray]
+    planes: int = 0
+
+    def of(self, table: str) -> np.ndarray | None:
+        """Ids of rows of a table."""
+        return self.ids if table == OUTPUT else self.inputs[table]
+
+
+ALIGNED = 32
+"""Numbers, of which as many or a multiple lie before each parameter: kernels read several at a time."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where parameters are in one vector of all of them, so that one operation is for all.
+
+    Attributes:
+        starts: by name.
+        shapes: by name.
+        size: of the vector.
+
+    """
+
+    starts: dict[str, int]
+    shapes: dict[str, torch.Size]
+    size: int
+
+    @classmethod
+    def of(cls, named: Mapping[str, torch.Tensor]) -> "Places":
+        """Of parameters in this order."""
+        starts, end = {}, 0
+        for name, value in named.items():
+            starts[name] = end
+            end += -(-value.numel() // ALIGNED) * ALIGNED
+        return cls(starts, {name: value.shape for name, value in named.items()}, end)
+
+    def flat(self, named: Mapping[str, torch.Tensor], device: torch.device) -> torch.Tensor:
+        """The parameters as a vector, with zeros between them."""
+        parts = [torch.empty(0, device=device)]
+        for name, value in named.items():
+            parts += value.flatten(), value.new_zeros(-self.shapes[name].numel() % ALIGNED)
+        return torch.cat(parts)
+
+    def views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The parameters by name, of vectors (…, size), in their memory."""
+        before = flat.shape[:-1]
+        return {
+            name: flat[..., start : start + shape.numel()].view((*before, *shape))
+            for (name, start), shape in zip(self.starts.items(), self.shapes.values(), strict=True)
+        }
 
 
 @dataclass
@@ -28,67 +94,75 @@ class StackedModel:
 
     Attributes:
         tables: (C, m, w) by name, zeros behind the rows of a client that has fewer.
+        ids: (C · m,) int64 by table, of all these rows, 0 where there is none; None where all hold all.
         weights: (C, m) of the output table's rows, or None (``StackedRows``).
         planes: of the tails, or None (likewise).
-        body: (C, …) by name.
+        flat: (C, p), the bodies, each as one vector.
+        places: where in that each of a body's parameters is.
         padding: (k,) int64, which of the C · m rows of the output table are none; None where all are there.
 
     """
 
     tables: dict[str, torch.Tensor]
+    ids: dict[str, torch.Tensor | None]
     weights: torch.Tensor | None
     planes: Planes | None
-    body: dict[str, torch.Tensor]
+    flat: torch.Tensor
+    places: Places
     padding: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, held: Sequence[LocalModel], device: torch.device) -> "StackedModel":
-        """What each client holds; not to be changed: what all share is there once."""
-        tables = {name: pad_rows([one.tables[name] for one in held]) for name in held[0].tables}
-        rows, weights, padding = tables[OUTPUT], None, None
-        counts = torch.tensor([len(one.rows) for one in held])
-        if bool((counts < rows.shape[1]).any()):
-            none = torch.arange(rows.shape[1]) >= counts[:, None]
-            padding = none.flatten().nonzero().squeeze(1).to(device)
-        if padding is not None or any(one.log_weight is not None for one in held):
+    def of(cls, sent: Parameters, held: Sequence[Held], planes: Planes | None) -> "StackedModel":
+        """What each client holds of what all are sent; not to be changed: what all share is there once."""
+        tables, ids, paddings = {}, dict[str, torch.Tensor | None](), dict[str, torch.Tensor | None]()
+        for name in [OUTPUT, *sorted(held[0].inputs)]:
+            tables[name], ids[name], paddings[name] = _gathered(
+                sent.tables[name], [of.of(name) for of in held]
+            )
+        rows, weights = tables[OUTPUT], None
+        if paddings[OUTPUT] is not None or any(of.log_weight is not None for of in held):
             logs = [
-                one.rows.new_zeros(len(one.rows)) if one.log_weight is None else one.log_weight
-                for one in held
+                np.zeros(rows.shape[1] if of.ids is None else len(of.ids))
+                if of.log_weight is None
+                else of.log_weight
+                for of in held
             ]
-            weights = pad_sequence(logs, batch_first=True, padding_value=-torch.inf).exp_()
-        body = {name: value.expand(len(held), *value.shape) for name, value in held[0].body.items()}
-        return cls(tables, weights, stack_planes([one.planes for one in held], device), body, padding)
+            padded_logs = torch.from_numpy(padded(logs, -np.inf, np.float32))
+            weights = padded_logs.to(rows.device, rows.dtype).exp_()
+        places = Places.of(sent.body)
+        flat = places.flat(sent.body, rows.device).expand(len(held), places.size)
+        if planes is not None:
+            planes = Planes(*(value.to(rows.dtype) for value in planes.tensors()))
+        return cls(tables, ids, weights, planes, flat, places, paddings[OUTPUT])
+
+    @property
+    def body(self) -> dict[str, torch.Tensor]:
+        """(C, …) by name, in the memory of ``flat``."""
+        return self.places.views(self.flat)
 
     def clone(self) -> "StackedModel":
-        """With tables and body of its own."""
-        tables, body = (
-            {name: value.clone(memory_format=torch.contiguous_format) for name, value in values.items()}
-            for values in (self.tables, self.body)
-        )
-        return StackedModel(tables, self.weights, self.planes, body, self.padding)
+        """With tables and bodies of its own."""
+        kept = torch.contiguous_format
+        tables = {name: value.clone(memory_format=kept) for name, value in self.tables.items()}
+        flat = self.flat.clone(memory_format=kept)
+        return StackedModel(tables, self.ids, self.weights, self.planes, flat, self.places, self.padding)
 
 
-def pad_rows(tables: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(C, m, w) of (m, w); of one table for all, it is there once."""
-    if all(table is tables[0] for table in tables):
-        return tables[0].expand(len(tables), *tables[0].shape)
-    return pad_sequence(list(tables), batch_first=True)
-
-
-def stack_planes(planes: Sequence[Planes | None], device: torch.device) -> Planes | None:
-    """With a first dimension C; offsets of −∞ behind those of a client with fewer, or none."""
-    there = [one for one in planes if one is not None]
-    if not there:
-        return None
-    none = Planes(*(value[:0] for value in there[0].tensors()))
-    every = [none if one is None else one for one in planes]
-    offsets, *others = (
-        pad_sequence(list(values), batch_first=True, padding_value=fill).to(device, torch.get_default_dtype())
-        for values, fill in zip(
-            zip(*(one.tensors() for one in every), strict=True), (-torch.inf, 0.0, 0.0, 0.0), strict=True
-        )
-    )
-    return Planes(offsets, *others)
+def _gathered(
+    table: torch.Tensor, ids: Sequence[np.ndarray | None]
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Rows (C, m, w) of each client, zeros behind those of fewer; their ids, and places that are none."""
+    some = [of for of in ids if of is not None]
+    if len(some) < len(ids):  # then all of them hold all
+        return table.expand(len(ids), *table.shape), None, None
+    every = padded(some, -1, np.int64)
+    none = np.flatnonzero(every < 0)
+    index = torch.from_numpy(np.maximum(every, 0)).to(table.device)
+    rows, padding = table[index], None
+    if len(none):
+        padding = torch.from_numpy(none).to(table.device)
+        rows.view(-1, table.shape[1]).index_fill_(0, padding, 0.0)
+    return rows, index.flatten(), padding
 
 
 @dataclass(frozen=True)
@@ -193,9 +267,9 @@ def _descend(
     factors = torch.ones(len(moved), device=moved.device)
     if settings.clip is None:
         named.add_gradients(tables, -rate)
-        for value in body.values():
-            if value.grad is not None:
-                value.add_(value.grad, alpha=-rate)
+        moved_by = [(value, value.grad) for value in body.values() if value.grad is not None]
+        if moved_by:
+            torch._foreach_add_(*map(list, zip(*moved_by, strict=True)), alpha=-rate)
         return factors
     gradients = {OUTPUT: moved}
     for table in named.tables.values():

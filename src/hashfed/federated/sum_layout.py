@@ -8,11 +8,12 @@ A vector of the same length whatever a client holds is what can be summed under 
     tail            of the common planes, G (K, d)
     sums, sizes, squares     of the client's queries at each centroid (``hashing.cohort_kmeans``)
 
-as integers of a stated range (``privacy.quantise``), and then ``COUNTS`` as they are, each in two parts.
+as integers of a stated range (``privacy.quantise``), and then counts as they are, each cut into digits.
 Changes are multiplied by the client's weight, so that the server divides one sum by another.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,19 +21,23 @@ import numpy as np
 import torch
 
 from hashfed.federated.model_shape import ModelShape
-from hashfed.federated.privacy.quantise import Block
+from hashfed.federated.privacy.quantise import Block, dequantise, quantise
 from hashfed.models.protocol import OUTPUT
 
-COUNTS = "predictions", "loss", "own", "rows", "bounded", "megaflops", "saturated", "clipped"
-"""Of a client: its predictions per epoch, its loss times these in units of ``LOSS_UNIT``, rows that its data need,
-rows that it held, predictions with a bounded partition function, floating point operations, numbers of its
-vector beyond their range, and whether its update was clipped."""
+COUNTS = "predictions", "loss", "own", "rows", "parameters", "bounded", "megaflops", "clipped"
+"""Of a client: its predictions per epoch, its loss times these in units of ``LOSS_UNIT``, rows that its data
+need, rows and numbers that it held, predictions with a bounded partition function, floating point
+operations, and whether its update was clipped. Besides them ``saturated.PART``: numbers of each part beyond
+its range."""
 LOSS_UNIT = 1e-3
 """Nats."""
+COUNT_BITS = 40
+"""Of a count of one client; larger ones are taken at their most."""
 TABLE = "tables."
 BODY = "body."
 TAIL = "tail"
 POINTS = "sums", "sizes", "squares"
+SATURATED = "saturated."
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,15 @@ class SumLayout:
 
     Attributes:
         shapes: of each part by name.
+        bits: of a number that a client adds.
 
     """
 
     shapes: Mapping[str, tuple[int, ...]]
+    bits: int
 
     @classmethod
-    def of(cls, shape: ModelShape, rows: int, planes: int) -> "SumLayout":
+    def of(cls, shape: ModelShape, rows: int, planes: int, bits: int) -> "SumLayout":
         """Of a model of which ``rows`` rows of the output table are summed, with K ``planes`` or none."""
         width = shape.dimension
         found: dict[str, tuple[int, ...]] = {
@@ -58,55 +65,101 @@ class SumLayout:
         if planes:
             found[TAIL] = (planes, width)
             found |= dict(zip(POINTS, ((planes, width), (planes,), (planes,)), strict=True))
-        return cls(found)
+        return cls(found, bits)
 
     @cached_property
-    def sizes(self) -> np.ndarray:
-        """(b,) int64, numbers of each part."""
-        return np.array([int(np.prod(shape)) for shape in self.shapes.values()], np.int64)
+    def parts(self) -> dict[str, slice]:
+        """Where each part is."""
+        found, start = {}, 0
+        for name, shape in self.shapes.items():
+            end = start + math.prod(shape)
+            found[name] = slice(start, end)
+            start = end
+        return found
+
+    @property
+    def counts(self) -> list[str]:
+        """Names of all counts, in order."""
+        return [*COUNTS, *(f"{SATURATED}{name}" for name in self.shapes)]
+
+    @property
+    def digits(self) -> int:
+        """Numbers that a count is cut into."""
+        return -(-COUNT_BITS // (self.bits - 1))
+
+    @property
+    def reals(self) -> int:
+        """Numbers of all parts, without the counts."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
 
     @property
     def length(self) -> int:
-        """Of the vector, its counts among it."""
-        return int(self.sizes.sum()) + 2 * len(COUNTS)
+        """Of the vector."""
+        return self.reals + self.digits * len(self.counts)
 
-    def blocks(self, ranges: np.ndarray) -> list[Block]:
-        """How the parts become integers, with ``ranges`` (b,) > 0."""
-        return [Block(size, width) for size, width in zip(self.sizes.tolist(), ranges.tolist(), strict=True)]
+    def write(
+        self,
+        values: dict[str, torch.Tensor],
+        counts: Mapping[str, int],
+        ranges: np.ndarray,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """A client's vector, (length,) int32.
 
-    def flatten(self, values: Mapping[str, torch.Tensor]) -> np.ndarray:
-        """All parts but the counts, (Σ sizes,) float32."""
-        vector = np.empty(int(self.sizes.sum()), np.float32)
-        for name, part in self._parts():
-            vector[part] = values[name].detach().reshape(-1).cpu().numpy()
+        Args:
+            values: by part; each is let go once it is written.
+            counts: by name of ``COUNTS``.
+            ranges: (b,) float64 > 0, by part.
+            rng: of the rounding.
+
+        Raises:
+            ClientDivergedError: where a number is not finite.
+
+        """
+        vector, told = np.empty(self.length, np.int32), dict(counts)
+        for (name, part), most in zip(self.parts.items(), ranges.tolist(), strict=True):
+            numbers = values.pop(name).detach().reshape(-1).cpu().numpy()
+            rounded = quantise(numbers, [Block(len(numbers), most)], self.bits, rng)
+            vector[part], told[f"{SATURATED}{name}"] = rounded.numbers, rounded.clipped
+        vector[self.reals :] = self._cut(told)
         return vector
 
-    def split(self, vector: np.ndarray) -> dict[str, torch.Tensor]:
-        """The parts of what ``flatten`` gave, or of a sum of such, by name."""
+    def read(self, total: np.ndarray, ranges: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+        """What clients' vectors add up to.
+
+        Args:
+            total: (length,) int32 their sum.
+            ranges: as they had them.
+
+        Returns:
+            (reals,) float32, and counts by name.
+
+        """
+        numbers = np.empty(self.reals, np.float32)
+        for part, most in zip(self.parts.values(), ranges.tolist(), strict=True):
+            numbers[part] = dequantise(total[part], [Block(part.stop - part.start, most)], self.bits)
+        return numbers, self._joined(total[self.reals :])
+
+    def split(self, numbers: np.ndarray) -> dict[str, torch.Tensor]:
+        """The parts of what ``read`` gave, by name."""
         return {
-            name: torch.from_numpy(vector[part]).reshape(self.shapes[name]) for name, part in self._parts()
+            name: torch.from_numpy(numbers[part]).reshape(self.shapes[name])
+            for name, part in self.parts.items()
         }
 
-    def largest(self, vector: np.ndarray) -> np.ndarray:
-        """The largest magnitude in each part, (b,) float64."""
-        return np.array([np.abs(vector[part]).max(initial=0.0) for _, part in self._parts()], np.float64)
+    def largest(self, numbers: np.ndarray) -> np.ndarray:
+        """The largest magnitude in each part of it, (b,) float64."""
+        return np.array([np.abs(numbers[part]).max(initial=0.0) for part in self.parts.values()], np.float64)
 
-    def _parts(self) -> Iterator[tuple[str, slice]]:
-        start = 0
-        for name, size in zip(self.shapes, self.sizes.tolist(), strict=True):
-            yield name, slice(start, start + size)
-            start += size
+    def _cut(self, counts: Mapping[str, int]) -> np.ndarray:
+        """Counts as digits from 0 to 2^(bits − 1) − 1, the lowest first."""
+        shift, most = self.bits - 1, (1 << (self.bits - 1) * self.digits) - 1
+        whole = np.array([min(counts[name], most) for name in self.counts], np.int64)
+        return np.stack(
+            [whole >> (shift * place) & ((1 << shift) - 1) for place in range(self.digits)], 1
+        ).ravel()
 
-
-def split_counts(counts: Mapping[str, int], bits: int) -> np.ndarray:
-    """Counts as ``2 × len(COUNTS)`` integers from 0 to 2^(bits − 1) − 1; larger ones at their most."""
-    base = 1 << (bits - 1)
-    whole = np.array([min(counts[name], base * base - 1) for name in COUNTS], np.int64)
-    return np.stack([whole % base, whole // base], 1).reshape(-1)
-
-
-def join_counts(summed: np.ndarray, bits: int) -> dict[str, int]:
-    """What clients' counts add up to, from the sum of what ``split_counts`` gave."""
-    base = 1 << (bits - 1)
-    low, high = summed.reshape(-1, 2).T
-    return dict(zip(COUNTS, (low + base * high).tolist(), strict=True))
+    def _joined(self, summed: np.ndarray) -> dict[str, int]:
+        digits = summed.astype(np.int64).reshape(-1, self.digits)
+        weights = 1 << (np.arange(self.digits, dtype=np.int64) * (self.bits - 1))
+        return dict(zip(self.counts, (digits @ weights).tolist(), strict=True))

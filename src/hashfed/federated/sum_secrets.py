@@ -48,14 +48,14 @@ class SumSecrets:
         self.held, message = client.share(self._known, part, self.demands)
         return message
 
-    def mask(self, inbox: Inbox, vector: np.ndarray) -> MaskedVector:
-        """Its vector (length,) int32 under masks.
+    def mask(self, inbox: Inbox, vector: np.ndarray, told: bytes) -> MaskedVector:
+        """Its vector (length,) int32 under masks, made from what ``told`` (32 bytes) stands for.
 
         Raises:
             HashfedError: as ``privacy.client.mask``; the secrets are as before.
 
         """
-        self.held, message = client.mask(self._known, inbox, vector)
+        self.held, message = client.mask(self._known, inbox, vector, told)
         return message
 
     def unmask(self, survivors: Survivors) -> Unmasking:

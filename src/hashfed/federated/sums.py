@@ -18,6 +18,7 @@ from hashfed.federated.settings import ServerSettings
 from hashfed.federated.tail import TailSum, check_tail_change
 from hashfed.models.protocol import OUTPUT
 from hashfed.retrieval.planes import Tail
+from hashfed.retrieval.stacked_planes import StackedTails
 
 RowAverage = Literal["cohort", "holders", "fedsubavg"]
 
@@ -72,6 +73,10 @@ class RowShares:
     def fresh(cls, sizes: Mapping[str, int]) -> "RowShares":
         """Before the first round."""
         return cls({name: np.zeros(size) for name, size in sizes.items()})
+
+    def copy(self) -> "RowShares":
+        """The same, to be counted on without changing this."""
+        return RowShares({name: held.copy() for name, held in self.held.items()}, self.total)
 
     def add(self, table: str, ids: np.ndarray, weight: np.ndarray) -> None:
         """Count the holders of a table's rows in one round, whose weight is added to ``total`` by itself."""
@@ -200,7 +205,8 @@ class SummedUpdates:
         body: sums by name.
         tables: by table, ids (k,) int64 and changes (k, w), a row perhaps several times; or None and (n, w).
         held: of each client by table, ids of the rows that it held; None for all.
-        tails: of each client, that it was sent planes of, and its change of them, G; None where it has none.
+        tails: those that clients were sent planes of, and (C, k, d), the change of each, G, times the weight;
+            fewer where the last clients have none, None where no client has any.
         predictions: of each client.
         loss: the sum over all predictions, nats.
 
@@ -209,7 +215,7 @@ class SummedUpdates:
     body: dict[str, torch.Tensor]
     tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]]
     held: list[dict[str, np.ndarray | None]]
-    tails: list[tuple[Tail | None, torch.Tensor | None]]
+    tails: tuple[StackedTails, torch.Tensor] | None
     predictions: list[int]
     loss: float
 
@@ -254,22 +260,26 @@ class UpdateSum:
         self._predictions += update.weight
 
     def add_cohort(self, summed: "SummedUpdates") -> None:
-        """Add what several clients changed."""
-        for name, change in summed.body.items():
-            self._body.setdefault(name, torch.zeros_like(change)).add_(change)
+        """Add what several clients changed; its arrays are of no other use afterwards."""
+        if self._body:
+            torch._foreach_add_([self._body[name] for name in summed.body], list(summed.body.values()))
+        else:
+            self._body = dict(summed.body)
         for name, (ids, changes) in summed.tables.items():
             sums = self._sums[name].sums.sums
             if ids is None:
                 sums.add_(changes)
             else:
                 sums.index_add_(0, ids, changes)
+        has_tail = [False] * len(summed.predictions)
+        if summed.tails is not None:
+            self._sums[OUTPUT].sums.add_many(*summed.tails)
+            for client, count in enumerate(summed.tails[0].counts):
+                has_tail[client] = count > 0
         for client, predictions in enumerate(summed.predictions):
             weight = 1.0 if self.uniform else float(predictions)
-            tail, moved = summed.tails[client]
-            if tail is not None and moved is not None:
-                self._sums[OUTPUT].sums.add(tail, moved, weight)
             for name, held in summed.held[client].items():
-                self._sums[name].hold(None if moved is not None and name == OUTPUT else held, weight)
+                self._sums[name].hold(None if has_tail[client] and name == OUTPUT else held, weight)
             self._weight += weight
         self._loss += summed.loss
         self._predictions += sum(summed.predictions)
@@ -286,8 +296,8 @@ class UpdateSum:
             shares: of all rounds before; this one is counted in.
 
         """
-        for change in self._body.values():
-            change.div_(self._weight)
+        if self._body:
+            torch._foreach_div_(list(self._body.values()), self._weight)
         shares.total += self._weight
         tables = {name: part.mean(name, rule, shares, self._weight) for name, part in self._sums.items()}
         return PseudoGradient(self._body, tables, self._loss / self._predictions)
@@ -298,7 +308,7 @@ SLACK = 1.01
 
 
 def check_norm(gradient: PseudoGradient, largest: float, round: int) -> None:
-    """Refuse a mean that is longer than every update was to be: one of them was not clipped, nobody knows which.
+    """Refuse a mean that is longer than any update was to be: somebody did not clip, nobody knows who.
 
     Raises:
         HashfedError: naming the round.
@@ -312,8 +322,8 @@ def check_norm(gradient: PseudoGradient, largest: float, round: int) -> None:
     )
     if not found <= largest * SLACK:
         raise HashfedError(
-            f"round {round}: the mean of the cohort's updates has norm {found:g}: must be at most server.clip = "
-            f"{largest:g}, to which each client clips its own; the sum is not used"
+            f"round {round}: the mean of the cohort's updates has norm {found:g}: must be at most "
+            f"server.clip = {largest:g}, to which each client clips its own; the sum is not used"
         )
 
 

@@ -14,6 +14,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated.messages import LARGEST_CHANGE
 from hashfed.retrieval.evidence import CHUNK_LOGITS
 from hashfed.retrieval.planes import Tail, add_product
+from hashfed.retrieval.stacked_planes import StackedTails
 
 MOST_POINTS = 1 << 10
 """Of several clients that are multiplied with the rows at a time; the changes of more do not wait."""
@@ -46,6 +47,13 @@ class TailSum:
             self.finish()
         self._waiting.append((tail, change * weight))
 
+    def add_many(self, tails: StackedTails, changes: torch.Tensor) -> None:
+        """Add what the changes (C, k, d) of several clients, each times its weight, do to all rows."""
+        for clients in tails.parts(MOST_POINTS):
+            some = tails.part(clients)
+            moves = changes[clients, : some.points.shape[1]]
+            spread_stacked(self.rows, some, moves, self.sums, self.precision)
+
     def finish(self) -> None:
         """Add all that waits."""
         if self._waiting:
@@ -68,26 +76,38 @@ def spread(
         precision: of the products. The factors have mean zero over draws, whatever is wrong about π̂.
 
     """
-    most = max(len(tail.points) for tail, _ in changes)
-    width = len(changes) * most
-    device = rows.device
-    points, log_sums = torch.zeros(width, rows.shape[1], device=device), torch.zeros(width, device=device)
-    moves = torch.zeros(width, rows.shape[1], device=device)
-    for client, (tail, change) in enumerate(changes):
-        part = slice(client * most, client * most + len(tail.points))
-        points[part], log_sums[part], moves[part] = tail.points, tail.log_sums, change
+    stacked = StackedTails.stack([tail for tail, _ in changes])
+    moves = torch.zeros_like(stacked.points)
+    for place, (tail, change) in zip(moves, changes, strict=True):
+        place[: len(tail.points)] = change
+    spread_stacked(rows, stacked, moves, sums, precision)
+
+
+def spread_stacked(
+    rows: torch.Tensor,
+    tails: StackedTails,
+    changes: torch.Tensor,
+    sums: torch.Tensor,
+    precision: torch.dtype = torch.float32,
+) -> None:
+    """``spread`` of changes (C, k, d), zeros behind those of a client with fewer points."""
+    clients, most, _ = changes.shape
+    width = clients * most
+    if width == 0:
+        return
+    points, log_sums, moves = tails.points.flatten(0, 1), tails.log_sums.flatten(), changes.flatten(0, 1)
     rounded = log_sums.to(precision)
     # A is exact in less precision too, but where it is as large as no trained model's.
-    moves *= torch.exp((rounded.float() - log_sums).clamp_(-0.5, 0.5))[:, None]
+    moves = moves * torch.exp((rounded.float() - log_sums).clamp_(-0.5, 0.5))[:, None]
     turned, moves, log_sums = points.T.contiguous().to(precision), moves.to(precision), rounded
     # A GPU has no such cache: few large products keep it busy.
     step = max(FEWEST_ROWS, (CHUNK_LOGITS if rows.is_cuda else TILE_LOGITS) // width)
-    listed = _Listed.of(changes, len(rows), step, device)
+    listed = _Listed.of(tails, len(rows), step, rows.device)
     for tile, start in enumerate(range(0, len(rows), step)):
         block = rows[start : start + step].to(precision)
         # No row of the tail has a π̂ above 1: what rounding makes of it must not move a row far.
         shares = torch.addmm(log_sums, block, turned, beta=-1).clamp_max_(0).exp_()
-        listed.move(tile, shares.view(len(block), len(changes), most))
+        listed.move(tile, shares.view(len(block), clients, most))
         add_product(sums[start : start + step], shares, moves)
 
 
@@ -109,16 +129,14 @@ class _Listed:
     ends: np.ndarray
 
     @classmethod
-    def of(
-        cls, changes: list[tuple[Tail, torch.Tensor]], size: int, step: int, device: torch.device
-    ) -> "_Listed":
-        rows = np.concatenate([tail.ids for tail, _ in changes])
-        clients = np.repeat(np.arange(len(changes)), [len(tail.ids) for tail, _ in changes])
+    def of(cls, tails: StackedTails, size: int, step: int, device: torch.device) -> "_Listed":
+        rows = np.concatenate(tails.ids)
+        clients = np.repeat(np.arange(len(tails.ids)), [len(ids) for ids in tails.ids])
         order = np.argsort(rows, kind="stable")
         return cls(
             torch.from_numpy(rows[order] % step).to(device),
             torch.from_numpy(clients[order]).to(device),
-            torch.cat([tail.factors for tail, _ in changes])[torch.from_numpy(order)][:, None].to(device),
+            torch.from_numpy(np.concatenate(tails.factors)[order])[:, None].to(device),
             np.searchsorted(rows[order], np.arange(0, size + step, step)),
         )
 

@@ -1,8 +1,8 @@
 """One step of k-means over a cohort's queries a round, of sums that clients add up: nobody sees a vector.
 
 Centroids are public and move on by a step with every round, for neither the queries nor the model stand still
-long. A centroid that nothing was near to would stay so for ever, so it becomes a copy of the one with the most
-queries, moved at random by as much as that one's queries scatter: the next step tells the two apart.
+long. A centroid that nothing was near to would stay so for ever, so it becomes a copy of the one with the
+most queries, moved at random by as much as that one's queries scatter: the next step tells the two apart.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,8 @@ class GroupSums:
         """Of a client's ``vectors`` (p, d)."""
         nearest = nearest_centroids(vectors, centroids)
         sums, count = torch.zeros_like(centroids), len(centroids)
-        squares = torch.bincount(nearest, vectors.double().square().sum(1), minlength=count)
+        norms = torch.linalg.vector_norm(vectors, dim=1).double()  # no copy of the vectors is made
+        squares = torch.bincount(nearest, norms.square(), minlength=count)
         sizes = torch.bincount(nearest, minlength=count)
         return cls(sums.index_add_(0, nearest, vectors), sizes.float(), squares.float())
 
@@ -56,5 +57,7 @@ def step_centroids(centroids: torch.Tensor, found: GroupSums, rng: np.random.Gen
             break
         sizes[fullest] /= 2
         sizes[empty], deviation[empty] = sizes[fullest], deviation[fullest]
-        moved[empty] = moved[fullest] + torch.from_numpy(rng.standard_normal(moved.shape[1])) * deviation[fullest]
+        moved[empty] = (
+            moved[fullest] + torch.from_numpy(rng.standard_normal(moved.shape[1])) * deviation[fullest]
+        )
     return moved.float()

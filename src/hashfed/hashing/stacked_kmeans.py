@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from hashfed.hashing.kmeans import ITERATIONS
 from hashfed.randomness import stream
@@ -30,7 +29,7 @@ def alike(sizes: Sequence[int], most: int | None = None) -> list[slice]:
 
 def kmeans_many(
     vectors: Sequence[torch.Tensor], clusters: int, seed: int
-) -> tuple[list[torch.Tensor], list[np.ndarray]]:
+) -> tuple[torch.Tensor, list[np.ndarray]]:
     """Means of at most ``clusters`` groups of each client's vectors, and their sizes: see ``kmeans``.
 
     Args:
@@ -39,26 +38,29 @@ def kmeans_many(
         seed: of the start.
 
     Returns:
-        (k, d) float32 centroids and (k,) int64 sizes ≥ 1 of each client.
+        (K, d) float32 centroids, one client's after the other's, and (k,) int64 sizes ≥ 1 of each client.
 
     """
     counts, device = [len(of) for of in vectors], vectors[0].device
-    padded = pad_sequence(list(vectors), batch_first=True)
+    first, place = np.cumsum(counts) - counts, np.arange(max(counts))
+    inside = place < np.array(counts)[:, None]
+    places = torch.from_numpy(np.where(inside, first[:, None] + place, 0)).to(device)
+    stacked = torch.cat(list(vectors))[places]
     begins = np.full((len(counts), min(clusters, max(counts))), -1)
     for place, count in zip(begins, counts, strict=True):
         begin = _start(seed, count, min(clusters, count))
         place[: len(begin)] = begin
     starts = torch.from_numpy(begins).to(device)
-    there = (torch.arange(max(counts))[None] < torch.tensor(counts)[:, None]).to(device, torch.float32)
+    there = torch.from_numpy(inside.astype(np.float32)).to(device)
     empty = torch.where(starts >= 0, 0.0, -torch.inf)
-    width = padded.shape[2]
-    centroids = padded.gather(1, starts.clamp(min=0)[:, :, None].expand(-1, -1, width))
+    width = stacked.shape[2]
+    centroids = stacked.gather(1, starts.clamp(min=0)[:, :, None].expand(-1, -1, width))
     for _ in range(ITERATIONS + 1):
-        sums, sizes = _sums(padded, there, centroids, empty)
+        sums, sizes = _sums(stacked, there, centroids, empty)
         centroids = torch.where((sizes > 0)[:, :, None], sums / sizes.clamp(min=1)[:, :, None], centroids)
     held = sizes.cpu().numpy().astype(np.int64)
-    kept = [torch.from_numpy(np.flatnonzero(of)).to(device) for of in held]
-    return [of[index] for of, index in zip(centroids, kept, strict=True)], [of[of > 0] for of in held]
+    kept = torch.from_numpy(np.flatnonzero(held)).to(device)
+    return centroids.flatten(0, 1)[kept], [of[of > 0] for of in held]
 
 
 def _sums(

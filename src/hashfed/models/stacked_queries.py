@@ -68,7 +68,8 @@ def stacked_queries(
         batch: packed to be stacked.
 
     """
-    apart = {name: value.dim() > len(model.body_shapes()[name]) for name, value in body.items()}
+    shapes = model.body_shapes()
+    apart = {name: value.dim() > len(shapes[name]) for name, value in body.items()}
     places = {
         column: torch.arange(index.shape[1], device=index.device).view(batch.columns[column].shape[1:])
         for column, index in named.index.items()

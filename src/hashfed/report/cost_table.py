@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from hashfed.federated.protocols import all_steps, ways
+from hashfed.federated.protocols import ways
 from hashfed.models import MODELS, ModelSettings
 from hashfed.report.columns import print_columns
 
@@ -60,12 +60,11 @@ def _client_lines(costs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...
     for way in ("down", "up"):
         yield line(f"bytes {way}", [f"{cost[f'bytes_{way}']:,}" for cost in costs])
     if all("flower" in cost for cost in costs):
-        for exchange in dict.fromkeys(step.name for step in all_steps()):
+        for exchange in dict.fromkeys(name for cost in costs for name in cost["flower"]):
             for way in ("down", "up"):
                 cells = [f"{cost['flower'].get(exchange, {}).get(way, 0):,}" for cost in costs]
-                if any(exchange in cost["flower"] for cost in costs):
-                    yield line(f"Flower, {exchange} ({way}), bytes", cells)
-    for step in ("hash", "drop", "train", "planes"):
+                yield line(f"Flower, {exchange} ({way}), bytes", cells)
+    for step in ("hash", "drop", "train", "planes", "points"):
         if any(cost["flops"][step] for cost in costs):
             yield line(f"{step}, GFLOP", [f"{cost['flops'][step] / 1e9:.2f}" for cost in costs])
     for step in ("retrieve", "planes", "tail"):
@@ -154,11 +153,20 @@ def _named(budget: float | str) -> str:
 
 
 def _sameness(deliveries: Mapping[str, Mapping[str, Any]]) -> str:
-    """Whether all of them train alike."""
-    planes = [entry["planes"] > 0 for entry in deliveries.values() if "refused" not in entry]
-    if all(planes) or not any(planes):
-        return "the numbers are the same"
-    return "without planes of the tail the sample alone stands for it"
+    """Which of them train alike."""
+    possible = {name: entry for name, entry in deliveries.items() if "refused" not in entry}
+    apart = possible.pop("secure", None)
+    planes = [entry["planes"] > 0 for entry in possible.values()]
+    said = []
+    if any(planes) and not all(planes):
+        said.append("without planes of the tail the sample alone stands for it")
+    elif apart is None:
+        said.append("the numbers are the same")
+    elif len(possible) > 1:
+        said.append(f"the numbers are the same with {', '.join(possible)}")
+    if apart is not None:
+        said.append("with secure they are others: all have the same rows and planes, and add rounded changes")
+    return "; ".join(said)
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

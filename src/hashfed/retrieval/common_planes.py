@@ -1,14 +1,15 @@
 """Planes of the tail for a whole cohort, from which each client takes the rows that it holds by itself.
 
-The rows U that all clients of a round get are the same, and so are points and planes (``retrieval.planes``) of
-the rest: nothing of one client's queries or rows is in them. A client that holds rows R of that tail beside
-(its own) is to count them once. It has them, so it takes them out exactly, at each point c with π̂ = e^{c·w − A}:
+The rows U that all clients of a round get are the same, and so are points and planes (``retrieval.planes``)
+of the rest: nothing of one client's queries or rows is in them. A client that holds rows R of that tail
+beside (its own) is to count them once. It has them, so it takes them out exactly, at each point c with π̂ =
+e^{c·w − A}:
 
     ρ = Σ_{i∈R} π̂_i,   A' = A + log(1 − ρ),   μ' = (μ − Σ_{i∈R} π̂_i w_i) / (1 − ρ)
 
-What it answers, G, moves row i of its tail by π̂'_i G = π̂_i G / (1 − ρ): told as G/(1 − ρ), it is a change of
-the common planes, and clients' changes can be summed before anybody spreads them over the rows. The rows that
-it took out would be moved too; it takes that out of its own change of them (``own_push``).
+What it answers, G, moves row i of its tail by π̂'_i G = π̂_i G / (1 − ρ): told as G/(1 − ρ), it is a change
+of the common planes, and clients' changes can be summed before anybody spreads them over the rows. The rows
+that it took out would be moved too; it takes that out of its own change of them (``own_push``).
 """
 
 from dataclasses import dataclass

@@ -4,6 +4,7 @@ Every row is scored by its softmax mass on the decoded vectors.
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -13,6 +14,7 @@ import torch
 from pydantic import Field
 
 from hashfed.errors import HashfedError
+from hashfed.hashing.codes import RotatedCodes
 from hashfed.retrieval.evidence import mass_candidates, with_prior
 from hashfed.retrieval.method import SmoothedSettings
 from hashfed.retrieval.protocol import Candidates, Encoder, Index, Keys
@@ -38,6 +40,12 @@ class DecodableEncoder(Encoder):
             HashfedError: where the keys are none of this encoder.
 
         """
+
+    def decode_many(
+        self, clients: Sequence[Keys], scale: float = 1.0
+    ) -> Sequence[tuple[torch.Tensor, np.ndarray | None]]:
+        """``decode`` of the keys of several clients."""
+        return [self.decode(keys, scale) for keys in clients]
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,16 @@ class DecodedIndex(Index):
     def scored(self, keys: Keys) -> int:
         """The decoded vectors."""
         return len(self.queries(keys)[0])
+
+
+def decode_together(
+    codes: RotatedCodes, found: Sequence[tuple[np.ndarray, np.ndarray]], scale: float
+) -> tuple[torch.Tensor, ...]:
+    """The vectors, times ``scale``, of the codes and scales of several clients."""
+    scales = np.concatenate([of for _, of in found]) * np.float32(scale)
+    every = codes.decode(np.concatenate([of for of, _ in found]), scales)
+    vectors: tuple[torch.Tensor, ...] = every.split([len(of) for of, _ in found])
+    return vectors
 
 
 def check_codes(width: int, keys: Keys, names: set[str]) -> tuple[np.ndarray, np.ndarray]:

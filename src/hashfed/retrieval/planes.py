@@ -161,10 +161,10 @@ def planes_of_moments(
 
 def _planes(points: torch.Tensor, moments: "TailMoments", draw: "_Draw", precision: torch.dtype) -> Planes:
     total = draw.shares.sum(0)
-    slopes = _rounded(moments.slopes, precision)
+    slopes = rounded(moments.slopes, precision)
     mu = slopes.float()
     # About μ also where a plane's slope is rounded: mean zero, and the slope of Z is right all the same.
-    nu = _rounded(draw.shares.T @ draw.rows - moments.slopes + (1 - total)[:, None] * mu, precision)
+    nu = rounded(draw.shares.T @ draw.rows - moments.slopes + (1 - total)[:, None] * mu, precision)
     return Planes(
         moments.log_sums - (points * mu).sum(1),
         slopes,
@@ -191,7 +191,7 @@ def _tail(points: torch.Tensor, selection: Selection, moments: "TailMoments", dr
     return replace(tail, gram=moments.squares.cpu() - plain.T @ plain + moved.T @ moved, drawn=listed)
 
 
-def _rounded(value: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
+def rounded(value: torch.Tensor, precision: torch.dtype) -> torch.Tensor:
     """To ``precision``, and finite there."""
     most = torch.finfo(precision).max
     return value.clamp(-most, most).to(precision)

@@ -22,7 +22,13 @@ from hashfed.errors import HashfedError
 from hashfed.hashing.codes import RotatedCodes
 from hashfed.hashing.kmeans import ITERATIONS, kmeans
 from hashfed.hashing.stacked_kmeans import alike, kmeans_many
-from hashfed.retrieval.decoded import DecodableEncoder, DecodedIndex, DecodedSettings, check_codes
+from hashfed.retrieval.decoded import (
+    DecodableEncoder,
+    DecodedIndex,
+    DecodedSettings,
+    check_codes,
+    decode_together,
+)
 from hashfed.retrieval.encoder_shape import EncoderShape
 from hashfed.retrieval.protocol import Encoder, Keys
 from hashfed.retrieval.settings import CodeBits
@@ -66,7 +72,7 @@ class QueryCentroidsEncoder(DecodableEncoder):
             centroids, sizes = kmeans_many(
                 [clients[client] for client in some], self.centroids, self.codes.seed
             )
-            codes, scales = self.codes.encode(torch.cat(centroids))
+            codes, scales = self.codes.encode(centroids)
             ends = np.cumsum([len(of) for of in sizes])[:-1]
             parts = np.split(codes, ends), np.split(scales, ends), sizes
             for client, code, scale, counts in zip(some, *parts, strict=True):
@@ -75,6 +81,18 @@ class QueryCentroidsEncoder(DecodableEncoder):
 
     def decode(self, keys: Keys, scale: float = 1.0) -> tuple[torch.Tensor, np.ndarray]:
         """The centroids, and how many queries each holds."""
+        found, scales, counts = self._checked(keys)
+        return self.codes.decode(found, scales * np.float32(scale)), counts
+
+    def decode_many(
+        self, clients: Sequence[Keys], scale: float = 1.0
+    ) -> list[tuple[torch.Tensor, np.ndarray]]:
+        """See ``DecodableEncoder``: all codes at once."""
+        found = [self._checked(keys) for keys in clients]
+        vectors = decode_together(self.codes, [(codes, scales) for codes, scales, _ in found], scale)
+        return [(of, counts) for of, (_, _, counts) in zip(vectors, found, strict=True)]
+
+    def _checked(self, keys: Keys) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found, scales = check_codes(self.codes.width, keys, {"codes", "scales", "counts"})
         counts = keys["counts"]
         if counts.dtype.kind not in "iu" or counts.shape != scales.shape or (counts < 1).any():
@@ -82,7 +100,7 @@ class QueryCentroidsEncoder(DecodableEncoder):
                 f"counts of type {counts.dtype} and shape {counts.shape}: must be integers of at least 1, "
                 f"({len(scales)},)"
             )
-        return self.codes.decode(found, scales * np.float32(scale)), counts
+        return found, scales, counts
 
     def flops(self, count: int) -> int:
         """K-means, and the rotation of the centroids."""

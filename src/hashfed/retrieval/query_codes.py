@@ -5,6 +5,7 @@ of every row. Nothing is trained, the encoder is a seed, and 4 bits come within 
 server sees one noisy query per position, though: ``query_centroids`` sends less and tells less.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -12,7 +13,13 @@ import numpy as np
 import torch
 
 from hashfed.hashing.codes import RotatedCodes
-from hashfed.retrieval.decoded import DecodableEncoder, DecodedIndex, DecodedSettings, check_codes
+from hashfed.retrieval.decoded import (
+    DecodableEncoder,
+    DecodedIndex,
+    DecodedSettings,
+    check_codes,
+    decode_together,
+)
 from hashfed.retrieval.encoder_shape import EncoderShape
 from hashfed.retrieval.protocol import Encoder, Keys
 from hashfed.retrieval.settings import CodeBits
@@ -44,6 +51,11 @@ class QueryCodesEncoder(DecodableEncoder):
         """The approximate queries."""
         codes, scales = check_codes(self.codes.width, keys, {"codes", "scales"})
         return self.codes.decode(codes, scales * np.float32(scale)), None
+
+    def decode_many(self, clients: Sequence[Keys], scale: float = 1.0) -> list[tuple[torch.Tensor, None]]:
+        """See ``DecodableEncoder``: all codes at once."""
+        found = [check_codes(self.codes.width, keys, {"codes", "scales"}) for keys in clients]
+        return [(vectors, None) for vectors in decode_together(self.codes, found, scale)]
 
     def flops(self, count: int) -> int:
         """The rotation of each query."""

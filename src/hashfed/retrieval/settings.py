@@ -60,8 +60,8 @@ class SelectionSettings(Settings):
     delivery: Delivery = "on-demand"
     """How rows reach a client: on-demand, it sends its row ids and keys; broadcast, it receives all rows and
     selects by itself; pre-generated, it fetches slices, one for each row and hash bucket, without a name. The
-    numbers are the same, the bytes are others, and the server learns less. secure: all clients of a round hold
-    the same rows besides their own, and the server learns sums over the cohort alone; other numbers."""
+    numbers are the same, the bytes are others, and the server learns less. secure: all clients of a round
+    hold the same rows besides their own, and the server learns sums over the cohort alone; other numbers."""
 
     @field_validator("extra")
     @classmethod

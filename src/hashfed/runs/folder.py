@@ -5,6 +5,7 @@ NAMES.json        the names of the rows, in their order (NAMES: ``TaskSettings.n
 data.json         sizes of the data and the floors of the held-out clients
 metrics.jsonl     a line per round; the same bytes for the same configuration
 timings.jsonl     a line per round; wall-clock seconds
+ledger.jsonl      a line per sum that the server was told, where a run keeps one (``runs.ledger``)
 checkpoint/       the server's state after the last saved round
 summary.json      the result, once all rounds are done
 report.html       the page of this run alone (``hashfed train``, with the extra ``report``)
@@ -41,6 +42,7 @@ from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
 from hashfed.models import OUTPUT, Parameters
 from hashfed.runs.contents import CHECKED, REMEDY, Contents, check, check_rounds, contents_of
+from hashfed.runs.ledger import LEDGER
 from hashfed.tasks.federated_data import RowNames
 from hashfed.tasks.registry import TASKS, make_task
 
@@ -53,7 +55,7 @@ REMEDIES = {
 
 def records() -> set[str]:
     """Files that only a training writes, whatever its task."""
-    return {"config.yaml", *CHECKED, *(task.names_file for task in TASKS.values())}
+    return {"config.yaml", LEDGER, *CHECKED, *(task.names_file for task in TASKS.values())}
 
 
 def is_record(path: Path) -> bool:

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from hashfed.models import OUTPUT, Model
 from hashfed.models.protocol import names_of
 from hashfed.runs.events import Events
 from hashfed.runs.folder import RunFolder
+from hashfed.runs.ledger import Ledger
 from hashfed.runs.saving import Saving
 from hashfed.stopping import Interrupted, handled
 from hashfed.tasks.facts import facts
@@ -138,7 +139,9 @@ def train(
     facts = describe(config, data)
     folder.open(config, facts)
     try:
-        with _stop_on_interrupt() as stop, make_engine(config, data, stop) as engine:
+        with _stop_on_interrupt() as stop, make_engine(config, data, stop) as engine, ExitStack() as opened:
+            if engine.state.known is not None:
+                engine.state.ledger = opened.enter_context(Ledger.open(folder.path))
             # In this order: a run that cannot go on keeps its files as they are.
             folder.restore(engine.state)
             folder.describe(config, data.names, facts)
@@ -260,6 +263,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "flops": sum(report.flops for report in reports),
         "bytes": total,
         **({} if record.padding is None else {"padding": record.padding}),
+        **({} if record.saturated is None else {"saturated": record.saturated}),
         **({} if record.clipped is None else {"clipped": record.clipped}),
         **({} if not bounded else {"bounded": sum(bounded)}),
         **network,

@@ -1,6 +1,6 @@
 """What a client's data are to the core: examples, of which nothing is known but the rows that they need."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
@@ -105,13 +105,3 @@ def spans(ends: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def span_sizes(ends: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """How long some of the spans are that lie one after the other and end at ``ends``."""
     return np.asarray(ends[numbers] - np.where(numbers > 0, ends[numbers - 1], 0))
-
-
-def neighbours(sizes: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
-    """Ranges (start, stop) of neighbours with at most ``most`` in all, but at least one neighbour."""
-    ends, start = np.cumsum(sizes), 0
-    while start < len(sizes):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + most, "right")))
-        yield start, stop
-        start = stop

@@ -11,6 +11,7 @@ import torch
 from hashfed.config import Config
 from hashfed.engines.cohort.joined import JoinedExamples
 from hashfed.engines.cohort.member import Member
+from hashfed.engines.cohort.planes import CohortPlanes
 from hashfed.engines.cohort.selecting import ask, select
 from hashfed.engines.cohort.simulation import CohortSimulation
 from hashfed.engines.cohort.training import train_members
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def played(config: Config) -> tuple[CohortSimulation, list[Member], JoinedExamples]:
+def played(config: Config) -> tuple[CohortSimulation, list[Member], JoinedExamples, CohortPlanes]:
     """A cohort that has its rows, chosen with numbers of 32 bits."""
     data = make_task(config.data).load("test")
     simulation = CohortSimulation(config, data)
@@ -55,8 +56,8 @@ def played(config: Config) -> tuple[CohortSimulation, list[Member], JoinedExampl
     members = [simulation._member(client, 1, place) for place, client in enumerate(clients)]
     joined = JoinedExamples(simulation.model, [member.here.examples for member in members])
     ask(there, simulation.model, state.parameters, members, joined)
-    select(there, members)
-    return simulation, members, joined
+    planes = select(there, members)
+    return simulation, members, joined, planes
 
 
 def widened(local: LocalModel) -> LocalModel:
@@ -76,9 +77,7 @@ CASES: dict[str, Any] = {
 
 @pytest.mark.parametrize("task", ["words", "items", "labels", "binary labels"])
 @pytest.mark.parametrize("case", CASES)
-def test_each_update_is_its_own(
-    case: str, task: str, folder: Path, monkeypatch: pytest.MonkeyPatch, double: Callable[[], None]
-) -> None:
+def test_each_update_is_its_own(case: str, task: str, folder: Path, double: Callable[[], None]) -> None:
     groups = CASES[case]
     if task == "words":
         config = small_config(folder / "texts.jsonl", **groups)
@@ -88,22 +87,24 @@ def test_each_update_is_its_own(
     else:
         loss = "softmax" if task == "labels" else "binary"
         config = labels_config(folder, data={"loss": loss}, **groups)
-    simulation, members, joined = played(config)
+    simulation, members, joined, planes = played(config)
     parameters = simulation.state.parameters
     double()
     sent = Parameters(
         {name: value.double() for name, value in parameters.tables.items()},
         {name: value.double() for name, value in parameters.body.items()},
     )
-    real = Member.holds
-    monkeypatch.setattr(Member, "holds", lambda self, sent: widened(real(self, sent)))
     loss_of = simulation.task.loss
     assert loss_of.stacked is not None
     members = sorted(members, key=lambda one: one.steps, reverse=True)
-    together = train_members(members, joined, sent, loss_of.stacked, 10**6)
+    together = train_members(members, joined, sent, planes, loss_of.stacked, 10**6)
     updates = list(together.updates())
-    for member, held, update in zip(members, together.held, updates, strict=True):
-        here = member.here
+    for member, update in zip(members, updates, strict=True):
+        here, made = member.here, planes.of(member)
+        held = member.local(sent, None if made is None else made[0])
+        held = client_side.drop_rows(
+            here.model, widened(held), here.declared.own, here.examples, here.agreed_budget
+        )
         expected, bounded = client_side.train(
             here.model,
             held,

@@ -24,9 +24,9 @@ from hashfed.engines.rounds import draw_cohort
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError, HashfedWarning
-from hashfed.federated.client import LocalModel
 from hashfed.federated.shared_step import shared_step
-from hashfed.federated.stacked_client import StackedModel, train_stacked
+from hashfed.federated.stacked_client import Held, StackedModel, train_stacked
+from hashfed.models import Parameters
 from hashfed.stopping import Interrupted
 from small import small_config, small_data
 
@@ -307,8 +307,8 @@ def test_nothing_is_waited_for_within_training(
 def test_local_models_share_what_all_have(texts: Path) -> None:
     """Of the full table there is one, before clients train."""
     rows = torch.randn(7, 3)
-    held = [LocalModel(None, rows, None, {"bias": torch.zeros(3)}) for _ in range(4)]
-    stacked = StackedModel.of(held, rows.device)
+    sent = Parameters({"output": rows}, {"bias": torch.zeros(3)})
+    stacked = StackedModel.of(sent, [Held(None, None, {})] * 4, None)
     assert stacked.tables["output"].data_ptr() == rows.data_ptr()
     own = stacked.clone()
     own.tables["output"][0] += 1
@@ -382,11 +382,11 @@ def test_one_client_that_is_too_much_is_cut_into_pieces(texts: Path, monkeypatch
     """Half of the memory is half of the logits at a time."""
     real, asked = training.train_members, list[int]()
 
-    def small_memory(members: Any, joined: Any, sent: Any, loss: Any, most_logits: int) -> Any:
-        asked.append(most_logits)
+    def small_memory(*arguments: Any) -> Any:
+        asked.append(arguments[-1])
         if len(asked) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
-        return real(members, joined, sent, loss, most_logits)
+        return real(*arguments)
 
     monkeypatch.setattr(engine, "train_members", small_memory)
     with pytest.warns(HashfedWarning, match="memory ran out with 1 client as one batch"):

@@ -11,9 +11,10 @@ from hashfed.engines.cohort.joined import batched
 from hashfed.federated import client as client_side
 from hashfed.federated.client import LocalModel
 from hashfed.federated.messages import ClientKeys
+from hashfed.federated.stacked_client import Held
 from hashfed.models import OUTPUT, Parameters
 from hashfed.retrieval import Selection
-from hashfed.retrieval.planes import Planes, Tail
+from hashfed.retrieval.planes import Planes
 
 
 @dataclass(eq=False)
@@ -24,8 +25,7 @@ class Member:
         here: its data, what it declares, and its report.
         keys: of its queries; none where it is not asked.
         selection: the rows that it is sent; None for all.
-        planes: of its tail, if it was sent any.
-        tail: what the server knows of that.
+        planes: how many of its tail it was sent (``cohort.planes``).
         number: of the client among those whose examples were joined.
 
     """
@@ -33,13 +33,42 @@ class Member:
     here: ClientRound
     keys: ClientKeys
     selection: Selection | None = None
-    planes: Planes | None = None
-    tail: Tail | None = None
+    planes: int = 0
     number: int = 0
 
-    def local(self, sent: Parameters) -> LocalModel:
-        """What it holds before it drops rows, of parameters as they travel."""
-        inputs = {name: ids.astype(np.int64) for name, ids in self.here.declared.inputs.items()}
+    def holds(self, sent: Parameters) -> Held:
+        """What it trains on, of parameters as they travel."""
+        if self.selection is None:
+            return Held(None, None, self.inputs, self.planes)
+        ids, weight = self.selection.ids, self.selection.log_weight
+        kept = self._kept(sent)
+        if kept is not None:
+            ids, weight = ids[kept], weight[kept]
+        return Held(ids, weight if self.selection.log_weight.any() else None, self.inputs, self.planes)
+
+    def _kept(self, sent: Parameters) -> np.ndarray | None:
+        """Which of the rows that it is sent; None for all. Copied only where it has to look at them."""
+        here, selection = self.here, self.selection
+        assert selection is not None
+        ids, own, budget = selection.ids, here.declared.own, here.agreed_budget
+        if len(ids) <= budget:
+            return None
+        fixed = client_side.fixed_rows(ids, own, selection.log_weight)
+        count = int(fixed.sum())
+        if client_side.kept_rows(len(ids), count, budget) == count:
+            return None if count == len(ids) else np.flatnonzero(fixed)
+        left = client_side.drop_rows(here.model, self.local(sent), own, here.examples, budget)
+        assert left.ids is not None
+        return np.searchsorted(ids, left.ids)
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Ids (t,) int64 by input table, of the rows that its data touch."""
+        return {name: ids.astype(np.int64) for name, ids in self.here.declared.inputs.items()}
+
+    def local(self, sent: Parameters, planes: Planes | None = None) -> LocalModel:
+        """What it holds before it drops rows, as a client by itself does."""
+        inputs = self.inputs
         rows, ids, log_weight, device = sent.rows, None, None, sent.rows.device
         if self.selection is not None:
             ids = self.selection.ids
@@ -47,13 +76,7 @@ class Member:
             if self.selection.log_weight.any():
                 log_weight = torch.from_numpy(self.selection.log_weight).to(device)
         touched = {name: sent.tables[name][torch.from_numpy(of).to(device)] for name, of in inputs.items()}
-        return LocalModel(ids, rows, log_weight, sent.body, self.planes, inputs, touched)
-
-    def holds(self, sent: Parameters) -> LocalModel:
-        """What it trains on."""
-        here = self.here
-        local = self.local(sent)
-        return client_side.drop_rows(here.model, local, here.declared.own, here.examples, here.agreed_budget)
+        return LocalModel(ids, rows, log_weight, sent.body, planes, inputs, touched)
 
     def orders(self) -> list[np.ndarray]:
         """In what order it trains on its examples, of each batch."""
@@ -84,3 +107,7 @@ class Member:
     def rows(self) -> int:
         """Rows of the output table that it is sent."""
         return self.here.sizes[OUTPUT] if self.selection is None else len(self.selection.ids)
+
+    def trained(self, held: Held) -> int:
+        """Rows of the output table that it trains on."""
+        return self.rows if held.ids is None else len(held.ids)

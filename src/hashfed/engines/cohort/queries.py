@@ -12,15 +12,18 @@ from hashfed.models import Model, Parameters
 from hashfed.models.stacked_queries import NamedRows, stacked_queries
 from hashfed.tasks.examples import Examples
 
-POSITIONS = 1 << 13
+CPU_POSITIONS, GPU_POSITIONS = 1 << 13, 1 << 15
 """Predictions of one pass, but at least those of one piece."""
 
 
 @torch.no_grad()
 def cohort_queries(
     model: Model, parameters: Parameters, clients: Sequence[Examples], joined: JoinedExamples
-) -> list[torch.Tensor]:
-    """Queries (p, d) of each client, of parameters as they travel; where these diverged, not finite."""
+) -> torch.Tensor:
+    """Queries (p, d) of all clients, one's after the other's, of parameters as they travel.
+
+    Where these diverged, they are not finite.
+    """
     pieces = [
         (client, start, weights)
         for client, examples in enumerate(clients)
@@ -29,15 +32,16 @@ def cohort_queries(
     # Alike beside each other, so that little is padded.
     pieces.sort(key=lambda piece: piece[2].sum(), reverse=True)
     sizes = [int(weights.sum()) for *_, weights in pieces]
-    found: list[dict[int, torch.Tensor]] = [{} for _ in clients]
-    for group in alike(sizes, POSITIONS):
+    most = CPU_POSITIONS if parameters.rows.device.type == "cpu" else GPU_POSITIONS
+    found: dict[tuple[int, int], torch.Tensor] = {}
+    for group in alike(sizes, most):
         parts = [(client, start + np.arange(len(weights))) for client, start, weights in pieces[group]]
         batch = stacked(joined.batch(parts), {}, parameters.rows.device)
         named = NamedRows.of(model, batch, parameters.tables)
         queries = stacked_queries(model, parameters.body, named, batch)
         for (client, start, _), size, of in zip(pieces[group], sizes[group], queries, strict=True):
-            found[client][start] = of[:size]
-    return [torch.cat([parts[start] for start in sorted(parts)]) for parts in found]
+            found[client, start] = of[:size]
+    return torch.cat([found[place] for place in sorted(found)])
 
 
 def _pieces(weights: np.ndarray) -> list[tuple[int, np.ndarray]]:

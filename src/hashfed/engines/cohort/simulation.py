@@ -16,6 +16,7 @@ from hashfed.engines.cohort.arithmetic import arithmetic
 from hashfed.engines.cohort.chunks import Memory
 from hashfed.engines.cohort.joined import JoinedExamples
 from hashfed.engines.cohort.member import Member
+from hashfed.engines.cohort.planes import CohortPlanes
 from hashfed.engines.cohort.selecting import ask, select
 from hashfed.engines.cohort.supported import check_supported
 from hashfed.engines.cohort.traffic import Traffic
@@ -29,10 +30,10 @@ from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import ClientDivergedError, HashfedError, HashfedWarning
-from hashfed.federated.client import LocalModel
 from hashfed.federated.compression import NUMBERS, expand, map_changes
 from hashfed.federated.messages import ClientKeys
 from hashfed.federated.shared_step import shared_step
+from hashfed.federated.stacked_client import Held
 from hashfed.federated.sums import SummedUpdates
 from hashfed.hashing.stacked_kmeans import alike
 from hashfed.models import Parameters, WorkSpace
@@ -110,11 +111,11 @@ class CohortSimulation:
             try:
                 ask(there, self.model, sent, members, joined)
                 self._check_stop()
-                select(there, members)
+                planes = select(there, members)
             except ClientDivergedError as error:  # not a mistake in the settings, which is of no round
                 raise ClientDivergedError(f"round {number}: {error}") from None
             try:
-                padding = self._train(end, there, members, joined, sent)
+                padding = self._train(end, there, members, joined, sent, planes)
             except HashfedError as error:
                 raise type(error)(f"round {number}: {error}") from None
             record = end.finish()
@@ -140,6 +141,7 @@ class CohortSimulation:
         members: Sequence[Member],
         joined: JoinedExamples,
         sent: Parameters,
+        planes: CohortPlanes,
     ) -> float:
         """All clients' training, summed; the share of it that was padding."""
         together = [member for member in members if member.shares_its_step]
@@ -155,22 +157,25 @@ class CohortSimulation:
             together = together[len(some) :]
             computed, padded = computed + sum(summed.predictions), padded + queries
             for member in some:
-                self._tell(there, member, member.local(sent), 0)
+                self._tell(there, member, member.holds(sent), 0)
             end.add_cohort([member.here.report for member in some], summed)
-        while waiting:
+        batches = self._memory.chunks(waiting, self.model)
+        while batches:
             self._check_stop()
-            chunk = self._memory.chunks(waiting, self.model)[0]
+            chunk = batches.pop(0)
             trained = self._fitting(
-                partial(train_members, chunk, joined, sent, self._loss, self._memory.most_logits), len(chunk)
+                partial(train_members, chunk, joined, sent, planes, self._loss, self._memory.most_logits),
+                len(chunk),
             )
             if trained is None:
+                left = [member for batch in (chunk, *batches) for member in batch]
+                batches = self._memory.chunks(left, self.model)
                 continue
-            waiting = [member for member in waiting if member not in chunk]
             computed, padded = computed + trained.predictions, padded + trained.padded
             for member, held, bounded in zip(chunk, trained.held, trained.bounded, strict=True):
                 self._tell(there, member, held, bounded)
             if self._one_by_one:
-                self._add_updates(end, trained)
+                self._add_updates(end, trained, planes)
             else:
                 end.add_cohort([member.here.report for member in chunk], trained.summed())
         return 1 - computed / padded if padded else 0.0
@@ -244,22 +249,24 @@ class CohortSimulation:
                     raise type(error)(f"client {member.here.client.name}: {error}") from None
             raise
 
-    def _add_updates(self, end: RoundEnd, trained: TrainedMembers) -> None:
+    def _add_updates(self, end: RoundEnd, trained: TrainedMembers, planes: CohortPlanes) -> None:
         device = self.state.parameters.rows.device
         for member, update in zip(trained.members, trained.updates(), strict=True):
-            here = member.here
+            here, made = member.here, planes.of(member)
+            tail = None if made is None else made[1]
             try:
                 accepted = end.accept(
-                    expand(here.compress(update)).cpu(), None if member.tail is None else member.tail.cpu()
+                    expand(here.compress(update)).cpu(), None if tail is None else tail.cpu()
                 )
             except HashfedError as error:
                 raise type(error)(f"client {here.client.name}: {error}") from None
             accepted = map_changes(accepted, lambda name, value: value.to(device))
-            end.add(here.report, accepted, member.tail, None if here.lost is None else here.lost.cpu())
+            end.add(here.report, accepted, tail, None if here.lost is None else here.lost.cpu())
 
-    def _tell(self, there: ServerRound, member: Member, held: LocalModel, bounded: int) -> None:
+    def _tell(self, there: ServerRound, member: Member, held: Held, bounded: int) -> None:
         """What a client's round cost, into its report."""
-        member.here.tell(there.encoder, member.rows, held, bounded)
+        told = bounded if held.planes else None
+        member.here.tell(there.encoder, member.rows, member.trained(held), held.planes, told)
         member.here.report.bytes |= self._traffic.of(there, member, held)
 
     def evaluate(self, everything: bool = False, stoppable: bool = True) -> dict[str, float]:

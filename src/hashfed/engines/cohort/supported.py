@@ -26,8 +26,8 @@ def problem(config: Config, model: Model) -> str | None:
         )
     if in_lockstep(steps(config)):
         return (
-            f"engine = cohort: selection.delivery = {config.selection.delivery} has each client make its own part "
-            "of a sum; must be clients"
+            f"engine = cohort: selection.delivery = {config.selection.delivery} has each client make its own "
+            "part of a sum; must be clients"
         )
     if config.memory_map:
         return "engine = cohort: memory_map = true keeps the model in files; must be clients"

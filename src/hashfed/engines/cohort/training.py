@@ -8,14 +8,15 @@ import torch
 
 from hashfed.engines.cohort.joined import JoinedExamples, held_rows, stacked
 from hashfed.engines.cohort.member import Member
-from hashfed.federated.client import LocalModel
+from hashfed.engines.cohort.planes import CohortPlanes
 from hashfed.federated.messages import Update
 from hashfed.federated.stacked_changes import check_changes, sum_changes, to_changes
-from hashfed.federated.stacked_client import StackedModel, Trained, train_stacked
+from hashfed.federated.stacked_client import Held, StackedModel, Trained, train_stacked
 from hashfed.federated.sums import SummedUpdates
 from hashfed.models import OUTPUT, Parameters
 from hashfed.models.stacked_batch import StackedBatch
 from hashfed.models.stacked_losses import StackedLoss
+from hashfed.retrieval.stacked_planes import StackedTails
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class TrainedMembers:
 
     Attributes:
         members: the clients.
-        held: what each trained on, before.
-        before: the same, stacked.
+        held: which rows each trained on.
+        tails: that they were sent planes of, if any was.
+        before: what they held.
         after: what they have afterwards.
         trained: what else the training gave.
         losses: of each, the sum over its predictions of all epochs, nats.
@@ -36,7 +38,8 @@ class TrainedMembers:
     """
 
     members: Sequence[Member]
-    held: list[LocalModel]
+    held: list[Held]
+    tails: StackedTails | None
     before: StackedModel
     after: StackedModel
     trained: Trained
@@ -48,8 +51,8 @@ class TrainedMembers:
     def updates(self) -> Iterator[Update]:
         """Of each client, in the memory of the stack, which is of no use afterwards."""
         to_changes(self.before, self.after)
-        for place, (member, local) in enumerate(zip(self.members, self.held, strict=True)):
-            yield _update(member, local, self.after, self.trained, place, self.losses[place])
+        for place, (member, held) in enumerate(zip(self.members, self.held, strict=True)):
+            yield _update(member, held, self.after, self.trained, place, self.losses[place])
 
     def summed(self) -> SummedUpdates:
         """The sum of the updates.
@@ -61,14 +64,13 @@ class TrainedMembers:
         to_changes(self.before, self.after)
         config = self.members[0].here.config
         predictions = [member.here.examples.weight for member in self.members]
-        tails = [member.tail for member in self.members]
         names = [member.here.client.name for member in self.members]
         epochs = config.client.epochs
         means = [loss / (weight * epochs) for loss, weight in zip(self.losses, predictions, strict=True)]
-        check_changes(names, self.after, self.trained, tails, means)
+        check_changes(names, self.after, self.trained, self.tails, means)
         uniform = config.server.weighting == "uniform"
         losses = [loss / epochs for loss in self.losses]
-        return sum_changes(self.held, self.after, self.trained, tails, predictions, uniform, losses)
+        return sum_changes(self.held, self.after, self.trained, self.tails, predictions, uniform, losses)
 
 
 @torch.no_grad()
@@ -76,6 +78,7 @@ def train_members(
     members: Sequence[Member],
     joined: JoinedExamples,
     sent: Parameters,
+    planes: CohortPlanes,
     loss: StackedLoss,
     most_logits: int,
 ) -> TrainedMembers:
@@ -85,6 +88,7 @@ def train_members(
         members: with what they were sent.
         joined: their examples, among others'.
         sent: parameters as they travel.
+        planes: that they were sent, among others'.
         loss: of the output layer.
         most_logits: held at a time.
 
@@ -95,7 +99,8 @@ def train_members(
     predictions = epochs * sum(member.here.examples.weight for member in members)
     padded = sum(step.targets.present.numel() for step in steps)
     here = members[0].here
-    before = StackedModel.of(held, sent.rows.device)
+    stacked = planes.take(members)
+    before = StackedModel.of(sent, held, None if stacked is None else stacked.planes)
     for shifted in (False, True):
         after = before.clone()
         with torch.enable_grad():
@@ -113,11 +118,12 @@ def train_members(
             break
     bounded = [int(count) for count in trained.bounded.tolist()]
     losses = trained.losses.tolist()
-    return TrainedMembers(members, held, before, after, trained, losses, bounded, predictions, padded)
+    tails = None if stacked is None else stacked.tails
+    return TrainedMembers(members, held, tails, before, after, trained, losses, bounded, predictions, padded)
 
 
 def _steps(
-    members: Sequence[Member], held: Sequence[LocalModel], joined: JoinedExamples, device: torch.device
+    members: Sequence[Member], held: Sequence[Held], joined: JoinedExamples, device: torch.device
 ) -> list[StackedBatch]:
     """Those of all clients that have as many; the first have most."""
     model, sizes = members[0].here.model, members[0].here.sizes
@@ -135,22 +141,25 @@ def _steps(
 
 
 def _update(
-    member: Member, local: LocalModel, changes: StackedModel, trained: Trained, place: int, loss: float
+    member: Member, held: Held, changes: StackedModel, trained: Trained, place: int, loss: float
 ) -> Update:
     """What one client sends, in the memory of the stack."""
     weight, epochs = member.here.examples.weight, member.here.config.client.epochs
-    moved = {name: changes.tables[name][place, : len(rows)] for name, rows in local.tables.items()}
+    moved = {}
+    for name, table in changes.tables.items():
+        ids = held.of(name)
+        moved[name] = table[place, : None if ids is None else len(ids)]
     tail = None
-    if local.planes is not None and trained.tails is not None:
-        tail = trained.tails[place, : len(local.planes.offsets)]
+    if held.planes and trained.tails is not None:
+        tail = trained.tails[place, : held.planes]
     return Update(
         round=member.here.round,
         weight=weight,
         loss=loss / (weight * epochs),
         body={name: value[place] for name, value in changes.body.items()},
-        ids=None if local.ids is None else local.ids.astype("int32"),
+        ids=None if held.ids is None else held.ids.astype("int32"),
         rows=moved[OUTPUT],
         tail=tail,
-        inputs={name: ids.astype("int32") for name, ids in local.inputs.items()},
-        input_rows={name: moved[name] for name in local.input_rows},
+        inputs={name: ids.astype("int32") for name, ids in held.inputs.items()},
+        input_rows={name: moved[name] for name in held.inputs},
     )

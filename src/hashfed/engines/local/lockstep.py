@@ -43,9 +43,7 @@ def play_lockstep(server: ServerRound, end: RoundEnd, ask: Ask) -> RoundRecord:
     limits = Limits(0, 0)
     for place, step in enumerate(server.steps):
         told = {
-            name: tuple(
-                down.make(server, Exchange(name)) for down in step.down if down.scope == "client"
-            )
+            name: tuple(down.make(server, Exchange(name)) for down in step.down if down.scope == "client")
             for name in server.session.asked
         }
         for name, answered in ask(place, told, secrets):
@@ -60,6 +58,8 @@ def play_lockstep(server: ServerRound, end: RoundEnd, ask: Ask) -> RoundRecord:
             sizes |= answered.report.bytes
             for what, took in answered.report.seconds.items():
                 seconds[name][what] = seconds[name].get(what, 0.0) + took
+        if step is server.steps[-1]:
+            end.release(server)
         if step.close is not None:
             step.close(server)
     return end.finish_sum(server, sizes, seconds)

@@ -16,6 +16,7 @@ from hashfed.engines.network.play import Owed, Play, TooFewAnsweredError, answer
 from hashfed.engines.network.post import Reply, shorten
 from hashfed.engines.network.replies import open_reply
 from hashfed.engines.network.transport import NOTHING, Ahead, More
+from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.server_round import ServerRound
 from hashfed.errors import HashfedError
 from hashfed.federated import wire
@@ -37,6 +38,7 @@ class Cohort:
         failed: why a client is asked no more, by name.
         problem: why there will be no sum; empty where nothing is wrong.
         sizes: bytes of a client's messages by kind, the same for all.
+        asked: whether the present step's questions are sent, and its answers in, or given up.
         owed: answers to the present step, by client.
 
     """
@@ -46,6 +48,7 @@ class Cohort:
     failed: dict[str, str] = field(default_factory=dict)
     problem: str = ""
     sizes: dict[str, int] = field(default_factory=dict)
+    asked: bool = False
     owed: dict[str, Owed] = field(default_factory=dict)
     _nodes: dict[str, int] = field(default_factory=dict)
     """By client, the node that remembers its steps."""
@@ -90,6 +93,11 @@ class Cohort:
         if message.kind not in self.sizes:
             self.sizes[message.kind] = wire.size(message)
 
+    @property
+    def may_close(self) -> bool:
+        """Whether what closing needs is there before the round: the next step's messages are made of it."""
+        return self.server.steps[self.place + 1].ahead
+
     def close(self) -> None:
         """Nobody's answer to the present step is waited for any more."""
         try:
@@ -97,7 +105,7 @@ class Cohort:
                 self.step.close(self.server)
         except HashfedError as error:
             self.problem = str(error)
-        self.place += 1
+        self.place, self.asked = self.place + 1, False
 
 
 @dataclass
@@ -105,12 +113,14 @@ class LockstepPlay(Play):
     """The server in one round.
 
     Attributes:
+        end: writes down that a sum will be known.
         cohort: of this round.
         following: of the next one; None where there is none.
         least: clients that must be in the sum.
 
     """
 
+    end: RoundEnd
     cohort: Cohort
     following: Cohort | None
     least: int
@@ -129,19 +139,32 @@ class LockstepPlay(Play):
             TooFewAnsweredError: where too few clients are left for a sum; nothing of it is known.
 
         """
-        while self.cohort.place < len(self.cohort.server.steps):
-            both, other = [self.cohort], self.following
-            if other is not None and other.step is riding(other.server.steps, self.cohort.step):
-                both.append(other)
-            self._ask(both)
-            self._start_waiting()
-            while any(cohort.owed for cohort in both):
-                self._wait()
-            for cohort in both:
-                cohort.close()
+        steps = self.cohort.server.steps
+        while self.cohort.place < len(steps):
+            both = self._in_step()
+            if not self.cohort.asked:
+                self._ask(both)
+                self._start_waiting()
+                while any(cohort.owed for cohort in both):
+                    self._wait()
+                for cohort in both:
+                    cohort.asked = True
+            if self.cohort.step is steps[-1]:
+                self.end.release(self.cohort.server)
+            self.cohort.close()
             self._check()
-            if other is not None and other.problem:
-                self.following = None
+            for other in both[1:]:
+                if other.may_close:
+                    other.close()
+                if other.problem:
+                    self.following = None
+
+    def _in_step(self) -> list[Cohort]:
+        """This round's cohort, and the next one's where its present step rides along."""
+        cohort, other = self.cohort, self.following
+        if other is None or other.asked or other.step is not riding(other.server.steps, cohort.step):
+            return [cohort]
+        return [cohort, other]
 
     def _check(self) -> None:
         """Refuse a round that can leave no sum, or one of too few, before anything is changed."""

@@ -265,11 +265,12 @@ class NetworkRounds:
         if number < config.rounds and steps(config)[0].ahead:
             # Its first steps need no more of a model than its shape, which is that of this round's.
             following = Cohort(self._server_of_cohort(number + 1, index, self._draw(number + 1).cohort))
-        play = LockstepPlay(config, self._post, self._members, cohort, following, self._least_of(cohort))
+        end, least = RoundEnd(config, state), self._least_of(cohort)
+        play = LockstepPlay(config, self._post, self._members, end, cohort, following, least)
         with single_thread():
             play.play()
             answered = time.perf_counter()
-            record = RoundEnd(config, state).finish_sum(cohort.server, cohort.sizes, {})
+            record = end.finish_sum(cohort.server, cohort.sizes, {})
         self._following_cohort = play.following
         for name in sorted(set(cohort.failed) - set(cohort.missing)):
             self._say(f"round {number}: client {name}, whose answer is in the sum: {cohort.failed[name]}")

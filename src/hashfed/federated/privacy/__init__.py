@@ -1,7 +1,7 @@
 """Sums of which a server learns nothing but the total: masks, shares, and numbers as integers.
 
-After Bell et al. 2020, "Secure Single-Server Aggregation with (Poly)Logarithmic Overhead". One session sums one
-vector of integers per client, modulo a power of two:
+After Bell et al. 2020, "Secure Single-Server Aggregation with (Poly)Logarithmic Overhead". One session sums
+one vector of integers per client, modulo a power of two:
 
     1  ``client.advertise``  two fresh key pairs              → PublicKeys
        ``SecureSum``         who takes part, who neighbours whom → RosterPart

@@ -1,7 +1,7 @@
-"""A client's side of a sum under masks: four steps, each from its secrets and a message to secrets and a message.
+"""A client's side of a sum under masks: four steps, each from secrets and a message to secrets and a message.
 
-Every refusal is a ``HashfedError`` and leaves the caller with the secrets it had. Neighbours have no names here but
-their positions in the roster, from 0.
+Every refusal is a ``HashfedError`` and leaves the caller with the secrets it had. Neighbours have no names
+here but their positions in the roster, from 0.
 """
 
 import secrets
@@ -12,7 +12,7 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.privacy.client_secrets import ClientSecrets, Place
-from hashfed.federated.privacy.context import COMMITMENT, DIGEST, Context, Session
+from hashfed.federated.privacy.context import COMMITMENT, DIGEST, NOTHING, Context, Session
 from hashfed.federated.privacy.graph import neighbours_of
 from hashfed.federated.privacy.masks import add_mask, lowest_bits, subtract_mask
 from hashfed.federated.privacy.messages import (
@@ -92,17 +92,21 @@ def share(
     return replace(state, stage="shared", seed=seed, place=place), message
 
 
-def mask(state: ClientSecrets, inbox: Inbox, vector: np.ndarray) -> tuple[ClientSecrets, MaskedVector]:
+def mask(
+    state: ClientSecrets, inbox: Inbox, vector: np.ndarray, told: bytes = NOTHING
+) -> tuple[ClientSecrets, MaskedVector]:
     """The vector under the client's own mask and those with the neighbours that take part.
 
     Args:
         state: after ``share``.
         inbox: what neighbours sent.
         vector: (m,) int32, each of at most the parameters' ``value_bits`` bits in two's complement.
+        told: 32 bytes that stand for what the vector was made from, the same for all clients.
 
     Raises:
-        HashfedError: where the inbox is of another session, shares in it are not what a neighbour made for this
-            client, fewer neighbours than the threshold take part, or the vector is of another length or range.
+        HashfedError: where the inbox is of another session, shares in it are not what a neighbour made for
+            this client, fewer neighbours than the threshold take part, or the vector is of another length or
+            range.
 
     """
     state.need("shared", inbox.kind)
@@ -116,13 +120,13 @@ def mask(state: ClientSecrets, inbox: Inbox, vector: np.ndarray) -> tuple[Client
             f"must be at least {place.parameters.threshold}"
         )
     _check_vector(vector, place)
-    masked = vector.astype(np.uint32)
-    add_mask(masked, place.session.seed(state.seed, "self", place.position))
+    masked, session = vector.astype(np.uint32), place.session.bound_to(told)
+    add_mask(masked, session.seed(state.seed, "self", place.position))
     for other, pair, secret in zip(
         place.neighbours, held, _agreed(state.mask_key, place, MASK_KEY), strict=True
     ):
         if pair:
-            seed = pair_seed(place.session, secret, place.position, other)
+            seed = pair_seed(session, secret, place.position, other)
             (add_mask if place.position < other else subtract_mask)(masked, seed)
     bits = place.parameters.bits
     lowest_bits(masked, bits)
@@ -136,8 +140,9 @@ def unmask(state: ClientSecrets, survivors: Survivors) -> tuple[ClientSecrets, U
     It is given once: then nothing secret is left.
 
     Raises:
-        HashfedError: where the survivors are of another session or this client is not one of them, fewer of its
-            neighbours than the threshold or fewer clients than the least are left, or one is left that took no part.
+        HashfedError: where the survivors are of another session or this client is not one of them, fewer of
+            its neighbours than the threshold or fewer clients than the least are left, or one is left that
+            took no part.
 
     """
     state.need("masked", survivors.kind)
@@ -147,8 +152,9 @@ def unmask(state: ClientSecrets, survivors: Survivors) -> tuple[ClientSecrets, U
     what = f"survivors of round {state.context.round}"
     if place.position not in alive:
         raise HashfedError(f"{what}: this client is not among them")
-    if len(alive) < place.least_survivors:
-        raise HashfedError(f"{what}: {len(alive)} clients, must be at least {place.least_survivors}")
+    least = place.parameters.least_survivors
+    if len(alive) < least:
+        raise HashfedError(f"{what}: {len(alive)} clients, must be at least {least}")
     near = [(other, pair) for other, pair in zip(place.neighbours, state.held, strict=True) if other in alive]
     for other, pair in near:
         if not pair:
@@ -205,8 +211,7 @@ def _place(state: ClientSecrets, part: RosterPart, demands: Demands) -> Place:
                 raise HashfedError(f"roster-part: neighbour {other} has a key that another has")
             known.add(key)
     session = Session.of(state.context.digest(), roster, graph, parameters)
-    least = max(parameters.least_survivors, demands.least_survivors)
-    return Place(parameters, least, session, position, near, tuple(keys))
+    return Place(parameters, session, position, near, tuple(keys))
 
 
 def _box_key(session: Session, agreed: bytes, sender: int, receiver: int) -> tuple[bytes, bytes]:
@@ -255,5 +260,5 @@ def _check_vector(vector: np.ndarray, place: Place) -> None:
     most = 1 << (bits - 1)
     if int(vector.min()) < -most or int(vector.max()) >= most:
         raise HashfedError(
-            f"vector from {vector.min()} to {vector.max()}: must be from {-most} to {most - 1}, of {bits} bits"
+            f"vector from {vector.min()} to {vector.max()}: must be from {-most} to {most - 1} ({bits} bits)"
         )

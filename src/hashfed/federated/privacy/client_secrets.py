@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from hashfed.errors import HashfedError
 from hashfed.federated.privacy.context import Context, Session
@@ -18,7 +18,6 @@ class Place:
 
     Attributes:
         parameters: of the session.
-        least_survivors: of a sum that it helps to unmask: the session's, or more where it demands more.
         session: digest.
         position: its own.
         neighbours: positions, ascending.
@@ -27,7 +26,6 @@ class Place:
     """
 
     parameters: Parameters
-    least_survivors: int
     session: Session
     position: int
     neighbours: tuple[int, ...]
@@ -38,8 +36,9 @@ class Place:
 class ClientSecrets:
     """Keys, seed and shares of one client in one session; they never leave it but as the messages say.
 
-    A step takes these and gives the next: who keeps them must keep the new ones before the message goes, and forget
-    the old. With old ones a step could be made twice, and what two answers tell together is what one must not.
+    A step takes these and gives the next: who keeps them must keep the new ones before the message goes, and
+    forget the old. With old ones a step could be made twice, and what two answers tell together is what one
+    must not.
 
     Attributes:
         context: of the session.
@@ -111,7 +110,9 @@ class ClientSecrets:
                     bytes.fromhex(context["rows"]),
                 ),
                 told["stage"],
-                *(bytes.fromhex(told[name]) for name in ("share_key", "mask_key", "seed")),
+                bytes.fromhex(told["share_key"]),
+                bytes.fromhex(told["mask_key"]),
+                bytes.fromhex(told["seed"]),
                 None if place is None else _place(place),
                 tuple(bytes.fromhex(held) for held in told["held"]),
             )
@@ -124,15 +125,11 @@ class ClientSecrets:
         return found
 
 
-def _place(told: dict[str, object]) -> Place:
-    parameters, session, neighbours, keys = (
-        told[name] for name in ("parameters", "session", "neighbours", "keys")
-    )
+def _place(told: dict[str, Any]) -> Place:
     return Place(
-        Parameters(**parameters),
-        told["least_survivors"],
-        Session(bytes.fromhex(session["digest"])),
+        Parameters(**told["parameters"]),
+        Session(bytes.fromhex(told["session"]["digest"])),
         told["position"],
-        tuple(neighbours),
-        tuple(bytes.fromhex(key) for key in keys),
+        tuple(told["neighbours"]),
+        tuple(bytes.fromhex(key) for key in told["keys"]),
     )

@@ -1,4 +1,4 @@
-"""What every seed of a session is bound to: another run, round, label, roster or parameter gives other masks."""
+"""What every seed of a session is bound to: another run, round, label, roster or parameter, other masks."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ VERSION = b"hashfed sum under masks 1"
 """Of the protocol: of its messages, derivations and streams."""
 DIGEST = 32
 """Bytes of a digest."""
+NOTHING = bytes(DIGEST)
+"""Where the context says all that vectors are made from."""
 COMMITMENT = 16
 """Bytes that stand for a share until it is told."""
 
@@ -57,6 +59,18 @@ class Session:
         """Of the digest of a context, the digest of a roster, the seed of a graph, and parameters."""
         sizes = [number(value) for value in vars(parameters).values()]
         return cls(digest(VERSION, b"session", context, roster, graph, *sizes))
+
+    def bound_to(self, told: bytes) -> "Session":
+        """The same sum, of vectors made from what ``told`` (32 bytes) stands for: its masks are others.
+
+        Keys and shares go before anybody knows the round's model. A client that was sent another model than
+        the others has masks that cancel with nobody's.
+        """
+        if len(told) != DIGEST:
+            raise ValueError(f"a digest of {len(told)} bytes: must be of {DIGEST}")
+        if told == NOTHING:
+            return self
+        return Session(digest(VERSION, b"bound", self.digest, told))
 
     def seed(self, secret: bytes, purpose: str, *positions: int) -> bytes:
         """A key of 32 bytes for one purpose between clients at these positions."""

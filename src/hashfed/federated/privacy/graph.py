@@ -1,7 +1,7 @@
 """Who neighbours whom: a Harary graph over positions in an order that a public seed draws.
 
-In a circle of all clients each neighbours the ⌊k / 2⌋ nearest on both sides and, where k is odd, the one opposite: no
-graph in which each has k neighbours is harder to part (Bell et al. 2020, section 3).
+In a circle of all clients each neighbours the ⌊k / 2⌋ nearest on both sides and, where k is odd, the one
+opposite: no graph in which each has k neighbours is harder to part (Bell et al. 2020, section 3).
 """
 
 import hashlib

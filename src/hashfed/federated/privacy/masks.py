@@ -1,4 +1,4 @@
-"""Masks: vectors of integers that a seed of 32 bytes stands for, and nobody can tell from chance without it."""
+"""Masks: vectors of integers, each of a seed of 32 bytes, without which nobody can tell them from chance."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ CHUNK = 1 << 16
 def add_mask(numbers: np.ndarray, seed: bytes) -> None:
     """Add a seed's mask to numbers (m,) uint32 in place, modulo 2^32.
 
-    Number j of the mask is the j-th little-endian word of the seed's AES-CTR stream. As 2^b divides 2^32 for each
-    b ≤ 32, whoever works modulo 2^b takes the last b bits at the very end.
+    Number j of the mask is the j-th little-endian word of the seed's AES-CTR stream. As 2^b divides 2^32 for
+    each b ≤ 32, whoever works modulo 2^b takes the last b bits at the very end.
     """
     _each_chunk(numbers, seed, np.add)
 

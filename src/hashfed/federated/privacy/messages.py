@@ -6,10 +6,10 @@ client → server   KeyShares       shares of its secrets, each encrypted for on
 server → client   Inbox           those that its neighbours made for it
 client → server   MaskedVector    its vector under masks
 server → client   Survivors       whose vectors arrived; the same for all
-client → server   Unmasking       one share for each neighbour: of its seed, or where it dropped out of its key
+client → server   Unmasking       one share for each neighbour: of its seed, or if it dropped out of its key
 
-Clients have no names here but positions in the roster, and neighbours go by ascending position. Of a session's
-parameters follows the size of every message: what a client holds changes none.
+Clients have no names here but positions in the roster, and neighbours go by ascending position. Of a
+session's parameters follows the size of every message: what a client holds changes none.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.codec import Message
-from hashfed.federated.privacy.context import DIGEST, Context, Session
+from hashfed.federated.privacy.context import COMMITMENT, DIGEST, Context, Session
 from hashfed.federated.privacy.packing import packed_size
 from hashfed.federated.privacy.parameters import Parameters
 from hashfed.federated.privacy.primitives import KEY, NONCE, TAG
@@ -110,8 +110,8 @@ class KeyShares(Message, kind="key-shares"):
     Attributes:
         round: of the exchange.
         session: (32,) uint8 digest.
-        boxes: (k, 94) uint8, for each neighbour a share of the seed of its own mask and one of its key for masks,
-            encrypted.
+        boxes: (k, 94) uint8, for each neighbour a share of the seed of its own mask and one of its key for
+            masks, encrypted.
         commitments: (k, 2, 16) uint8 that stand for these shares until they are told.
 
     """
@@ -185,14 +185,41 @@ class Unmasking(Message, kind="unmasking"):
     Attributes:
         round: of the exchange.
         session: (32,) uint8 digest.
-        shares: (k, 33) uint8, one for each neighbour: of the seed of its own mask where its vector arrived, of its
-            key for masks where it did not; zeros where it took no part after the keys.
+        shares: (k, 33) uint8, one for each neighbour: of the seed of its own mask where its vector arrived,
+            of its key for masks where it did not; zeros where it took no part after the keys.
 
     """
 
     round: int
     session: np.ndarray
     shares: np.ndarray
+
+
+def outlines(parameters: Parameters, round: int) -> dict[str, Message]:
+    """A message of each kind, by kind: without content, and as large as all of its kind in such a session."""
+    empty = np.zeros(DIGEST, np.uint8)
+    degree = parameters.neighbours
+    boxes = np.zeros((degree, BOX), np.uint8)
+    commitments = np.zeros((degree, KEYS, COMMITMENT), np.uint8)
+    made = (
+        PublicKeys(round, empty, np.zeros((KEYS, KEY), np.uint8)),
+        RosterPart(
+            round=round,
+            context=empty,
+            **vars(parameters),
+            roster=empty,
+            graph=empty,
+            position=np.zeros(1, np.int32),
+            own_keys=np.zeros((KEYS, KEY), np.uint8),
+            neighbour_keys=np.zeros((degree, KEYS, KEY), np.uint8),
+        ),
+        KeyShares(round, empty, boxes, commitments),
+        Inbox(round, empty, np.zeros(degree, np.uint8), boxes, commitments),
+        MaskedVector(round, empty, np.zeros(packed_size(parameters.length, parameters.bits), np.uint8)),
+        Survivors(round, empty, np.zeros(packed_size(parameters.clients, 1), np.uint8)),
+        Unmasking(round, empty, np.zeros((degree, SHARE), np.uint8)),
+    )
+    return {message.kind: message for message in made}
 
 
 def check_context(message: PublicKeys | RosterPart, context: Context) -> None:

@@ -1,12 +1,13 @@
 """How many neighbours and which threshold a sum needs, and what a client demands of those it is offered.
 
-A client's secrets are shared among its k neighbours; t of them give a secret back. Of n clients a share may be
-*corrupt*, that is tell the server all they know, and a share may drop out. Then, for every client at once and but for
-a chance of 2^−40 each,
+A client's secrets are shared among its k neighbours; t of them give a secret back. Of n clients a share may
+be *corrupt*, that is tell the server all they know, and a share may drop out. Then, for every client at once
+and but for a chance of 2^−40 each,
 
-    secrecy     fewer than t of its neighbours are corrupt, and t > k / 2; where everybody neighbours everybody,
-                t > (k + corrupt) / 2: then nobody gets t shares of both secrets of a client, even if the server tells
-                each neighbour another story of who dropped out
+    secrecy     fewer than t of its neighbours are corrupt, and t > k / 2; where everybody neighbours
+                everybody, t > (k + corrupt) / 2: then nobody gets t shares of both secrets of a client, even
+                if the server tells each neighbour another story of who dropped out
+                (elsewhere it is trusted to tell all of them the same)
     the sum     at least t of its neighbours are left
     connection  the honest who are left form one connected graph: no part of them can be summed alone
 
@@ -24,8 +25,6 @@ from hashfed.federated.privacy.packing import LEAST, WORD
 
 FAILURE_BITS = 40
 """−log2 of the chance of failure of each kind."""
-COMPLETE = 32
-"""Up to so many clients everybody neighbours everybody: it costs little, and more is true (see above)."""
 FEWEST_CLIENTS = 3
 """Of a sum of two, each of them knows what the other gave."""
 MOST_CLIENTS = 1 << 14
@@ -39,13 +38,16 @@ class Tolerance:
 
     Attributes:
         corrupt: share of clients that tell the server all they know, from 0 to below 1.
-        dropped: share of clients that do not answer, from 0 to below 1; corrupt + 2 · dropped < 1 always has a
-            solution, and corrupt + dropped ≥ 1 none.
+        dropped: share of clients that do not answer, from 0 to below 1; corrupt + 2 · dropped < 1 always has
+            a solution, and corrupt + dropped ≥ 1 none.
+        complete: up to so many clients everybody neighbours everybody: among few it costs little, and more is
+            true (see above).
 
     """
 
     corrupt: float = 0.2
     dropped: float = 0.2
+    complete: int = 32
 
     def __post_init__(self) -> None:
         """Refuse what no share is."""
@@ -124,8 +126,8 @@ class Demands:
         fewest = fewest_shares(clients, degree, self.corrupt)
         if parameters.threshold < fewest:
             raise HashfedError(
-                f"threshold of shares = {parameters.threshold} of {degree} neighbours: must be at least {fewest} "
-                f"where {self.corrupt:g} of {clients} clients may be corrupt"
+                f"threshold of shares = {parameters.threshold} of {degree} neighbours: must be at least "
+                f"{fewest} where {self.corrupt:g} of {clients} clients may be corrupt"
             )
 
 
@@ -135,7 +137,7 @@ def sum_bits(value_bits: int, clients: int) -> int:
 
 
 def choose(clients: int, value_bits: int, length: int, tolerance: Tolerance | None = None) -> Parameters:
-    """Parameters for so many clients: the fewest neighbours that bear what is tolerated, and the lowest threshold.
+    """Parameters for so many clients: the fewest neighbours that bear what is tolerated, and a threshold.
 
     Raises:
         HashfedError: where none do, or the sum has more than 32 bits.
@@ -158,11 +160,11 @@ def choose_graph(clients: int, tolerance: Tolerance) -> tuple[int, int]:
     complete = clients - 1
     if not _bears(clients, complete, tolerance):
         raise HashfedError(
-            f"{clients} clients of which {tolerance.corrupt:g} may be corrupt and {tolerance.dropped:g} drop out: "
-            "no threshold of shares bears that; tolerate fewer"
+            f"{clients} clients of which {tolerance.corrupt:g} may be corrupt and {tolerance.dropped:g} drop "
+            "out: no threshold of shares bears that; tolerate fewer"
         )
     degree = complete
-    if clients > COMPLETE:
+    if clients > tolerance.complete:
         step = 1 + clients % 2  # only even degrees, where the clients are odd
         low, high = 0, complete // step  # `high` bears it, `low` does not
         while high - low > 1:
@@ -227,8 +229,8 @@ def _bears(clients: int, degree: int, tolerance: Tolerance) -> bool:
 def _connected(clients: int, degree: int, tolerance: Tolerance) -> bool:
     """Whether the honest who are left are connected, but for a chance of 2^−40.
 
-    Two parts lie between two runs of ⌊k / 2⌋ clients beside each other who are gone. There are fewer than n² / 2
-    pairs of runs, and in each of them all are gone in C(n − 2⌊k / 2⌋, gone − 2⌊k / 2⌋) of C(n, gone) ways.
+    Two parts lie between two runs of ⌊k / 2⌋ clients beside each other who are gone. There are fewer than
+    n² / 2 pairs of runs, and all in a pair are gone in C(n − 2⌊k / 2⌋, gone − 2⌊k / 2⌋) of C(n, gone) ways.
     """
     gone = marked_of(clients, tolerance.corrupt) + marked_of(clients, tolerance.dropped)
     run = 2 * (degree // 2)

@@ -1,8 +1,8 @@
 """Numbers as integers that can be summed under masks, and back.
 
-A block of numbers has a public range r; with b bits a number x becomes L · x / r, where L = 2^(b − 1) − 1, rounded at
-random to one of the integers beside it, so that its mean is exact. What is beyond ±r becomes ±L. The sum of n such
-integers is within ±n · L, which ``parameters.sum_bits(b, n)`` bits in two's complement hold.
+A block of numbers has a public range r; with b bits a number x becomes L · x / r, where L = 2^(b − 1) − 1,
+rounded at random to one of the integers beside it, so that its mean is exact. What is beyond ±r becomes ±L.
+The sum of n such integers is within ±n · L, for which ``parameters.sum_bits(b, n)`` bits are enough.
 """
 
 from collections.abc import Sequence
@@ -89,10 +89,10 @@ def quantise(
         np.clip(scaled, -width, width, out=scaled)
         scaled /= width
         scaled *= most
-        scaled += generator.random(len(scaled))
-        np.floor(scaled, out=scaled)
-        # L + u may be L + 1 in float64, where u is the largest number below 1
-        numbers[start:stop] = np.minimum(scaled, most, out=scaled)
+        below = np.floor(scaled)
+        scaled -= below  # exact, and so 0 for a number that is an integer: it stays what it is
+        below += generator.random(len(scaled)) < scaled
+        numbers[start:stop] = below
     return Quantised(numbers, clipped)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from hashfed.errors import HashfedError
 from hashfed.federated.privacy.client import KEY_SHARE, MASK_KEY, SEED_SHARE, pair_seed
-from hashfed.federated.privacy.context import COMMITMENT, Context, Session
+from hashfed.federated.privacy.context import COMMITMENT, NOTHING, Context, Session
 from hashfed.federated.privacy.masks import add_mask, lowest_bits, subtract_mask
 from hashfed.federated.privacy.messages import (
     BOX,
@@ -76,9 +76,9 @@ def signed(numbers: np.ndarray, bits: int) -> np.ndarray:
 class SecureSum:
     """Takes a session's messages, and gives the sum.
 
-    A message that is late, early, a second one, of another session or of another shape, or whose keys or shares are
-    not what they must be, is refused with a ``HashfedError`` that names its client; the session stays as it was, so
-    that a right one is still taken. Who sent a message is for the transport to know.
+    A message that is late, early, a second one, of another session or of another shape, or whose keys or
+    shares are not what they must be, is refused with a ``HashfedError`` that names its client; the session
+    stays as it was, so that a right one is still taken. Who sent a message is for the transport to know.
 
     Methods in order: ``take_keys`` of clients, ``rosters``; ``take_shares``, ``inboxes``; ``take_vector``,
     ``survivors``; ``take_answer``, ``total``. Each second one ends its stage, with whatever arrived.
@@ -106,6 +106,7 @@ class SecureSum:
         self._choose = choose
         self._random_bytes = random_bytes
         self._keys: dict[str, bytes] = {}
+        self._position: dict[str, int] = {}
         self._shares: dict[int, _Sent] = {}
         self._answers: dict[int, dict[int, bytes]] = {}
         """Shares told, by whose secret they are of and who told them."""
@@ -165,10 +166,13 @@ class SecureSum:
                 rows(message, "boxes", count, BOX), rows(message, "commitments", count, KEYS, COMMITMENT)
             )
 
-    def inboxes(self) -> dict[str, Inbox]:
+    def inboxes(self, told: bytes = NOTHING) -> dict[str, Inbox]:
         """End of the shares: who takes part from now on, by name, and what neighbours made for each.
 
         Those with fewer neighbours than the threshold left cannot be unmasked, and take no part.
+
+        Args:
+            told: 32 bytes that stand for what clients make their vectors from.
 
         Raises:
             AbortedError: where too few are left.
@@ -183,6 +187,7 @@ class SecureSum:
         self._enough(left, "shares arrived of")
         self._taking_part = frozenset(left)
         self._sum = np.zeros(self.parameters.length, np.uint32)
+        self._bound = self.session.bound_to(told)
         self.stage = "vectors"
         return {self.roster.names[position]: self._inbox(position) for position in sorted(left)}
 
@@ -276,24 +281,24 @@ class SecureSum:
             add_mask(self._sum, seed)
         for seed in subtract:
             subtract_mask(self._sum, seed)
-        found, self._sum = self._sum, np.zeros(0, np.uint32)
-        bits = self.parameters.bits
+        found, bits = self._sum, self.parameters.bits
         lowest_bits(found, bits)
-        self.stage = "over"
+        self._forget()
         return signed(found, bits)
 
     def _masks(self, known: Mapping[int, bytes]) -> tuple[list[bytes], list[bytes]]:
         """Seeds of the masks to add and to subtract, of what was learnt by position."""
-        add, subtract = [], []
+        add: list[bytes] = []
+        subtract: list[bytes] = []
         for position, secret in known.items():
             if position in self._alive:
-                subtract.append(self.session.seed(secret, "self", position))
+                subtract.append(self._bound.seed(secret, "self", position))
                 continue
             left = [other for other in self.roster.neighbours[position] if other in self._alive]
             keys = (key_pair(self.roster.keys[other])[MASK_KEY] for other in left)
             for other, agreed in zip(left, agree(secret, keys), strict=True):
                 if agreed is not None:  # as of every key that was taken
-                    seed = pair_seed(self.session, agreed, position, other)
+                    seed = pair_seed(self._bound, agreed, position, other)
                     (subtract if other < position else add).append(seed)
         return add, subtract
 
@@ -308,7 +313,7 @@ class SecureSum:
         return found
 
     def _secrets_needed(self) -> set[int]:
-        """Of whom a secret must be known: of each that is left, and of each that is not but has a neighbour left."""
+        """Of whom a secret must be known: of who is left, and of who is not but has a neighbour left."""
         near = self.roster.neighbours
         return {
             position
@@ -360,7 +365,7 @@ class SecureSum:
         there: Mapping[int, object] | set[int],
     ) -> int:
         """The position of who sent a message that is in time, the first of its kind, and of this session."""
-        position = -1 if self.stage == "keys" else self._position.get(name, -1)
+        position = self._position.get(name, -1)
         self._need(stage, message.kind, name in self._asked, position in there)
         if position < 0:
             raise HashfedError(f"{message.kind}: its keys did not arrive in time")
@@ -385,9 +390,12 @@ class SecureSum:
                 f"{what} {len(left)} clients, must be of at least {self.parameters.least_survivors}"
             )
 
-    def _abort(self, why: str) -> AbortedError:
-        """Forget all that was received."""
+    def _forget(self) -> None:
+        """End of the session: of what was received nothing is kept."""
         self.stage = "over"
         self._sum = np.zeros(0, np.uint32)
         self._shares, self._answers = {}, {}
+
+    def _abort(self, why: str) -> AbortedError:
+        self._forget()
         return AbortedError(f"round {self.context.round}: no sum of {self.context.label}: {why}")

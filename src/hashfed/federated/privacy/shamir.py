@@ -1,6 +1,6 @@
 """Secrets shared so that a threshold of shares gives them back, and fewer say nothing (Shamir 1979).
 
-Shares are values of a random polynomial at points > 0, over a prime field that holds every secret of 32 bytes.
+Shares are values of a random polynomial at points > 0, over a prime field that holds all secrets of 32 bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ def split(
 
 
 def join(shares: Mapping[int, bytes]) -> bytes | None:
-    """The secret from as many shares as the threshold, by their points; None where no secret has these shares."""
+    """The secret from as many shares as the threshold, by point; None where no secret has these shares."""
     values = {point: _number(share) for point, share in shares.items()}
     found = interpolate(values)
     return found.to_bytes(SECRET, "little") if found < 2 ** (8 * SECRET) else None

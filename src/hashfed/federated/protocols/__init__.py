@@ -53,8 +53,8 @@ PROTOCOLS: dict[str, tuple[Step, ...]] = {
     "secure": secure.STEPS,
     "secure, without masks": secure.OPEN_STEPS,
 }
-"""All steps by ``selection.delivery``, in order. The last is the training, whose answer is the update, but where
-a sum is left instead (``in_lockstep``)."""
+"""All steps by ``selection.delivery``, in order. The last is the training, whose answer is the update, but
+where a sum is left instead (``in_lockstep``)."""
 WITHOUT_MASKS = "secure, without masks"
 SLICES = "slices"
 """In tables of bytes: what clients fetch besides messages that they fetch."""

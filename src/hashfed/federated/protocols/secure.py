@@ -1,7 +1,7 @@
 """Sums alone (``selection.delivery: secure``): the same rows for all, and one vector of each under masks.
 
-No client names a row, a bucket or itself but as one of the cohort. Without masks (``secure.masks``) the vectors
-are sent as they are, and the numbers are the same.
+No client names a row, a bucket or itself but as one of the cohort. Without masks (``secure.masks``) the
+vectors are sent as they are, and the numbers are the same.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,7 @@ import numpy as np
 
 from hashfed.federated.checks import Limits, check_common
 from hashfed.federated.messages import Common, Contribution, Message
-from hashfed.federated.privacy.context import COMMITMENT, DIGEST
 from hashfed.federated.privacy.messages import (
-    BOX,
-    KEYS,
     Inbox,
     KeyShares,
     MaskedVector,
@@ -22,11 +19,9 @@ from hashfed.federated.privacy.messages import (
     RosterPart,
     Survivors,
     Unmasking,
+    outlines,
 )
 from hashfed.federated.privacy.packing import pack, packed_size
-from hashfed.federated.privacy.parameters import Parameters, choose
-from hashfed.federated.privacy.primitives import KEY
-from hashfed.federated.privacy.shamir import SHARE
 from hashfed.federated.protocols.outline import Outline, floats, ids
 from hashfed.federated.protocols.step import (
     ClientSide,
@@ -38,7 +33,7 @@ from hashfed.federated.protocols.step import (
     Up,
     take,
 )
-from hashfed.federated.sum_session import MaskedSession, OpenSession
+from hashfed.federated.sum_session import MaskedSession, OpenSession, session_parameters
 
 
 def _check_common(client: ClientSide, message: Common) -> None:
@@ -104,12 +99,12 @@ CONTRIBUTION = Up(
 )
 
 
-def _told(kind: type[Message], outline: Callable[[Outline], Message]) -> Down:
+def _told(kind: type[Message]) -> Down:
     return Down(
         kind,
         make=lambda server, exchange: _masked(server).told(exchange.client),
         check=lambda client, message: None,  # by the client's part of the session, which takes it
-        outline=outline,
+        outline=_of_session(kind),
     )
 
 
@@ -122,8 +117,8 @@ def _share(client: ClientSide, got: Received) -> KeyShares:
 
 
 def _mask(client: ClientSide, got: Received) -> MaskedVector:
-    inbox = take(got, Inbox)
-    return client.secrets.mask(inbox, client.contribute(take(got, Common)))
+    inbox, common = take(got, Inbox), take(got, Common)
+    return client.secrets.mask(inbox, client.contribute(common), common.digest)
 
 
 def _unmask(client: ClientSide, got: Received) -> Unmasking:
@@ -134,71 +129,45 @@ def _packed(count: int, bits: int) -> np.ndarray:
     return np.empty(packed_size(count, bits), np.uint8)
 
 
-def _parameters(of: Outline) -> Parameters:
-    plan = of.plan
-    return choose(plan.cohort, plan.value_bits, plan.layout.length)
+def _of_session(kind: type[Message]) -> Callable[[Outline], Message]:
+    """A message of a session of the whole cohort without content."""
 
+    def outline(of: Outline) -> Message:
+        plan = of.plan
+        return outlines(session_parameters(plan.cohort, plan.value_bits, plan.layout.length), of.round)[
+            kind.kind
+        ]
 
-def _bytes(*shape: int) -> np.ndarray:
-    return np.empty(shape, np.uint8)
-
-
-def _roster_outline(of: Outline) -> RosterPart:
-    found = _parameters(of)
-    near = _bytes(found.neighbours, KEYS, KEY)
-    place = np.empty(1, np.int32)
-    digest = _bytes(DIGEST)
-    return RosterPart(
-        of.round, digest, **vars(found), roster=digest, graph=digest, position=place, own_keys=_bytes(KEYS, KEY),
-        neighbour_keys=near,
-    )
-
-
-def _shares_outline(of: Outline) -> KeyShares:
-    near = _parameters(of).neighbours
-    return KeyShares(of.round, _bytes(DIGEST), _bytes(near, BOX), _bytes(near, KEYS, COMMITMENT))
-
-
-def _inbox_outline(of: Outline) -> Inbox:
-    near = _parameters(of).neighbours
-    return Inbox(of.round, _bytes(DIGEST), _bytes(near), _bytes(near, BOX), _bytes(near, KEYS, COMMITMENT))
-
-
-def _vector_outline(of: Outline) -> MaskedVector:
-    found = _parameters(of)
-    return MaskedVector(of.round, _bytes(DIGEST), _packed(found.length, found.bits))
+    return outline
 
 
 KEYS_SENT = Up(
     PublicKeys,
     make=_advertise,
     check=_unchecked,
-    outline=lambda of: PublicKeys(of.round, _bytes(DIGEST), _bytes(KEYS, KEY)),
+    outline=_of_session(PublicKeys),
     take=lambda server, exchange, message: _masked(server).sum.take_keys(exchange.client, message),
 )
 SHARES = Up(
     KeyShares,
     make=_share,
     check=_unchecked,
-    outline=_shares_outline,
+    outline=_of_session(KeyShares),
     take=lambda server, exchange, message: _masked(server).sum.take_shares(exchange.client, message),
 )
 VECTOR = Up(
     MaskedVector,
     make=_mask,
     check=_unchecked,
-    outline=_vector_outline,
+    outline=_of_session(MaskedVector),
     take=lambda server, exchange, message: _masked(server).sum.take_vector(exchange.client, message),
 )
 ANSWER = Up(
     Unmasking,
     make=_unmask,
     check=_unchecked,
-    outline=lambda of: Unmasking(of.round, _bytes(DIGEST), _bytes(_parameters(of).neighbours, SHARE)),
+    outline=_of_session(Unmasking),
     take=lambda server, exchange, message: _masked(server).sum.take_answer(exchange.client, message),
-)
-SURVIVED = _told(
-    Survivors, lambda of: Survivors(of.round, _bytes(DIGEST), _packed(_parameters(of).clients, 1))
 )
 
 
@@ -206,18 +175,18 @@ STEPS = (
     Step("keys", (), KEYS_SENT, ahead=True, close=lambda server: _masked(server).close_keys()),
     Step(
         "shares",
-        (_told(RosterPart, _roster_outline),),
+        (_told(RosterPart),),
         SHARES,
         ahead=True,
-        close=lambda server: _masked(server).close_shares(),
+        close=lambda server: _masked(server).close_shares(server.common().digest),
     ),
     Step(
         "train",
-        (COMMON, _told(Inbox, _inbox_outline)),
+        (COMMON, _told(Inbox)),
         VECTOR,
         close=lambda server: _masked(server).close_vectors(),
     ),
-    Step("unmask", (SURVIVED,), ANSWER, close=lambda server: _masked(server).close_answers()),
+    Step("unmask", (_told(Survivors),), ANSWER, close=lambda server: _masked(server).close_answers()),
 )
 """With masks."""
 OPEN_STEPS = (

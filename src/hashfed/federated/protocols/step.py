@@ -272,8 +272,8 @@ class Up:
         make: it, from what the client has received.
         check: by the server, before anything else looks at it: raises HashfedError where it does not fit.
         outline: the same without content.
-        take: what the server does with it at once, where it is not kept for a later step; also raises HashfedError
-            where it does not fit, and nothing is changed.
+        take: what the server does with it at once, where it is not kept for a later step; also raises
+            HashfedError where it does not fit, and nothing is changed.
 
     """
 
@@ -296,10 +296,12 @@ class Step:
         needs: messages of earlier steps that a client must still have: the only state that it keeps, for all
             else it computes again.
         ahead: whether the answer needs nothing of this round, so that it may be asked for in the one before
-            (``riding``); a first step, or one after such steps.
+            (``riding``); a first step, or one after such steps. It is closed in its round where the next step
+            is not ahead, for that one's messages may need the model.
         where: the terms under which it is played; the messages of one that is not go with the next step's.
-        close: what the server does once nobody's answer is waited for any more: then alone the next step begins, and
-            the last one leaves a sum (``ServerSide.session``). None: each client goes on by itself.
+        close: what the server does once nobody's answer is waited for any more: then alone the next step
+            begins, and the last one leaves a sum (``ServerSide.session``). None: each client goes on by
+            itself.
 
     """
 

@@ -19,7 +19,8 @@ from hashfed.data.client_texts import full_name
 from hashfed.display import printable
 from hashfed.errors import HashfedError
 from hashfed.files import write_atomically
-from hashfed.tasks.examples import neighbours, span_sizes, spans
+from hashfed.hashing.parts import neighbours
+from hashfed.tasks.examples import span_sizes, spans
 from hashfed.tasks.federated_data import EmptySideError, FederatedData
 from hashfed.tasks.next_word.clients import check_sides, label_counts
 from hashfed.tasks.next_word.prepared.columns import SUFFIX, ColumnWriter, checksum, map_column, release
