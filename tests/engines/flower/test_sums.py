@@ -29,6 +29,7 @@ from hashfed.errors import HashfedError
 from hashfed.federated import wire
 from hashfed.federated.messages import Common
 from hashfed.federated.privacy.messages import PublicKeys, Survivors
+from hashfed.runs.ledger import Ledger, Release
 from hashfed.tasks.federated_data import FederatedData
 from hashfed.tasks.next_word.vocabulary import Vocabulary
 from loopback import Interfere, LoopbackGrid, partitions
@@ -346,6 +347,34 @@ def test_a_second_attempt_is_a_new_sum(texts: Path, monkeypatch: pytest.MonkeyPa
     assert [record.failed for record in played.records] == [{}, {}]
     expected = plain_sums(config, data, [played.names(1), played.names(2)], monkeypatch)
     assert [same(*states) for states in zip(played.states, expected, strict=True)] == [True] * 2
+
+
+def test_a_sum_is_written_down_before_it_is_known(texts: Path, tmp_path: Path) -> None:
+    """Each attempt that comes so far, but none of which nobody is asked to unmask it."""
+    config, data = prepare(texts, {"minimum_share": 1.0}, rounds=2)
+    silent = [TRAIN, UNMASK]
+
+    def interfere(node: int, reply: Message) -> Message | None:
+        if silent and reply.metadata.message_type == silent[0]:
+            if node == NODES:
+                del silent[0]
+            return None
+        return reply
+
+    grid = LoopbackGrid(app, partitions(texts, NODES), interfere)
+    said: list[str] = []
+    with Ledger.open(tmp_path) as ledger, FlowerRounds(grid, config, data, said.append) as engine:
+        engine.state.ledger = ledger
+        found = [engine.run_round() for _ in range(2)]
+    assert [record.failed for record in found] == [{}, {}]
+    assert sum("attempt" in line for line in said) == 2
+    releases = ledger.releases()
+    assert [(entry.round, entry.asked, entry.summed) for entry in releases if isinstance(entry, Release)] == [
+        (1, 9, 9),
+        (1, 9, 9),
+        (2, 9, 9),
+    ]
+    assert len(releases) == 3
 
 
 def changed(step: str, change: Callable[[Any], Any]) -> Interfere:

@@ -160,7 +160,7 @@ class LockstepPlay(Play):
                     self.following = None
 
     def _in_step(self) -> list[Cohort]:
-        """This round's cohort, and the next one's where its present step rides along."""
+        """The cohort, and that of the next round where its present step rides along."""
         cohort, other = self.cohort, self.following
         if other is None or other.asked or other.step is not riding(other.server.steps, cohort.step):
             return [cohort]
