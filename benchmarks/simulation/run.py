@@ -3,19 +3,17 @@
 import importlib.util
 import json
 import math
-import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.simulation.scenario import Scenario
+from hashfed.bench.programs import results
 from hashfed.errors import HashfedError
 
 PACKAGES = {
@@ -25,7 +23,6 @@ PACKAGES = {
     "fedjax_library": "fedjax",
 }
 """What each peer needs."""
-CHECKOUT = Path(__file__).parents[2]
 PACKAGE = "benchmarks.simulation"
 TOLERANCE = 1e-4
 """Largest relative difference of losses and norms."""
@@ -142,51 +139,11 @@ def _check(name: str, found: Mapping[str, Any], expected: Mapping[str, Any], bat
             raise HashfedError(f"{name}: {what} = {one:.6f}, but hashfed's is {other:.6f}: not the same work")
 
 
-def environment() -> dict[str, str]:
-    """In which any interpreter finds ``benchmarks``, from whatever folder."""
-    paths = [str(CHECKOUT), os.environ.get("PYTHONPATH")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-
-
-@contextmanager
-def _started(commands: Sequence[Sequence[str]]) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes at the same time, which end with the block, as do those that they started."""
-    processes = [
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=environment(),
-        )
-        for command in commands
-    ]
-    try:
-        yield processes
-    finally:
-        for process in processes:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _results(name: str, commands: Sequence[Sequence[str]]) -> list[Any]:
-    """The last line of each process's output, read as JSON."""
-    with _started(commands) as processes:
-        outputs = [process.communicate() for process in processes]
-        for process, (_, errors) in zip(processes, outputs, strict=True):
-            if process.returncode != 0:
-                reason = (errors.strip().splitlines() or ["no message"])[-1]
-                raise HashfedError(f"{name} ended with exit code {process.returncode}: {reason}")
-        return [json.loads(output.strip().splitlines()[-1]) for output, _ in outputs]
-
-
 def _run(name: str, command: Sequence[str]) -> Any:
-    return _results(name, [command])[0]
+    return results(name, [command])[0]
 
 
 def _products(scenario: Scenario) -> float:
     """Seconds of the matrix products of one step while every core is at them."""
     command = [sys.executable, "-m", f"{PACKAGE}.products", str(scenario.words)]
-    return statistics.fmean(_results(PRODUCTS, [command] * scenario.workers))
+    return statistics.fmean(results(PRODUCTS, [command] * scenario.workers))

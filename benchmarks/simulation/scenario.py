@@ -5,16 +5,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save_file
-
 from hashfed.bench.synthetic import synthetic_text
+from hashfed.bench.workload import write_workload
 from hashfed.config import Config, make_config
 from hashfed.engines.budget import build_model
 from hashfed.engines.client_round import ClientRound, draw_examples
 from hashfed.engines.exchange import play_round
 from hashfed.engines.server_round import ServerRound
-from hashfed.models import TransformerSettings
 from hashfed.randomness import stream
 from hashfed.retrieval import build_index
 from hashfed.tasks.federated_data import FederatedData
@@ -77,22 +74,12 @@ class Scenario:
         config, data = self.config(), self.data()
         model = build_model(config)
         parameters = model.init({"output": data.size}, stream(config.seed, "init"))
-        inputs, targets = [], []
+        clients = []
         for client in data.train:
             drawn = draw_examples(config, model, client, 1, data.size)
             order = stream(config.seed, "train", 1, client.name).permutation(len(drawn))
-            columns = drawn.take(order).columns()
-            inputs.append(columns["inputs"])
-            targets.append(columns["targets"])
-        tensors = {f"body.{name}": value.numpy() for name, value in parameters.body.items()}
-        tensors |= {"rows": parameters.rows.numpy(), "inputs": np.stack(inputs), "targets": np.stack(targets)}
-        metadata = {
-            "learning_rate": str(RATE),
-            "batch_size": str(BATCH),
-            "heads": str(TransformerSettings.of(config.model).heads),
-            "server_learning_rate": "1.0",
-        }
-        save_file(tensors, path, metadata=metadata)
+            clients.append(drawn.take(order))
+        write_workload(path, config, parameters, clients)
 
     def first_loss(self) -> float:
         """Mean loss over the steps of the first client in round 1, nats."""

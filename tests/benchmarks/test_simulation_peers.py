@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from benchmarks.simulation.run import environment
+from hashfed.bench.programs import environment
 from hashfed.models import Batch, Targets
 from hashfed.models.protocol import OUTPUT
 from hashfed.models.transformer import Transformer

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hashfed.bench import cells
+from hashfed.bench import cells, pfl_research
 from hashfed.cli import bench
 from hashfed.cli.main import main
 from small import small_config
@@ -15,10 +15,11 @@ from small import small_config
 
 @pytest.fixture
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that goes on whenever it is looked at, and one repetition."""
+    """A clock that goes on whenever it is looked at, one repetition, and no peer."""
     times = count()
     monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: 1e-3 * next(times)))
     monkeypatch.setattr(cells, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(pfl_research, "DISTRIBUTION", "no-such-distribution")
 
 
 @pytest.mark.usefixtures("steady")
@@ -58,7 +59,7 @@ def test_random_clients_and_those_of_a_data_set(
     out = capsys.readouterr().out
     assert out.splitlines()[0].startswith("cpu: ")
     assert "left out" not in out
-    assert "pfl-research: " in out
+    assert "pfl-research: not installed\n" in out
     assert out.endswith(f"result: {file}\n")
 
 

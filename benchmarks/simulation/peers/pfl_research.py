@@ -1,7 +1,7 @@
 """Peer: Apple's pfl-research, in as many processes as its guide says to start with torchrun.
 
 See "Fast distributed simulations" in pfl's documentation: the clients of a round are shared out among the
-processes, and the changes meet in an all-reduce.
+processes, and the changes meet in an all-reduce. On a GPU it is one process, as pfl has one for each.
 """
 
 import importlib
@@ -60,8 +60,14 @@ def start_processes(workers: int) -> None:
     os.execv(sys.executable, command)
 
 
-def watch(round_seconds: list[float], norm_after: dict[str, float]) -> Any:
+def watch(device: str, round_seconds: list[float], norm_after: dict[str, float]) -> Any:
     """A callback that notes the seconds of each round, and the norms after the first."""
+
+    def now() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
     callback: Any = importlib.import_module("pfl.callback.base")
     metrics: Any = importlib.import_module("pfl.metrics")
 
@@ -69,24 +75,26 @@ def watch(round_seconds: list[float], norm_after: dict[str, float]) -> Any:
         """Takes the time of each round."""
 
         def on_train_begin(self, *, model: Any) -> Any:
-            self.start = time.perf_counter()
+            self.start = now()
             return metrics.Metrics()
 
         def after_central_iteration(
             self, aggregate_metrics: Any, model: Any, *, central_iteration: int
         ) -> tuple[bool, Any]:
-            round_seconds.append(time.perf_counter() - self.start)
+            round_seconds.append(now() - self.start)
             if central_iteration == 0:
-                state = {name: value.numpy() for name, value in model.pytorch_model.state_dict().items()}
+                state = {
+                    name: value.cpu().numpy() for name, value in model.pytorch_model.state_dict().items()
+                }
                 norm_after.update(norms(state.pop(ROWS), state.values()))
-            self.start = time.perf_counter()
+            self.start = now()
             return False, metrics.Metrics()
 
     return Watch()
 
 
-def all_clients(workload: Workload) -> Any:
-    """A data set whose cohort is every client, in each round."""
+def all_clients(workload: Workload, device: str) -> Any:
+    """A data set whose cohort is every client, in each round, and which lies on the device."""
     dataset: Any = importlib.import_module("pfl.data.dataset")
     federated_dataset: Any = importlib.import_module("pfl.data.federated_dataset")
     operations: Any = importlib.import_module("pfl.internal.ops.pytorch_ops")
@@ -101,7 +109,10 @@ def all_clients(workload: Workload) -> Any:
         def __init__(self) -> None:
             super().__init__()
             # Made once: a dataset keeps its batches.
-            self._datasets = [dataset.Dataset(client) for client in client_tensors(workload)]
+            self._datasets = [
+                dataset.Dataset(tuple(part.to(device) for part in client))
+                for client in client_tensors(workload)
+            ]
 
         def __next__(self) -> Any:
             raise NotImplementedError("whole rounds only")
@@ -128,7 +139,7 @@ def play(arguments: Arguments) -> None:
     model = Model(workload, workload.steps_per_client)
     round_seconds: list[float] = []
     norm_after: dict[str, float] = {}
-    federated = all_clients(workload)
+    federated = all_clients(workload, arguments.device)
     algorithm.FederatedAveraging().run(
         algorithm_base.NNAlgorithmParams(
             central_num_iterations=arguments.rounds,
@@ -147,10 +158,10 @@ def play(arguments: Arguments) -> None:
             local_num_epochs=1,
             local_batch_size=workload.batch_size,
         ),
-        callbacks=[watch(round_seconds, norm_after)],
+        callbacks=[watch(arguments.device, round_seconds, norm_after)],
         send_metrics_to_platform=False,
     )
-    memory = torch.tensor(float(peak_memory(descendants=False) or 0))
+    memory = torch.tensor(float(peak_memory(descendants=False) or 0), device=arguments.device)
     operations.distributed.all_reduce([memory])
     if operations.distributed.global_rank == 0:
         peak = int(memory) or None
@@ -159,7 +170,10 @@ def play(arguments: Arguments) -> None:
 
 def main() -> None:
     """Play the rounds and print the result."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(("cpu", "cuda"))
+    os.environ["PFL_PYTORCH_DEVICE"] = arguments.device
+    if arguments.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # pfl's processes would talk by way of the GPU
     if arguments.workers > 1 and "LOCAL_RANK" not in os.environ:
         start_processes(arguments.workers)
     play(arguments)

@@ -92,22 +92,26 @@ class Arguments:
         path: of the workload.
         workers: cores to use.
         rounds: to play.
+        device: where to train, cpu or cuda.
 
     """
 
     path: Path
     workers: int
     rounds: int
+    device: str = "cpu"
 
 
-def parse_arguments() -> Arguments:
-    """Of the command line, the same for every peer."""
+def parse_arguments(devices: Sequence[str] = ("cpu",)) -> Arguments:
+    """Of the command line, the same for every peer; ``--device`` where it has a choice of ``devices``."""
     parser = argparse.ArgumentParser()
     parser.add_argument("path", type=Path, help="the workload, a safetensors file")
     parser.add_argument("--workers", type=int, default=2, help="cores to use")
     parser.add_argument("--rounds", type=int, default=3)
-    parsed = parser.parse_args()
-    return Arguments(parsed.path.absolute(), parsed.workers, parsed.rounds)
+    if len(devices) > 1:
+        parser.add_argument("--device", choices=devices, default=devices[0])
+    parsed = vars(parser.parse_args())
+    return Arguments(**parsed | {"path": parsed["path"].absolute()})
 
 
 def norms(rows: np.ndarray, body: Iterable[np.ndarray]) -> dict[str, float]:

@@ -1,7 +1,5 @@
 """All cells of the table: what fits into the time is measured, and what does not is told."""
 
-import importlib.metadata
-import importlib.util
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +8,7 @@ from typing import Any
 import torch
 
 from hashfed import __version__
+from hashfed.bench import pfl_research
 from hashfed.bench.cells import (
     LeftOut,
     Measured,
@@ -33,9 +32,7 @@ QUICK_ROWS = 100_000
 """With more the model alone takes seconds to set up."""
 OVER_PRODUCTS = 2
 """How many times as long as its bare products a round takes, where none is measured yet: so on a CPU."""
-ENGINE, PLAIN, PRODUCTS = "cohort engine", "plain PyTorch", "bare products"
-PEERS = {"pfl-research": ("pfl", "pfl")}
-"""The module and the distribution of those who simulate on a GPU too."""
+ENGINE, PLAIN, PRODUCTS, PEER = "cohort engine", "plain PyTorch", "bare products", pfl_research.NAME
 
 
 @dataclass(frozen=True)
@@ -60,14 +57,14 @@ class Plan:
     quick: bool
 
     @property
+    def rounds(self) -> list[tuple[Work, int]]:
+        """Clients and cohorts in the order in which they are measured: those that take least first."""
+        return [(work, cohort) for cohort in sorted(set(self.cohorts)) for work in self.works]
+
+    @property
     def cells(self) -> list[tuple[Work, int, Budget]]:
-        """In the order in which they are measured: those that take least first."""
-        return [
-            (work, cohort, budget)
-            for cohort in sorted(set(self.cohorts))
-            for work in self.works
-            for budget in self.budgets
-        ]
+        """Of the engine, likewise."""
+        return [(*round, budget) for round in self.rounds for budget in self.budgets]
 
     def check(self) -> None:
         """Refuse what could not be measured anyway.
@@ -90,23 +87,29 @@ def bench_device(plan: Plan, clock: Clock, tell: Callable[[str], None] = lambda 
         tell: told what is measured now.
 
     Returns:
-        What the machine is, ``peers`` and ``cells``: of each ``what`` was measured, of whose ``clients`` with
-        how many ``rows``, at which ``budget`` and ``cohort``, and ``repetitions``, ``steps_per_second`` and
-        ``rounds_per_second``, each with ``median``, ``minimum`` and ``maximum``; or why it was ``left_out``.
+        What the machine is, ``peers`` by name, with ``version`` or why it is ``left_out``, and ``cells``: of
+        each ``what`` was measured, of whose ``clients`` with how many ``rows``, at which ``budget`` and
+        ``cohort``, and ``repetitions``, ``steps_per_second`` and ``rounds_per_second``, each with ``median``,
+        ``minimum`` and ``maximum``; or why it was ``left_out``.
 
     """
     plan.check()
-    limit = TimeLimit(plan.seconds, clock, len(plan.works) + len(plan.cells))
+    peer = pfl_research.found()
+    of_peer = [work.random and "version" in peer for work, _ in plan.rounds]
+    limit = TimeLimit(plan.seconds, clock, len(plan.works) + len(plan.cells) + sum(of_peer))
     turns = _Turns(plan, limit, Products(plan.device, clock), tell)
     for work in plan.works:
         turns.plain(work)
-    for cell in plan.cells:
-        turns.cohort(*cell)
+    for (work, cohort), with_peer in zip(plan.rounds, of_peer, strict=True):
+        for budget in plan.budgets:
+            turns.cohort(work, cohort, budget)
+        if with_peer:
+            turns.peer(work, cohort)
     return {
         **machine(plan.device),
         "quick": plan.quick,
         "seconds": limit.spent,
-        "peers": {name: _installed(*package) for name, package in PEERS.items()},
+        "peers": {PEER: peer},
         "cells": turns.found,
     }
 
@@ -131,16 +134,6 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
-def _installed(module: str, distribution: str) -> str | None:
-    """Its version; None where it is not there."""
-    if importlib.util.find_spec(module) is None:
-        return None
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
 @dataclass
 class _Turns:
     """Measures one cell after another.
@@ -161,10 +154,17 @@ class _Turns:
     found: list[dict[str, Any]] = field(default_factory=list)
     _seconds: dict[tuple[str, int, str], float] = field(default_factory=dict)
     """Of a round over its clients, by whose they are, rows and budget: as measured last, or as expected."""
+    _loops: dict[int, Outcome] = field(default_factory=dict)
+    """Plain, of random clients, by rows."""
+    _peer_left_out: dict[int, LeftOut] = field(default_factory=dict)
+    """What became of it, by rows: with more clients it would be no better."""
 
     def plain(self, work: Work) -> None:
         """The plain loop on the clients of the largest cohort that there is."""
-        self._note(PLAIN, work, 1.0, 1, self._plain(work))
+        found = self._plain(work)
+        if work.random:
+            self._loops[work.rows] = found
+        self._note(PLAIN, work, 1.0, 1, found)
         self.limit.cells -= 1
 
     def _plain(self, work: Work) -> Outcome:
@@ -216,6 +216,31 @@ class _Turns:
         if isinstance(found_rounds, Measured) and found_rounds.rounds_per_second is not None:
             self._seconds[key] = 1 / found_rounds.rounds_per_second.median / cohort
         return found_rounds, floor
+
+    def peer(self, work: Work, cohort: int) -> None:
+        """A cell of pfl-research: random clients, all rows."""
+        found = self._peer(work, cohort)
+        self._note(PEER, work, 1.0, cohort, found)
+        self.limit.cells -= 1
+
+    def _peer(self, work: Work, cohort: int) -> Outcome:
+        if (reason := self._unwanted(work, 1.0)) is not None:
+            return LeftOut(reason)
+        if work.rows in self._peer_left_out:
+            return self._peer_left_out[work.rows]
+        loop = self._loops[work.rows]
+        if isinstance(loop, LeftOut):
+            return LeftOut(f"as {PLAIN} is")
+        config = work.config(1.0, cohort, self.plan.device)
+        drawn = work.drawn(config, 1)
+        seconds = steps_of(config, drawn) / loop.steps_per_second.median
+        if (expected := pfl_research.least_seconds(seconds)) > self.limit.most:
+            return would_take(expected)
+        self.tell(f"{work.clients}, {work.rows:,} rows: {PEER}, cohort {cohort}")
+        found = pfl_research.rounds(config, work.parameters, drawn, self.limit, seconds)
+        if isinstance(found, LeftOut):
+            self._peer_left_out[work.rows] = found
+        return found
 
     def _unwanted(self, work: Work, budget: Budget) -> str | None:
         """Why it is not even tried."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from hashfed.bench.device import ENGINE, PLAIN, PRODUCTS
+from hashfed.bench.device import ENGINE, PEER, PLAIN, PRODUCTS
 from hashfed.hardware import show_bytes
 from hashfed.report.columns import print_columns
 
@@ -41,13 +41,12 @@ def print_device_table(result: Mapping[str, Any], file: TextIO) -> None:
         file=file,
     )
     print_columns([HEADER, *_lines(result["cells"])], file)
-    for name, version in result["peers"].items():
-        there = "not installed" if version is None else f"{version} is installed, but not timed here"
-        print(f"{name}: {there}", file=file)
+    for name, peer in result["peers"].items():
+        print(f"{name}: {peer.get('left_out') or peer['version']}", file=file)
 
 
 def _lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
-    """By clients, rows and budget; the plain loop first."""
+    """By clients, rows and budget; the plain loop and the peer first."""
     plain = {_whose(cell): cell for cell in cells if cell["what"] == PLAIN}
     products = {_which(cell): cell for cell in cells if cell["what"] == PRODUCTS}
     for whose, loop in plain.items():
@@ -56,9 +55,17 @@ def _lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
             yield _line(loop["clients"], {**loop, "budget": "any", "cohort": "any"}, None, None)
             continue
         yield _line(f"{loop['clients']}, {PLAIN}", loop, None, None)
+        for cell in _joined([cell for cell in cells if cell["what"] == PEER and _whose(cell) == whose]):
+            yield _line(f"{cell['clients']}, {PEER}", cell, loop, products.get(_which(cell)))
         budgets = list(dict.fromkeys(cell["budget"] for cell in mine))
         for cell in sorted(mine, key=lambda one: budgets.index(one["budget"])):
             yield _line(cell["clients"], cell, loop, products[_which(cell)])
+
+
+def _joined(cells: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """One of any cohort, where all are left out for the same reason."""
+    reasons = {cell.get("left_out") for cell in cells}
+    return [{**cells[0], "cohort": "any"}] if len(reasons) == 1 and None not in reasons else cells
 
 
 def _whose(cell: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -54,6 +54,11 @@ class Work:
         """N."""
         return self.data.size if self.size is None else self.size
 
+    @property
+    def random(self) -> bool:
+        """Whether its clients are drawn: all have as many sentences, and these are full."""
+        return self.size is not None
+
     @cached_property
     def model(self) -> Model:
         """Its functions."""

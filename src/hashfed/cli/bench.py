@@ -134,11 +134,12 @@ def real_work(settings: Config) -> Work:
 BENCH = Command(
     name="bench device",
     help="client-steps per second of a cohort as one batch on this machine's device",
-    description="Time rounds of the cohort engine beside a plain PyTorch loop and the bare matrix products, "
-    "in at most 4 minutes: the paper's model with random clients, who have 4 steps of 16 full sentences of "
-    "20 words, and with CONFIG or --data.source also the clients of a data set with the model of the "
-    "configuration. What does not fit into the time or the memory is left out, and said. Settings of "
-    "retrieval, selection, clients and server hold for both. "
+    description="Time rounds of the cohort engine beside a plain PyTorch loop, pfl-research (where it is "
+    "installed, and this a source checkout; random clients only) and the bare matrix products, in at most "
+    "4 minutes: the paper's model with random clients, who have 4 steps of 16 full sentences of 20 words, "
+    "and with CONFIG or --data.source also the clients of a data set with the model of the configuration. "
+    "What does not fit into the time or the memory is left out, and said. Settings of retrieval, selection, "
+    "clients and server hold for both. "
     "Such as: hashfed bench device --quick; hashfed bench device --device cuda --json gpu.json; "
     "hashfed bench device --data.source chitchat --cohorts 64.",
     run=bench,
