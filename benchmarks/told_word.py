@@ -158,7 +158,8 @@ def see_secure(world: World, client: Client) -> Seen:
 def _stand_in(secrets: SumSecrets, like: ClientRound, told: Received, vector: np.ndarray) -> Message:
     """The answer of a client that adds this vector, to whatever it is told."""
     if isinstance(part := told.get(RosterPart.kind), RosterPart):
-        return secrets.share(part)
+        plan = like.common_plan
+        return secrets.share(part, plan.cohort, plan.value_bits, plan.layout.length)
     if isinstance(inbox := told.get(Inbox.kind), Inbox):
         common = told[Common.kind]
         assert isinstance(common, Common)

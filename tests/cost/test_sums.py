@@ -223,7 +223,7 @@ def test_memory_by_hand() -> None:
 
     tail = 5 * row
     model = (row + 8 + 4) * held + 2 * tail + 2 * 4 * 5
-    counts = 3 * (8 + 6)  # each of three digits; the last ones of numbers beyond their range, by part
+    counts = 3 * (9 + 6)  # each of three digits; the last ones of numbers beyond their range, by part
     length = 4 * (3 + 40 * 2 + 5 * 2 + (5 * 2 + 5 + 5) + counts)
     packed = length // 4 * 18 // 8 + 1
     pass_ = 4 * (100 * 190 + 10 * 64 + 5)

@@ -203,7 +203,8 @@ def test_a_client_that_was_sent_another_model_spoils_the_sum_and_tells_nothing(
         # Its number of predictions is as much noise as all else; it is within what clients can have
         # once in some 10^5 times.
         with pytest.raises(
-            HashfedError, match=r"^round 1: a sum over 5 clients with .* predictions: must be"
+            HashfedError,
+            match=r"^round 1: a sum over 5 clients with .* predictions, .* none that they can have made",
         ):
             simulation.run_round()
         assert_equal(before, simulation.state.tensors())
@@ -239,15 +240,84 @@ def test_every_number_of_what_clients_get_is_in_its_digest(texts: Path) -> None:
         assert value.numel() > 0
 
 
-def test_a_client_that_diverged_is_told(texts: Path) -> None:
+def test_a_client_that_diverges_adds_nothing_and_is_not_known(
+    texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hashfed.errors import ClientDivergedError
+    from hashfed.federated import contribution
+
+    config, data = secure_config(texts, masks=True), small_data(texts)
+    honest, played = contribution.contribute, list[int]()
+
+    def second_diverges(*arguments: Any) -> Any:
+        played.append(1)
+        if len(played) == 2:
+            raise ClientDivergedError("the training diverged")
+        return honest(*arguments)
+
+    monkeypatch.setattr(contribution, "contribute", second_diverges)
+    with Simulation(config, data) as simulation:
+        record = simulation.run_round()
+    assert (record.diverged, len(record.reports)) == (1, 5)
+    assert len({str(report.bytes) for report in record.reports}) == 1
+
+
+def test_where_all_diverge_the_round_is_refused(texts: Path) -> None:
     config = secure_config(texts, client={"learning_rate": 1e30})
     with (
         Simulation(config, small_data(texts)) as simulation,
         pytest.raises(
-            HashfedError, match=r"round 1: client c.*: returned a change of .* the training diverged: lower"
+            HashfedError, match=r"^round 1: the training of all 5 clients diverged: lower client\.learning"
         ),
     ):
         simulation.run_round()
+
+
+def test_ranges_follow_the_sum_and_nothing_is_cut_for_long(texts: Path) -> None:
+    """The body's numbers are divided in place on the way to the mean; the ranges are those of the sum."""
+    config = secure_config(texts, client={"learning_rate": 0.5}, cohort=8)
+    with Simulation(config, small_data(texts)) as simulation:
+        shares = [simulation.run_round().saturated for _ in range(25)]
+    assert all(share is not None and share < 1e-3 for share in shares[5:])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_clients_that_clip_are_not_refused_whatever_the_rounding(texts: Path, bits: int) -> None:
+    config = secure_config(texts, server={"clip": 0.05}, secure={"bits": bits}, cohort=8)
+    with Simulation(config, small_data(texts)) as simulation:
+        for _ in range(12):
+            assert simulation.run_round().clipped is not None
+        known = simulation.state.known
+    assert known is not None
+    plan_most = 0.05 * 6 * 7
+    assert float(known.ranges[0]) <= plan_most
+
+
+def test_a_roster_for_other_vectors_or_too_few_neighbours_is_refused(texts: Path) -> None:
+    from dataclasses import replace
+
+    from hashfed.federated.privacy.context import Context
+    from hashfed.federated.privacy.parameters import choose
+    from hashfed.federated.privacy.server import SecureSum
+    from hashfed.federated.sum_secrets import SumSecrets
+
+    context, names = Context(bytes(32), 1, "updates", bytes(32)), [f"c{number}" for number in range(16)]
+    server = SecureSum(context, names, lambda clients: choose(clients, 16, 10))
+    secrets = {name: SumSecrets() for name in names}
+    for name, held in secrets.items():
+        server.take_keys(name, held.advertise(context))
+    part = server.rosters()["c0"]
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"value_bits": 7}, "value_bits = 7: must be 16"),
+        ({"length": 9}, "length = 9: must be 10"),
+        ({"neighbours": 7, "threshold": 5}, "7 neighbours of each of 16 clients: must be 15 up to 128"),
+    ]
+    for change, message in changes:
+        with pytest.raises(HashfedError, match=message):
+            secrets["c0"].share(replace(part, **change), 16, 16, 10)
+    with pytest.raises(HashfedError, match="16 clients: must be at most cohort = 5"):
+        secrets["c0"].share(part, 5, 16, 10)
+    assert secrets["c0"].share(part, 16, 16, 10).round == 1
 
 
 @pytest.mark.parametrize(

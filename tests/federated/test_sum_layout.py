@@ -103,19 +103,22 @@ def test_a_count_that_is_too_large_is_taken_at_its_most() -> None:
 
 def test_ranges_follow_the_sums() -> None:
     layout = SumLayout.of(SHAPE, 7, 2, 16)
-    state = CommonState.fresh(layout, torch.randn(7, 3), 2, 0.5, 40, 40.0, np.random.default_rng(0))
+    caps = np.full(len(layout.shapes), np.inf)
+    state = CommonState.fresh(layout, torch.randn(7, 3), 2, 0.5, 40, 40.0, caps, np.random.default_rng(0))
     ranges = dict(zip(layout.shapes, state.ranges.tolist(), strict=True))
     assert ranges["body.hidden"] == ranges["tables.output"] == ranges["tail"] == 20
     assert ranges["sizes"] == 40
     numbers = np.zeros(layout.reals, np.float32)
     numbers[layout.parts["tables.output"]][7] = -30.0
     numbers[layout.parts["tables.input"]][0] = 1.0
-    saturated = np.array([name == "body.scale" for name in layout.shapes])
-    state.follow(layout, numbers, saturated, np.random.default_rng(0))
+    cut = np.array([0.01 if name == "body.scale" else 1e-5 for name in layout.shapes])
+    state.follow(layout, numbers, cut, caps, np.random.default_rng(0))
     ranges = dict(zip(layout.shapes, state.ranges.tolist(), strict=True))
     assert ranges["tables.output"] == 60  # twice the largest number of the sum
     assert ranges["tables.input"] == 10  # at least half of what it was
-    assert ranges["body.scale"] == 40  # twice what it was: something was cut, which the sum need not show
+    assert ranges["body.scale"] == 40  # twice what it was: much was cut, which the sum need not show
+    state.follow(layout, numbers, cut, np.minimum(caps, 25), np.random.default_rng(0))
+    assert max(state.ranges.tolist()) == 25  # no client that clips adds more
     for _ in range(1200):
-        state.follow(layout, np.zeros(layout.reals, np.float32), saturated & False, np.random.default_rng(0))
+        state.follow(layout, np.zeros(layout.reals, np.float32), cut * 0, caps, np.random.default_rng(0))
     assert state.ranges.tolist() == [LEAST_RANGE] * len(layout.shapes)

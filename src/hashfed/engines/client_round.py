@@ -1,6 +1,7 @@
 """One client's round, step by step: every engine calls these, in whatever process the client lives."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -22,7 +23,7 @@ from hashfed.engines.common_plan import common_plan, sum_context
 from hashfed.engines.flops import round_flops
 from hashfed.engines.server_round import ServerRound, selection_stream
 from hashfed.engines.slice_store import CachedSource
-from hashfed.errors import HashfedError
+from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.federated import client as client_side
 from hashfed.federated import contribution, slices, wire
 from hashfed.federated import server as server_side
@@ -44,6 +45,7 @@ from hashfed.federated.messages import (
 )
 from hashfed.federated.privacy.context import Context
 from hashfed.federated.protocols import SLICES
+from hashfed.federated.sum_layout import COUNTS
 from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.models import Model
 from hashfed.models.noise import generator
@@ -343,12 +345,11 @@ class ClientRound:
     def contribute(self, message: Common) -> np.ndarray:
         """What the client adds to the cohort's sum, (length,) int32: all that anybody learns of its round.
 
-        Raises:
-            HashfedError: where a query is not finite.
-
+        A client whose training diverges adds nothing but that it did: that it failed would tell of its data.
         """
         config, plan, examples = self.config, self.common_plan, self.examples
-        with self.report.timed("train"):
+        rng = stream(config.seed, "round", self.round, self.client.name)
+        with self.report.timed("train"), suppress(ClientDivergedError):
             found = contribution.contribute(
                 self.model,
                 message,
@@ -369,8 +370,10 @@ class ClientRound:
                 "megaflops": round(self.report.flops / 10**6),
                 "parameters": self.report.parameters,
             }
-            rng = stream(config.seed, "round", self.round, self.client.name)
             return plan.layout.write(found.values, counts, message.ranges, rng)
+        nothing = {name: torch.zeros(shape) for name, shape in plan.layout.shapes.items()}
+        counts = dict.fromkeys(COUNTS, 0) | {"diverged": 1}
+        return plan.layout.write(nothing, counts, message.ranges, rng)
 
     @property
     def order(self) -> np.random.Generator:

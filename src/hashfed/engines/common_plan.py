@@ -36,7 +36,7 @@ def common_plan(config: Config, shape: ModelShape) -> CommonPlan:
         predictions,
         1.0 if config.server.weighting == "uniform" else float(predictions),
         config.cohort,
-        config.server.clip is not None,
+        config.server.clip,
     )
 
 
@@ -58,5 +58,5 @@ def fresh_known(config: Config, shape: ModelShape, rows: torch.Tensor) -> Common
         return None
     plan, rng = common_plan(config, shape), stream(config.seed, "points")
     return CommonState.fresh(
-        plan.layout, rows, plan.planes, config.secure.range, plan.predictions, plan.weight, rng
+        plan.layout, rows, plan.planes, config.secure.range, plan.predictions, plan.weight, plan.caps, rng
     )

@@ -1,6 +1,8 @@
 """The server in a round in which it learns sums alone: what all clients get, and what their sum says."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,11 +12,12 @@ import torch
 from hashfed.config import Config
 from hashfed.engines.client_report import ClientReport
 from hashfed.engines.common_plan import common_plan, nobody
-from hashfed.errors import HashfedError
+from hashfed.errors import ClientDivergedError, HashfedError
 from hashfed.federated.checks import ModelShape
 from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.common_state import CommonState
 from hashfed.federated.messages import Common, check_change
+from hashfed.federated.privacy.quantise import levels
 from hashfed.federated.server import cut_to_budget
 from hashfed.federated.sum_layout import BODY, LOSS_UNIT, POINTS, SATURATED, TABLE, TAIL
 from hashfed.federated.sums import SummedUpdates
@@ -110,11 +113,18 @@ class CommonRound:
 
         """
         numbers, counts = self.plan.layout.read(total, self.state.ranges.numpy())
-        most = clients * self.plan.predictions
-        if not clients <= counts["predictions"] <= most:
+        left = clients - counts["diverged"]
+        if left == 0:
+            raise ClientDivergedError(
+                f"round {self.round}: the training of all {clients} clients diverged: lower "
+                "client.learning_rate or server.learning_rate, or set client.clip"
+            )
+        most = left * self.plan.predictions
+        if not (0 < left <= clients and left <= counts["predictions"] <= most):
             raise HashfedError(
-                f"round {self.round}: a sum over {clients} clients with {counts['predictions']} predictions: "
-                f"must be from {clients} to {most}; it is not used"
+                f"round {self.round}: a sum over {clients} clients with {counts['predictions']} predictions, "
+                f"{counts['diverged']} of them diverged: none that they can have made, so it is not used. "
+                "The next cohort, or another seed, may do better"
             )
         return CohortSum(self, numbers, counts, clients)
 
@@ -147,11 +157,12 @@ class CohortSum:
         """
         there, parts = self.there, self.there.plan.layout.split(self.numbers)
         uniform = there.config.server.weighting == "uniform"
-        entries = self.clients if uniform else 1
-        weight = float(self.clients if uniform else self.counts["predictions"])
+        entries = self.clients - self.diverged if uniform else 1
+        weight = float(entries if uniform else self.counts["predictions"])
         for name, part in parts.items():
             if name not in POINTS:
-                self._check(name, part / weight)
+                with self._named():
+                    check_change(name, part / weight)
         tables: dict[str, tuple[torch.Tensor | None, torch.Tensor]] = {}
         held: dict[str, np.ndarray | None] = {}
         for name, table in there.parameters.tables.items():
@@ -162,11 +173,13 @@ class CohortSum:
             tables[name] = torch.from_numpy(held[name]), changes[some]
         tails = None
         if there.planes is not None:
-            check_tail_change(there.planes[1], parts[TAIL] / weight)
-            tails = StackedTails.stack([there.planes[1]]), parts[TAIL][None]
+            with self._named():
+                check_tail_change(there.planes[1], parts[TAIL] / weight)
+            tails = StackedTails.stack([there.planes[1]]), parts[TAIL][None].clone()
         predictions = self.counts["predictions"]
         return SummedUpdates(
-            {name.removeprefix(BODY): part for name, part in parts.items() if name.startswith(BODY)},
+            # Copies: they are divided in place, and the ranges of the next round follow the sum.
+            {name.removeprefix(BODY): part.clone() for name, part in parts.items() if name.startswith(BODY)},
             tables,
             [held] * entries,
             tails,
@@ -174,18 +187,42 @@ class CohortSum:
             self.counts["loss"] * LOSS_UNIT,
         )
 
-    def _check(self, name: str, mean: torch.Tensor) -> None:
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """What is wrong in this block is wrong with the sum of a round: nobody knows whose part it is."""
         try:
-            check_change(name, mean)
+            yield
         except HashfedError as error:
-            raise type(error)(f"round {self.there.round}: the cohort's sum: {error}") from None
+            raise type(error)(f"round {self.there.round}: the cohort's sum {error}") from None
+
+    @property
+    def diverged(self) -> int:
+        """Clients whose training diverged, and who added nothing."""
+        return self.counts["diverged"]
+
+    @property
+    def rounding(self) -> float:
+        """About by how much the norm of the mean change can be off, for numbers were rounded."""
+        there, layout = self.there, self.there.plan.layout
+        steps = there.state.ranges.numpy() / levels(layout.bits)
+        squares = sum(
+            step**2 / 4 * (part.stop - part.start)
+            for (name, part), step in zip(layout.parts.items(), steps.tolist(), strict=True)
+            if name.startswith((BODY, TABLE)) or name == TAIL
+        )
+        uniform = there.config.server.weighting == "uniform"
+        weight = self.clients - self.diverged if uniform else self.counts["predictions"]
+        return math.sqrt(self.clients * squares) / weight
 
     def follow(self) -> None:
         """Change the state to what this sum tells for the next round."""
         there = self.there
         layout, rng = there.plan.layout, stream(there.config.seed, "points", there.round)
-        saturated = [self.counts[f"{SATURATED}{name}"] > 0 for name in layout.shapes]
-        there.state.follow(layout, self.numbers, np.array(saturated), rng)
+        cut = [
+            self.counts[f"{SATURATED}{name}"] / (self.clients * max(1, part.stop - part.start))
+            for name, part in layout.parts.items()
+        ]
+        there.state.follow(layout, self.numbers, np.array(cut), there.plan.caps, rng)
 
     @property
     def saturated(self) -> float:

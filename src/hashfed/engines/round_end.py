@@ -30,7 +30,8 @@ class RoundEnd:
     _reports: list[ClientReport] = field(default_factory=list, init=False)
     _residuals: dict[str, Residual] = field(default_factory=dict, init=False)
     _clipped: int = field(default=0, init=False)
-    _bound: float | None = field(default=None, init=False)
+    _bound: tuple[float, float] | None = field(default=None, init=False)
+    """Of the norm of the mean, and about what rounding adds to it."""
 
     def __post_init__(self) -> None:
         uniform = self.config.server.weighting == "uniform"
@@ -88,7 +89,7 @@ class RoundEnd:
                 label=SUM_LABEL,
                 length=server.sums.plan.layout.length,
                 bits=session.bits,
-                norm_bound=self.config.server.clip,
+                norm_bound=None,  # of sums of queries and counts nobody has one
                 asked=len(server.cohort),
                 summed=len(session.summed),
                 roster=session.roster,
@@ -117,8 +118,9 @@ class RoundEnd:
             report.seconds |= seconds.get(report.client, {})
         self.add_cohort(reports, found.updates())
         self._clipped = found.counts["clipped"]
-        self._bound = self.config.server.clip
-        record = replace(self.finish(), saturated=found.saturated)
+        if self.config.server.clip is not None:
+            self._bound = self.config.server.clip, found.rounding
+        record = replace(self.finish(), saturated=found.saturated, diverged=found.diverged)
         found.follow()
         return record
 
@@ -133,7 +135,7 @@ class RoundEnd:
         shares = state.shares.copy()
         gradient = self._sum.mean(config.server.row_average, shares)
         if self._bound is not None:
-            check_norm(gradient, self._bound, state.round + 1)
+            check_norm(gradient, *self._bound, state.round + 1)
         state.shares = shares
         state.finish_round(gradient, config, [report.own for report in self._reports])
         if state.residuals is not None:

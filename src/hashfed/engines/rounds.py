@@ -26,6 +26,7 @@ class RoundRecord:
         clipped: how many updates were longer than ``server.clip``; None without it.
         saturated: share of the numbers that clients added and that were beyond their range; None where nobody
             adds.
+        diverged: clients whose training diverged, and who added nothing; likewise.
 
     """
 
@@ -35,6 +36,7 @@ class RoundRecord:
     padding: float | None = None
     clipped: int | None = None
     saturated: float | None = None
+    diverged: int | None = None
     failed: dict[str, str] = field(default_factory=dict)
     wire_bytes: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)

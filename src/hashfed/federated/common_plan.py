@@ -1,9 +1,12 @@
 """What both sides know of a run in which the server learns sums alone, before its first message."""
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from hashfed.federated.privacy.parameters import sum_bits
-from hashfed.federated.sum_layout import SumLayout
+from hashfed.federated.sum_layout import BODY, TABLE, SumLayout
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class CommonPlan:
         predictions: of a client, at most.
         weight: of a client, at most.
         cohort: clients of a round, at most.
-        clips: whether updates are clipped by their norm.
+        clip: the largest norm of an update, if any.
 
     """
 
@@ -27,7 +30,20 @@ class CommonPlan:
     predictions: int
     weight: float
     cohort: int
-    clips: bool
+    clip: float | None
+
+    @property
+    def clips(self) -> bool:
+        """Whether updates are clipped by their norm."""
+        return self.clip is not None
+
+    @property
+    def caps(self) -> np.ndarray:
+        """(b,) float64: what no number of an honest client's parts exceeds, where anything is known of it."""
+        most = math.inf if self.clip is None else self.clip * self.weight
+        return np.array(
+            [most if name.startswith((BODY, TABLE)) else math.inf for name in self.layout.shapes], np.float64
+        )
 
     @property
     def value_bits(self) -> int:

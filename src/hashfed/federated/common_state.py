@@ -15,6 +15,8 @@ HEADROOM = 2.0
 large in the sum, and what all move alike is far smaller in each."""
 LEAST_RANGE, MOST_RANGE = 1e-9, 1e12
 """A part that nothing moves has a range all the same; a hostile sum makes none infinite."""
+OFTEN = 1e-4
+"""Share of a part's numbers; that so many are cut nobody makes believe alone, but in a small cohort."""
 SHRINKS = 0.5
 """Of a range from one round to the next, at most."""
 
@@ -42,6 +44,7 @@ class CommonState:
         largest: float,
         predictions: int,
         weight: float,
+        caps: np.ndarray,
         rng: np.random.Generator,
     ) -> "CommonState":
         """Before the first round.
@@ -53,6 +56,7 @@ class CommonState:
             largest: change of a parameter.
             predictions: of a client, at most.
             weight: of a client, at most.
+            caps: (b,) the largest range of each part (``CommonPlan.caps``).
             rng: of the first points.
 
         """
@@ -63,24 +67,31 @@ class CommonState:
             for name in layout.shapes
         ]
         centroids = first_centroids(rows, planes, rng) if planes else None
-        return cls(torch.tensor(ranges, dtype=torch.float64), centroids)
+        return cls(torch.from_numpy(np.minimum(np.array(ranges, np.float64), caps)), centroids)
 
     def follow(
-        self, layout: SumLayout, summed: np.ndarray, saturated: np.ndarray, rng: np.random.Generator
+        self,
+        layout: SumLayout,
+        summed: np.ndarray,
+        cut: np.ndarray,
+        caps: np.ndarray,
+        rng: np.random.Generator,
     ) -> None:
         """Change to what a cohort's sum tells for the next round.
 
         Args:
             layout: of the sum.
             summed: the numbers that it stands for (``SumLayout.read``).
-            saturated: (b,) whether numbers of each part were beyond its range.
+            cut: (b,) which share of each part's numbers were beyond its range, as clients say.
+            caps: (b,) the largest range of each part (``CommonPlan.caps``).
             rng: of centroids that no query was near to.
 
         """
         most = torch.from_numpy(layout.largest(summed)) * HEADROOM
         # What clients cut may have cancelled in the sum.
-        kept = self.ranges * torch.where(torch.from_numpy(saturated), HEADROOM, SHRINKS)
-        self.ranges.copy_(torch.maximum(most, kept).clamp_(LEAST_RANGE, MOST_RANGE))
+        kept = self.ranges * torch.where(torch.from_numpy(cut > OFTEN), HEADROOM, SHRINKS)
+        following = torch.maximum(most, kept).clamp_(LEAST_RANGE, MOST_RANGE)
+        self.ranges.copy_(torch.minimum(following, torch.from_numpy(caps)))
         if self.centroids is not None:
             parts = layout.split(summed)
             found = GroupSums(parts["sums"], parts["sizes"], parts["squares"])

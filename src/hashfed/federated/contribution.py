@@ -133,7 +133,8 @@ def contribute(
     update.check_loss()
     whole = len(message.rows) == layout.shapes[f"{TABLE}{OUTPUT}"][0]
     update = _laid_out(update, selected, whole)
-    clipped = clip is not None and clip_update(update, clip, _tail(message, selected))
+    listed = replace(update, ids=_ids(local).astype(np.int32))
+    clipped = clip is not None and clip_update(listed, clip, _tail(message, selected))
     weight = 1.0 if uniform else float(update.weight)
     rows = torch.zeros(layout.shapes[f"{TABLE}{OUTPUT}"])
     if whole:
@@ -158,6 +159,7 @@ def contribute(
         "rows": len(local.rows),
         "bounded": bounded,
         "clipped": int(clipped),
+        "diverged": 0,
     }
     return Contributed(values, counts, local)
 

@@ -24,11 +24,11 @@ from hashfed.federated.model_shape import ModelShape
 from hashfed.federated.privacy.quantise import Block, dequantise, quantise
 from hashfed.models.protocol import OUTPUT
 
-COUNTS = "predictions", "loss", "own", "rows", "parameters", "bounded", "megaflops", "clipped"
+COUNTS = "predictions", "loss", "own", "rows", "parameters", "bounded", "megaflops", "clipped", "diverged"
 """Of a client: its predictions per epoch, its loss times these in units of ``LOSS_UNIT``, rows that its data
 need, rows and numbers that it held, predictions with a bounded partition function, floating point
-operations, and whether its update was clipped. Besides them ``saturated.PART``: numbers of each part beyond
-its range."""
+operations, and whether its update was clipped, and whether its training diverged and it adds nothing.
+Besides them ``saturated.PART``: numbers of each part beyond its range."""
 LOSS_UNIT = 1e-3
 """Nats."""
 COUNT_BITS = 40

@@ -12,6 +12,7 @@ from hashfed.federated.privacy.context import Context
 from hashfed.federated.privacy.packing import unpack
 from hashfed.federated.privacy.parameters import Parameters, Tolerance, choose
 from hashfed.federated.privacy.server import SecureSum, signed
+from hashfed.federated.sum_secrets import COMPLETE
 
 
 class SumSession(Protocol):
@@ -43,10 +44,8 @@ class SumSession(Protocol):
         ...
 
 
-TOLERANCE = Tolerance(complete=128)
-"""A fifth of the clients may be corrupt, a fifth drop out. Up to so many clients everybody neighbours
-everybody, so that a server which tells them different stories of who dropped out gains nothing; masks with
-127 neighbours take some 0.2 s for two million numbers."""
+TOLERANCE = Tolerance(complete=COMPLETE)
+"""A fifth of the clients may be corrupt, a fifth drop out."""
 
 
 def session_parameters(clients: int, value_bits: int, length: int) -> Parameters:

@@ -263,7 +263,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "flops": sum(report.flops for report in reports),
         "bytes": total,
         **({} if record.padding is None else {"padding": record.padding}),
-        **({} if record.saturated is None else {"saturated": record.saturated}),
+        **({} if record.saturated is None else {"saturated": record.saturated, "diverged": record.diverged}),
         **({} if record.clipped is None else {"clipped": record.clipped}),
         **({} if not bounded else {"bounded": sum(bounded)}),
         **network,

@@ -181,6 +181,7 @@ def test_what_is_not_a_public_key(tmp_path: Path, server: Path, data: bytes) -> 
         (ed25519.Ed25519PrivateKey.generate().public_key().public_bytes(*LINE), "ssh-ed25519"),
         (rsa.generate_private_key(65537, 1024).public_key().public_bytes(*LINE), "ssh-rsa"),
     ],
+    ids=["ed25519", "rsa"],
 )
 def test_keys_that_flower_does_not_take(tmp_path: Path, server: Path, line: bytes, kind: str) -> None:
     path = tmp_path / "ann.pub"

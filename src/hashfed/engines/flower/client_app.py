@@ -229,6 +229,8 @@ def _used(request: ConfigRecord, clients: Sequence[str]) -> dict[str, int]:
 def evaluate(message: Message, context: Context) -> RecordDict:
     """Sums over the held-out clients of this node, under the full softmax."""
     node, answer = _open(message, context)
+    if in_lockstep(steps(node.config)):
+        raise HashfedError("evaluate: not in a run whose server learns sums alone")
     model, metrics = build_model(node.config), make_task(node.config.data).metrics
     whole = cast(Broadcast, records.unpack(message.content).shared[Broadcast.kind])
     check_broadcast(whole, answer.round, node.shape)

@@ -152,6 +152,10 @@ def _read_setup(numbers: ConfigRecord, names: ArrayRecord) -> tuple[Config, byte
             raise HashfedError(
                 f"{name} of the run: not what this node finds; has the server another version of hashfed?"
             )
+    if in_lockstep(steps(config)) and not config.secure.masks:
+        raise HashfedError(
+            "secure.masks = false: must be true over a network; this node adds to no sum without masks"
+        )
     return config, told
 
 

@@ -26,6 +26,7 @@ from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
 from hashfed.federated.error_feedback import Residual
 from hashfed.federated.messages import Message
+from hashfed.federated.privacy.primitives import library
 from hashfed.federated.protocols import in_lockstep
 from hashfed.federated.sum_secrets import SumSecrets
 from hashfed.hardware import usable_cores
@@ -67,6 +68,8 @@ class Simulation:
 
         """
         check_cohort(config, len(data.train))
+        if in_lockstep(steps(config)) and config.secure.masks:
+            library("hashes")  # rather before the first round
         self.config, self.data = config, data
         self.model, self.task = build_model(config), make_task(config.data)
         self.state = ServerState.fresh(self.model, data.sizes, config)

@@ -102,12 +102,15 @@ class Demands:
         least_clients: in the roster.
         least_survivors: whose vectors are in a sum that it helps to unmask.
         corrupt: share of clients against which the threshold must protect.
+        complete: up to so many clients everybody must neighbour everybody: in a sparser graph a server that
+            tells each client another story of who dropped out can get one client's vector.
 
     """
 
     least_clients: int = FEWEST_CLIENTS
     least_survivors: int = FEWEST_CLIENTS
     corrupt: float = 0.2
+    complete: int = 0
 
     def check(self, parameters: Parameters) -> None:
         """Refuse parameters that protect a client less than it demands.
@@ -122,6 +125,11 @@ class Demands:
         if parameters.least_survivors < self.least_survivors:
             raise HashfedError(
                 f"least survivors = {parameters.least_survivors}: must be at least {self.least_survivors}"
+            )
+        if clients <= self.complete and degree != clients - 1:
+            raise HashfedError(
+                f"{degree} neighbours of each of {clients} clients: must be {clients - 1} up to "
+                f"{self.complete} clients"
             )
         fewest = fewest_shares(clients, degree, self.corrupt)
         if parameters.threshold < fewest:

@@ -113,7 +113,8 @@ def _advertise(client: ClientSide, got: Received) -> PublicKeys:
 
 
 def _share(client: ClientSide, got: Received) -> KeyShares:
-    return client.secrets.share(take(got, RosterPart))
+    plan = client.common_plan
+    return client.secrets.share(take(got, RosterPart), plan.cohort, plan.value_bits, plan.layout.length)
 
 
 def _mask(client: ClientSide, got: Received) -> MaskedVector:
