@@ -245,6 +245,7 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         for kind, count in report.bytes.items():
             total[kind] = total.get(kind, 0) + count
     bounded = [report.bounded for report in reports if report.bounded is not None]
+    summed = record.saturated is not None  # then each report is the mean of all
     network: dict[str, Any] = {}
     if record.wire_bytes:
         network["wire_bytes"] = record.wire_bytes
@@ -256,9 +257,9 @@ def round_metrics(record: RoundRecord) -> dict[str, Any]:
         "clients": len(reports),
         "predictions": sum(report.predictions for report in reports),
         "own_rows": float(np.mean([report.own_rows for report in reports])),
-        "own_rows_max": max(report.own_rows for report in reports),
+        **({} if summed else {"own_rows_max": max(report.own_rows for report in reports)}),
         "rows": float(np.mean([report.rows for report in reports])),
-        "rows_max": max(report.rows for report in reports),
+        **({} if summed else {"rows_max": max(report.rows for report in reports)}),
         "parameters": float(np.mean([report.parameters for report in reports])),
         "flops": sum(report.flops for report in reports),
         "bytes": total,
