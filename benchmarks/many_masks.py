@@ -1,7 +1,7 @@
 """A round in which many clients add to one sum under masks, in the simulator; prints JSON.
 
-Random texts, the paper's model, 80,000 words of which all clients hold a tenth: how long a round takes and how
-much memory the server's process and the largest worker take, all masks, shares and keys included.
+Random texts, the paper's model, 80,000 words of which all clients hold a tenth: how long a round takes and
+how much memory the server's process and the largest worker take, all masks, shares and keys included.
 
     python -m benchmarks.many_masks --clients 1000
 """
