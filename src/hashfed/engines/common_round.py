@@ -11,9 +11,8 @@ import torch
 
 from hashfed.config import Config
 from hashfed.engines.client_report import ClientReport
-from hashfed.engines.common_plan import common_plan, nobody
+from hashfed.engines.common_plan import nobody
 from hashfed.errors import ClientDivergedError, HashfedError
-from hashfed.federated.checks import ModelShape
 from hashfed.federated.common_plan import CommonPlan
 from hashfed.federated.common_state import CommonState
 from hashfed.federated.messages import Common, check_change
@@ -40,6 +39,7 @@ class CommonRound:
         index: of a method that asks for no keys.
         round: its number.
         state: of the sums before.
+        plan: of the run.
 
     """
 
@@ -48,13 +48,7 @@ class CommonRound:
     index: Index
     round: int
     state: CommonState
-
-    @cached_property
-    def plan(self) -> CommonPlan:
-        """Of the run."""
-        tables = {name: (len(table), table.shape[1]) for name, table in self.parameters.tables.items()}
-        body = {name: tuple(value.shape) for name, value in self.parameters.body.items()}
-        return common_plan(self.config, ModelShape(tables, body))
+    plan: CommonPlan
 
     @cached_property
     def selection(self) -> Selection:

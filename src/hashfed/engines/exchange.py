@@ -51,6 +51,14 @@ class Answered:
     secrets: SumSecrets
 
 
+def told_alone(there: ServerRound, step: Step) -> dict[str, tuple[Message, ...]]:
+    """What the server has in a step for each client that is asked, and for no other."""
+    return {
+        name: tuple(down.make(there, Exchange(name)) for down in step.down if down.scope == "client")
+        for name in there.session.asked
+    }
+
+
 def play_step(there: ServerRound, here: ClientRound, step: Step, told: Sequence[Message]) -> Answered:
     """One step of one client, where all clients are waited for after each.
 
@@ -93,14 +101,8 @@ def play_to_training(there: ServerRound, here: ClientRound, sent: Callable[[Mess
     secrets = {name: SumSecrets() for name in there.cohort}
     for step in there.steps:
         told = {
-            name: Received(
-                {
-                    down.kind.kind: down.make(there, Exchange(name))
-                    for down in step.down
-                    if down.scope == "client"
-                }
-            )
-            for name in there.session.asked
+            name: Received({message.kind: message for message in messages})
+            for name, messages in told_alone(there, step).items()
         }
         if step.name == TRAINING:
             for down in step.down:

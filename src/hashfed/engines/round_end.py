@@ -132,7 +132,8 @@ class RoundEnd:
 
         """
         config, state = self.config, self.state
-        shares = state.shares.copy()
+        # Of a sum that is refused nothing may stay.
+        shares = state.shares if self._bound is None else state.shares.copy()
         gradient = self._sum.mean(config.server.row_average, shares)
         if self._bound is not None:
             check_norm(gradient, *self._bound, state.round + 1)

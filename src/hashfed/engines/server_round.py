@@ -17,7 +17,7 @@ from hashfed.engines.budget import (
     sketcher,
     steps,
 )
-from hashfed.engines.common_plan import sum_context
+from hashfed.engines.common_plan import common_plan, sum_context
 from hashfed.engines.common_round import CommonRound
 from hashfed.engines.slice_store import MemoryStore, SliceStore
 from hashfed.federated import server as server_side
@@ -122,7 +122,8 @@ class ServerRound:
         """The round, where the server learns sums alone."""
         if self.known is None:
             raise ValueError("this step needs what earlier sums told: give ServerRound what is known")
-        return CommonRound(self.config, self.parameters, self._index(), self.round, self.known)
+        plan = common_plan(self.config, self.shape)
+        return CommonRound(self.config, self.parameters, self._index(), self.round, self.known, plan)
 
     def common(self) -> Common:
         """What all clients get where the server learns sums alone."""

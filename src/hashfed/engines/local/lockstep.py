@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from hashfed.engines.exchange import Answered
+from hashfed.engines.exchange import Answered, told_alone
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.rounds import RoundRecord
 from hashfed.engines.server_round import ServerRound
@@ -42,11 +42,7 @@ def play_lockstep(server: ServerRound, end: RoundEnd, ask: Ask) -> RoundRecord:
     seconds: dict[str, dict[str, float]] = {name: {} for name in server.cohort}
     limits = Limits(0, 0)
     for place, step in enumerate(server.steps):
-        told = {
-            name: tuple(down.make(server, Exchange(name)) for down in step.down if down.scope == "client")
-            for name in server.session.asked
-        }
-        for name, answered in ask(place, told, secrets):
+        for name, answered in ask(place, told_alone(server, step), secrets):
             exchange = Exchange(name)
             try:
                 step.up.check(server, exchange, answered.message, limits)

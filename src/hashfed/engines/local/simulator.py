@@ -6,7 +6,7 @@ from typing import Any
 from hashfed.config import Config
 from hashfed.engines.budget import build_model, steps
 from hashfed.engines.evaluation import chunks, finish_evaluation, held_out_examples
-from hashfed.engines.index_keeper import IndexKeeper, refreshed
+from hashfed.engines.index_keeper import refreshed
 from hashfed.engines.local.lockstep import play_lockstep
 from hashfed.engines.local.workers import (
     EvaluateChunk,
@@ -20,7 +20,6 @@ from hashfed.engines.local.workers import (
 from hashfed.engines.mapped import MAPPED
 from hashfed.engines.round_end import RoundEnd
 from hashfed.engines.rounds import RoundRecord, check_cohort, draw_cohort
-from hashfed.engines.server_round import ServerRound
 from hashfed.engines.single_thread import single_thread
 from hashfed.engines.state import ServerState
 from hashfed.errors import HashfedError
@@ -77,7 +76,7 @@ class Simulation:
         everything = held_out_examples(data.held_out, config.evaluation.final_examples, config.seed)
         self._chunks = {False: chunks(held_out), True: chunks(everything)}
         self._tables = self.state.map_files(config.folder() / MAPPED) if config.memory_map else {}
-        bench = Workbench(
+        self._bench = bench = Workbench(
             config,
             self.model,
             self.task.metrics,
@@ -143,16 +142,7 @@ class Simulation:
     def _run_in_lockstep(self, number: int, cohort: list[int]) -> RoundRecord:
         """A round whose steps all clients make together, and which leaves their sum."""
         clients = {self.data.train[client].name: client for client in cohort}
-        keeper = IndexKeeper.of(self.config, self.state, self.data.label_counts)
-        server = ServerRound.of(
-            self.config,
-            self.state.parameters,
-            keeper.at(number),
-            number,
-            self.data.label_counts,
-            self.state.known,
-            sorted(clients),
-        )
+        server = self._bench.begin(number, sorted(clients))
 
         def ask(step: int, told: Mapping[str, tuple[Message, ...]], secrets: Mapping[str, SumSecrets]) -> Any:
             names = sorted(told)

@@ -166,7 +166,7 @@ class Workbench:
         """One client's round; the index is made when the first client of a refreshed round comes."""
         client, sizes = self.data.train[task.client], self.data.sizes
         here = ClientRound(self.config, self.model, client, task.round, sizes, task.residual)
-        played = play_round(self._server(task.round), here)
+        played = play_round(self.server_of(task.round), here)
         residual = None if played.residual is None else played.residual.cpu()
         tail = None if played.tail is None else played.tail.cpu()
         return replace(played, update=played.update.cpu(), tail=tail, residual=residual)
@@ -175,10 +175,15 @@ class Workbench:
         """One client's part of a step."""
         client, sizes = self.data.train[task.client], self.data.sizes
         here = ClientRound(self.config, self.model, client, task.round, sizes, secrets=task.secrets)
-        there = self._server(task.round)
+        there = self.server_of(task.round)
         return play_step(there, here, there.steps[task.step], task.told)
 
-    def _server(self, round: int) -> ServerRound:
+    def begin(self, round: int, cohort: Sequence[str]) -> ServerRound:
+        """The server of a round in lockstep with its clients, anew where that round was played before."""
+        self.server = None
+        return self.server_of(round, cohort)
+
+    def server_of(self, round: int, cohort: Sequence[str] = ()) -> ServerRound:
         """What makes the server's messages of a round."""
         if self.keeper is None:
             self.keeper = IndexKeeper.of(self.config, self, self.data.label_counts)
@@ -186,7 +191,7 @@ class Workbench:
             self.server = None  # its index need not be held beside the next
             index, parameters = self.keeper.at(round), self._on_device(round - 1)
             self.server = ServerRound.of(
-                self.config, parameters, index, round, self.data.label_counts, self.known
+                self.config, parameters, index, round, self.data.label_counts, self.known, cohort
             )
         return self.server
 
